@@ -1,0 +1,1 @@
+//! The larder backend for a directory: a local disk, a mounted share.

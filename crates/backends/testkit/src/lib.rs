@@ -1,0 +1,1 @@
+//! Backends for tests and the conformance suite that every larder backend runs.

@@ -1,0 +1,1 @@
+//! The configuration files of larder: larder.toml, the user's config, named remotes.

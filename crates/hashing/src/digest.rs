@@ -1,0 +1,182 @@
+//! Hash schemes and the digests that they make.
+
+use std::fmt;
+use std::str::FromStr;
+
+use md5::Md5;
+use sha2::{Digest as _, Sha256};
+
+/// How outputs and commands are hashed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scheme {
+    /// BLAKE3 over manifests: fast, parallel, the default.
+    #[default]
+    Blake3,
+    /// SHA-256 over the same manifests, for those who must.
+    Sha256,
+    /// MD5 exactly as weasel and spaCy projects compute it: for exchange with them only. It detects accidents,
+    /// not attackers.
+    Weasel,
+}
+
+impl Scheme {
+    /// All schemes.
+    pub const ALL: [Self; 3] = [Self::Blake3, Self::Sha256, Self::Weasel];
+
+    /// The name on the command line and, except for [`Scheme::Weasel`], the first part of every hash.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Blake3 => "blake3",
+            Self::Sha256 => "sha256",
+            Self::Weasel => "weasel",
+        }
+    }
+
+    /// The length of a digest, in bytes.
+    pub const fn digest_len(self) -> usize {
+        match self {
+            Self::Blake3 | Self::Sha256 => 32,
+            Self::Weasel => 16,
+        }
+    }
+
+    /// Hashes `bytes` in one go.
+    pub fn digest(self, bytes: &[u8]) -> Digest {
+        let mut hasher = DigestHasher::new(self);
+        hasher.update(bytes);
+        hasher.finish()
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The text names no [`Scheme`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown hash scheme `{0}`: it is one of blake3, sha256, weasel")]
+pub struct UnknownScheme(String);
+
+impl FromStr for Scheme {
+    type Err = UnknownScheme;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|scheme| scheme.name() == text).ok_or_else(|| UnknownScheme(text.to_owned()))
+    }
+}
+
+/// The output of a scheme's hash function: 32 bytes, or 16 under [`Scheme::Weasel`]. Displayed as lower-case hex.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest {
+    bytes: [u8; 32],
+    len: u8,
+}
+
+impl Digest {
+    fn new(source: &[u8]) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..source.len()].copy_from_slice(source);
+        Self { bytes, len: if source.len() == 16 { 16 } else { 32 } }
+    }
+
+    /// The bytes of the digest.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+/// Computes a [`Digest`] from bytes that come in pieces.
+#[derive(Clone, Debug)]
+pub struct DigestHasher(Function);
+
+#[derive(Clone, Debug)]
+enum Function {
+    // Boxed: its state is almost two kilobytes.
+    Blake3(Box<blake3::Hasher>),
+    Sha256(Sha256),
+    Md5(Md5),
+}
+
+/// Below this size, in bytes, splitting a BLAKE3 update over threads costs more than it saves.
+const MIN_PARALLEL_UPDATE: usize = 128 * 1024;
+
+impl DigestHasher {
+    /// Starts with no bytes.
+    pub fn new(scheme: Scheme) -> Self {
+        Self(match scheme {
+            Scheme::Blake3 => Function::Blake3(Box::default()),
+            Scheme::Sha256 => Function::Sha256(Sha256::new()),
+            Scheme::Weasel => Function::Md5(Md5::new()),
+        })
+    }
+
+    /// Takes in the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match &mut self.0 {
+            Function::Blake3(hasher) => {
+                hasher.update(bytes);
+            }
+            Function::Sha256(hasher) => hasher.update(bytes),
+            Function::Md5(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// Takes in the next bytes, on all threads of the current rayon pool where the function allows that (BLAKE3)
+    /// and there are enough of them.
+    pub fn update_parallel(&mut self, bytes: &[u8]) {
+        match &mut self.0 {
+            Function::Blake3(hasher) if bytes.len() >= MIN_PARALLEL_UPDATE => {
+                hasher.update_rayon(bytes);
+            }
+            _ => self.update(bytes),
+        }
+    }
+
+    /// The digest of all bytes.
+    pub fn finish(self) -> Digest {
+        match self.0 {
+            Function::Blake3(hasher) => Digest::new(hasher.finalize().as_bytes()),
+            Function::Sha256(hasher) => Digest::new(&hasher.finalize()),
+            Function::Md5(hasher) => Digest::new(&hasher.finalize()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_those_of_the_named_functions() {
+        let hex = |scheme: Scheme| scheme.digest(b"abc").to_string();
+        assert_eq!(hex(Scheme::Blake3), "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85");
+        assert_eq!(hex(Scheme::Sha256), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(hex(Scheme::Weasel), "900150983cd24fb0d6963f7d28e17f72");
+    }
+
+    #[test]
+    fn pieces_and_threads_do_not_change_a_digest() {
+        let bytes: Vec<u8> = (0_u32..400_000).map(|i| (i % 251) as u8).collect();
+        for scheme in Scheme::ALL {
+            let mut hasher = DigestHasher::new(scheme);
+            hasher.update(&bytes[..1]);
+            hasher.update_parallel(&bytes[1..300_000]);
+            hasher.update(&bytes[300_000..]);
+            assert_eq!(hasher.finish(), scheme.digest(&bytes), "{scheme}");
+        }
+    }
+}
