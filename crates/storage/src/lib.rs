@@ -1,1 +1,34 @@
-//! Push, pull and find outputs of pipeline steps in a remote storage that a team shares.
+//! Keeps outputs of pipeline steps in a remote storage, and brings them back.
+//!
+//! [`RemoteStorage`] joins a project, a remote and a hash scheme. It pushes outputs (files or directories below the
+//! project root) as single verified objects, finds them again by what made them and by what they contain, and
+//! restores them in one step or not at all.
+//!
+//! An object's key is `<encoded output path>/<command hash>/<content hash>`, the layout of weasel and spaCy projects.
+
+mod backends;
+mod error;
+mod find;
+mod layout;
+mod options;
+mod outcome;
+mod pull;
+mod push;
+mod remote_storage;
+mod remote_url;
+mod report;
+mod state;
+
+pub use error::{Error, ErrorKind, Result};
+pub use larder_archive::{Compression, Limits};
+pub use larder_backend::{Key, ObjectMeta};
+pub use larder_hashing::{
+    CommandHash, ContentHash, OutputPath, Scheme, Workers, command_hash, content_hash, encode_name, env_hash, site_hash,
+};
+pub use options::{FindOptions, PullOptions, PushOptions, StorageOptions};
+pub use outcome::{Found, PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject};
+pub use remote_storage::RemoteStorage;
+pub use remote_url::{InvalidRemote, RemoteOptions, RemoteUrl};
+pub use report::{Event, Phase, Reporter, Silent, Warning};
+/// Asks a [`RemoteStorage`] to stop: see [`StorageOptions::cancel`].
+pub use tokio_util::sync::CancellationToken;

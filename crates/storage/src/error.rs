@@ -1,0 +1,206 @@
+//! Errors of a storage.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use larder_archive::{PackError, UnpackError};
+use larder_backend::InvalidKey;
+use larder_hashing::{ContentHash, HashError, OutputPath};
+
+use crate::remote_url::InvalidRemote;
+
+/// The result of an operation on a storage.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An operation on a storage failed. `Display` says what failed and what to do; `source()` says why.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Nothing in the remote matches.
+    #[error("nothing in {remote} matches {}{}", list(outputs), if *narrowed { " with the given hashes" } else { "" })]
+    NotFound {
+        /// The remote.
+        remote: String,
+        /// The outputs without a match.
+        outputs: Vec<OutputPath>,
+        /// Whether hashes were given.
+        narrowed: bool,
+    },
+    /// Each output is in the remote, but there is no command hash under which all of them are.
+    #[error("no command hash in {remote} has all of {}: pull them one by one, or push them together", list(outputs))]
+    NoCommonCommand {
+        /// The remote.
+        remote: String,
+        /// The outputs.
+        outputs: Vec<OutputPath>,
+    },
+    /// The source of a push is missing.
+    #[error("failed to push {}: there is no such file or directory", path.display())]
+    MissingSource {
+        /// The path.
+        path: PathBuf,
+    },
+    /// What is to be pushed does not have the content hash that was given.
+    #[error("{output} does not have the given content hash {expected}: it is {actual}; nothing was published")]
+    ContentMismatch {
+        /// The output.
+        output: OutputPath,
+        /// The given hash.
+        expected: ContentHash,
+        /// The hash of what is there.
+        actual: ContentHash,
+    },
+    /// An object does not contain what its name says, or is no archive of the output.
+    #[error("{url} is damaged{}", if *mendable { ": pull another version, or mend it with `larder push --force`" } else { "" })]
+    Damaged {
+        /// The object.
+        url: String,
+        /// Whether a push could mend it.
+        mendable: bool,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An object of a later format.
+    #[error("{url} needs a newer larder")]
+    NeedsNewerLarder {
+        /// The object.
+        url: String,
+    },
+    /// Several outputs were to be restored, and one exists and differs.
+    #[error("nothing was restored: {} exists and differs from {url}; `--force` replaces it", destination.display())]
+    Differs {
+        /// What exists.
+        destination: PathBuf,
+        /// What the remote has.
+        url: String,
+    },
+    /// The arguments do not fit together.
+    #[error("{0}")]
+    Usage(String),
+    /// The remote cannot be used.
+    #[error(transparent)]
+    Remote(#[from] InvalidRemote),
+    /// The encoded path does not fit into the names of the remote.
+    #[error("the name of {output} is too long for {remote}: encoded it has {len} bytes, and {max} are possible")]
+    NameTooLong {
+        /// The output.
+        output: OutputPath,
+        /// The remote.
+        remote: String,
+        /// The length of the name, in bytes.
+        len: usize,
+        /// The greatest possible length, in bytes.
+        max: usize,
+    },
+    /// The key cannot be used.
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
+    /// The output could not be hashed.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// The output could not be packed.
+    #[error(transparent)]
+    Pack(PackError),
+    /// The output could not be restored.
+    #[error(transparent)]
+    Unpack(UnpackError),
+    /// The remote failed.
+    #[error(transparent)]
+    Backend(#[from] larder_backend::Error),
+    /// The project's file system failed.
+    #[error("failed to {action} {}{}", path.display(), hint(source))]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The caller asked to stop.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+/// Why an operation failed, for code that branches and for exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Nothing in the remote matches.
+    NotFound,
+    /// Bytes are not what they should be.
+    Integrity,
+    /// The arguments, the URL or the configuration cannot be right.
+    Usage,
+    /// The remote cannot be reached, denies access, or does not exist.
+    Remote,
+    /// The object is of a later format.
+    Unsupported,
+    /// The caller asked to stop.
+    Cancelled,
+    /// Anything else: a missing source, a full disk, no permission in the project.
+    Failed,
+}
+
+impl ErrorKind {
+    /// The name of the kind in machine-readable output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Integrity => "integrity",
+            Self::Usage => "usage",
+            Self::Remote => "remote",
+            Self::Unsupported => "unsupported",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Error {
+    /// Why it failed, for code.
+    pub fn kind(&self) -> ErrorKind {
+        use larder_backend::ErrorKind as Backend;
+        match self {
+            Self::NotFound { .. } | Self::NoCommonCommand { .. } => ErrorKind::NotFound,
+            Self::ContentMismatch { .. } | Self::Damaged { .. } => ErrorKind::Integrity,
+            Self::NeedsNewerLarder { .. } => ErrorKind::Unsupported,
+            Self::Usage(_) | Self::Remote(_) | Self::NameTooLong { .. } | Self::Key(_) => ErrorKind::Usage,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Hash(error) if error.is_cancelled() => ErrorKind::Cancelled,
+            Self::Pack(error) if error.is_cancelled() => ErrorKind::Cancelled,
+            Self::Backend(error) => match error.kind() {
+                Backend::NotFound => ErrorKind::NotFound,
+                Backend::Integrity => ErrorKind::Integrity,
+                Backend::Cancelled => ErrorKind::Cancelled,
+                Backend::InvalidInput => ErrorKind::Usage,
+                Backend::NoSpace => ErrorKind::Failed,
+                _ => ErrorKind::Remote,
+            },
+            Self::MissingSource { .. }
+            | Self::Differs { .. }
+            | Self::Hash(_)
+            | Self::Pack(_)
+            | Self::Unpack(_)
+            | Self::Io { .. } => ErrorKind::Failed,
+        }
+    }
+
+    pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, path: path.as_ref().to_owned(), source }
+    }
+}
+
+fn list(outputs: &[OutputPath]) -> String {
+    let names: Vec<&str> = outputs.iter().map(OutputPath::as_str).collect();
+    names.join(", ")
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": the disk is full",
+        io::ErrorKind::PermissionDenied => ": permission denied; check the permissions of the directory",
+        io::ErrorKind::ReadOnlyFilesystem => ": the file system is read-only",
+        _ => "",
+    }
+}

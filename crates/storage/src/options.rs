@@ -1,0 +1,101 @@
+//! What the callers of a storage choose.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use larder_archive::{Compression, Limits};
+use larder_hashing::{CommandHash, ContentHash, Scheme, Workers};
+use tokio_util::sync::CancellationToken;
+
+use crate::report::{Reporter, Silent};
+
+/// How a [`crate::RemoteStorage`] works. All of it has a default.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct StorageOptions {
+    /// The scheme of the hashes that are computed.
+    pub scheme: Scheme,
+    /// The threads that hash, compress and open files.
+    pub workers: Workers,
+    /// The bounds that archives keep to, both ways.
+    pub limits: Limits,
+    /// Learns what goes on.
+    pub reporter: Arc<dyn Reporter>,
+    /// When it is cancelled, operations abort what they have begun, clean up, and end with
+    /// [`crate::ErrorKind::Cancelled`].
+    pub cancel: CancellationToken,
+}
+
+impl Default for StorageOptions {
+    fn default() -> Self {
+        Self {
+            scheme: Scheme::default(),
+            workers: Workers::default(),
+            limits: Limits::default(),
+            reporter: Arc::new(Silent),
+            cancel: CancellationToken::new(),
+        }
+    }
+}
+
+impl fmt::Debug for StorageOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StorageOptions")
+            .field("scheme", &self.scheme)
+            .field("workers", &self.workers)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How to push.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct PushOptions {
+    /// The content hash to publish under. One in a form that says how it was made must match what is there; any
+    /// other is taken as it is. By default it is computed.
+    pub content_hash: Option<ContentHash>,
+    /// How the archive is compressed: by default zstd, under [`Scheme::Weasel`] gzip.
+    pub compression: Option<Compression>,
+    /// Upload although the key exists, and replace the object.
+    pub force: bool,
+    /// Store what symlinks point at, instead of the links.
+    pub dereference: bool,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
+}
+
+/// How to pull.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PullOptions {
+    /// What made the outputs; by default whatever is newest.
+    pub command_hash: Option<CommandHash>,
+    /// What the output contains; by default whatever is newest. Only for a single output.
+    pub content_hash: Option<ContentHash>,
+    /// Replace what exists.
+    pub force: bool,
+    /// Restore below this directory instead of the project root.
+    pub to: Option<PathBuf>,
+    /// Check the bytes against the content hash, where it is in a form that allows that.
+    pub verify: bool,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
+}
+
+impl Default for PullOptions {
+    fn default() -> Self {
+        Self { command_hash: None, content_hash: None, force: false, to: None, verify: true, dry_run: false }
+    }
+}
+
+/// What to find. A hash that is missing matches every one.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct FindOptions {
+    /// What made the output.
+    pub command_hash: Option<CommandHash>,
+    /// What the output contains.
+    pub content_hash: Option<ContentHash>,
+}

@@ -1,0 +1,188 @@
+//! The storage: a project, a remote, and how to work.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use larder_backend::Backend;
+use larder_hashing::{CommandHash, ContentHash, OutputPath};
+use tokio::sync::OnceCell;
+
+use crate::backends;
+use crate::error::{Error, Result};
+use crate::layout::Shelf;
+use crate::options::StorageOptions;
+use crate::remote_url::RemoteUrl;
+use crate::report::{Event, Warning};
+use crate::state::ProjectState;
+
+/// How many outputs are transferred at once. Each has its own buffers, so memory grows with it; threads do not.
+pub(crate) const MAX_TRANSFERS: usize = 4;
+
+/// Keeps the outputs of one project in one remote.
+///
+/// Call [`RemoteStorage::close`] at the end: what was aborted may still be under way, and a destructor cannot wait.
+#[derive(Debug)]
+pub struct RemoteStorage {
+    root: PathBuf,
+    remote_path: Option<PathBuf>,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) options: StorageOptions,
+    pub(crate) state: Arc<ProjectState>,
+    swept: OnceCell<()>,
+}
+
+impl RemoteStorage {
+    /// Joins the project at `root`, which must be absolute, with a remote. Makes no request and creates nothing.
+    ///
+    /// # Errors
+    ///
+    /// The remote cannot be used at all: this build has no backend for it, or it has an unknown option.
+    pub fn open(root: impl Into<PathBuf>, remote: &RemoteUrl, options: StorageOptions) -> Result<Self> {
+        let mut storage = Self::with_backend(root, backends::open(remote)?, options);
+        storage.remote_path = remote.local_path().map(Path::to_owned);
+        Ok(storage)
+    }
+
+    /// Joins the project at `root` with a backend of one's own.
+    pub fn with_backend(root: impl Into<PathBuf>, backend: Arc<dyn Backend>, options: StorageOptions) -> Self {
+        let root = root.into();
+        Self {
+            state: Arc::new(ProjectState::new(&root)),
+            root,
+            remote_path: None,
+            backend,
+            options,
+            swept: OnceCell::new(),
+        }
+    }
+
+    /// The project root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The URL of an object, whether it exists or not: remote, `/`, key.
+    ///
+    /// # Errors
+    ///
+    /// The name of the output is too long for the remote.
+    pub fn make_url(&self, output: &OutputPath, command: &CommandHash, content: &ContentHash) -> Result<String> {
+        let shelf = self.shelf(output)?;
+        Ok(shelf.url(&shelf.key(command, content)?))
+    }
+
+    /// Waits for what is being aborted, removes what this process kept for a crash, and closes connections.
+    ///
+    /// # Errors
+    ///
+    /// Something could not be ended in order.
+    pub async fn close(&self) -> Result<()> {
+        let closed = self.backend.close().await;
+        self.state.close();
+        Ok(closed?)
+    }
+
+    pub(crate) fn shelf(&self, output: &OutputPath) -> Result<Shelf> {
+        Shelf::new(self.backend.to_string(), self.backend.capabilities(), output)
+    }
+
+    pub(crate) fn warn(&self, warning: &Warning) {
+        self.options.reporter.report(Event::Warning(warning));
+    }
+
+    /// Fails where the caller has asked to stop.
+    pub(crate) fn check_cancelled(&self) -> Result<()> {
+        if self.options.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    /// Completes or undoes what dead processes of this project had begun, and removes what they left in it: before
+    /// anything is read. Once for each storage.
+    pub(crate) async fn recover(&self) -> Result<()> {
+        self.check_cancelled()?;
+        let state = Arc::clone(&self.state);
+        for warning in run_blocking(move || state.recover()).await? {
+            self.warn(&warning);
+        }
+        Ok(())
+    }
+
+    /// [`Self::recover`], and removes what dead processes left on the remote. Once for each storage.
+    pub(crate) async fn sweep(&self) -> Result<()> {
+        self.swept
+            .get_or_try_init(|| async {
+                self.recover().await?;
+                let remote = self.backend.to_string();
+                let orphans = self.state.orphans(&remote);
+                match self.backend.sweep(&orphans).await {
+                    Ok(()) => self.state.forget_orphans(&remote),
+                    Err(error) => self.warn(&Warning::Sweep { reason: error_chain(&error) }),
+                }
+                Ok(())
+            })
+            .await
+            .copied()
+    }
+
+    /// Refuses to put a remote into an output, or an output into a remote.
+    pub(crate) fn check_apart(&self, output: &OutputPath, path: &Path) -> Result<()> {
+        let Some(remote) = &self.remote_path else { return Ok(()) };
+        let (remote_real, path_real) = (real_path(remote), real_path(path));
+        if remote_real.starts_with(&path_real) {
+            return Err(Error::Usage(format!(
+                "the remote {} lies inside the output {output}: keep it elsewhere",
+                remote.display()
+            )));
+        }
+        if path_real.starts_with(&remote_real) {
+            return Err(Error::Usage(format!(
+                "the output {output} lies inside the remote {}: nothing but larder writes there",
+                remote.display()
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The path with symlinks resolved as far as it exists.
+fn real_path(path: &Path) -> PathBuf {
+    let mut missing = Vec::new();
+    let mut existing = path;
+    loop {
+        if let Ok(real) = existing.canonicalize() {
+            return missing.iter().rev().fold(real, |path: PathBuf, name| path.join(name));
+        }
+        match (existing.parent(), existing.file_name()) {
+            (Some(parent), Some(name)) => {
+                missing.push(name.to_owned());
+                existing = parent;
+            }
+            _ => return path.to_owned(),
+        }
+    }
+}
+
+/// Runs `work` on a thread that may block.
+pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => unreachable!("blocking tasks are never aborted, and the runtime outlives this future"),
+        },
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
