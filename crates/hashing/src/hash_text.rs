@@ -199,7 +199,8 @@ mod tests {
         let upper = format!("blake3-{}", HEX64.to_uppercase());
         let double = format!("sha256-tree-tree-{HEX64}");
         let later = format!("blake3-tree2-{HEX64}");
-        for text in ["blake3-", "sha256-abc", "blake3-tree-", upper.as_str(), double.as_str(), later.as_str()] {
+        for text in ["blake3-", "sha256-abc", "blake3-tree-", upper.as_str(), double.as_str(), later.as_str()]
+        {
             assert!(matches!(ContentHash::parse(text), Err(InvalidHash::Malformed { .. })), "{text}");
         }
         assert!(CommandHash::parse(format!("blake3-tree-{HEX64}")).is_err(), "commands are no trees");

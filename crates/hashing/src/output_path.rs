@@ -81,7 +81,10 @@ impl OutputPath {
 
     fn normalise(path: &Path) -> Result<String, InvalidOutputPath> {
         let shown = || path.display().to_string();
-        let text = path.to_str().filter(|text| !text.contains('\0')).ok_or_else(|| InvalidOutputPath::NotText(shown()))?;
+        let text = path
+            .to_str()
+            .filter(|text| !text.contains('\0'))
+            .ok_or_else(|| InvalidOutputPath::NotText(shown()))?;
         if text.starts_with('/') {
             return Err(InvalidOutputPath::Absolute(shown()));
         }
@@ -101,7 +104,11 @@ impl OutputPath {
                 ".larder" => "larder",
                 _ => continue,
             };
-            return Err(InvalidOutputPath::Reserved { path: shown(), component: (*component).to_owned(), owner });
+            return Err(InvalidOutputPath::Reserved {
+                path: shown(),
+                component: (*component).to_owned(),
+                owner,
+            });
         }
         match components.as_slice() {
             [] => Err(InvalidOutputPath::IsRoot(shown())),
@@ -144,7 +151,8 @@ impl fmt::Display for OutputPath {
 
 /// What Python's `quote_plus` keeps, besides letters and digits. The space is not in the set because it is treated
 /// before (it becomes `+`).
-const QUOTE_PLUS: AsciiSet = NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b' ');
+const QUOTE_PLUS: AsciiSet =
+    NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b' ');
 
 /// Encodes a path as one segment of a key, as Python's `urllib.parse.quote_plus` does: UTF-8 bytes, `A-Za-z0-9_.-~`
 /// kept, space as `+`, all else (`/` too) as `%XX` in upper case. Nothing is normalised.

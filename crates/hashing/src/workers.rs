@@ -103,6 +103,9 @@ fn build(name: &'static str, threads: usize) -> ThreadPool {
     ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(move |index| format!("{name}-{index}"))
+        // Without a handler a panic in a task would end the process. Whoever waits for the task finds its end of the
+        // channel dropped, and reports that.
+        .panic_handler(|_| {})
         .build()
         .expect("the system can start a handful of threads")
 }

@@ -1,0 +1,217 @@
+//! One open file, read to exactly the end that it had when it was opened.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::digest::{Digest, DigestHasher, Scheme};
+use crate::error::HashError;
+use crate::workers::{Observer, Workers};
+
+/// How much of a large file is read at once, in bytes: large enough to keep all cores busy with BLAKE3.
+const CHUNK: usize = 4 << 20;
+
+/// How much is read between two looks at the observer where a caller asks for more.
+const STRIDE: usize = 4 << 20;
+
+/// Opening must neither follow a link that was put in the place of a file, nor wait for the other end of a FIFO.
+pub(super) const OPEN_FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// What `open` says where something else took the place of the file since the directory was listed.
+pub(super) fn open_error(error: rustix::io::Errno, path: PathBuf) -> HashError {
+    match error {
+        rustix::io::Errno::NOENT | rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR => {
+            HashError::Changed { path }
+        }
+        error => HashError::Io { operation: "open", path, source: error.into() },
+    }
+}
+
+/// A regular file that is open for reading, and what it was when it was opened.
+///
+/// It gives exactly as many bytes as it had then. If there turn out to be fewer or more, or its time of modification
+/// moves, then reading fails with [`HashError::Changed`].
+pub struct OpenFile {
+    file: File,
+    path: PathBuf,
+    size: u64,
+    remaining: u64,
+    modified: (i64, i64),
+    executable: bool,
+    at_end: bool,
+    observer: Arc<dyn Observer>,
+}
+
+impl OpenFile {
+    /// Takes a file that was just opened. `None` where it is not a regular one.
+    pub(super) fn new(
+        file: File,
+        path: PathBuf,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Option<Self>, HashError> {
+        let metadata = match file.metadata() {
+            Ok(metadata) => metadata,
+            Err(source) => return Err(HashError::Io { operation: "look at", path, source }),
+        };
+        Ok(metadata.is_file().then(|| Self {
+            file,
+            path,
+            size: metadata.len(),
+            remaining: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            executable: metadata.mode() & 0o100 != 0,
+            at_end: false,
+            observer,
+        }))
+    }
+
+    /// Opens the file at `path`, through links.
+    pub(super) fn open(path: PathBuf, observer: Arc<dyn Observer>) -> Result<Option<Self>, HashError> {
+        match rustix::fs::open(&path, OPEN_FLAGS, Mode::empty()) {
+            Ok(descriptor) => Self::new(File::from(descriptor), path, observer),
+            Err(error) => Err(open_error(error, path)),
+        }
+    }
+
+    /// The size when it was opened, in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether its owner may execute it.
+    pub fn is_executable(&self) -> bool {
+        self.executable
+    }
+
+    /// Where it is, for messages.
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// Fills `buffer`, or as much of it as there are bytes left, and returns how many those are: 0 at the end only.
+    /// The observer learns of them.
+    ///
+    /// # Errors
+    ///
+    /// [`HashError::Changed`] when the file is not what it was, [`HashError::Cancelled`], [`HashError::Io`].
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, HashError> {
+        let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(buffer.len());
+        for piece in buffer[..wanted].chunks_mut(STRIDE) {
+            if self.observer.is_cancelled() {
+                return Err(HashError::Cancelled);
+            }
+            match self.file.read_exact(piece) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(self.changed()),
+                Err(source) => return Err(self.failed("read", source)),
+            }
+            self.remaining -= piece.len() as u64;
+            self.observer.bytes(piece.len() as u64);
+        }
+        if self.remaining == 0 {
+            self.check_end()?;
+        }
+        Ok(wanted)
+    }
+
+    /// Reads all of a small file and appends it to `bytes`.
+    pub(super) fn read_small(&mut self, bytes: &mut Vec<u8>) -> Result<(), HashError> {
+        if self.observer.is_cancelled() {
+            return Err(HashError::Cancelled);
+        }
+        let before = bytes.len();
+        let size = usize::try_from(self.size).map_err(|_| self.changed())?;
+        // One more than there should be: the read that finds the end is the same that would find the file grown.
+        bytes.reserve_exact(size + 1);
+        let read = Read::by_ref(&mut self.file).take(self.size + 1).read_to_end(bytes);
+        if let Err(source) = read {
+            return Err(self.failed("read", source));
+        }
+        if bytes.len() - before != size {
+            return Err(self.changed());
+        }
+        self.remaining = 0;
+        self.observer.bytes(self.size);
+        self.check_unmodified()
+    }
+
+    /// Feeds all of a large file to `hasher`: on the compute threads, where one piece is hashed while the next is
+    /// read.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`OpenFile::read`].
+    pub fn hash_into(mut self, hasher: &mut DigestHasher, workers: &Workers) -> Result<(), HashError> {
+        workers.install(|| {
+            let len = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(CHUNK);
+            let (mut current, mut next) = (vec![0; len], vec![0; len]);
+            let mut filled = self.read(&mut current)?;
+            while filled > 0 {
+                let (read, ()) =
+                    rayon::join(|| self.read(&mut next), || hasher.update_parallel(&current[..filled]));
+                filled = read?;
+                std::mem::swap(&mut current, &mut next);
+            }
+            Ok(())
+        })
+    }
+
+    /// Hashes the file on this thread alone.
+    pub(super) fn digest_here(mut self, scheme: Scheme, buffer: &mut Vec<u8>) -> Result<Digest, HashError> {
+        let mut hasher = DigestHasher::new(scheme);
+        buffer.resize(usize::try_from(self.remaining).unwrap_or(usize::MAX).min(CHUNK / 4), 0);
+        loop {
+            match self.read(buffer)? {
+                0 => return Ok(hasher.finish()),
+                len => hasher.update(&buffer[..len]),
+            }
+        }
+    }
+
+    fn check_end(&mut self) -> Result<(), HashError> {
+        if self.at_end {
+            return Ok(());
+        }
+        self.at_end = true;
+        loop {
+            match self.file.read(&mut [0]) {
+                Ok(0) => return self.check_unmodified(),
+                Ok(_) => return Err(self.changed()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(self.failed("read", source)),
+            }
+        }
+    }
+
+    fn check_unmodified(&self) -> Result<(), HashError> {
+        let now = self.file.metadata().map_err(|source| self.failed("look at", source))?;
+        if now.len() == self.size && (now.mtime(), now.mtime_nsec()) == self.modified {
+            Ok(())
+        } else {
+            Err(self.changed())
+        }
+    }
+
+    fn changed(&self) -> HashError {
+        HashError::Changed { path: self.path.clone() }
+    }
+
+    fn failed(&self, operation: &'static str, source: io::Error) -> HashError {
+        HashError::Io { operation, path: self.path.clone(), source }
+    }
+}
+
+impl std::fmt::Debug for OpenFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenFile")
+            .field("path", &self.path)
+            .field("size", &self.size)
+            .field("remaining", &self.remaining)
+            .finish_non_exhaustive()
+    }
+}
