@@ -1,0 +1,101 @@
+//! Where a project begins.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The directory that paths of outputs are relative to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectRoot {
+    /// The directory, absolute where the working directory was.
+    pub path: PathBuf,
+    /// What marks it.
+    pub marker: RootMarker,
+}
+
+/// What marks the root of a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootMarker {
+    /// The project's `larder.toml`.
+    LarderToml,
+    /// The `project.yml` of a weasel or spaCy project.
+    ProjectYml,
+    /// A git repository or work tree.
+    Git,
+    /// Nothing: it is the working directory.
+    WorkingDirectory,
+}
+
+impl fmt::Display for RootMarker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::LarderToml => "larder.toml",
+            Self::ProjectYml => "project.yml",
+            Self::Git => ".git",
+            Self::WorkingDirectory => "working directory",
+        })
+    }
+}
+
+impl ProjectRoot {
+    /// The name of a project's configuration file.
+    pub const CONFIG_FILE: &str = "larder.toml";
+
+    /// Finds the project that `working_dir` lies in: the nearest of it and its ancestors with a `larder.toml` or
+    /// `project.yml`; if there is none, the nearest with a `.git`; else `working_dir` itself.
+    pub fn discover(working_dir: &Path) -> Self {
+        for dir in working_dir.ancestors() {
+            for (name, marker) in
+                [(Self::CONFIG_FILE, RootMarker::LarderToml), ("project.yml", RootMarker::ProjectYml)]
+            {
+                if dir.join(name).is_file() {
+                    return Self { path: dir.to_owned(), marker };
+                }
+            }
+        }
+        // In a work tree of git's `.git` is a file.
+        match working_dir.ancestors().find(|dir| dir.join(".git").exists()) {
+            Some(dir) => Self { path: dir.to_owned(), marker: RootMarker::Git },
+            None => Self { path: working_dir.to_owned(), marker: RootMarker::WorkingDirectory },
+        }
+    }
+
+    /// Where the configuration file of the project is, if it has one.
+    pub fn config_file(&self) -> Option<PathBuf> {
+        (self.marker == RootMarker::LarderToml).then(|| self.path.join(Self::CONFIG_FILE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Makes the files below a fresh directory, and discovers from `a/b` there.
+    fn discover(files: &[&str]) -> (String, RootMarker) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        for file in files {
+            fs::write(dir.path().join(file), "").unwrap();
+        }
+        let root = ProjectRoot::discover(&dir.path().join("a/b"));
+        (root.path.strip_prefix(dir.path()).unwrap().to_str().unwrap().to_owned(), root.marker)
+    }
+
+    #[test]
+    fn the_nearest_project_file_decides() {
+        assert_eq!(discover(&["larder.toml", "a/project.yml"]), ("a".into(), RootMarker::ProjectYml));
+        assert_eq!(discover(&["a/larder.toml", "a/project.yml"]), ("a".into(), RootMarker::LarderToml));
+    }
+
+    #[test]
+    fn a_project_file_far_away_goes_before_a_repository_nearby() {
+        assert_eq!(discover(&["larder.toml", "a/.git"]), (String::new(), RootMarker::LarderToml));
+    }
+
+    #[test]
+    fn without_a_project_file_it_is_the_repository_or_the_working_directory() {
+        assert_eq!(discover(&[".git", "a/.git"]), ("a".into(), RootMarker::Git));
+        assert_eq!(discover(&[]), ("a/b".into(), RootMarker::WorkingDirectory));
+    }
+}
