@@ -1,1 +1,37 @@
-//! End-to-end tests.
+//! The harness of the end-to-end tests: they drive the binary `larder` as users do, with real files, real signals,
+//! real mounts, other users, and the real weasel.
+//!
+//! The binary's path comes in `LARDER_BIN`; `cargo xtask test` builds it once and sets that. What a test needs of the
+//! machine it names in its [`Case`]: where that is missing the test shows as ignored with the reason, and with
+//! `LARDER_REQUIRE_ALL=1` it fails.
+
+#![expect(clippy::unwrap_used, reason = "a harness fails by panicking: that is how a test reports")]
+
+mod json;
+mod mount;
+mod need;
+mod process;
+mod run;
+mod sandbox;
+mod suite;
+mod tree;
+mod weasel;
+
+pub use json::redact;
+pub use mount::{Mount, Overlay};
+pub use need::Need;
+pub use process::Running;
+pub use run::{Larder, Run};
+pub use rustix::process::Signal;
+pub use sandbox::Sandbox;
+pub use suite::{Case, run};
+pub use tree::{Entry, Tree, noise, text};
+pub use weasel::WeaselProject;
+
+/// Reads the binary's path.
+pub(crate) fn larder_binary() -> std::path::PathBuf {
+    std::env::var_os("LARDER_BIN")
+        .map(std::path::PathBuf::from)
+        .filter(|path| path.is_absolute() && path.is_file())
+        .expect("LARDER_BIN must be the absolute path of the larder binary: run `cargo xtask test`, which sets it")
+}

@@ -1,0 +1,94 @@
+//! Mounts that end with their guard.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A mounted file system; unmounted when dropped.
+#[derive(Debug)]
+pub struct Mount {
+    at: PathBuf,
+}
+
+impl Mount {
+    /// Mounts a tmpfs of `mib` MiB at an existing directory.
+    ///
+    /// # Errors
+    ///
+    /// `mount` refuses.
+    pub fn tmpfs(at: &Path, mib: u32) -> io::Result<Self> {
+        Self::at(at, "tmpfs", &format!("size={mib}m,mode=0755"))
+    }
+
+    fn at(at: &Path, kind: &str, options: &str) -> io::Result<Self> {
+        let output = Command::new("mount").args(["-t", kind, "-o", options, kind]).arg(at).output()?;
+        if output.status.success() {
+            return Ok(Self { at: at.to_owned() });
+        }
+        Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.at
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily: a process that a failed test left behind must not keep the mount in the machine's table.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.at).status();
+    }
+}
+
+/// An overlay whose lower layer can be filled before it is mounted. It has no `RENAME_EXCHANGE`, and refuses even to
+/// rename a directory of the lower layer.
+#[derive(Debug)]
+pub struct Overlay {
+    // Fields are dropped in this order: the overlay before what it lies on.
+    overlay: Option<Mount>,
+    base: Mount,
+}
+
+impl Overlay {
+    /// Makes the layers below `dir` and mounts an overlay with an empty lower layer.
+    ///
+    /// # Errors
+    ///
+    /// `mount` refuses.
+    pub fn new(dir: &Path) -> io::Result<Self> {
+        Self::with_lower(dir, |_| {})
+    }
+
+    /// The same with a lower layer that `fill` makes.
+    ///
+    /// # Errors
+    ///
+    /// `mount` refuses.
+    pub fn with_lower(dir: &Path, fill: impl FnOnce(&Path)) -> io::Result<Self> {
+        // The layers are on a tmpfs, because an overlay cannot be the upper layer of another one, and the root of a
+        // container is one.
+        let base = Mount::tmpfs(dir, 512)?;
+        let [lower, upper, work, merged] = ["lower", "upper", "work", "merged"].map(|name| dir.join(name));
+        for layer in [&lower, &upper, &work, &merged] {
+            fs::create_dir(layer)?;
+        }
+        fill(&lower);
+        let layers =
+            format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+        let overlay = Mount::at(&merged, "overlay", &layers)?;
+        Ok(Self { overlay: Some(overlay), base })
+    }
+
+    /// The merged tree.
+    pub fn path(&self) -> PathBuf {
+        self.base.path().join("merged")
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        drop(self.overlay.take());
+    }
+}

@@ -1,0 +1,226 @@
+//! How the binary is called, and what it answered.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::process::Running;
+
+/// One call of the binary, in an environment that holds nothing of the caller's.
+#[derive(Clone, Debug)]
+pub struct Larder {
+    wrapper: Vec<OsString>,
+    binary: PathBuf,
+    args: Vec<OsString>,
+    dir: PathBuf,
+    env: Vec<(OsString, OsString)>,
+}
+
+impl Larder {
+    pub(crate) fn new(binary: PathBuf, dir: &Path, home: &Path) -> Self {
+        let env = vec![
+            ("HOME".into(), home.into()),
+            ("PATH".into(), std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into())),
+        ];
+        Self { wrapper: Vec::new(), binary, args: Vec::new(), dir: dir.to_owned(), env }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, args: I) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Adds one argument.
+    #[must_use]
+    pub fn arg(self, arg: impl AsRef<OsStr>) -> Self {
+        self.args([arg])
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Runs in another directory than the project.
+    #[must_use]
+    pub fn in_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = dir.into();
+        self
+    }
+
+    /// Runs another copy of the binary: one that another user can reach.
+    #[must_use]
+    pub fn with_binary(mut self, binary: PathBuf) -> Self {
+        self.binary = binary;
+        self
+    }
+
+    /// Runs through another program, which gets the binary and its arguments as its last arguments.
+    #[must_use]
+    pub fn through<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, wrapper: I) -> Self {
+        self.wrapper.extend(wrapper.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Lets strace inject into system calls: `spec` is the value of its `-e inject=`. The process keeps its id, because
+    /// the tracer is its grandchild.
+    #[must_use]
+    pub fn inject(self, spec: &str) -> Self {
+        let calls = spec.split(':').next().unwrap();
+        let trace = format!("trace={calls}");
+        let inject = format!("inject={spec}");
+        self.through(["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject])
+    }
+
+    /// Runs as another user with a private umask: nothing is shared by chance.
+    #[must_use]
+    pub fn as_user(self, user: u32, groups: &[u32]) -> Self {
+        let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
+        let ids =
+            [format!("--reuid={user}"), format!("--regid={user}"), format!("--groups={}", groups.join(","))];
+        self.through(["setpriv"]).through(ids).through(["sh", "-c", "umask 077; exec \"$0\" \"$@\""])
+    }
+
+    /// The command, for what this type does not cover.
+    pub fn command(&self) -> Command {
+        let mut line =
+            self.wrapper.iter().cloned().chain([self.binary.clone().into()]).chain(self.args.iter().cloned());
+        let mut command = Command::new(line.next().unwrap());
+        command
+            .args(line)
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .env_clear()
+            .envs(self.env.iter().cloned());
+        command
+    }
+
+    /// Starts it.
+    pub fn spawn(&self) -> Running {
+        Running::start(self.command(), self.describe())
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self) -> Run {
+        self.spawn().wait()
+    }
+
+    fn describe(&self) -> String {
+        let args: Vec<_> = self.args.iter().map(|arg| arg.to_string_lossy()).collect();
+        format!("larder {}", args.join(" "))
+    }
+}
+
+/// What a run of the binary answered.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The arguments, for messages.
+    pub call: String,
+    /// The exit code, unless a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// What it wrote.
+    pub stdout: Vec<u8>,
+    /// What it wrote for people.
+    pub stderr: String,
+    /// When it had ended.
+    pub ended: Instant,
+}
+
+#[expect(
+    clippy::return_self_not_must_use,
+    reason = "an assertion may be the last thing that a test does with it"
+)]
+impl Run {
+    /// Asserts an exit code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self}");
+        self
+    }
+
+    /// Asserts success.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.exits(0)
+    }
+
+    /// Asserts a failure that says what, where and what to do: one line of error that has all of `parts`.
+    #[track_caller]
+    pub fn fails(self, code: i32, parts: &[&str]) -> Self {
+        let run = self.exits(code);
+        let errors: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with("error")).collect();
+        assert_eq!(errors.len(), 1, "one line of error is expected: {run}");
+        for part in parts {
+            assert!(errors[0].contains(part), "`{part}` is not in the error: {run}");
+        }
+        run
+    }
+
+    /// What it wrote to stdout, as text.
+    #[track_caller]
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).expect("stdout is text")
+    }
+
+    /// The only line that it wrote to stdout.
+    #[track_caller]
+    pub fn line(&self) -> &str {
+        let text = self.text().trim_end_matches('\n');
+        assert!(!text.is_empty() && !text.contains('\n'), "one line is expected: {self}");
+        text
+    }
+
+    /// The `--json` document.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.stdout)
+            .unwrap_or_else(|error| panic!("no JSON document: {error}: {self}"))
+    }
+
+    /// The results in the `--json` document.
+    #[track_caller]
+    pub fn results(&self) -> Vec<Value> {
+        self.json()["results"].as_array().unwrap_or_else(|| panic!("no results: {self}")).clone()
+    }
+
+    /// The outcome of the only result.
+    #[track_caller]
+    pub fn outcome(&self) -> String {
+        self.field("outcome")
+    }
+
+    /// A text of the only result.
+    #[track_caller]
+    pub fn field(&self, name: &str) -> String {
+        let results = self.results();
+        assert_eq!(results.len(), 1, "{self}");
+        results[0][name].as_str().unwrap_or_else(|| panic!("no text `{name}`: {self}")).to_owned()
+    }
+
+    /// Everything that it said to people.
+    pub fn said(&self) -> String {
+        format!("{}\n{}", String::from_utf8_lossy(&self.stdout), self.stderr)
+    }
+
+    /// How long it ran on after `moment`.
+    pub fn after(&self, moment: Instant) -> Duration {
+        self.ended.saturating_duration_since(moment)
+    }
+}
+
+impl std::fmt::Display for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let stdout = String::from_utf8_lossy(&self.stdout);
+        writeln!(f, "`{}` ended with code {:?}, signal {:?}", self.call, self.code, self.signal)?;
+        write!(f, "--- stdout\n{stdout}\n--- stderr\n{}", self.stderr)
+    }
+}

@@ -1,0 +1,161 @@
+//! A project, a remote and a home of its own for each test.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::mount::Mount;
+use crate::run::{Larder, Run};
+
+/// A temporary directory with `project/` (whose `larder.toml` names the remote `shared`), `remote/` (which the first
+/// push makes) and `home/`.
+#[derive(Debug)]
+pub struct Sandbox {
+    // Dropped before the directory that they are mounted in.
+    mounts: Vec<Mount>,
+    dir: TempDir,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Sandbox {
+    /// Makes one.
+    pub fn new() -> Self {
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// Makes one below an existing directory: on a file system of the test's choice.
+    pub fn below(parent: &Path) -> Self {
+        let dir = tempfile::Builder::new().prefix("larder-test-").tempdir_in(parent).unwrap();
+        // Other users must get in, where a test has some.
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let sandbox = Self { mounts: Vec::new(), dir };
+        fs::create_dir(sandbox.project()).unwrap();
+        fs::create_dir(sandbox.home()).unwrap();
+        sandbox.configure(&format!("[remotes]\nshared = '{}'\n", sandbox.remote().display()));
+        sandbox
+    }
+
+    /// Everything is below it.
+    pub fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The project root.
+    pub fn project(&self) -> PathBuf {
+        self.root().join("project")
+    }
+
+    /// A path in the project.
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.project().join(path)
+    }
+
+    /// The directory of the remote.
+    pub fn remote(&self) -> PathBuf {
+        self.root().join("remote")
+    }
+
+    /// The user's home.
+    pub fn home(&self) -> PathBuf {
+        self.root().join("home")
+    }
+
+    /// Replaces the project's `larder.toml`.
+    pub fn configure(&self, toml: &str) {
+        fs::write(self.path("larder.toml"), toml).unwrap();
+    }
+
+    /// Puts a tmpfs of `mib` MiB at a new directory of the sandbox.
+    pub fn mount_tmpfs(&mut self, name: &str, mib: u32) -> PathBuf {
+        let at = self.root().join(name);
+        fs::create_dir_all(&at).unwrap();
+        self.mounts.push(Mount::tmpfs(&at, mib).unwrap());
+        at
+    }
+
+    /// A call of the binary in the project.
+    pub fn larder<const N: usize>(&self, args: [&str; N]) -> Larder {
+        Larder::new(crate::larder_binary(), &self.project(), &self.home()).args(args)
+    }
+
+    /// Runs the binary in the project.
+    pub fn run<const N: usize>(&self, args: [&str; N]) -> Run {
+        self.larder(args).run()
+    }
+
+    /// A copy of the binary that every user may run.
+    pub fn public_binary(&self) -> PathBuf {
+        let copy = self.root().join("larder");
+        if !copy.exists() {
+            fs::copy(crate::larder_binary(), &copy).unwrap();
+            fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        copy
+    }
+
+    /// The keys of the remote, larder's own names left out, in order.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys = files_below(&self.remote());
+        keys.retain(|key| !key.starts_with(".larder/"));
+        keys
+    }
+
+    /// The path of the only object.
+    #[track_caller]
+    pub fn object(&self) -> PathBuf {
+        let keys = self.keys();
+        assert_eq!(keys.len(), 1, "one object is expected: {keys:?}");
+        self.remote().join(&keys[0])
+    }
+
+    /// What commands left behind: temporary files, staging and journals, of the project and of the remote.
+    pub fn leftovers(&self) -> Vec<PathBuf> {
+        let (project, remote) = (self.path(".larder"), self.remote().join(".larder/1"));
+        let places = [project.join("tmp"), project.join("journal"), remote.join("tmp")];
+        places.iter().flat_map(|place| entries(place)).chain(self.strays()).collect()
+    }
+
+    /// What is in the project besides its outputs and its own files: staging that is not where it belongs.
+    fn strays(&self) -> Vec<PathBuf> {
+        let own =
+            |path: &PathBuf| path.file_name().is_none_or(|name| !name.to_string_lossy().contains("larder"));
+        let mut strays = entries(&self.project());
+        strays.retain(|path| !own(path) && !path.ends_with("larder.toml") && !path.ends_with(".larder"));
+        strays
+    }
+
+    /// Asserts that nothing was left behind.
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        let leftovers = self.leftovers();
+        assert!(leftovers.is_empty(), "left behind: {leftovers:?}");
+    }
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir)
+        .map_or_else(|_| Vec::new(), |entries| entries.map(|entry| entry.unwrap().path()).collect())
+}
+
+fn files_below(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut pending = vec![dir.to_owned()];
+    while let Some(next) = pending.pop() {
+        for path in entries(&next) {
+            if path.is_dir() {
+                pending.push(path);
+            } else {
+                found.push(path.strip_prefix(dir).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,54 @@
+//! A theme: the tests of one binary, what they need, and how they are run.
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+
+use crate::need::{Missing, Need};
+
+/// One test: it fails by panicking.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    name: &'static str,
+    needs: &'static [Need],
+    test: fn(),
+}
+
+impl Case {
+    /// A test that needs nothing but the binary.
+    pub const fn new(name: &'static str, test: fn()) -> Self {
+        Self { name, needs: &[], test }
+    }
+
+    /// Names what the machine must have for it.
+    #[must_use]
+    pub const fn needs(mut self, needs: &'static [Need]) -> Self {
+        self.needs = needs;
+        self
+    }
+
+    fn into_trial(self, theme: &str) -> Trial {
+        Trial::ignorable_test(format!("{theme}::{}", self.name), move || {
+            for need in self.needs {
+                if let Err(Missing(reason)) = need.check() {
+                    if std::env::var_os("LARDER_REQUIRE_ALL").is_some_and(|value| value == "1") {
+                        return Err(format!("required, but {reason}").into());
+                    }
+                    return Ok(Completion::ignored_with(reason));
+                }
+            }
+            (self.test)();
+            Ok(Completion::Completed)
+        })
+    }
+}
+
+/// Runs the tests of `theme` that the command line asks for.
+pub fn run(theme: &str, cases: &[Case]) -> ExitCode {
+    let arguments = Arguments::from_args();
+    // Listing needs no binary; anything else says so at once, and not once per test.
+    if !arguments.list {
+        let _ = crate::larder_binary();
+    }
+    libtest_mimic::run(&arguments, cases.iter().map(|case| case.into_trial(theme)).collect()).exit_code()
+}

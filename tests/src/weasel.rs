@@ -1,0 +1,43 @@
+//! The real weasel, in its own Python environment.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::sandbox::Sandbox;
+
+/// A sandbox's project as a weasel project.
+#[derive(Debug)]
+pub struct WeaselProject<'a> {
+    sandbox: &'a Sandbox,
+    python: PathBuf,
+}
+
+impl<'a> WeaselProject<'a> {
+    /// Writes a `project.yml` with one command `train`, and the remote `default` at the sandbox's remote.
+    pub fn new(sandbox: &'a Sandbox, deps: &[&str], outputs: &[&str], script: &[&str]) -> Self {
+        let python = std::env::var_os("LARDER_WEASEL_PYTHON").expect("the case needs `Need::Weasel`").into();
+        // JSON is YAML: no quoting of our own.
+        let project = serde_json::json!({
+            "title": "interchange",
+            "remotes": { "default": sandbox.remote().to_str().unwrap() },
+            "commands": [{ "name": "train", "script": script, "deps": deps, "outputs": outputs }],
+        });
+        fs::write(sandbox.path("project.yml"), project.to_string()).unwrap();
+        Self { sandbox, python }
+    }
+
+    /// Runs `weasel COMMAND default` in the project, and returns what it said.
+    #[track_caller]
+    pub fn run(&self, command: &str) -> String {
+        let output = Command::new(&self.python)
+            .args(["-m", "weasel", command, "default", "."])
+            .current_dir(self.sandbox.project())
+            .env("HOME", self.sandbox.home())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "weasel {command} failed: {said}");
+        said
+    }
+}
