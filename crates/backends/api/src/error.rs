@@ -128,7 +128,14 @@ impl Error {
     /// Creates an error at `location`: the URL of the object, or of the remote.
     pub fn new(kind: ErrorKind, operation: Operation, location: impl Into<String>) -> Self {
         let retryable = matches!(kind, ErrorKind::RateLimited | ErrorKind::Timeout | ErrorKind::Unavailable);
-        Self(Box::new(Inner { kind, operation, location: location.into(), retryable, hint: None, source: None }))
+        Self(Box::new(Inner {
+            kind,
+            operation,
+            location: location.into(),
+            retryable,
+            hint: None,
+            source: None,
+        }))
     }
 
     /// Adds why.

@@ -53,7 +53,7 @@ impl Key {
     }
 
     /// The segments of the key, at least one.
-    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> + Clone {
         self.0.split('/')
     }
 

@@ -13,7 +13,9 @@ mod key;
 mod object;
 mod upload;
 
-pub use backend::{Backend, BackendExt, ByteStream, Capabilities, GetOptions, GetResult, ListOptions, Listed, ObjectStream};
+pub use backend::{
+    Backend, BackendExt, ByteStream, Capabilities, GetOptions, GetResult, ListOptions, Listed, ObjectStream,
+};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use key::{InvalidKey, Key, Prefix};
 pub use object::{ObjectMeta, Version};

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use crate::key::Key;
 
-/// Identifies the bytes of an object: another write gives another version. The text is the backend's own (an ETag, a
+/// Identifies the bytes of an object: another write gives another version. The text is the backend's own (an `ETag`, a
 /// generation, a file's identity and times) and means nothing outside it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Version(String);

@@ -1,0 +1,166 @@
+//! The backend.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use larder_backend::{
+    Backend, Capabilities, Error, GetOptions, GetResult, Key, ListOptions, ObjectMeta, ObjectStream,
+    Operation, Prefix, PutOptions, Result, Upload, UploadToken,
+};
+use rustix::fs::AtFlags;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::config::LocalConfig;
+use crate::error::{failed, is_absent};
+use crate::publish::FileSystem;
+use crate::root::{MAX_NAME_LEN, Root};
+use crate::temporary::Temporary;
+use crate::upload::LocalUpload;
+use crate::{get, list, sweep};
+
+/// A remote in a directory. Its `Display` is the absolute path of the root.
+#[derive(Debug)]
+pub struct LocalBackend {
+    remote: Arc<Remote>,
+}
+
+/// What the backend and its uploads share.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    pub(crate) root: Arc<Root>,
+    pub(crate) file_system: FileSystem,
+    /// Blocking threads whose uploads were dropped.
+    unfinished: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl LocalBackend {
+    /// Opens a remote. The root need not exist: the first upload creates it as far as [`LocalConfig::create`] says,
+    /// and everything else fails with [`RootMissing`] until it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`RootMissing`] where the root is a file. The working directory is gone, and the root is relative to it.
+    ///
+    /// [`RootMissing`]: larder_backend::ErrorKind::RootMissing
+    #[expect(clippy::needless_pass_by_value, reason = "the configuration is the backend's from here on")]
+    pub fn open(config: LocalConfig) -> Result<Self> {
+        let root = Arc::new(Root::new(&config)?);
+        let remote = Remote { root, file_system: FileSystem::default(), unfinished: Mutex::default() };
+        Ok(Self { remote: Arc::new(remote) })
+    }
+
+    /// Runs on a blocking thread.
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: Operation,
+        job: impl FnOnce(&Remote) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let remote = Arc::clone(&self.remote);
+        tokio::task::spawn_blocking(move || job(&remote))
+            .await
+            .unwrap_or_else(|error| Err(failed(operation, self.to_string(), io::Error::other(error))))
+    }
+}
+
+impl Remote {
+    /// Lets [`Backend::close`] wait for a blocking thread.
+    pub(crate) fn wait_for<T: Send + 'static>(&self, job: JoinHandle<T>) {
+        // Without a runtime nobody can wait; the thread then cleans up alone.
+        if let Ok(runtime) = Handle::try_current() {
+            let job = runtime.spawn(async move { drop(job.await) });
+            let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+            unfinished.retain(|job| !job.is_finished());
+            unfinished.push(job);
+        }
+    }
+}
+
+impl fmt::Display for LocalBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.remote.root.path().display(), f)
+    }
+}
+
+#[async_trait]
+impl Backend for LocalBackend {
+    fn capabilities(&self) -> Capabilities {
+        let atomic_create = !self.remote.file_system.cannot_create_exclusively.load(Ordering::Relaxed);
+        Capabilities::new(atomic_create, true, MAX_NAME_LEN)
+    }
+
+    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
+        let key = key.clone();
+        self.run(Operation::Stat, move |remote| get::stat(&remote.root, &key)).await
+    }
+
+    async fn get(&self, key: &Key, options: GetOptions) -> Result<GetResult> {
+        let key = key.clone();
+        self.run(Operation::Get, move |remote| get::get(&remote.root, &key, &options)).await
+    }
+
+    async fn begin_put(&self, key: &Key, options: PutOptions) -> Result<Box<dyn Upload>> {
+        let key = key.clone();
+        let remote = Arc::clone(&self.remote);
+        self.run(Operation::Put, move |_| {
+            remote.root.check(&key, Operation::Put)?;
+            let temporary = Temporary::create(&remote.root.open_or_create(Operation::Put)?)
+                .map_err(|error| failed(Operation::Put, remote.root.location(&key), error))?;
+            Ok(Box::new(LocalUpload::new(remote, key, options.mode, temporary)) as Box<dyn Upload>)
+        })
+        .await
+    }
+
+    fn list(&self, prefix: &Prefix, options: ListOptions) -> ObjectStream {
+        list::list(&self.remote.root, prefix, &options)
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        let key = key.clone();
+        self.run(Operation::Delete, move |remote| delete(&remote.root, &key)).await
+    }
+
+    /// Removes the temporaries of dead processes. Needs no journal: a lock tells who is alive.
+    async fn sweep(&self, _orphans: &[UploadToken]) -> Result<()> {
+        self.run(Operation::Sweep, |remote| {
+            let directory = match remote.root.open(Operation::Sweep) {
+                Err(error) if error.kind() == larder_backend::ErrorKind::RootMissing => return Ok(()),
+                opened => opened?,
+            };
+            sweep::sweep(&directory)
+                .map_err(|error| failed(Operation::Sweep, remote.root.path().display().to_string(), error))
+        })
+        .await
+    }
+
+    async fn close(&self) -> Result<()> {
+        loop {
+            let job = self.remote.unfinished.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(job) = job else { return Ok(()) };
+            // What it did with its temporary was nobody's to hear.
+            let _ = job.await;
+        }
+    }
+}
+
+fn delete(root: &Root, key: &Key) -> Result<(), Error> {
+    let operation = Operation::Delete;
+    root.check(key, operation)?;
+    let directory = root.open(operation)?;
+    let mut segments = key.segments();
+    let name = segments.next_back().unwrap_or_default();
+    let deleted = directory
+        .descend(segments)
+        .and_then(|parent| Ok(rustix::fs::unlinkat(&parent, name, AtFlags::empty())?));
+    match deleted {
+        Ok(()) => {
+            directory.prune(key);
+            Ok(())
+        }
+        Err(error) if is_absent(&error) => Ok(()),
+        Err(error) => Err(failed(operation, root.location(key), error)),
+    }
+}

@@ -1,0 +1,279 @@
+//! The directory of the remote, and the way from it to the directory of a key.
+//!
+//! Every step is taken by a descriptor of the parent and refuses links, so that nothing below the root leads out of it,
+//! also where somebody changes the tree at the same time.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use larder_backend::{Error, ErrorKind, Key, Operation};
+use rustix::fs::{CWD, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::config::{CreateRoot, LocalConfig};
+use crate::error::{failed, is_unsupported};
+
+/// The longest name that the usual file systems take, in bytes.
+pub(crate) const MAX_NAME_LEN: usize = 255;
+
+/// What is larder's own, and where uploads are before they are published.
+pub(crate) const OWN_DIRECTORIES: [&str; 3] = [".larder", "1", "tmp"];
+const TEMPORARIES: &str = ".larder/1/tmp";
+
+/// The owner of what an upload makes can always use it; whoever lost these bits could not even sweep.
+const OWNER_OF_DIRECTORY: Mode = Mode::RWXU;
+const OWNER_OF_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
+/// Everything of the root's mode but setuid, which means nothing on a directory.
+const OF_DIRECTORY: Mode = Mode::RWXU.union(Mode::RWXG).union(Mode::RWXO).union(Mode::SGID).union(Mode::SVTX);
+const OF_FILE: Mode =
+    Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP).union(Mode::WGRP).union(Mode::ROTH).union(Mode::WOTH);
+
+/// How often something is tried again that others were faster with.
+const ATTEMPTS: u32 = 100;
+/// How often, and how long in between, something is tried again that was denied.
+const DENIED_ATTEMPTS: u32 = 20;
+const DENIED_PAUSE: Duration = Duration::from_millis(1);
+
+/// Tells what is worth another attempt, and for how long.
+///
+/// A delete removes the directories that it empties, which others may be about to use: they make them again. And a
+/// directory that a user of another umask made this very moment gets the bits of the root a moment later.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    attempts: u32,
+}
+
+impl Patience {
+    /// Gives the error back where another attempt is not worth it.
+    pub(crate) fn again(&mut self, error: io::Error) -> io::Result<()> {
+        self.attempts += 1;
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::WouldBlock if self.attempts < ATTEMPTS => Ok(()),
+            io::ErrorKind::PermissionDenied if self.attempts < DENIED_ATTEMPTS => {
+                std::thread::sleep(DENIED_PAUSE);
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+}
+
+/// The root of a remote, which need not exist yet.
+#[derive(Debug)]
+pub(crate) struct Root {
+    path: PathBuf,
+    create: CreateRoot,
+}
+
+/// The open directory of a remote.
+#[derive(Debug)]
+pub(crate) struct RootDirectory {
+    pub(crate) directory: OwnedFd,
+    /// The mode of every directory below.
+    directory_mode: Mode,
+    /// The mode of every file below.
+    pub(crate) file_mode: Mode,
+}
+
+impl Root {
+    pub(crate) fn new(config: &LocalConfig) -> Result<Self, Error> {
+        let path = std::path::absolute(&config.root)
+            .map_err(|error| failed(Operation::Open, config.root.display().to_string(), error))?;
+        let root = Self { path, create: config.create };
+        match fs::metadata(&root.path) {
+            Ok(metadata) if !metadata.is_dir() => Err(root.not_a_directory(Operation::Open)),
+            _ => Ok(root),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where an object is, for people.
+    pub(crate) fn location(&self, key: &Key) -> String {
+        self.path.join(key.as_str()).display().to_string()
+    }
+
+    fn error(&self, kind: ErrorKind, operation: Operation) -> Error {
+        Error::new(kind, operation, self.path.display().to_string())
+    }
+
+    fn not_a_directory(&self, operation: Operation) -> Error {
+        self.error(ErrorKind::RootMissing, operation)
+            .with_hint("what is there is not a directory, and a local remote is one")
+    }
+
+    /// Opens the root for an operation that never creates it.
+    pub(crate) fn open(&self, operation: Operation) -> Result<RootDirectory, Error> {
+        match rustix::fs::openat(CWD, &self.path, directory_flags() - OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(directory) => RootDirectory::new(directory)
+                .map_err(|error| failed(operation, self.path.display().to_string(), error)),
+            Err(error @ Errno::NOENT) => Err(self
+                .error(ErrorKind::RootMissing, operation)
+                .with_hint("check the path, and whether a share has to be mounted there")
+                .with_source(io::Error::from(error))),
+            Err(Errno::NOTDIR) => Err(self.not_a_directory(operation)),
+            Err(error) => Err(failed(operation, self.path.display().to_string(), error.into())),
+        }
+    }
+
+    /// Opens the root for an upload, which creates it as far as it may.
+    pub(crate) fn open_or_create(&self, operation: Operation) -> Result<RootDirectory, Error> {
+        let missing = match self.open(operation) {
+            Err(error) if error.kind() == ErrorKind::RootMissing => error,
+            opened => return opened,
+        };
+        let created = match self.create {
+            CreateRoot::Never => return Err(missing),
+            CreateRoot::LastComponent => fs::create_dir(&self.path),
+            CreateRoot::All => fs::create_dir_all(&self.path),
+        };
+        match created {
+            Ok(()) => {
+                if let Some(parent) = self.path.parent()
+                    && let Ok(parent) = fs::File::open(parent)
+                {
+                    sync_directory(&parent)
+                        .map_err(|error| failed(operation, self.path.display().to_string(), error))?;
+                }
+            }
+            // Somebody else was faster, or it is not a directory: opening it tells.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(self
+                    .error(ErrorKind::RootMissing, operation)
+                    .with_hint("the directory above it is missing too: check the path, or create it")
+                    .with_source(error));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(self.not_a_directory(operation));
+            }
+            Err(error) => return Err(failed(operation, self.path.display().to_string(), error)),
+        }
+        self.open(operation)
+    }
+
+    /// Refuses keys that this backend does not take.
+    pub(crate) fn check(&self, key: &Key, operation: Operation) -> Result<(), Error> {
+        let refuse = |hint: &str| {
+            Err(Error::new(ErrorKind::InvalidInput, operation, self.location(key)).with_hint(hint))
+        };
+        if key.segments().any(|segment| segment.len() > MAX_NAME_LEN) {
+            return refuse("a part of the name is longer than the 255 bytes that file systems take");
+        }
+        if is_temporary(key.as_str()) {
+            return refuse("`.larder/1/tmp` is for uploads that are under way");
+        }
+        Ok(())
+    }
+}
+
+/// Whether a path below the root is the place of temporaries, or is in it.
+pub(crate) fn is_temporary(path: &str) -> bool {
+    path.strip_prefix(TEMPORARIES).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl RootDirectory {
+    fn new(directory: OwnedFd) -> io::Result<Self> {
+        let mode = Mode::from_raw_mode(rustix::fs::fstat(&directory)?.st_mode);
+        Ok(Self {
+            directory,
+            directory_mode: (mode & OF_DIRECTORY) | OWNER_OF_DIRECTORY,
+            file_mode: (mode & OF_FILE) | OWNER_OF_FILE,
+        })
+    }
+
+    /// Opens the directory of these segments below the root, where it exists.
+    pub(crate) fn descend<'a>(&self, segments: impl Iterator<Item = &'a str>) -> io::Result<OwnedFd> {
+        let mut directory = self.directory.try_clone()?;
+        for segment in segments {
+            directory = open_directory(&directory, segment)?;
+        }
+        Ok(directory)
+    }
+
+    /// Opens the directory of these segments below the root, and makes what is missing of it, durably.
+    pub(crate) fn make<'a>(&self, segments: &(impl Iterator<Item = &'a str> + Clone)) -> io::Result<OwnedFd> {
+        let mut patience = Patience::default();
+        loop {
+            match self.make_once(segments.clone()) {
+                Ok(made) => return Ok(made),
+                Err(error) => patience.again(error)?,
+            }
+        }
+    }
+
+    fn make_once<'a>(&self, segments: impl Iterator<Item = &'a str>) -> io::Result<OwnedFd> {
+        let mut directory = self.directory.try_clone()?;
+        for segment in segments {
+            let child = match open_directory(&directory, segment) {
+                Ok(child) => child,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    match rustix::fs::mkdirat(&directory, segment, self.directory_mode) {
+                        Ok(()) => sync_directory(&directory)?,
+                        Err(Errno::EXIST) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                    open_directory(&directory, segment)?
+                }
+                Err(error) => return Err(error),
+            };
+            self.share(&child)?;
+            directory = child;
+        }
+        Ok(directory)
+    }
+
+    /// Gives a directory of ours the bits of the root that it lacks: because of the umask, because its maker was
+    /// killed before it came here, or because the root was opened to a team later. What others own is theirs.
+    fn share(&self, directory: &OwnedFd) -> io::Result<()> {
+        let stat = rustix::fs::fstat(directory)?;
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        if !mode.contains(self.directory_mode) && is_ours(&stat) {
+            rustix::fs::fchmod(directory, (mode & OF_DIRECTORY) | self.directory_mode)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the directories above a key that have become empty. Others may be about to use one of them: they make
+    /// it again. Nothing depends on its success.
+    pub(crate) fn prune(&self, key: &Key) {
+        let mut segments: Vec<&str> = key.segments().collect();
+        segments.pop();
+        while let Some(name) = segments.pop() {
+            let removed = self
+                .descend(segments.iter().copied())
+                .and_then(|parent| Ok(rustix::fs::unlinkat(&parent, name, rustix::fs::AtFlags::REMOVEDIR)?));
+            if removed.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn is_ours(stat: &Stat) -> bool {
+    stat.st_uid == rustix::process::geteuid().as_raw()
+}
+
+const fn directory_flags() -> OFlags {
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC)
+}
+
+/// Opens a directory that is not a link.
+pub(crate) fn open_directory(parent: impl AsFd, name: &str) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat(parent, name, directory_flags(), Mode::empty())?)
+}
+
+/// Makes the names in a directory durable, where the file system has that.
+pub(crate) fn sync_directory(directory: impl AsFd) -> io::Result<()> {
+    match rustix::fs::fsync(directory) {
+        // Some FUSE and CIFS have no fsync of directories.
+        Ok(()) => Ok(()),
+        Err(error) if is_unsupported(error) || error == Errno::BADF => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

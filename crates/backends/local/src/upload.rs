@@ -1,0 +1,174 @@
+//! Writing objects.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use larder_backend::{Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, Result, Upload};
+use tokio::task::JoinHandle;
+
+use crate::backend::Remote;
+use crate::error::failed;
+use crate::publish::publish;
+use crate::temporary::Temporary;
+
+/// How much is gathered before a blocking thread writes it, in bytes. As much again may be on its way to the disk.
+const BUFFER: usize = 1024 * 1024;
+
+/// Chunks from this size on, in bytes, are written as they came; copying smaller ones is cheaper than a call for each.
+const LARGE: usize = 256 * 1024;
+
+/// An upload: a temporary that is either here, or on a blocking thread that does one thing with it.
+pub(crate) struct LocalUpload {
+    remote: Arc<Remote>,
+    key: Key,
+    mode: PutMode,
+    temporary: Option<Temporary>,
+    job: Option<JoinHandle<Done>>,
+    buffer: BytesMut,
+    /// A write failed, or its future was dropped before it was done.
+    broken: bool,
+}
+
+/// What a blocking thread gives back.
+struct Done {
+    /// Nothing after a commit or an abort.
+    temporary: Option<Temporary>,
+    /// The object, after a commit.
+    result: Result<Option<ObjectMeta>>,
+}
+
+impl LocalUpload {
+    pub(crate) fn new(remote: Arc<Remote>, key: Key, mode: PutMode, temporary: Temporary) -> Self {
+        Self {
+            remote,
+            key,
+            mode,
+            temporary: Some(temporary),
+            job: None,
+            buffer: BytesMut::new(),
+            broken: false,
+        }
+    }
+
+    fn broken(&self, operation: Operation) -> Error {
+        Error::new(ErrorKind::Cancelled, operation, self.remote.root.location(&self.key))
+            .with_source("an earlier write failed, or was not waited for: the upload can only be aborted")
+    }
+
+    /// Hands the temporary to a blocking thread.
+    fn start(&mut self, job: impl FnOnce(Temporary) -> Done + Send + 'static) {
+        if let Some(temporary) = self.temporary.take() {
+            self.job = Some(tokio::task::spawn_blocking(move || job(temporary)));
+        }
+    }
+
+    /// Waits for the blocking thread. Where the future is dropped, the upload still knows of it.
+    async fn settle(&mut self, operation: Operation) -> Result<Option<ObjectMeta>> {
+        let Some(job) = &mut self.job else { return Ok(None) };
+        let done = job.await;
+        self.job = None;
+        let done = done.map_err(|error| {
+            failed(operation, self.remote.root.location(&self.key), io::Error::other(error))
+        })?;
+        self.temporary = done.temporary;
+        done.result
+    }
+}
+
+/// Writes chunks, and gives the temporary back.
+fn write(mut temporary: Temporary, chunks: &[Bytes], location: &str) -> Done {
+    match temporary.write(chunks) {
+        Ok(()) => Done { temporary: Some(temporary), result: Ok(None) },
+        // The file may now hold a part of a chunk: what was written to it is never used.
+        Err(error) => {
+            Done { temporary: Some(temporary), result: Err(failed(Operation::Put, location, error)) }
+        }
+    }
+}
+
+#[async_trait]
+impl Upload for LocalUpload {
+    async fn write(&mut self, chunk: Bytes) -> Result<()> {
+        if self.broken {
+            return Err(self.broken(Operation::Put));
+        }
+        let mut chunks = Vec::with_capacity(2);
+        if chunk.len() < LARGE {
+            self.buffer.extend_from_slice(&chunk);
+            if self.buffer.len() < BUFFER {
+                return Ok(());
+            }
+            chunks.push(self.buffer.split().freeze());
+        } else {
+            chunks.push(self.buffer.split().freeze());
+            chunks.push(chunk);
+        }
+        // Until the chunks are handed over, a dropped future loses them.
+        self.broken = true;
+        self.settle(Operation::Put).await?;
+        let location = self.remote.root.location(&self.key);
+        self.start(move |temporary| write(temporary, &chunks, &location));
+        self.broken = false;
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<ObjectMeta> {
+        if self.broken {
+            return Err(self.broken(Operation::Commit));
+        }
+        self.settle(Operation::Put).await?;
+        let (remote, key, mode) = (Arc::clone(&self.remote), self.key.clone(), self.mode);
+        let rest = self.buffer.split().freeze();
+        self.start(move |temporary| {
+            let written = write(temporary, &[rest], &remote.root.location(&key));
+            match (written.temporary, written.result) {
+                (Some(temporary), Ok(_)) => Done {
+                    temporary: None,
+                    result: publish(temporary, &remote.root, &key, mode, &remote.file_system).map(Some),
+                },
+                (_, result) => Done { temporary: None, result },
+            }
+        });
+        match self.settle(Operation::Commit).await? {
+            Some(meta) => Ok(meta),
+            None => Err(self.broken(Operation::Commit)),
+        }
+    }
+
+    async fn abort(mut self: Box<Self>) -> Result<()> {
+        // A write that failed is why it is aborted: its owner knows.
+        let _ = self.settle(Operation::Abort).await;
+        let location = self.remote.root.location(&self.key);
+        self.start(move |temporary| Done {
+            temporary: None,
+            result: temporary
+                .remove()
+                .map(|()| None)
+                .map_err(|error| failed(Operation::Abort, location, error)),
+        });
+        self.settle(Operation::Abort).await.map(drop)
+    }
+}
+
+impl Drop for LocalUpload {
+    fn drop(&mut self) {
+        // A temporary that is here removes itself. One that a blocking thread has does so when the thread is done with
+        // it, for which `close` waits.
+        if let Some(job) = self.job.take() {
+            self.remote.wait_for(job);
+        }
+    }
+}
+
+impl fmt::Debug for LocalUpload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalUpload")
+            .field("key", &self.key)
+            .field("mode", &self.mode)
+            .field("temporary", &self.temporary)
+            .finish_non_exhaustive()
+    }
+}
