@@ -51,6 +51,15 @@ pub enum HashError {
         /// The path of the link.
         path: PathBuf,
     },
+    /// A link in a dependency points out of it, at what the hash of the dependency would not cover.
+    #[error(
+        "the link `{}` leaves the dependency that it is in: name what it points at as a dependency of its own",
+        path.display()
+    )]
+    LeavesDependency {
+        /// The path of the link.
+        path: PathBuf,
+    },
     /// A pull stages its output here, or did before it was killed.
     #[error(
         "`{}` is the staging of a pull: wait for that pull, or remove this if none is running",

@@ -144,6 +144,16 @@ hash_text! {
     CommandHash, trees: false
 }
 
+hash_text! {
+    /// The hash of the variables that a command depends on.
+    EnvHash, trees: false
+}
+
+hash_text! {
+    /// The hash of a Python environment that a command runs in.
+    SiteHash, trees: false
+}
+
 impl ContentHash {
     /// The hash of a file whose bytes have `digest`.
     pub fn of_file(scheme: Scheme, digest: &Digest) -> Self {

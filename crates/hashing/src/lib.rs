@@ -4,19 +4,29 @@
 //! (a [`CommandHash`]), in three [`Scheme`]s. The crate reads files and directories and knows nothing of
 //! archives, remotes or the network.
 
+mod command;
+mod content;
 mod digest;
+mod env;
 mod error;
 mod hash_text;
+mod manifest;
 mod options;
 mod output_path;
+mod site;
 mod tree;
 mod weasel;
 mod workers;
 
+pub use command::{CommandError, CommandInputs, command_hash, command_manifest};
+pub use content::{content_hash, content_manifest};
 pub use digest::{Digest, DigestHasher, Scheme, UnknownScheme};
+pub use env::{env_hash, env_manifest};
 pub use error::HashError;
-pub use hash_text::{CommandHash, ContentHash, HashForm, InvalidHash};
+pub use hash_text::{CommandHash, ContentHash, EnvHash, HashForm, InvalidHash, SiteHash};
+pub use manifest::TreeHasher;
 pub use options::{HashOptions, TreeLimits};
 pub use output_path::{InvalidOutputPath, OutputPath, decode_name, encode_name};
+pub use site::{Site, SiteEnvironment, SiteError, site_hash, site_manifest};
 pub use tree::{Body, Contents, EntryKind, OpenFile, STAGING_PREFIX, TreeEntry, TreeReader};
 pub use workers::{Ignore, Observer, Workers};

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use bytes::Bytes;
+use rustix::fs::FileType;
+use rustix::io::Errno;
 
 use crate::digest::{Digest, DigestHasher, Scheme};
 use crate::error::HashError;
@@ -162,17 +164,21 @@ impl TreeReader {
         self.shared.stop_reading();
     }
 
-    /// Opens what the link at `path` of this output points at, wherever that is, if it is a regular file: weasel
-    /// hashes its bytes in the place of the link.
+    /// Opens what a link of this output points at, wherever that is, if it is a regular file: under
+    /// [`Scheme::Weasel`] its bytes are hashed in the place of the link. `None` for anything else.
     ///
     /// # Errors
     ///
     /// [`HashError::Io`], where the link can be followed but the file not opened.
-    pub fn open_target(&self, path: &[u8]) -> Result<Option<OpenFile>, HashError> {
-        let path = self.full_path(path);
-        match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() => OpenFile::open(path, Arc::clone(&self.shared.observer)),
-            _ => Ok(None),
+    pub fn open_target(&self, link: &TreeEntry) -> Result<Option<OpenFile>, HashError> {
+        let path = self.full_path(&link.path);
+        match rustix::fs::stat(&path) {
+            Ok(status) if FileType::from_raw_mode(status.st_mode) == FileType::RegularFile => {
+                OpenFile::open(path, Arc::clone(&self.shared.observer))
+            }
+            // A file of another kind, a link that points at nothing, or at itself.
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(error) => Err(HashError::Io { operation: "follow the link", path, source: error.into() }),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What weasel does differently: Python's order of paths, and its JSON.
 
 use std::cmp::Ordering;
+use std::fmt::Write as _;
 
 /// Compares two names as Python compares the texts that it decodes them to: by code point, where each byte that is
 /// not part of valid UTF-8 counts as one of U+DC80 to U+DCFF.
@@ -40,4 +41,64 @@ fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let root = path.starts_with(b"/").then_some(&b"/"[..]);
     root.into_iter()
         .chain(path.split(|byte| *byte == b'/').filter(|component| !matches!(*component, b"" | b".")))
+}
+
+/// Writes a text as Python's `json.dumps` does: in quotes, everything but printable ASCII escaped, code points above
+/// U+FFFF as two surrogates, bytes that are not UTF-8 as the surrogates that Python reads them as.
+pub(crate) fn push_json_text(json: &mut String, text: &[u8]) {
+    json.push('"');
+    for point in code_points(text) {
+        match char::from_u32(point) {
+            Some('"') => json.push_str("\\\""),
+            Some('\\') => json.push_str("\\\\"),
+            Some('\n') => json.push_str("\\n"),
+            Some('\r') => json.push_str("\\r"),
+            Some('\t') => json.push_str("\\t"),
+            Some('\u{8}') => json.push_str("\\b"),
+            Some('\u{c}') => json.push_str("\\f"),
+            Some(printable @ ' '..='~') => json.push(printable),
+            Some(other) => {
+                other.encode_utf16(&mut [0; 2]).iter().for_each(|unit| push_escape(json, u32::from(*unit)))
+            }
+            None => push_escape(json, point),
+        }
+    }
+    json.push('"');
+}
+
+fn push_escape(json: &mut String, unit: u32) {
+    // Writing to a text does not fail.
+    let _ = write!(json, "\\u{unit:04x}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn undecodable_bytes_sort_below_the_private_use_area() {
+        let mut names: [&[u8]; 6] =
+            [b"\xee\x80\x80", b"\xff", b"\xed\x9f\xbf", b"\x80", b"\xf0\x9f\x98\x80", b"z"];
+        names.sort_by(|a, b| compare_names(a, b));
+        let sorted: [&[u8]; 6] =
+            [b"z", b"\xed\x9f\xbf", b"\x80", b"\xff", b"\xee\x80\x80", b"\xf0\x9f\x98\x80"];
+        assert_eq!(names, sorted);
+    }
+
+    #[test]
+    fn paths_compare_by_component() {
+        let less = |a: &str, b: &str| compare_paths(a.as_bytes(), b.as_bytes()) == Ordering::Less;
+        assert!(less("dir", "dir.txt"));
+        assert!(less("dir/z", "dir.txt"));
+        assert!(less("dir/../a", "dir/a"));
+        assert!(less("/z", "a"));
+        assert_eq!(compare_paths(b"./a//b/", b"a/b"), Ordering::Equal);
+    }
+
+    #[test]
+    fn texts_are_escaped_as_python_does() {
+        let mut json = String::new();
+        push_json_text(&mut json, "\u{7f}\0\u{1f}/\u{2028}<\"\\\u{8}\u{c}\n\r\t😀".as_bytes());
+        assert_eq!(json, r#""\u007f\u0000\u001f/\u2028<\"\\\b\f\n\r\t\ud83d\ude00""#);
+    }
 }

@@ -1,0 +1,285 @@
+//! Command hashes: what made an output.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use crate::content::{hash_dependency, hash_like_weasel};
+use crate::digest::{DigestHasher, Scheme};
+use crate::error::HashError;
+use crate::hash_text::{CommandHash, ContentHash, EnvHash, SiteHash};
+use crate::manifest::encoded;
+use crate::options::HashOptions;
+use crate::weasel;
+
+/// What a command is made of, as far as its hash is concerned. Nothing at all is the default command of a plain push.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CommandInputs {
+    /// The hash of the Python environment that it runs in, if it depends on that.
+    pub site: Option<SiteHash>,
+    /// The hash of the variables that it depends on.
+    pub env: Option<EnvHash>,
+    /// Where it runs, relative to the project root; empty for the root itself.
+    pub cwd: PathBuf,
+    /// Names and values that a user adds to tell runs apart (`os` and `linux`).
+    pub keys: BTreeMap<String, String>,
+    /// The files and directories that it reads, relative to the project root, or absolute.
+    pub deps: Vec<PathBuf>,
+    /// The words of the command, or under [`Scheme::Weasel`] the lines of the script.
+    pub args: Vec<OsString>,
+    /// Under [`Scheme::Weasel`], the minor version (`3.6`) of a spaCy before 3.7, whose command hashes begin with it.
+    pub spacy_version: Option<String>,
+}
+
+impl CommandInputs {
+    /// Starts with the words of a command.
+    pub fn new(args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        Self { args: args.into_iter().map(Into::into).collect(), ..Self::default() }
+    }
+
+    /// Adds the hash of a Python environment.
+    #[must_use]
+    pub fn with_site(mut self, site: SiteHash) -> Self {
+        self.site = Some(site);
+        self
+    }
+
+    /// Adds the hash of variables.
+    #[must_use]
+    pub fn with_env(mut self, env: EnvHash) -> Self {
+        self.env = Some(env);
+        self
+    }
+
+    /// Says where it runs.
+    #[must_use]
+    pub fn with_cwd(mut self, cwd: impl Into<PathBuf>) -> Self {
+        self.cwd = cwd.into();
+        self
+    }
+
+    /// Adds a name and a value.
+    #[must_use]
+    pub fn with_key(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.keys.insert(name.into(), value.into());
+        self
+    }
+
+    /// Adds dependencies.
+    #[must_use]
+    pub fn with_deps(mut self, deps: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        self.deps.extend(deps.into_iter().map(Into::into));
+        self
+    }
+
+    /// Begins the hash like a spaCy before 3.7.
+    #[must_use]
+    pub fn with_spacy_version(mut self, version: impl Into<String>) -> Self {
+        self.spacy_version = Some(version.into());
+        self
+    }
+}
+
+/// A command could not be hashed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// A dependency is not there.
+    #[error("the dependency `{}` does not exist", path.display())]
+    MissingDependency {
+        /// The path, as given.
+        path: PathBuf,
+    },
+    /// A dependency could not be hashed.
+    #[error("failed to hash the dependency `{}`", path.display())]
+    Dependency {
+        /// The path, as given.
+        path: PathBuf,
+        /// Why it could not be hashed.
+        source: HashError,
+    },
+    /// The scheme has no notion of an input.
+    #[error("a command hash of weasel's cannot have {what}: leave it out, or use another scheme")]
+    NotUnderWeasel {
+        /// The input.
+        what: &'static str,
+    },
+    /// The manifest could not be written to where the caller wants it.
+    #[error("failed to write the manifest")]
+    Manifest(#[source] io::Error),
+}
+
+/// Hashes what makes an output: a command, what it depends on, and where it runs. `root` is the project root.
+///
+/// # Errors
+///
+/// A dependency is missing or cannot be hashed, or has a link that leaves it; or an input that weasel does not know is
+/// given under [`Scheme::Weasel`].
+///
+/// ```
+/// use std::path::Path;
+/// use larder_hashing::{CommandInputs, HashOptions, command_hash};
+///
+/// let nothing = command_hash(Path::new("."), &CommandInputs::default(), &HashOptions::default())?;
+/// assert_eq!(nothing.as_str(), "blake3-fbf342f09f6540cc37fd7db3a1a89826f76f3398e5279a3cb6db7516379c5cff");
+/// # Ok::<(), larder_hashing::CommandError>(())
+/// ```
+pub fn command_hash(
+    root: &Path,
+    inputs: &CommandInputs,
+    options: &HashOptions,
+) -> Result<CommandHash, CommandError> {
+    command_manifest(root, inputs, options, &mut io::sink())
+}
+
+/// Hashes a command like [`command_hash`], and writes the manifest to `manifest`. Nothing is written under
+/// [`Scheme::Weasel`], which has none.
+///
+/// # Errors
+///
+/// Those of [`command_hash`], and [`CommandError::Manifest`].
+pub fn command_manifest(
+    root: &Path,
+    inputs: &CommandInputs,
+    options: &HashOptions,
+    manifest: &mut dyn Write,
+) -> Result<CommandHash, CommandError> {
+    // A dependency is hashed as it is, whatever becomes of the output.
+    let options = options.clone().with_dereference(false);
+    let text = if options.scheme == Scheme::Weasel {
+        weasel_text(root, inputs, &options)?
+    } else {
+        let text = manifest_text(root, inputs, &options)?;
+        manifest.write_all(&text).map_err(CommandError::Manifest)?;
+        text
+    };
+    let mut hasher = DigestHasher::new(options.scheme);
+    hasher.update(&text);
+    Ok(CommandHash::plain(options.scheme, &hasher.finish()))
+}
+
+fn manifest_text(
+    root: &Path,
+    inputs: &CommandInputs,
+    options: &HashOptions,
+) -> Result<Vec<u8>, CommandError> {
+    let site = inputs.site.as_ref().map_or("-", SiteHash::as_str);
+    let env = inputs.env.as_ref().map_or("-", EnvHash::as_str);
+    let mut lines = vec!["larder-command 1".to_owned(), format!("site {site}"), format!("env {env}")];
+    let cwd = from_root(root, &inputs.cwd);
+    if !cwd.as_os_str().is_empty() {
+        lines.push(format!("cwd {}", encoded(cwd.as_os_str().as_bytes())));
+    }
+    for (name, value) in &inputs.keys {
+        lines.push(format!("key {} {}", encoded(name.as_bytes()), encoded(value.as_bytes())));
+    }
+    // Sorted by bytes, once each.
+    let deps: BTreeMap<Vec<u8>, &PathBuf> = inputs
+        .deps
+        .iter()
+        .map(|given| (from_root(root, given).into_os_string().into_encoded_bytes(), given))
+        .collect();
+    for (path, given) in deps {
+        let hash = dependency(root, &from_root(root, given), given, options, hash_dependency)?;
+        // The root itself has no name.
+        let path = if path.is_empty() { b".".to_vec() } else { path };
+        lines.push(format!("dep {hash} {}", encoded(&path)));
+    }
+    lines.extend(inputs.args.iter().map(|arg| format!("arg {}", encoded(arg.as_bytes()))));
+    Ok((lines.join("\n") + "\n").into_bytes())
+}
+
+fn weasel_text(root: &Path, inputs: &CommandInputs, options: &HashOptions) -> Result<Vec<u8>, CommandError> {
+    if !inputs.keys.is_empty() {
+        return Err(CommandError::NotUnderWeasel { what: "keys" });
+    }
+    if !from_root(root, &inputs.cwd).as_os_str().is_empty() {
+        return Err(CommandError::NotUnderWeasel { what: "a working directory other than the project root" });
+    }
+    let mut text = inputs.spacy_version.clone().unwrap_or_default().into_bytes();
+    text.extend_from_slice(inputs.site.as_ref().map_or("", SiteHash::as_str).as_bytes());
+    text.extend_from_slice(inputs.env.as_ref().map_or("", EnvHash::as_str).as_bytes());
+    let mut deps: Vec<&PathBuf> = inputs.deps.iter().collect();
+    deps.sort_by(|a, b| weasel::compare_paths(a.as_os_str().as_bytes(), b.as_os_str().as_bytes()));
+    for given in deps {
+        text.extend_from_slice(
+            dependency(root, given, given, options, hash_like_weasel)?.as_str().as_bytes(),
+        );
+    }
+    inputs.args.iter().for_each(|line| text.extend_from_slice(line.as_bytes()));
+    Ok(text)
+}
+
+fn dependency(
+    root: &Path,
+    path: &Path,
+    given: &Path,
+    options: &HashOptions,
+    hash: fn(&Path, &HashOptions) -> Result<ContentHash, HashError>,
+) -> Result<ContentHash, CommandError> {
+    let full = root.join(path);
+    hash(&full, options).map_err(|error| match error {
+        HashError::Missing { path } if path == full => {
+            CommandError::MissingDependency { path: given.to_owned() }
+        }
+        source => CommandError::Dependency { path: given.to_owned(), source },
+    })
+}
+
+/// The path relative to the root, normalised: with leading `..` where it leaves the root, and absolute only where it
+/// was given so and does.
+fn from_root(root: &Path, given: &Path) -> PathBuf {
+    if root.is_absolute() {
+        if let Ok(inside) = normalise(&root.join(given)).strip_prefix(normalise(root)) {
+            return inside.to_owned();
+        }
+    }
+    normalise(given)
+}
+
+/// Resolves `.` and `..` by the text alone.
+fn normalise(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => match normal.components().next_back() {
+                Some(Component::Normal(_)) => {
+                    normal.pop();
+                }
+                // Above `/` is `/`.
+                Some(Component::RootDir) => {}
+                _ => normal.push(".."),
+            },
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dependencies_are_named_from_the_root() {
+        let rows = [
+            ("./a", "a"),
+            ("a/../b/", "b"),
+            ("/p/root/a", "a"),
+            ("../root/a", "a"),
+            ("../other/./x", "../other/x"),
+            ("/data/x/..//y", "/data/y"),
+            ("/../data", "/data"),
+            (".", ""),
+            ("/p/rooted", "/p/rooted"),
+        ];
+        for (given, named) in rows {
+            assert_eq!(from_root(Path::new("/p/root"), Path::new(given)), Path::new(named), "{given}");
+        }
+        assert_eq!(from_root(Path::new("rel"), Path::new("../a")), Path::new("../a"));
+    }
+}

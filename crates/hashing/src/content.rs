@@ -1,0 +1,138 @@
+//! Content hashes.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::digest::{DigestHasher, Scheme};
+use crate::error::HashError;
+use crate::hash_text::ContentHash;
+use crate::manifest::TreeHasher;
+use crate::options::HashOptions;
+use crate::tree::{Body, Contents, EntryKind, TreeEntry, TreeReader};
+
+/// Hashes what is at `path`: a file, a directory, or a link to either.
+///
+/// The hash of a file is the digest of its bytes. That of a directory is the digest of its manifest, which has a line
+/// for each file, link and empty directory in it: a renamed file, an execute bit or an empty directory changes it,
+/// times and owners do not. Under [`Scheme::Weasel`] it is the MD5 of all bytes of all files in it.
+///
+/// # Errors
+///
+/// [`HashError`]: the output is not there, cannot be read, changes meanwhile, or holds what cannot be kept.
+///
+/// ```
+/// use larder_hashing::{HashOptions, Scheme, content_hash};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let file = dir.path().join("metrics.json");
+/// std::fs::write(&file, "hello\n")?;
+/// let hash = content_hash(&file, &HashOptions::new(Scheme::Sha256))?;
+/// assert_eq!(hash.as_str(), "sha256-5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn content_hash(path: &Path, options: &HashOptions) -> Result<ContentHash, HashError> {
+    match TreeHasher::new(options.scheme) {
+        Some(hasher) => hash_with(path, options, hasher, |_| Ok(())),
+        None => hash_like_weasel(path, options),
+    }
+}
+
+/// Hashes what is at `path` like [`content_hash`], and writes the manifest that the hash is the digest of to
+/// `manifest`, as it goes. Nothing is written for a single file, and nothing under [`Scheme::Weasel`]: there the hash
+/// is that of bytes, not of a manifest.
+///
+/// # Errors
+///
+/// Those of [`content_hash`], and [`HashError::Manifest`].
+pub fn content_manifest(
+    path: &Path,
+    options: &HashOptions,
+    manifest: &mut dyn Write,
+) -> Result<ContentHash, HashError> {
+    match TreeHasher::new(options.scheme) {
+        Some(hasher) => hash_with(path, options, hasher.with_copy(manifest), |_| Ok(())),
+        None => hash_like_weasel(path, options),
+    }
+}
+
+/// Hashes a dependency of a command. A link that leaves it is an error: what it points at would not be part of the
+/// hash, and the command reads it nevertheless.
+pub(crate) fn hash_dependency(path: &Path, options: &HashOptions) -> Result<ContentHash, HashError> {
+    let Some(hasher) = TreeHasher::new(options.scheme) else { return hash_like_weasel(path, options) };
+    let mut real_root = None;
+    hash_with(path, options, hasher, |entry| {
+        let EntryKind::Symlink { target } = &entry.kind else { return Ok(()) };
+        let link = path.join(OsStr::from_bytes(&entry.path));
+        let root = match &real_root {
+            Some(root) => root,
+            None => real_root.insert(path.canonicalize().map_err(|source| HashError::Io {
+                operation: "resolve",
+                path: path.to_owned(),
+                source,
+            })?),
+        };
+        let stays = match link.canonicalize() {
+            Ok(target) => target.starts_with(root),
+            // It points at nothing: what matters is where that nothing is.
+            Err(_) => stays_by_its_text(&entry.path, target),
+        };
+        if stays { Ok(()) } else { Err(HashError::LeavesDependency { path: link }) }
+    })
+}
+
+/// Whether a link at `path` with the text `target` points below the directory that `path` is relative to, as far as
+/// the texts say.
+fn stays_by_its_text(path: &[u8], target: &[u8]) -> bool {
+    let is_separator = |byte: &u8| *byte == b'/';
+    let mut depth = path.split(is_separator).count() - 1;
+    for component in target.split(is_separator) {
+        match component {
+            b"" | b"." => {}
+            b".." => match depth.checked_sub(1) {
+                Some(above) => depth = above,
+                None => return false,
+            },
+            _ => depth += 1,
+        }
+    }
+    !target.starts_with(b"/")
+}
+
+fn hash_with(
+    path: &Path,
+    options: &HashOptions,
+    mut hasher: TreeHasher<'_>,
+    mut inspect: impl FnMut(&TreeEntry) -> Result<(), HashError>,
+) -> Result<ContentHash, HashError> {
+    for entry in TreeReader::open(path, options, Contents::Hash) {
+        let entry = entry?;
+        inspect(&entry)?;
+        if let (true, Some(digest)) = (entry.path.is_empty(), &entry.digest) {
+            return Ok(ContentHash::of_file(options.scheme, digest));
+        }
+        hasher.add_entry(&entry);
+    }
+    hasher.finish_copy()
+}
+
+/// Hashes the bytes of all files, one after the other, and those of files that links point at.
+pub(crate) fn hash_like_weasel(path: &Path, options: &HashOptions) -> Result<ContentHash, HashError> {
+    let mut hasher = DigestHasher::new(Scheme::Weasel);
+    let mut reader = TreeReader::skipping_special(path.to_owned(), options, Contents::Read);
+    while let Some(entry) = reader.next() {
+        let entry = entry?;
+        match entry.body {
+            Body::Bytes(bytes) => hasher.update(&bytes),
+            Body::Open(file) => file.hash_into(&mut hasher, &options.workers)?,
+            Body::None if matches!(entry.kind, EntryKind::Symlink { .. }) => {
+                if let Some(file) = reader.open_target(&entry)? {
+                    file.hash_into(&mut hasher, &options.workers)?;
+                }
+            }
+            Body::None => {}
+        }
+    }
+    Ok(ContentHash::of_tree(Scheme::Weasel, &hasher.finish()))
+}
