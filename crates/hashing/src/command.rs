@@ -232,10 +232,10 @@ fn dependency(
 /// The path relative to the root, normalised: with leading `..` where it leaves the root, and absolute only where it
 /// was given so and does.
 fn from_root(root: &Path, given: &Path) -> PathBuf {
-    if root.is_absolute() {
-        if let Ok(inside) = normalise(&root.join(given)).strip_prefix(normalise(root)) {
-            return inside.to_owned();
-        }
+    if root.is_absolute()
+        && let Ok(inside) = normalise(&root.join(given)).strip_prefix(normalise(root))
+    {
+        return inside.to_owned();
     }
     normalise(given)
 }

@@ -3,6 +3,12 @@
 //! Two questions are answered here: *what does an output contain* (a [`ContentHash`]) and *what made it*
 //! (a [`CommandHash`]), in three [`Scheme`]s. The crate reads files and directories and knows nothing of
 //! archives, remotes or the network.
+//!
+//! - [`content_hash`] hashes a file or a directory; [`content_manifest`] also writes what was hashed.
+//! - [`command_hash`], [`env_hash`] and [`site_hash`] hash what an output was made of and in.
+//! - [`TreeReader`] reads a tree in order on many threads; [`TreeHasher`] hashes entries from elsewhere.
+//! - [`OutputPath`] is the path of an output, and [`encode_name`] what it is called in a remote.
+//! - [`Workers`] are the threads, and an [`Observer`] learns how far it has come.
 
 mod command;
 mod content;
@@ -30,3 +36,8 @@ pub use output_path::{InvalidOutputPath, OutputPath, decode_name, encode_name};
 pub use site::{Site, SiteEnvironment, SiteError, site_hash, site_manifest};
 pub use tree::{Body, Contents, EntryKind, OpenFile, STAGING_PREFIX, TreeEntry, TreeReader};
 pub use workers::{Ignore, Observer, Workers};
+
+/// The README's examples, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

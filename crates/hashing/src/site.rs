@@ -1,6 +1,6 @@
 //! Hashes of what is installed in a Python environment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
@@ -186,15 +186,14 @@ pub fn site_manifest(
         return Ok(Site { hash: SiteHash::plain(scheme, &scheme.digest(&stems.concat())), editable });
     }
     // Sorted by name, then version, then origin.
-    let mut lines: BTreeMap<(String, String, Option<String>), ()> = BTreeMap::new();
+    let mut lines: BTreeSet<(String, String, Option<String>)> = BTreeSet::new();
     for found in &installed {
         let stem = found.stem.to_string_lossy();
         let (name, version) = stem.rsplit_once('-').unwrap_or((&stem, ""));
-        lines
-            .insert((normalise(name), version.to_owned(), found.origin.map(|digest| digest.to_string())), ());
+        lines.insert((normalise(name), version.to_owned(), found.origin.map(|digest| digest.to_string())));
     }
     let mut text = format!("larder-site 1\npython {} {}\n", environment.implementation, environment.version);
-    for (name, version, origin) in lines.into_keys() {
+    for (name, version, origin) in lines {
         text.push_str(&format_line(&name, &version, origin.as_deref()));
     }
     manifest.write_all(text.as_bytes()).map_err(SiteError::Manifest)?;

@@ -58,7 +58,9 @@ pub(crate) fn push_json_text(json: &mut String, text: &[u8]) {
             Some('\u{c}') => json.push_str("\\f"),
             Some(printable @ ' '..='~') => json.push(printable),
             Some(other) => {
-                other.encode_utf16(&mut [0; 2]).iter().for_each(|unit| push_escape(json, u32::from(*unit)))
+                for unit in other.encode_utf16(&mut [0; 2]) {
+                    push_escape(json, u32::from(*unit));
+                }
             }
             None => push_escape(json, point),
         }

@@ -260,11 +260,12 @@ fn list(directory: &File, skip_special: bool) -> io::Result<Vec<Child>> {
         let entry = entry?;
         let name: &CStr = entry.file_name();
         let kind = entry.file_type();
-        let special = !matches!(
+        let ordinary = matches!(
             kind,
             FileType::RegularFile | FileType::Directory | FileType::Symlink | FileType::Unknown
         );
-        if !matches!(name.to_bytes(), b"." | b"..") && !(special && skip_special) {
+        let passed_over = skip_special && !ordinary;
+        if !passed_over && !matches!(name.to_bytes(), b"." | b"..") {
             children.push(Child { name: name.to_owned(), kind });
         }
     }
