@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::mount::Mount;
+use crate::mount::{Mount, Overlay};
 use crate::run::{Larder, Run};
 
 /// A temporary directory with `project/` (whose `larder.toml` names the remote `shared`), `remote/` (which the first
 /// push makes) and `home/`.
 #[derive(Debug)]
 pub struct Sandbox {
-    // Dropped before the directory that they are mounted in.
+    root: PathBuf,
+    // Dropped in this order: mounts before the directory that they are in.
     mounts: Vec<Mount>,
-    dir: TempDir,
+    _overlay: Option<Overlay>,
+    _dir: TempDir,
 }
 
 impl Default for Sandbox {
@@ -25,26 +27,35 @@ impl Default for Sandbox {
 }
 
 impl Sandbox {
-    /// Makes one.
+    /// Makes one where temporary files are.
     pub fn new() -> Self {
-        Self::below(&std::env::temp_dir())
-    }
-
-    /// Makes one below an existing directory: on a file system of the test's choice.
-    pub fn below(parent: &Path) -> Self {
-        let dir = tempfile::Builder::new().prefix("larder-test-").tempdir_in(parent).unwrap();
+        let dir = temporary();
         // Other users must get in, where a test has some.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let sandbox = Self { mounts: Vec::new(), dir };
-        fs::create_dir(sandbox.project()).unwrap();
-        fs::create_dir(sandbox.home()).unwrap();
-        sandbox.configure(&format!("[remotes]\nshared = '{}'\n", sandbox.remote().display()));
-        sandbox
+        Self { root: dir.path().to_owned(), mounts: Vec::new(), _overlay: None, _dir: dir }.furnished()
+    }
+
+    /// Makes one on an overlay; `fill` makes the lower layer of its project.
+    pub fn on_overlay(fill: impl FnOnce(&Path)) -> Self {
+        let dir = temporary();
+        let overlay = Overlay::with_lower(dir.path(), |lower| {
+            fs::create_dir(lower.join("project")).unwrap();
+            fill(&lower.join("project"));
+        });
+        let overlay = overlay.unwrap();
+        Self { root: overlay.path(), mounts: Vec::new(), _overlay: Some(overlay), _dir: dir }.furnished()
+    }
+
+    fn furnished(self) -> Self {
+        fs::create_dir_all(self.project()).unwrap();
+        fs::create_dir(self.home()).unwrap();
+        self.configure_remote();
+        self
     }
 
     /// Everything is below it.
     pub fn root(&self) -> &Path {
-        self.dir.path()
+        &self.root
     }
 
     /// The project root.
@@ -70,6 +81,11 @@ impl Sandbox {
     /// Replaces the project's `larder.toml`.
     pub fn configure(&self, toml: &str) {
         fs::write(self.path("larder.toml"), toml).unwrap();
+    }
+
+    /// Writes the `larder.toml` that every sandbox begins with: the remote `shared`.
+    pub fn configure_remote(&self) {
+        self.configure(&format!("[remotes]\nshared = '{}'\n", self.remote().display()));
     }
 
     /// Puts a tmpfs of `mib` MiB at a new directory of the sandbox.
@@ -137,6 +153,10 @@ impl Sandbox {
         let leftovers = self.leftovers();
         assert!(leftovers.is_empty(), "left behind: {leftovers:?}");
     }
+}
+
+fn temporary() -> TempDir {
+    tempfile::Builder::new().prefix("larder-test-").tempdir().unwrap()
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {

@@ -1,0 +1,289 @@
+//! kill -9 at any moment: swept over every system call by which push and pull change something.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::process::ExitCode;
+
+use larder_tests::{Case, Larder, Need, Sandbox, Tree, run};
+
+fn main() -> ExitCode {
+    run(
+        "crash",
+        &[
+            Case::new("push_killed_at_any_call", killed_push).needs(&[Need::Strace]),
+            Case::new("forced_push_killed_at_any_call", killed_forced_push).needs(&[Need::Strace]),
+            Case::new("pull_killed_at_any_call", killed_pull).needs(&[Need::Strace]),
+            Case::new("pull_over_a_tree_killed_at_any_call", killed_replacement).needs(&[Need::Strace]),
+            Case::new("the_same_without_an_exchange", killed_without_exchange)
+                .needs(&[Need::Strace, Need::Overlay]),
+            Case::new("pull_of_several_killed_at_any_call", killed_pair).needs(&[Need::Strace]),
+            Case::new("several_without_an_exchange", killed_pair_without_exchange)
+                .needs(&[Need::Strace, Need::Overlay]),
+            Case::new("staging_beside_an_output_never_gets_into_a_push", staging_is_never_pushed)
+                .needs(&[Need::Strace, Need::Tmpfs]),
+            Case::new("calls_that_fail_are_reported_and_undone", failing_calls).needs(&[Need::Strace]),
+        ],
+    )
+}
+
+/// The system calls by which files and names change, and the last one. Not every machine has all of them.
+const CHANGING: [&str; 23] = [
+    "openat",
+    "?mkdir",
+    "mkdirat",
+    "write",
+    "pwrite64",
+    "writev",
+    "copy_file_range",
+    "?rename",
+    "?renameat",
+    "renameat2",
+    "?link",
+    "linkat",
+    "?unlink",
+    "unlinkat",
+    "?rmdir",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
+    "fchmod",
+    "utimensat",
+    "symlinkat",
+    "flock",
+    "exit_group",
+];
+
+/// Kills `command` at the first, second, third … use of each changing call (counted by thread), until it does not
+/// come that far. `check` is called after every kill, and after the runs that were not killed.
+fn sweep(command: &Larder, mut prepare: impl FnMut(), mut check: impl FnMut(bool, &str)) {
+    let mut kills = 0;
+    for call in CHANGING {
+        let mut nth = 1;
+        loop {
+            prepare();
+            let run = command.clone().inject(&format!("{call}:signal=SIGKILL:when={nth}")).run();
+            let killed = run.signal == Some(9);
+            assert!(killed || run.code == Some(0), "killed at {call} number {nth}, or done: {run}");
+            check(killed, &format!("after the kill at {call} number {nth}"));
+            if !killed {
+                break;
+            }
+            kills += 1;
+            // The first ones each, then fewer: a loop over files or buffers repeats itself.
+            nth += 1 + nth / 10;
+        }
+    }
+    assert!(kills > 20, "only {kills} moments were tried");
+}
+
+fn remove(path: std::path::PathBuf) {
+    let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+}
+
+fn killed_push() {
+    let sandbox = Sandbox::new();
+    let tree = Tree::small(1);
+    tree.write(&sandbox.path("model"));
+    let push = sandbox.larder(["push", "model", "--json", "--command-hash", "x"]);
+    let start_over = || {
+        remove(sandbox.remote());
+        remove(sandbox.path(".larder"));
+    };
+    sweep(&push, start_over, |_, when| {
+        let published = sandbox.keys();
+        assert!(published.len() <= 1, "{when}: {published:?}");
+        let again = push.run().ok();
+        let expected = if published.is_empty() { "uploaded" } else { "already_present" };
+        assert_eq!(again.outcome(), expected, "{when}");
+        sandbox.assert_clean();
+        assert_eq!(sandbox.run(["ls", "--json"]).ok().results().len(), 1, "{when}");
+        // What was published by then is the whole object.
+        remove(sandbox.path("copy"));
+        sandbox.run(["pull", "model", "--to", "copy"]).ok();
+        Tree::read(&sandbox.path("copy/model")).assert_same(&tree);
+        remove(sandbox.path("copy"));
+    });
+}
+
+fn killed_forced_push() {
+    let sandbox = Sandbox::new();
+    Tree::small(1).write(&sandbox.path("model"));
+    let push = sandbox.larder(["push", "model", "--force", "--command-hash", "x"]);
+    push.run().ok();
+    let damage = || fs::write(sandbox.object(), "damaged").unwrap();
+    sweep(&push, damage, |killed, when| {
+        // One object, the old one or the new one.
+        let object = fs::read(sandbox.object()).unwrap();
+        let old = object == b"damaged";
+        assert!(killed || !old, "{when}");
+        sandbox.run(["pull", "model", "--to", "copy"]).exits(if old { 4 } else { 0 });
+        remove(sandbox.path("copy"));
+        push.run().ok();
+        sandbox.assert_clean();
+    });
+}
+
+fn killed_pull() {
+    let sandbox = Sandbox::new();
+    let tree = Tree::small(1);
+    tree.write(&sandbox.path("models/en"));
+    sandbox.run(["push", "models/en"]).ok();
+    let pull = sandbox.larder(["pull", "models/en"]);
+    sweep(
+        &pull,
+        || remove(sandbox.path("models")),
+        |killed, when| {
+            let found = Tree::read_if_exists(&sandbox.path("models/en"));
+            assert!(killed || found.is_some(), "{when}");
+            if let Some(found) = found {
+                found.assert_same(&tree);
+            }
+            pull.run().ok();
+            Tree::read(&sandbox.path("models/en")).assert_same(&tree);
+            assert_eq!(sandbox.path("models").read_dir().unwrap().count(), 1, "{when}");
+            sandbox.assert_clean();
+        },
+    );
+}
+
+/// A sandbox with `paths` pushed twice, whose contents are the old ones, and a way to put the old ones back.
+struct Versions<'a> {
+    sandbox: &'a Sandbox,
+    paths: &'a [&'a str],
+}
+
+impl<'a> Versions<'a> {
+    fn push(sandbox: &'a Sandbox, paths: &'a [&'a str]) -> Self {
+        let versions = Self { sandbox, paths };
+        versions.put(Self::new_tree);
+        sandbox.larder(["push", "--command-hash", "new"]).args(paths).run().ok();
+        versions.put(Self::old_tree);
+        versions
+    }
+
+    fn old_tree(number: usize) -> Tree {
+        Tree::small(100 + number as u64)
+    }
+
+    fn new_tree(number: usize) -> Tree {
+        Tree::small(200 + number as u64)
+    }
+
+    fn put(&self, tree: impl Fn(usize) -> Tree) {
+        for (number, path) in self.paths.iter().enumerate() {
+            remove(self.sandbox.path(path));
+            tree(number).write(&self.sandbox.path(path));
+        }
+    }
+
+    fn all_are(&self, tree: impl Fn(usize) -> Tree) -> bool {
+        let read = |path: &&str| Tree::read_if_exists(&self.sandbox.path(path));
+        self.paths.iter().map(read).enumerate().all(|(number, found)| found == Some(tree(number)))
+    }
+
+    /// Kills forced pulls. `at_once`: the destination is whole even before the next command.
+    fn sweep(&self, at_once: bool) {
+        let pull = self.sandbox.larder(["pull", "--command-hash", "new"]).args(self.paths);
+        let put_old = || self.put(Self::old_tree);
+        sweep(&pull.clone().arg("--force"), put_old, |killed, when| {
+            let old_or_new = || self.all_are(Self::old_tree) || self.all_are(Self::new_tree);
+            assert!(!at_once || old_or_new(), "{when}, a destination is neither old nor new");
+            assert!(killed || self.all_are(Self::new_tree), "{when}");
+            // The next command completes or undoes, whatever else it does.
+            let next = pull.run();
+            assert!(
+                old_or_new(),
+                "{when}, and the next command, a destination is neither old nor new: {next}"
+            );
+            let _ = next.ok();
+            pull.clone().arg("--force").run().ok();
+            assert!(self.all_are(Self::new_tree), "{when}");
+            self.sandbox.assert_clean();
+        });
+    }
+}
+
+fn killed_replacement() {
+    let sandbox = Sandbox::new();
+    Versions::push(&sandbox, &["model"]).sweep(true);
+}
+
+fn killed_without_exchange() {
+    let sandbox = Sandbox::on_overlay(|_| {});
+    Versions::push(&sandbox, &["model"]).sweep(false);
+}
+
+fn killed_pair() {
+    let sandbox = Sandbox::new();
+    Versions::push(&sandbox, &["one", "two"]).sweep(false);
+}
+
+fn killed_pair_without_exchange() {
+    let sandbox = Sandbox::on_overlay(|_| {});
+    Versions::push(&sandbox, &["one", "two"]).sweep(false);
+}
+
+fn staging_is_never_pushed() {
+    let mut sandbox = Sandbox::new();
+    // Another file system inside the project: staging must be beside the output, inside what a push of the parent packs.
+    sandbox.mount_tmpfs("project/models", 64);
+    let tree = Tree::small(1);
+    tree.write(&sandbox.path("models/en"));
+    sandbox.run(["push", "models/en"]).ok();
+    for nth in [1, 3, 5, 7] {
+        remove(sandbox.path("models/en"));
+        let pull = sandbox.larder(["pull", "models/en"]);
+        let killed = pull.clone().inject(&format!("write:signal=SIGKILL:when={nth}")).run();
+        if killed.code == Some(0) {
+            break;
+        }
+        let whole = Tree::new().with("de", "german");
+        fs::write(sandbox.path("models/de"), "german").unwrap();
+        let restored = sandbox.path("models/en").exists();
+        sandbox.run(["push", "models", "--force"]).ok();
+        sandbox.run(["pull", "models", "--to", "copy"]).ok();
+        let copy = Tree::read(&sandbox.path("copy/models"));
+        assert!(restored || copy == whole, "more than the outputs was pushed: {copy:?}");
+        remove(sandbox.path("copy"));
+        pull.run().ok();
+        Tree::read(&sandbox.path("models/en")).assert_same(&tree);
+        sandbox.assert_clean();
+    }
+}
+
+fn failing_calls() {
+    let sandbox = Sandbox::new();
+    let tree = Tree::small(1);
+    tree.write(&sandbox.path("model"));
+    let push = sandbox.larder(["push", "model", "--command-hash", "x"]);
+    for call in [
+        "fsync,fdatasync:error=EIO:when=1",
+        "fsync,fdatasync:error=EIO:when=2",
+        "write,pwrite64:error=ENOSPC:when=3",
+    ] {
+        let run = push.clone().inject(call).run();
+        if run.code != Some(0) {
+            assert!(matches!(run.code, Some(1 | 5)), "{call}: {run}");
+            assert_eq!(sandbox.keys(), Vec::<String>::new(), "{call}");
+        }
+        sandbox.assert_clean();
+        push.run().ok();
+        remove(sandbox.remote());
+    }
+    push.run().ok();
+    remove(sandbox.path("model"));
+    for call in
+        ["write,pwrite64:error=ENOSPC:when=2", "write,pwrite64:error=EIO:when=1", "symlinkat:error=EACCES"]
+    {
+        let run = sandbox.larder(["pull", "model"]).inject(call).run();
+        if run.code != Some(0) {
+            assert_eq!(run.code, Some(1), "{call}: {run}");
+            assert!(!sandbox.path("model").exists(), "{call}");
+        }
+        sandbox.assert_clean();
+        remove(sandbox.path("model"));
+    }
+    sandbox.run(["pull", "model"]).ok();
+    Tree::read(&sandbox.path("model")).assert_same(&tree);
+}

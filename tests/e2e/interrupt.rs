@@ -1,0 +1,122 @@
+//! Ctrl-C and SIGTERM at several moments: nothing published, nothing moved, nothing left, within two seconds.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs::{self, File};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use larder_tests::{Case, Need, Running, Sandbox, Signal, Tree, noise, run};
+
+fn main() -> ExitCode {
+    run(
+        "interrupt",
+        &[
+            Case::new("while_push_hashes", while_hashing),
+            Case::new("while_push_uploads", while_uploading),
+            Case::new("while_pull_unpacks", while_unpacking).needs(&[Need::Disk(4)]),
+            Case::new("while_pull_compares", while_comparing),
+            Case::new("while_hash_reads", while_hash_reads),
+        ],
+    )
+}
+
+/// Sends both signals, each to a process of its own that has come to the point, and checks how it ends.
+fn interrupt(start: impl Fn() -> Running, arrived: impl Fn(&Running) -> bool, check: impl Fn()) {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut running = start();
+        running.wait_until(&arrived);
+        let sent = running.signal(signal);
+        let run = running.wait();
+        // A process may exit with the code, or die of the signal: a shell shows the same number.
+        let ended = run.code.or(run.signal.map(|signal| 128 + signal));
+        assert_eq!(ended, Some(code), "{run}");
+        assert!(run.after(sent) < Duration::from_secs(2), "it took {:?}: {run}", run.after(sent));
+        check();
+    }
+}
+
+/// A file that takes long to read, and no space.
+fn sparse(sandbox: &Sandbox, path: &str, gib: u64) {
+    File::create(sandbox.path(path)).unwrap().set_len(gib << 30).unwrap();
+}
+
+fn while_hashing() {
+    let sandbox = Sandbox::new();
+    sparse(&sandbox, "huge", 64);
+    let start = || sandbox.larder(["push", "huge"]).spawn();
+    interrupt(
+        start,
+        |push| push.bytes_read() > 256 << 20,
+        || {
+            assert_eq!(sandbox.keys(), Vec::<String>::new());
+            sandbox.assert_clean();
+        },
+    );
+}
+
+fn while_uploading() {
+    let sandbox = Sandbox::new();
+    Tree::new().with("large", noise(1, 200 << 20)).write(&sandbox.path("model"));
+    // xz is slow enough to be met at work.
+    let push = sandbox.larder(["push", "model", "--compression", "xz:6"]);
+    for mib in [1, 12] {
+        interrupt(
+            || push.spawn(),
+            |push| push.bytes_written() > mib << 20,
+            || {
+                assert_eq!(sandbox.keys(), Vec::<String>::new());
+                sandbox.assert_clean();
+            },
+        );
+    }
+}
+
+fn while_unpacking() {
+    let sandbox = Sandbox::new();
+    sparse(&sandbox, "zeros", 3);
+    Tree::small(1).write(&sandbox.path("first"));
+    let push = sandbox.run(["push", "zeros", "first", "--command-hash", "x"]);
+    let _ = push.ok();
+    let old = Tree::of_file("old");
+    fs::remove_file(sandbox.path("zeros")).unwrap();
+    old.write(&sandbox.path("zeros"));
+    fs::remove_dir_all(sandbox.path("first")).unwrap();
+    let pull = sandbox.larder(["pull", "first", "zeros", "--force", "--command-hash", "x"]);
+    for mib in [1, 200] {
+        interrupt(
+            || pull.spawn(),
+            |pull| pull.bytes_written() > mib << 20,
+            || {
+                assert_eq!(sandbox.keys().len(), 2);
+                Tree::read(&sandbox.path("zeros")).assert_same(&old);
+                assert!(!sandbox.path("first").exists());
+                sandbox.assert_clean();
+            },
+        );
+    }
+}
+
+fn while_comparing() {
+    let sandbox = Sandbox::new();
+    Tree::small(1).write(&sandbox.path("model"));
+    sandbox.run(["push", "model"]).ok();
+    fs::remove_dir_all(sandbox.path("model")).unwrap();
+    sparse(&sandbox, "model", 64);
+    let start = || sandbox.larder(["pull", "model"]).spawn();
+    interrupt(
+        start,
+        |pull| pull.bytes_read() > 256 << 20,
+        || {
+            assert_eq!(fs::metadata(sandbox.path("model")).unwrap().len(), 64 << 30);
+            sandbox.assert_clean();
+        },
+    );
+}
+
+fn while_hash_reads() {
+    let sandbox = Sandbox::new();
+    sparse(&sandbox, "huge", 64);
+    let start = || sandbox.larder(["hash", "content", "huge"]).spawn();
+    interrupt(start, |hash| hash.bytes_read() > 256 << 20, || {});
+}
