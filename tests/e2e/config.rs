@@ -1,0 +1,128 @@
+//! Where settings come from, and which one counts.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::process::ExitCode;
+
+use larder_tests::{Case, Sandbox, Tree, run};
+
+fn main() -> ExitCode {
+    run(
+        "config",
+        &[
+            Case::new("flag_environment_project_user_default", precedence),
+            Case::new("which_remote_without_a_flag", default_remote),
+            Case::new("a_remote_is_relative_to_the_file_that_names_it", relative_remotes),
+            Case::new("mistakes_are_named_with_file_and_line", mistakes),
+            Case::new("the_project_root_is_found_from_below", project_root),
+        ],
+    )
+}
+
+fn user_config(sandbox: &Sandbox, toml: &str) {
+    let dir = sandbox.home().join(".config/larder");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("config.toml"), toml).unwrap();
+}
+
+fn precedence() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("file"), "x").unwrap();
+    let hash = |args: &[&str], env: Option<&str>| {
+        let call = sandbox.larder(["hash", "content", "file"]).args(args);
+        let call = match env {
+            Some(value) => call.env("LARDER_HASH", value),
+            None => call,
+        };
+        call.run().ok().line().split('-').next().unwrap().to_owned()
+    };
+    let md5 = "9dd4e461268c8034f5c8564e155c67a6";
+    assert_eq!(hash(&[], None), "blake3");
+    user_config(&sandbox, "hash = 'sha256'\n");
+    assert_eq!(hash(&[], None), "sha256");
+    sandbox.configure("hash = 'weasel'\n");
+    assert_eq!(hash(&[], None), md5);
+    assert_eq!(hash(&[], Some("sha256")), "sha256");
+    assert_eq!(hash(&["--hash", "blake3"], Some("sha256")), "blake3");
+    // `XDG_CONFIG_HOME` says where the user's file is.
+    sandbox.configure("");
+    fs::create_dir_all(sandbox.root().join("xdg/larder")).unwrap();
+    fs::write(sandbox.root().join("xdg/larder/config.toml"), "hash = 'weasel'\n").unwrap();
+    let call = sandbox.larder(["hash", "content", "file"]).env("XDG_CONFIG_HOME", sandbox.root().join("xdg"));
+    assert_eq!(call.run().ok().line(), md5);
+}
+
+fn default_remote() {
+    let sandbox = Sandbox::new();
+    Tree::small(1).write(&sandbox.path("model"));
+    let [one, two, three] = ["one", "two", "three"].map(|name| sandbox.root().join(name));
+    let remotes = |names: &[&str]| -> String {
+        let line = |name: &&str| format!("{name} = '{}'\n", sandbox.root().join(name).display());
+        format!("[remotes]\n{}", names.iter().map(line).collect::<String>())
+    };
+    sandbox.configure(&remotes(&["one"]));
+    sandbox.run(["push", "model"]).ok();
+    assert!(one.is_dir(), "the only one");
+    sandbox.configure(&remotes(&["one", "two"]));
+    sandbox.run(["push", "model"]).fails(2, &["one", "two"]);
+    sandbox.run(["push", "model", "-r", "two"]).ok();
+    assert!(two.is_dir(), "the named one");
+    sandbox.configure(&format!("{}default = '{}'\n", remotes(&["one", "two"]), three.display()));
+    sandbox.run(["push", "model"]).ok();
+    assert!(three.is_dir(), "the default");
+    let four = sandbox.root().join("four");
+    sandbox.larder(["push", "model"]).env("LARDER_REMOTE", &four).run().ok();
+    assert!(four.is_dir(), "the environment's");
+    sandbox.configure(&format!("[remotes.table]\nurl = '{}'\n", sandbox.root().join("five").display()));
+    sandbox.run(["push", "model"]).ok();
+    assert!(sandbox.root().join("five").is_dir(), "a table's");
+    assert!(!sandbox.path(".larder/store").exists(), "the embedded default is for those who named none");
+}
+
+fn relative_remotes() {
+    let sandbox = Sandbox::new();
+    Tree::small(1).write(&sandbox.path("sub/model"));
+    sandbox.configure("[remotes]\nshared = '../beside'\n");
+    sandbox.larder(["push", "model"]).in_dir(sandbox.path("sub")).run().ok();
+    assert!(sandbox.root().join("beside/sub%2Fmodel").is_dir());
+    sandbox.larder(["push", "model", "-r", "../../cwd"]).in_dir(sandbox.path("sub")).run().ok();
+    assert!(sandbox.root().join("cwd/sub%2Fmodel").is_dir());
+    let url = format!("file://{}/per%20cent", sandbox.root().display());
+    sandbox.run(["push", "sub/model", "-r", &url]).ok();
+    assert!(sandbox.root().join("per cent/sub%2Fmodel").is_dir());
+}
+
+fn mistakes() {
+    let sandbox = Sandbox::new();
+    let rows: [(&str, &[&str]); 6] = [
+        ("hash = 'blake3'\ncompresion = 'zstd'\n", &["larder.toml", "2", "compresion"]),
+        ("hash = 'md4'\n", &["larder.toml", "1", "md4"]),
+        ("\n\njobs = 'many'\n", &["larder.toml", "3", "jobs"]),
+        ("[remotes\n", &["larder.toml", "1"]),
+        ("[remotes.x]\nurl = './x'\nnonsense = true\n", &["larder.toml", "nonsense"]),
+        ("compression = 'zstd:99'\n", &["larder.toml", "99"]),
+    ];
+    for (toml, parts) in rows {
+        sandbox.configure(toml);
+        sandbox.run(["ls"]).fails(2, parts);
+    }
+    sandbox.configure_remote();
+    user_config(&sandbox, "nonsense = 1\n");
+    sandbox.run(["ls"]).fails(2, &["config.toml", "1", "nonsense"]);
+}
+
+fn project_root() {
+    let sandbox = Sandbox::new();
+    let deep = sandbox.path("a/b/c");
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("file"), "x").unwrap();
+    let path_of = || sandbox.larder(["push", "file", "--json"]).in_dir(&deep).run().ok().field("path");
+    assert_eq!(path_of(), "a/b/c/file", "larder.toml");
+    fs::write(sandbox.path("a/project.yml"), "{}").unwrap();
+    assert_eq!(path_of(), "b/c/file", "the nearest project.yml");
+    fs::remove_file(sandbox.path("a/project.yml")).unwrap();
+    fs::remove_file(sandbox.path("larder.toml")).unwrap();
+    fs::create_dir(sandbox.path("a/b/.git")).unwrap();
+    assert_eq!(path_of(), "c/file", ".git, where there is neither");
+}

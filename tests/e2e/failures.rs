@@ -1,0 +1,247 @@
+//! What cannot be done is said in one line, with the place and what to do, under the right exit code; nothing is lost.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::{Command, ExitCode};
+
+use larder_tests::{Case, Need, Sandbox, Tree, noise, run};
+
+fn main() -> ExitCode {
+    run(
+        "failures",
+        &[
+            Case::new("wrong_usage", wrong_usage),
+            Case::new("what_is_not_there", not_there),
+            Case::new("remotes_that_cannot_be_used", unusable_remotes),
+            Case::new("outputs_that_cannot_be_packed", unpackable),
+            Case::new("a_given_content_hash_must_match", content_hash_must_match),
+            Case::new("one_failure_of_several_leaves_the_others", several),
+            Case::new("a_full_remote", full_remote).needs(&[Need::Tmpfs]),
+            Case::new("a_full_project", full_project).needs(&[Need::Tmpfs]),
+            Case::new("stdout_that_cannot_be_written", full_stdout).needs(&[Need::DevFull]),
+            Case::new("the_worst_of_several_exit_codes", worst_exit_code),
+        ],
+    )
+}
+
+/// Arguments, the exit code, and what the line of error has in it.
+type Row<'a> = (&'a [&'a str], i32, &'a [&'a str]);
+
+#[track_caller]
+fn check(sandbox: &Sandbox, rows: &[Row<'_>]) {
+    for (args, code, parts) in rows {
+        sandbox.larder([]).args(*args).run().fails(*code, parts);
+    }
+}
+
+fn wrong_usage() {
+    let sandbox = Sandbox::new();
+    Tree::small(1).write(&sandbox.path("model"));
+    let long = "x".repeat(129);
+    let project = sandbox.project().display().to_string();
+    let absolute = sandbox.path("model").display().to_string();
+    check(
+        &sandbox,
+        &[
+            (&[], 2, &[]),
+            (&["push"], 2, &[]),
+            (&["nonsense"], 2, &["nonsense"]),
+            (&["push", "model", "--nonsense"], 2, &["--nonsense"]),
+            (&["push", "model", "--command-hash", "a/b"], 2, &["a/b"]),
+            (&["push", "model", "--command-hash", ""], 2, &["1 to 128"]),
+            (&["push", "model", "--command-hash", &long], 2, &["1 to 128"]),
+            (&["push", "model", "--content-hash", "blake3-abc"], 2, &["blake3-abc", "64"]),
+            (&["pull", "model", "--content-hash", "sha256-tree-XYZ"], 2, &["sha256-tree-XYZ"]),
+            (&["push", "model", "--compression", "rar"], 2, &["rar", "zstd"]),
+            (&["push", "model", "--compression", "zstd:99"], 2, &["99"]),
+            (&["push", "model", "--hash", "md4"], 2, &["md4", "blake3"]),
+            (&["push", "model", "-j", "0"], 2, &[]),
+            (&["push", "../model"], 2, &["../model", "root"]),
+            (&["push", "."], 2, &["root"]),
+            (&["push", "model/.."], 2, &["root"]),
+            (&["push", "/etc"], 2, &["/etc"]),
+            (&["push", ".git/config"], 2, &[".git"]),
+            (&["push", "sub/.LARDER/x"], 2, &[".LARDER"]),
+            (&["push", "larder.toml"], 2, &["larder.toml"]),
+            (&["push", "model", "model", "--content-hash", "x"], 2, &["--content-hash"]),
+            (&["url", "model"], 2, &["--command-hash"]),
+            (&["-C", "nowhere", "push", "model"], 2, &["nowhere"]),
+            (&["hash", "content", "model", "--hash", "sha1"], 2, &["sha1"]),
+            (&["completions", "powerless"], 2, &["powerless"]),
+        ],
+    );
+    assert!(!sandbox.remote().exists(), "wrong usage touches no remote");
+    // An absolute path inside the project is only another way to name the output.
+    sandbox.run(["push", &absolute]).ok();
+    assert!(sandbox.keys()[0].starts_with("model/"), "{project}: {:?}", sandbox.keys());
+}
+
+fn not_there() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.remote()).unwrap();
+    check(
+        &sandbox,
+        &[
+            (&["push", "no/such"], 1, &["no/such"]),
+            (&["hash", "content", "no/such"], 1, &["no/such"]),
+            (&["hash", "command", "-d", "no/such", "--", "x"], 1, &["no/such"]),
+        ],
+    );
+    assert_eq!(sandbox.keys(), Vec::<String>::new());
+    for args in [
+        &["pull", "model"][..],
+        &["pull", "model", "--command-hash", "x"],
+        &["pull", "model", "--command-hash", "x", "--content-hash", "y"],
+        &["find", "model"],
+    ] {
+        let miss = sandbox.larder([]).args(args).run().exits(3);
+        assert!(miss.said().contains("model"), "{miss}");
+    }
+    let ls = sandbox.run(["ls"]).ok();
+    assert_eq!(ls.text(), "");
+}
+
+fn unusable_remotes() {
+    let sandbox = Sandbox::new();
+    Tree::small(1).write(&sandbox.path("model"));
+    fs::write(sandbox.path("file"), "not a directory").unwrap();
+    fs::create_dir(sandbox.path("inside")).unwrap();
+    Tree::small(2).write(&sandbox.path("inside/out"));
+    check(
+        &sandbox,
+        &[
+            (&["push", "model", "-r", "nosuch"], 2, &["nosuch", "shared", "./nosuch"]),
+            (&["push", "model", "-r", "ftp://host/x"], 2, &["ftp"]),
+            (&["push", "model", "-r", "https://user:secret@host/x"], 2, &["https"]),
+            (&["push", "model", "-r", "./model/store"], 2, &["model"]),
+            (&["push", "model", "-r", "./model"], 2, &["model"]),
+            (&["push", "inside/out", "-r", "./inside"], 2, &["inside"]),
+            (&["pull", "inside/new", "-r", "./inside"], 2, &["inside"]),
+            (&["push", "model", "-r", "./a/b"], 5, &["a"]),
+            (&["pull", "other", "-r", "./absent"], 5, &["absent"]),
+            (&["find", "model", "-r", "./absent"], 5, &["absent"]),
+            (&["ls", "-r", "./absent"], 5, &["absent"]),
+            (&["push", "model", "-r", "./file"], 5, &["file"]),
+        ],
+    );
+    for absent in ["a", "absent", "nosuch", "model/store"] {
+        assert!(!sandbox.path(absent).exists(), "`{absent}` was made");
+    }
+    let secret = sandbox.run(["push", "model", "-r", "https://user:hunter2@host/x"]).exits(2);
+    assert!(!secret.said().contains("hunter2"), "a secret is printed");
+    // The last component is made, and no more.
+    sandbox.run(["push", "model", "-r", "./made"]).ok();
+    assert!(sandbox.path("made/model").is_dir());
+}
+
+fn unpackable() {
+    let make_fifo = |sandbox: &Sandbox, path: &str| {
+        assert!(Command::new("mkfifo").arg(sandbox.path(path)).status().unwrap().success());
+    };
+    let sandbox = Sandbox::new();
+    for path in ["fifo", "absolute", "leaves", "loop"] {
+        Tree::small(1).write(&sandbox.path(path));
+    }
+    make_fifo(&sandbox, "fifo/ner/pipe");
+    make_fifo(&sandbox, "pipe");
+    symlink("/etc/hostname", sandbox.path("absolute/link")).unwrap();
+    symlink("ner/../../elsewhere", sandbox.path("leaves/link")).unwrap();
+    symlink("../ner", sandbox.path("loop/ner/again")).unwrap();
+    check(
+        &sandbox,
+        &[
+            (&["push", "fifo"], 1, &["fifo/ner/pipe"]),
+            (&["push", "pipe"], 1, &["pipe"]),
+            (&["hash", "content", "fifo"], 1, &["fifo/ner/pipe"]),
+            (&["push", "absolute"], 1, &["absolute/link", "--dereference"]),
+            (&["push", "leaves"], 1, &["leaves/link", "--dereference"]),
+            (&["push", "loop", "--dereference"], 1, &["loop/ner/again"]),
+        ],
+    );
+    assert_eq!(sandbox.keys(), Vec::<String>::new());
+    sandbox.assert_clean();
+}
+
+fn content_hash_must_match() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("file"), "contents").unwrap();
+    let hash = sandbox.run(["hash", "content", "file"]).ok().line().to_owned();
+    sandbox.run(["push", "file", "--content-hash", &hash.replace('a', "b")]).fails(4, &["file"]);
+    assert_eq!(sandbox.keys(), Vec::<String>::new());
+    sandbox.run(["push", "file", "--content-hash", &hash]).ok();
+    // A name of the user's own says nothing about the content: it is taken, and the pull says so.
+    sandbox.run(["push", "file", "--command-hash", "x", "--content-hash", "v1"]).ok();
+    fs::remove_file(sandbox.path("file")).unwrap();
+    let pull = sandbox.run(["pull", "file", "--command-hash", "x", "--json"]).ok();
+    assert_eq!(pull.results()[0]["verified"], false, "{pull}");
+    assert_eq!(fs::read(sandbox.path("file")).unwrap(), b"contents");
+}
+
+fn several() {
+    let sandbox = Sandbox::new();
+    Tree::small(1).write(&sandbox.path("first"));
+    Tree::small(2).write(&sandbox.path("last"));
+    sandbox.run(["push", "first", "absent", "last"]).fails(1, &["absent"]);
+    assert_eq!(sandbox.keys().len(), 2, "each stands alone");
+}
+
+fn full_remote() {
+    let mut sandbox = Sandbox::new();
+    let remote = sandbox.mount_tmpfs("remote", 4);
+    Tree::small(1).write(&sandbox.path("small"));
+    Tree::new().with("large", noise(1, 12 << 20)).write(&sandbox.path("model"));
+    Tree::new().with("larger", noise(1, 48 << 20)).write(&sandbox.path("streamed"));
+    for path in ["model", "streamed"] {
+        sandbox.run(["push", path]).fails(1, &[remote.to_str().unwrap(), "space"]);
+        assert_eq!(sandbox.keys(), Vec::<String>::new());
+        sandbox.assert_clean();
+    }
+    // What was left of it is free again.
+    sandbox.run(["push", "small"]).ok();
+}
+
+fn full_project() {
+    let mut sandbox = Sandbox::new();
+    for path in ["one", "two"] {
+        Tree::new().with("large", noise(1, 12 << 20)).write(&sandbox.path(path));
+    }
+    sandbox.run(["push", "one", "two"]).ok();
+    let project = sandbox.mount_tmpfs("project", 16);
+    sandbox.configure_remote();
+    sandbox.run(["pull", "one", "two"]).fails(1, &["space"]);
+    let left: Vec<_> = fs::read_dir(&project).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name == "larder.toml" || name == ".larder"), "left: {left:?}");
+    sandbox.assert_clean();
+    sandbox.run(["pull", "one"]).ok();
+    // There is room for one, but not for the old and the new: the old one stays.
+    let old = Tree::read(&project.join("one"));
+    sandbox.run(["pull", "one", "--force"]).fails(1, &["space"]);
+    Tree::read(&project.join("one")).assert_same(&old);
+    sandbox.assert_clean();
+}
+
+fn full_stdout() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("file"), "contents").unwrap();
+    let to_full = ["sh", "-c", "exec \"$0\" \"$@\" > /dev/full"];
+    sandbox.larder(["hash", "content", "file"]).through(to_full).run().fails(1, &[]);
+    sandbox.larder(["hash", "content", "file", "--json"]).through(to_full).run().exits(1);
+}
+
+fn worst_exit_code() {
+    let sandbox = Sandbox::new();
+    for (path, seed) in [("whole", 1), ("damaged", 2)] {
+        Tree::small(seed).write(&sandbox.path(path));
+    }
+    sandbox.run(["push", "whole", "damaged", "--command-hash", "x"]).ok();
+    let key = sandbox.keys().into_iter().find(|key| key.starts_with("damaged/")).unwrap();
+    fs::write(sandbox.remote().join(key), "damaged").unwrap();
+    for path in ["whole", "damaged"] {
+        fs::remove_dir_all(sandbox.path(path)).unwrap();
+    }
+    sandbox.run(["pull", "whole", "damaged"]).exits(4);
+    sandbox.run(["pull", "whole", "absent"]).exits(3);
+    assert!(!sandbox.path("whole").exists());
+}
