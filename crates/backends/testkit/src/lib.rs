@@ -1,1 +1,25 @@
-//! Backends for tests and the conformance suite that every larder backend runs.
+//! What tests of larder stand on.
+//!
+//! - [`MemoryBackend`]: a remote in memory, which logs the requests that it gets.
+//! - [`FaultyBackend`]: wraps any backend and goes wrong where a test says so.
+//! - [`conformance`]: the promises of [`larder_backend::Backend`], as a suite that every backend runs.
+//! - [`Required`]: tests that need what not every machine has are ignored with the reason, or fail where all are asked
+//!   for.
+
+pub mod conformance;
+
+mod clock;
+mod faulty;
+mod gate;
+mod journal;
+mod memory;
+mod payload;
+mod required;
+
+pub use clock::ManualClock;
+pub use faulty::{Effect, Fault, FaultyBackend};
+pub use gate::Gate;
+pub use journal::FileJournal;
+pub use memory::{MemoryBackend, Request};
+pub use payload::payload;
+pub use required::{Required, ignore};

@@ -1,0 +1,68 @@
+//! Uploads that go wrong.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use larder_backend::{Key, ObjectMeta, Operation, Result, Upload};
+
+use crate::faulty::script::{Damage, Script, Then, injected};
+
+#[derive(Debug)]
+pub(super) struct FaultyUpload {
+    inner: Box<dyn Upload>,
+    script: Arc<Script>,
+    key: Key,
+    location: String,
+    damage: Option<Damage>,
+    /// What comes is lost without an error.
+    lossy: bool,
+}
+
+impl FaultyUpload {
+    pub(super) fn new(
+        inner: Box<dyn Upload>,
+        script: Arc<Script>,
+        key: Key,
+        location: String,
+        damage: Option<Damage>,
+    ) -> Self {
+        Self { inner, script, key, location, damage, lossy: false }
+    }
+}
+
+#[async_trait]
+impl Upload for FaultyUpload {
+    async fn write(&mut self, chunk: Bytes) -> Result<()> {
+        if self.lossy {
+            return Ok(());
+        }
+        let Some(damage) = &mut self.damage else { return self.inner.write(chunk).await };
+        let (bytes, then) = damage.apply(chunk).await;
+        self.inner.write(bytes).await?;
+        match then {
+            Then::GoOn => Ok(()),
+            Then::End => {
+                self.lossy = true;
+                Ok(())
+            }
+            Then::Fail(kind) => Err(injected(kind, Operation::Put, &self.location)),
+        }
+    }
+
+    async fn commit(self: Box<Self>) -> Result<ObjectMeta> {
+        let Self { inner, script, key, location, .. } = *self;
+        match script.next(Operation::Commit, key.as_str()) {
+            None => inner.commit().await,
+            Some(effect) => effect.around(Operation::Commit, &location, inner.commit()).await,
+        }
+    }
+
+    async fn abort(self: Box<Self>) -> Result<()> {
+        let Self { inner, script, key, location, .. } = *self;
+        match script.next(Operation::Abort, key.as_str()) {
+            None => inner.abort().await,
+            Some(effect) => effect.around(Operation::Abort, &location, inner.abort()).await,
+        }
+    }
+}
