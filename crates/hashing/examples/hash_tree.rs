@@ -6,26 +6,18 @@
 //!
 //! Without a path it makes a small directory of its own, so that there is something to see.
 
+#![expect(clippy::print_stdout, reason = "an example that is run by hand")]
+
 use std::error::Error;
-use std::path::PathBuf;
-use std::{env, fs};
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
 
 use larder_hashing::{HashOptions, Scheme, content_manifest};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args_os().skip(1);
-    let made;
-    let path = match arguments.next() {
-        Some(path) => PathBuf::from(path),
-        None => {
-            made = tempfile::tempdir()?;
-            fs::create_dir_all(made.path().join("model/vocab"))?;
-            fs::write(made.path().join("model/weights.bin"), [0; 1024])?;
-            fs::write(made.path().join("model/vocab/strings.json"), "[]\n")?;
-            fs::create_dir(made.path().join("model/empty"))?;
-            made.path().join("model")
-        }
-    };
+    let scratch = tempfile::tempdir()?;
+    let path = arguments.next().map_or_else(|| make_model(scratch.path()), |path| Ok(PathBuf::from(path)))?;
     let scheme = match arguments.next() {
         Some(name) => name.to_string_lossy().parse()?,
         None => Scheme::default(),
@@ -35,4 +27,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{hash}  {}", path.display());
     print!("{}", String::from_utf8_lossy(&manifest));
     Ok(())
+}
+
+fn make_model(scratch: &Path) -> io::Result<PathBuf> {
+    let model = scratch.join("model");
+    fs::create_dir_all(model.join("vocab"))?;
+    fs::create_dir(model.join("empty"))?;
+    fs::write(model.join("weights.bin"), [0; 1024])?;
+    fs::write(model.join("vocab/strings.json"), "[]\n")?;
+    Ok(model)
 }

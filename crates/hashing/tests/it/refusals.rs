@@ -171,9 +171,9 @@ fn a_file_that_changes_while_it_is_read_is_an_error() {
             for output in ["d", "d/file"] {
                 let playground = Playground::new();
                 let path = large(&playground, "d/file");
-                let changed = path.clone();
+                let watched = path.clone();
                 let options =
-                    under(scheme).with_observer(Arc::new(Watcher::at_first(move || change(&changed))));
+                    under(scheme).with_observer(Arc::new(Watcher::at_first(move || change(&watched))));
                 let error = refused(&playground.path(output), &options);
                 assert!(
                     matches!(&error, HashError::Changed { path: named } if *named == path),

@@ -35,7 +35,9 @@ impl Expected {
         let covered: Vec<_> =
             Scheme::ALL.into_iter().filter_map(|scheme| Some((scheme, self.of(scheme)?))).collect();
         assert!(!covered.is_empty(), "a vector without a hash");
-        covered.into_iter().for_each(|(scheme, hash)| check(scheme, hash));
+        for (scheme, hash) in covered {
+            check(scheme, hash);
+        }
     }
 }
 
@@ -111,7 +113,9 @@ fn check_content(rows: Vec<ContentRow>) {
     assert!(!rows.is_empty());
     for row in rows {
         let playground = Playground::new();
-        row.entries.iter().for_each(|entry| entry.make(&playground));
+        for entry in &row.entries {
+            entry.make(&playground);
+        }
         let output = playground.path(&row.output);
         row.expected.each(|scheme, expected| {
             let hash =
@@ -166,7 +170,9 @@ struct CommandRow {
 
 fn check_commands(files: &[Entry], rows: &[CommandRow]) {
     let playground = Playground::new();
-    files.iter().for_each(|file| file.make(&playground));
+    for file in files {
+        file.make(&playground);
+    }
     assert!(!rows.is_empty());
     for row in rows {
         let mut inputs = CommandInputs::new(&row.cmd).with_cwd(&row.cwd).with_deps(&row.deps);
@@ -181,7 +187,7 @@ fn check_commands(files: &[Entry], rows: &[CommandRow]) {
             assert_eq!(command_hash(playground.root(), &inputs, &under(scheme)).unwrap(), hash);
             match scheme {
                 Scheme::Blake3 => {
-                    assert_eq!(Some(String::from_utf8(text).unwrap()), row.expected.blake3_manifest)
+                    assert_eq!(Some(String::from_utf8(text).unwrap()), row.expected.blake3_manifest);
                 }
                 Scheme::Sha256 => {}
                 Scheme::Weasel => assert_eq!(text, b""),
@@ -230,7 +236,7 @@ fn check_envs(process: &BTreeMap<String, Option<String>>, rows: &[EnvRow]) {
             assert_eq!(env_hash(&row.env, lookup, scheme), hash);
             match scheme {
                 Scheme::Blake3 => {
-                    assert_eq!(Some(String::from_utf8(text).unwrap()), row.expected.blake3_manifest)
+                    assert_eq!(Some(String::from_utf8(text).unwrap()), row.expected.blake3_manifest);
                 }
                 Scheme::Sha256 => {}
                 Scheme::Weasel => assert_eq!(text, b"", "values are not shown"),
