@@ -1,1 +1,229 @@
-//! The promises of a backend.
+//! The promises of a backend, as tests that every backend runs.
+//!
+//! A backend's crate has `tests/conformance.rs`, with `harness = false`, whose `main` calls [`main`] with a [`Subject`]:
+//! what makes remotes for the tests, and opens them. Some tests start the test binary again, as a process to be killed
+//! or to race with; [`main`] sees to that too.
+//!
+//! What a backend cannot do is ignored with the reason, never passed over: see [`Features`].
+
+mod child;
+mod context;
+mod listing;
+mod objects;
+mod processes;
+mod publishing;
+
+use std::any::Any;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use larder_backend::Backend;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::conformance::context::Context;
+use crate::required::ignore;
+
+/// The backend that is tested.
+#[async_trait]
+pub trait Subject: Send + Sync + 'static {
+    /// The name of the backend, for the list of tests.
+    fn name(&self) -> &'static str;
+
+    /// What the backend can do.
+    fn features(&self) -> Features;
+
+    /// Makes a remote that is empty, and that no other test uses.
+    ///
+    /// # Errors
+    ///
+    /// The test fails.
+    async fn create(&self) -> Result<Remote, Failed>;
+
+    /// Opens a remote that [`Subject::create`] made, in this process or, with [`Features::processes`], in another.
+    ///
+    /// # Errors
+    ///
+    /// The test fails.
+    async fn open(&self, address: &str) -> Result<Arc<dyn Backend>, Failed>;
+
+    /// Counts what unfinished uploads have left on a remote, or says that it cannot tell.
+    ///
+    /// # Errors
+    ///
+    /// The test fails.
+    async fn leftovers(&self, address: &str) -> Result<Option<usize>, Failed>;
+
+    /// Opens a remote that does not exist, where there can be such a thing.
+    ///
+    /// # Errors
+    ///
+    /// The test fails.
+    async fn open_missing(&self) -> Result<Option<Arc<dyn Backend>>, Failed> {
+        Ok(None)
+    }
+}
+
+/// A remote for one test.
+pub struct Remote {
+    address: String,
+    /// Removes the remote when it is dropped.
+    _guard: Box<dyn Any + Send + Sync>,
+}
+
+impl Remote {
+    /// Describes a remote by what [`Subject::open`] needs to know, and what removes it when it is dropped.
+    pub fn new(address: impl Into<String>, guard: impl Any + Send + Sync) -> Self {
+        Self { address: address.into(), _guard: Box::new(guard) }
+    }
+}
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Remote").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// What a backend can do beyond its `Capabilities`, which are asked of itself.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Features {
+    /// Why it cannot be tested on this machine: all tests are ignored with this reason, or fail where
+    /// `LARDER_REQUIRE_ALL=1` is set.
+    pub missing: Option<String>,
+    /// Other processes can open the same remote.
+    pub processes: bool,
+    /// How much the memory of a process may grow while it uploads or downloads, in bytes. Nothing where the remote is
+    /// itself in memory.
+    pub memory: Option<u64>,
+    /// How large the object is that shows it, in bytes.
+    pub large: usize,
+    /// How large an upload is that certainly has begun to use the remote, in bytes: more than the backend's buffers.
+    pub begun: usize,
+    /// How many objects are more than one page of a listing.
+    pub pages: usize,
+    /// How long a test may take before it counts as hanging.
+    pub timeout: Duration,
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self {
+            missing: None,
+            processes: true,
+            memory: Some(64 * 1024 * 1024),
+            large: 256 * 1024 * 1024,
+            begun: 6 * 1024 * 1024 + 1,
+            pages: 1_050,
+            timeout: Duration::from_mins(2),
+        }
+    }
+}
+
+/// How a test ends.
+type Outcome = Result<Completion, Failed>;
+
+/// The end of a test that ran.
+const DONE: Outcome = Ok(Completion::Completed);
+
+/// Runs the suite, as the `main` of a test binary with `harness = false`.
+pub fn main(subject: impl Subject) -> ExitCode {
+    let subject: Arc<dyn Subject> = Arc::new(subject);
+    if let Some(code) = child::run(&subject) {
+        return code;
+    }
+    libtest_mimic::run(&Arguments::from_args(), all(&subject)).exit_code()
+}
+
+/// The suite as a list of tests, for a binary that has others too. Its `main` calls [`main_with`] instead of [`main`].
+pub fn main_with(subject: impl Subject, others: Vec<Trial>) -> ExitCode {
+    let subject: Arc<dyn Subject> = Arc::new(subject);
+    if let Some(code) = child::run(&subject) {
+        return code;
+    }
+    let mut trials = all(&subject);
+    trials.extend(others);
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// Makes a test of each function, under its name.
+macro_rules! trials {
+    ($subject:expr; $($module:ident :: { $($test:ident),* $(,)? }),* $(,)?) => {
+        vec![$($(trial($subject, stringify!($test), |context| $module::$test(context))),*),*]
+    };
+}
+
+fn all(subject: &Arc<dyn Subject>) -> Vec<Trial> {
+    trials![subject;
+        objects::{
+            an_object_comes_back_as_it_was_written,
+            chunks_of_any_size_make_one_object,
+            an_empty_object_is_an_object,
+            a_range_is_cut_to_the_object,
+            a_version_is_held_to,
+            an_object_that_is_replaced_while_it_is_read_is_no_mixture,
+            keys_are_literal,
+            similar_keys_are_different_objects,
+            a_name_that_is_too_long_is_refused,
+            an_absent_object_is_not_found_and_says_where,
+            a_missing_remote_says_so,
+            deleting_twice_succeeds,
+            the_time_of_an_object_is_that_of_its_publication,
+        },
+        publishing::{
+            nothing_is_visible_before_the_commit,
+            a_second_creator_is_refused,
+            concurrent_tasks_create_one_object,
+            overwriting_replaces,
+            overwriting_is_one_step,
+            an_aborted_upload_leaves_nothing,
+            a_dropped_upload_leaves_nothing,
+            a_dropped_write_leaves_only_the_abort,
+            a_source_that_fails_publishes_nothing,
+            closing_waits_for_aborts,
+            many_uploads_at_once,
+        },
+        listing::{
+            nothing_below_a_prefix_is_an_empty_listing,
+            a_listing_has_what_is_below_its_prefix,
+            a_delimiter_gives_one_level,
+            a_listing_has_many_pages,
+            a_listing_can_be_left_early,
+            what_is_under_way_is_not_listed,
+        },
+        processes::{
+            concurrent_processes_create_one_object,
+            a_killed_process_leaves_no_object_and_a_sweep_the_rest,
+            a_sweep_spares_the_living,
+            sweeping_nothing_succeeds,
+            memory_is_bounded,
+        },
+    ]
+}
+
+fn trial<F, Fut>(subject: &Arc<dyn Subject>, name: &str, test: F) -> Trial
+where
+    F: FnOnce(Context) -> Fut + Send + 'static,
+    Fut: Future<Output = Outcome>,
+{
+    let subject = Arc::clone(subject);
+    let kind = subject.name();
+    let run = move || {
+        let features = subject.features();
+        if let Some(missing) = features.missing {
+            return ignore(missing);
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let outcome = runtime.block_on(async {
+            let test = async { test(Context::new(subject).await?).await };
+            tokio::time::timeout(features.timeout, test)
+                .await
+                .unwrap_or_else(|_| Err(format!("no end after {:?}", features.timeout).into()))
+        });
+        // A test that hangs is told, not joined.
+        runtime.shutdown_background();
+        outcome
+    };
+    Trial::ignorable_test(name, run).with_kind(kind)
+}
