@@ -1,0 +1,97 @@
+//! The data sets: the same bytes in every run.
+
+use std::f64::consts::TAU;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use fastrand::Rng;
+
+use crate::Result;
+
+const MIB: usize = 1 << 20;
+
+/// How many files the directory of small files has.
+pub(crate) const SMALL_FILES: u32 = 10_000;
+
+/// 256 MiB that no codec makes smaller, and 256 MiB of text.
+pub(crate) fn large(dir: &Path) -> Result<()> {
+    fs::create_dir(dir)?;
+    let mut rng = Rng::with_seed(1);
+    let mut file = BufWriter::new(File::create(dir.join("random.bin"))?);
+    let mut block = vec![0; MIB];
+    for _ in 0..256 {
+        rng.fill(&mut block);
+        file.write_all(&block)?;
+    }
+    file.flush()?;
+    let mut file = BufWriter::new(File::create(dir.join("text.txt"))?);
+    Writer::new(2).text(&mut file, 256 * MIB)?;
+    Ok(file.flush()?)
+}
+
+/// 10,000 text files of 200 bytes to 8 KiB in 100 directories.
+pub(crate) fn small(dir: &Path) -> Result<()> {
+    let mut writer = Writer::new(3);
+    for number in 0..SMALL_FILES {
+        let parent = dir.join(format!("{:02}", number % 100));
+        fs::create_dir_all(&parent)?;
+        let mut text = Vec::new();
+        let len = writer.rng.usize(200..8 << 10);
+        writer.text(&mut text, len)?;
+        fs::write(parent.join(format!("{number:05}.txt")), text)?;
+    }
+    Ok(())
+}
+
+/// 512 MiB of normally distributed fp32 numbers, as the weights of a model are.
+pub(crate) fn weights(path: &Path) -> Result<()> {
+    const DEVIATION: f64 = 0.02;
+    let mut rng = Rng::with_seed(4);
+    let mut file = BufWriter::with_capacity(MIB, File::create(path)?);
+    for _ in 0..512 * MIB / 8 {
+        // Box and Muller: two independent normal numbers of two uniform ones.
+        let radius = DEVIATION * (-2.0 * (1.0 - rng.f64()).ln()).sqrt();
+        let (sine, cosine) = (TAU * rng.f64()).sin_cos();
+        for number in [radius * cosine, radius * sine] {
+            #[expect(clippy::cast_possible_truncation, reason = "weights are fp32")]
+            file.write_all(&(number as f32).to_le_bytes())?;
+        }
+    }
+    Ok(file.flush()?)
+}
+
+/// Writes text of a made-up language: its words are as unequally frequent as those of a real one, so that it compresses
+/// like text.
+struct Writer {
+    rng: Rng,
+    words: Vec<String>,
+}
+
+impl Writer {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let mut word = || -> String { (0..rng.usize(2..10)).map(|_| rng.lowercase()).chain([' ']).collect() };
+        let words = (0..20_000).map(|_| word()).collect();
+        Self { rng, words }
+    }
+
+    fn text(&mut self, to: &mut impl Write, len: usize) -> Result<()> {
+        let mut left = len;
+        while left > 0 {
+            // The cube of a uniform number prefers small ones: few words are much of the text.
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "a place in a list of twenty thousand"
+            )]
+            let place = (self.rng.f64().powi(3) * self.words.len() as f64) as usize;
+            let word = self.words[place].as_bytes();
+            let word = &word[..word.len().min(left)];
+            to.write_all(word)?;
+            left -= word.len();
+        }
+        Ok(())
+    }
+}

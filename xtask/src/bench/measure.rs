@@ -1,0 +1,137 @@
+//! How long a command took, and what it used.
+
+use std::io::Write as _;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
+use serde_json::{Value, json};
+
+use crate::{Result, process};
+
+/// The task under which this program measures one command: see [`measure_child`].
+pub(crate) const MEASURE: &str = "measure-one-command";
+
+/// One run of a command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    /// Seconds that passed.
+    pub(crate) wall: f64,
+    /// Seconds of processor time, of all its processes.
+    pub(crate) cpu: f64,
+    /// The largest resident set of any of its processes, in bytes.
+    pub(crate) rss: f64,
+}
+
+/// What several runs of a command come to.
+#[derive(Clone, Debug)]
+pub(crate) struct Stats {
+    samples: Vec<Sample>,
+}
+
+impl Stats {
+    pub(crate) fn wall(&self) -> f64 {
+        self.median(|sample| sample.wall)
+    }
+
+    pub(crate) fn cpu(&self) -> f64 {
+        self.median(|sample| sample.cpu)
+    }
+
+    /// The highest of all runs: a bound must hold in each.
+    pub(crate) fn peak_rss(&self) -> f64 {
+        self.samples.iter().map(|sample| sample.rss).fold(0.0, f64::max)
+    }
+
+    /// The fastest and the slowest run.
+    pub(crate) fn range(&self) -> (f64, f64) {
+        let walls = || self.samples.iter().map(|sample| sample.wall);
+        (walls().fold(f64::INFINITY, f64::min), walls().fold(0.0, f64::max))
+    }
+
+    fn median(&self, of: impl Fn(&Sample) -> f64) -> f64 {
+        let mut values: Vec<f64> = self.samples.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+    }
+}
+
+/// Something that is measured: a command, and what is to be cleared away before it, outside of the time.
+pub(crate) struct Subject<'a> {
+    pub(crate) clear: Box<dyn Fn() -> Result<()> + 'a>,
+    pub(crate) command: Box<dyn Fn() -> Command + 'a>,
+}
+
+/// Measures the subjects in turns, so that whatever the machine does meanwhile meets all of them alike.
+pub(crate) fn in_turns(subjects: &[Subject<'_>], rounds: usize) -> Result<Vec<Stats>> {
+    let mut all = vec![Stats { samples: Vec::new() }; subjects.len()];
+    for _ in 0..rounds {
+        for (subject, stats) in subjects.iter().zip(&mut all) {
+            (subject.clear)()?;
+            stats.samples.push(measure(&(subject.command)())?);
+        }
+    }
+    for subject in subjects {
+        (subject.clear)()?;
+    }
+    Ok(all)
+}
+
+/// Measures one run in a process of its own, because a process knows only the sum and the maximum over all of its
+/// children.
+fn measure(command: &Command) -> Result<Sample> {
+    let mut helper = Command::new(std::env::current_exe()?);
+    helper.arg(MEASURE).arg(command.get_program()).args(command.get_args()).env_clear();
+    helper.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(dir) = command.get_current_dir() {
+        helper.current_dir(dir);
+    }
+    eprintln!("+ {}", process::shown(command));
+    let output = helper.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("`{}` failed", process::shown(command)).into());
+    }
+    let sample: Value = serde_json::from_slice(&output.stdout)?;
+    let number = |name: &str| sample[name].as_f64().ok_or_else(|| format!("no `{name}` was measured"));
+    let sample = Sample { wall: number("wall")?, cpu: number("cpu")?, rss: number("rss")? };
+    eprintln!(
+        "  {:.3} s, {:.3} s of CPU, {:.1} MiB",
+        sample.wall,
+        sample.cpu,
+        sample.rss / f64::from(1 << 20)
+    );
+    Ok(sample)
+}
+
+/// Runs a command, prints what it used, and exits as it did.
+pub(crate) fn measure_child(args: &[String]) -> ExitCode {
+    match used_by(args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn used_by(args: &[String]) -> Result<bool> {
+    let (program, args) = args.split_first().ok_or("no command to measure")?;
+    let mut command = Command::new(program);
+    command.args(args).stdout(Stdio::null());
+    let started = Instant::now();
+    let status = command.status()?;
+    let wall = started.elapsed().as_secs_f64();
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let (cpu, rss) = (
+        (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6,
+        usage.max_rss() as f64 * 1024.0,
+    );
+    let mut stdout = std::io::stdout();
+    write!(stdout, "{}", json!({ "wall": wall, "cpu": cpu, "rss": rss }))?;
+    stdout.flush()?;
+    Ok(status.success())
+}

@@ -1,0 +1,82 @@
+//! Builds, and where their results are.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::{Result, process};
+
+/// The cargo that runs this task.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).current_dir(root());
+    command
+}
+
+/// The workspace.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."))
+}
+
+/// What a build made that can be started.
+pub(crate) struct Executables {
+    /// The binary `larder`.
+    pub(crate) larder: PathBuf,
+    /// The libraries' examples.
+    pub(crate) examples: Vec<Example>,
+}
+
+/// The example of a library.
+pub(crate) struct Example {
+    /// `<crate>/<example>`.
+    pub(crate) name: String,
+    /// What to start.
+    pub(crate) path: PathBuf,
+}
+
+/// Runs `cargo build` with `args`, and finds what it made.
+pub(crate) fn build(args: &[&str]) -> Result<Executables> {
+    let mut command = cargo(&["build"]);
+    command.args(args).arg("--message-format=json-render-diagnostics");
+    let mut larder = None;
+    let mut examples = Vec::new();
+    for line in process::stdout_of(&mut command)?.lines() {
+        let message: Value = serde_json::from_str(line)?;
+        // With `"test":true` the profile is that of a test binary of the same name.
+        let is_test = message["profile"]["test"].as_bool().unwrap_or(false);
+        let Some(path) = message["executable"].as_str().filter(|_| !is_test) else { continue };
+        let target = &message["target"];
+        let [kind, name] =
+            [&target["kind"][0], &target["name"]].map(|text| text.as_str().unwrap_or_default());
+        match kind {
+            "bin" if name == "larder" => larder = Some(path.into()),
+            "example" => {
+                let name = format!("{}/{name}", package_of(&message));
+                examples.push(Example { name, path: path.into() });
+            }
+            _ => {}
+        }
+    }
+    examples.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(Executables { larder: larder.ok_or("the build made no binary `larder`")?, examples })
+}
+
+/// The name of the package directory: `archive` of `…/crates/archive/Cargo.toml`.
+fn package_of(message: &Value) -> String {
+    let manifest = Path::new(message["manifest_path"].as_str().unwrap_or_default());
+    let dir = manifest.parent().and_then(Path::file_name);
+    dir.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// What `cargo metadata` says about the workspace alone.
+pub(crate) fn metadata() -> Result<Value> {
+    let text = process::stdout_of(&mut cargo(&["metadata", "--no-deps", "--format-version=1"]))?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// Where builds go.
+pub(crate) fn target_dir() -> Result<PathBuf> {
+    let metadata = metadata()?;
+    Ok(metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?.into())
+}

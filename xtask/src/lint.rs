@@ -1,0 +1,53 @@
+//! `cargo xtask lint`: everything that needs no run.
+
+use serde_json::Value;
+
+use crate::{Result, cargo, process};
+
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    if let Some(arg) = args.first() {
+        return Err(format!("lint takes no arguments, but got `{arg}`").into());
+    }
+    process::run(&mut cargo::cargo(&["fmt", "--all", "--check"]))?;
+    process::run(&mut cargo::cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    process::run(cargo::cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    check_packages()?;
+    if process::is_there("cargo", &["deny", "--version"]) {
+        process::run(&mut cargo::cargo(&["deny", "check"]))?;
+    } else {
+        eprintln!("xtask: cargo-deny is not installed: advisories and licences were not checked");
+    }
+    Ok(())
+}
+
+/// Each crate that is published stands on its own: it is described, and its package has its README and can be made.
+fn check_packages() -> Result<()> {
+    let metadata = cargo::metadata()?;
+    let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_published =
+        |package: &&Value| package["publish"].as_array().is_none_or(|registries| !registries.is_empty());
+    for package in packages.iter().filter(is_published) {
+        let name = package["name"].as_str().unwrap_or_default();
+        for field in ["description", "license", "repository", "readme", "rust_version"] {
+            if package[field].is_null() {
+                return Err(format!("{name} has no `{field}` in its manifest").into());
+            }
+        }
+        let list =
+            process::stdout_of(&mut cargo::cargo(&["package", "--list", "--allow-dirty", "-p", name]))?;
+        for file in ["README.md", "Cargo.toml"] {
+            if !list.lines().any(|line| line == file) {
+                return Err(format!("the package of {name} has no {file}").into());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! Commands, printed as they are started.
+
+use std::ffi::OsStr;
+use std::process::{Command, Output, Stdio};
+
+use crate::Result;
+
+/// The command as one would type it.
+pub(crate) fn shown(command: &Command) -> String {
+    let quoted = |text: &OsStr| {
+        let text = text.to_string_lossy();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=+./,:@%".contains(&byte);
+        if !text.is_empty() && text.bytes().all(plain) { text.into_owned() } else { format!("{text:?}") }
+    };
+    let set = |(name, value): (&OsStr, Option<&OsStr>)| {
+        value.map(|value| format!("{}={} ", name.to_string_lossy(), quoted(value))).unwrap_or_default()
+    };
+    let env: String = command.get_envs().map(set).collect();
+    let words: Vec<String> =
+        [command.get_program()].into_iter().chain(command.get_args()).map(quoted).collect();
+    format!("{env}{}", words.join(" "))
+}
+
+/// Runs it with this process's streams. Whether it succeeded is the answer; that it could not start is an error.
+pub(crate) fn status(command: &mut Command) -> Result<bool> {
+    eprintln!("+ {}", shown(command));
+    let status =
+        command.status().map_err(|error| format!("failed to start `{}`: {error}", shown(command)))?;
+    Ok(status.success())
+}
+
+/// Runs it with this process's streams; anything but success is an error.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    if status(command)? { Ok(()) } else { Err(format!("`{}` failed", shown(command)).into()) }
+}
+
+/// Runs it and returns what it wrote to stdout; its stderr goes to ours.
+pub(crate) fn stdout_of(command: &mut Command) -> Result<String> {
+    eprintln!("+ {}", shown(command));
+    let started = command.stderr(Stdio::inherit()).output();
+    let Output { status, stdout, .. } =
+        started.map_err(|error| format!("failed to start `{}`: {error}", shown(command)))?;
+    if !status.success() {
+        return Err(format!("`{}` failed", shown(command)).into());
+    }
+    Ok(String::from_utf8(stdout)?)
+}
+
+/// Whether the program is there and answers `probe`.
+pub(crate) fn is_there(program: &str, probe: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(probe).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}

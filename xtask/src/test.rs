@@ -1,0 +1,75 @@
+//! `cargo xtask test`.
+
+use std::env;
+use std::time::Instant;
+
+use crate::cargo::Example;
+use crate::{Result, cargo, process, weasel};
+
+struct Options<'a> {
+    require_all: bool,
+    filters: &'a [String],
+}
+
+impl<'a> Options<'a> {
+    fn parse(args: &'a [String]) -> Result<Self> {
+        let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
+        let mut require_all = env::var("CI").is_ok_and(|value| value == "true");
+        for arg in &args[..end] {
+            match arg.as_str() {
+                "--require-all" => require_all = true,
+                _ => return Err(format!("unknown option `{arg}` of test: filters stand behind `--`").into()),
+            }
+        }
+        Ok(Self { require_all, filters: args.get(end + 1..).unwrap_or_default() })
+    }
+}
+
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    let options = Options::parse(args)?;
+    let started = Instant::now();
+    // One build of everything: `cargo test` finds all of it fresh, and the end-to-end tests get this very binary.
+    let built = cargo::build(&["--workspace", "--all-targets"])?;
+
+    let mut tests = cargo::cargo(&["test", "--workspace", "--no-fail-fast", "--"]);
+    tests.args(options.filters).env("LARDER_BIN", &built.larder);
+    if options.require_all {
+        tests.env("LARDER_REQUIRE_ALL", "1");
+    }
+    match weasel::python() {
+        Ok(python) => {
+            tests.env("LARDER_WEASEL_PYTHON", python);
+        }
+        // The tests that need it say so themselves, as ignored or as failed.
+        Err(error) => eprintln!("xtask: no environment for weasel: {error}"),
+    }
+    let mut failed = Vec::new();
+    if !process::status(&mut tests)? {
+        failed.push("tests".to_owned());
+    }
+    failed.extend(run_examples(&built.examples, options.filters)?);
+
+    let seconds = started.elapsed().as_secs();
+    if failed.is_empty() {
+        println!("\nall tests passed in {seconds} s; what was ignored says why above");
+        return Ok(());
+    }
+    Err(format!("failed: {} (after {seconds} s)", failed.join(", ")).into())
+}
+
+/// Runs each example in an empty directory, and returns those that failed.
+fn run_examples(examples: &[Example], filters: &[String]) -> Result<Vec<String>> {
+    let wanted = |example: &&Example| {
+        filters.is_empty()
+            || filters.iter().any(|filter| example.name.contains(filter) || "example".contains(filter))
+    };
+    let mut failed = Vec::new();
+    for example in examples.iter().filter(wanted) {
+        println!("\nexample {}", example.name);
+        let dir = tempfile::tempdir()?;
+        if !process::status(std::process::Command::new(&example.path).current_dir(dir.path()))? {
+            failed.push(format!("example {}", example.name));
+        }
+    }
+    Ok(failed)
+}
