@@ -189,7 +189,9 @@ impl Run {
     /// The results in the `--json` document.
     #[track_caller]
     pub fn results(&self) -> Vec<Value> {
-        self.json()["results"].as_array().unwrap_or_else(|| panic!("no results: {self}")).clone()
+        let document = self.json();
+        let Some(results) = document["results"].as_array() else { panic!("no results: {self}") };
+        results.clone()
     }
 
     /// The outcome of the only result.
@@ -203,7 +205,8 @@ impl Run {
     pub fn field(&self, name: &str) -> String {
         let results = self.results();
         assert_eq!(results.len(), 1, "{self}");
-        results[0][name].as_str().unwrap_or_else(|| panic!("no text `{name}`: {self}")).to_owned()
+        let Some(text) = results[0][name].as_str() else { panic!("no text `{name}`: {self}") };
+        text.to_owned()
     }
 
     /// Everything that it said to people.

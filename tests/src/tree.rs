@@ -129,7 +129,10 @@ impl Tree {
     /// There is nothing, or it cannot be read.
     #[track_caller]
     pub fn read(at: &Path) -> Self {
-        Self::try_read(at).unwrap_or_else(|error| panic!("cannot read {}: {error}", at.display()))
+        match Self::try_read(at) {
+            Ok(tree) => tree,
+            Err(error) => panic!("cannot read {}: {error}", at.display()),
+        }
     }
 
     /// Reads the tree, or says that there is nothing.
