@@ -52,3 +52,15 @@ pub(crate) fn is_there(program: &str, probe: &[&str]) -> bool {
     command.args(probe).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_shown_as_they_are_typed() {
+        let mut command = Command::new("tar");
+        command.args(["-c", "a b", ""]).env("CI", "true");
+        assert_eq!(shown(&command), "CI=true tar -c \"a b\" \"\"");
+    }
+}

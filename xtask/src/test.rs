@@ -73,3 +73,17 @@ fn run_examples(examples: &[Example], filters: &[String]) -> Result<Vec<String>>
     }
     Ok(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_stand_behind_two_dashes() {
+        let args = ["--require-all", "--", "crash", "users"].map(str::to_owned);
+        let options = Options::parse(&args).unwrap();
+        assert!(options.require_all);
+        assert_eq!(options.filters, ["crash", "users"]);
+        assert!(Options::parse(&["crash".to_owned()]).is_err());
+    }
+}

@@ -30,6 +30,12 @@ pub(crate) struct Stats {
     samples: Vec<Sample>,
 }
 
+impl FromIterator<Sample> for Stats {
+    fn from_iter<I: IntoIterator<Item = Sample>>(samples: I) -> Self {
+        Self { samples: samples.into_iter().collect() }
+    }
+}
+
 impl Stats {
     pub(crate) fn wall(&self) -> f64 {
         self.median(|sample| sample.wall)

@@ -177,3 +177,27 @@ fn latency(stage: &Stage, options: &Options, rows: &mut Vec<Row>) -> Result<()> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::measure::Sample;
+
+    fn stats(walls: &[f64]) -> Stats {
+        walls.iter().map(|wall| Sample { wall: *wall, cpu: 0.0, rss: 100.0 * MIB }).collect()
+    }
+
+    fn row(target: Target) -> Row {
+        let peer = Some(("peer", stats(&[8.0, 2.0, 4.0])));
+        Row { name: String::new(), larder: stats(&[1.0, 9.0, 2.0]), peer, target }
+    }
+
+    #[test]
+    fn targets_are_compared_with_medians_and_with_the_highest_peak() {
+        let met = [Target::Ratio(0.5), Target::TimesFaster(2.0), Target::Millis(2000.0), Target::Mib(100.0)];
+        let missed =
+            [Target::Ratio(0.4), Target::TimesFaster(2.1), Target::Millis(1999.0), Target::Mib(99.0)];
+        assert!(met.map(row).iter().all(Row::is_met));
+        assert!(!missed.map(row).iter().any(Row::is_met));
+    }
+}
