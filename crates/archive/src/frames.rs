@@ -1,0 +1,15 @@
+//! Archives as sequences of independent frames.
+//!
+//! A tar stream is cut into pieces of [`PIECE`] bytes, and each is compressed on its own: a zstd frame, a gzip member,
+//! an xz or a bzip2 stream. Their concatenation is a valid stream of its format. All cores work without having to
+//! agree on anything, and a zstd stream can be taken apart again without decompressing it.
+
+mod encoder;
+mod pool;
+mod writer;
+
+pub(crate) use writer::{FrameError, FrameWriter};
+
+/// The size of a piece, in bytes. Measured on source text with zstd at level 3, against one single frame: pieces of
+/// 1 MiB are 6.2 % larger, 2 MiB 3.0 %, 4 MiB 1.1 %, 8 MiB 0.6 %; and every piece in flight costs memory.
+pub(crate) const PIECE: usize = 4 << 20;

@@ -1,0 +1,221 @@
+//! Compresses one piece into one frame.
+
+use std::io;
+
+use async_compression::Level;
+use async_compression::tokio::bufread::{BzEncoder, XzEncoder};
+use futures::executor::block_on;
+use libdeflater::{CompressionLvl, Compressor as GzipCompressor};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use zstd::bulk::Compressor as ZstdCompressor;
+
+use crate::compression::{Compression, Format};
+
+/// Compresses pieces with one codec. Keeps what the codec has allocated, for the next piece.
+///
+/// zstd and gzip compress the whole piece in one call: that puts its size into the zstd frame's header, which the
+/// streaming interface cannot, and libdeflate, which knows nothing else, is several times as fast as zlib. Its output
+/// depends on the input and the level only; that of zlib-rs depends on the processor too.
+pub(super) enum Encoder {
+    Zstd { compressor: Box<ZstdCompressor<'static>>, level: i32 },
+    Gzip { compressor: GzipCompressor, fast: GzipCompressor, store: GzipCompressor },
+    Xz { level: i32 },
+    Bzip2 { level: i32 },
+    None,
+}
+
+/// Parts of a piece that stand for the whole, in bytes: 64 KiB from all over it are enough for an entropy coder to
+/// show what it can do, and take 2 % of the time that compressing the piece would.
+const SAMPLE_PART: usize = 4 << 10;
+const SAMPLE_PARTS: usize = 16;
+
+/// Pieces of up to this size, in bytes, are compressed without asking.
+const ALWAYS_COMPRESSED: usize = 4 * SAMPLE_PARTS * SAMPLE_PART;
+
+/// The level at which zstd writes frames without searching: it steps over its whole block at once, and leaves literals
+/// as they are. Runs at the speed of copying.
+const ZSTD_STORE: i32 = -(128 << 10);
+const ZSTD_FAST: i32 = 1;
+
+impl Encoder {
+    pub(super) fn new(compression: Compression) -> io::Result<Self> {
+        let level = i32::from(compression.level().unwrap_or_default());
+        Ok(match compression.format() {
+            Format::Zstd => {
+                let mut compressor = Box::new(ZstdCompressor::new(level)?);
+                compressor.include_checksum(true)?;
+                compressor.include_contentsize(true)?;
+                Self::Zstd { compressor, level }
+            }
+            Format::Gzip => Self::Gzip {
+                compressor: gzip_compressor(level)?,
+                fast: gzip_compressor(1)?,
+                store: gzip_compressor(0)?,
+            },
+            Format::Xz => Self::Xz { level },
+            Format::Bzip2 => Self::Bzip2 { level },
+            Format::None => Self::None,
+        })
+    }
+
+    /// More than the size that any frame of a piece of `len` bytes has, in bytes. The worst is bzip2, which adds one
+    /// byte in a hundred, and 600.
+    pub(super) const fn bound(len: usize) -> usize {
+        len + len / 64 + 4096
+    }
+
+    /// Puts the frame of `piece` into `frame`, whose old content is lost.
+    pub(super) fn encode(&mut self, piece: &[u8], frame: &mut Vec<u8>) -> io::Result<()> {
+        frame.clear();
+        match self {
+            Self::Zstd { compressor, level } => {
+                let level = *level;
+                let compress_at =
+                    |compressor: &mut ZstdCompressor<'_>, level, piece: &[u8], frame: &mut Vec<u8>| {
+                        compressor.set_compression_level(level)?;
+                        frame.reserve(Self::bound(piece.len()));
+                        compressor.compress_to_buffer(piece, frame)
+                    };
+                let worth_it =
+                    is_worth_it(piece, |sample| compress_at(compressor, ZSTD_FAST, sample, frame))?;
+                frame.clear();
+                compress_at(compressor, if worth_it { level } else { ZSTD_STORE }, piece, frame)?;
+                Ok(())
+            }
+            Self::Gzip { compressor, fast, store } => {
+                let worth_it = is_worth_it(piece, |sample| gzip(fast, sample, frame))?;
+                gzip(if worth_it { compressor } else { store }, piece, frame)?;
+                Ok(())
+            }
+            Self::Xz { level } => {
+                drain(XzEncoder::with_quality(piece, Level::Precise(*level)), Self::bound(piece.len()), frame)
+            }
+            Self::Bzip2 { level } => {
+                drain(BzEncoder::with_quality(piece, Level::Precise(*level)), Self::bound(piece.len()), frame)
+            }
+            Self::None => {
+                frame.extend_from_slice(piece);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn gzip_compressor(level: i32) -> io::Result<GzipCompressor> {
+    let level = CompressionLvl::new(level).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    Ok(GzipCompressor::new(level))
+}
+
+/// Replaces `frame` by a gzip member, which has neither a time nor a name in its header.
+fn gzip(compressor: &mut GzipCompressor, piece: &[u8], frame: &mut Vec<u8>) -> io::Result<usize> {
+    frame.resize(Encoder::bound(piece.len()), 0);
+    let len = compressor.gzip_compress(piece, frame).map_err(io::Error::other)?;
+    frame.truncate(len);
+    Ok(len)
+}
+
+/// Whether compressing `piece` saves a tenth of it or more, to judge by a sample. Depends on the bytes only.
+fn is_worth_it(piece: &[u8], mut compress: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<bool> {
+    if piece.len() <= ALWAYS_COMPRESSED {
+        return Ok(true);
+    }
+    let mut sample = Vec::with_capacity(SAMPLE_PARTS * SAMPLE_PART);
+    let stride = (piece.len() - SAMPLE_PART) / (SAMPLE_PARTS - 1);
+    for part in 0..SAMPLE_PARTS {
+        let start = part * stride;
+        sample.extend_from_slice(&piece[start..start + SAMPLE_PART]);
+    }
+    Ok(compress(&sample)? <= sample.len() / 10 * 9)
+}
+
+/// Replaces `frame` by what a codec makes of input that is in memory, so that it never has to wait.
+///
+/// The encoders of async-compression flush at the end of every read, and where a block ends shows in its bytes. Only
+/// one read that gets everything makes the same frame each time.
+fn drain(mut codec: impl AsyncRead + Unpin, bound: usize, frame: &mut Vec<u8>) -> io::Result<()> {
+    frame.resize(bound, 0);
+    let len = block_on(codec.read(frame))?;
+    if block_on(codec.read(&mut [0]))? > 0 {
+        return Err(io::Error::other("the frame is larger than the format allows"));
+    }
+    frame.truncate(len);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frames::PIECE;
+
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut bytes = Vec::with_capacity(len + 8);
+        while bytes.len() < len {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            bytes.extend_from_slice(&state.to_le_bytes());
+        }
+        bytes.truncate(len);
+        bytes
+    }
+
+    /// Words in no order, as compressible as prose.
+    fn text(len: usize) -> Vec<u8> {
+        let order = noise(len);
+        let words =
+            order.iter().flat_map(|&at| format!("{:x}{} ", u32::from(at % 97) * 7919, at % 7).into_bytes());
+        words.take(len).collect()
+    }
+
+    fn encode(compression: &str, piece: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        Encoder::new(compression.parse().unwrap()).unwrap().encode(piece, &mut frame).unwrap();
+        frame
+    }
+
+    #[test]
+    fn every_frame_fits_into_the_bound() {
+        for name in ["zstd:1", "zstd:19", "gzip:1", "gzip:9", "xz:0", "bzip2:1", "none"] {
+            for len in [0, 1, 1000, 100_000, PIECE] {
+                let frame = encode(name, &noise(len));
+                assert!(frame.len() <= Encoder::bound(len), "{name} {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_hardly_shrinks_is_stored() {
+        // Seven random bits in each byte: an entropy coder saves an eighth. Seven and a half save a sixteenth.
+        let eighth: Vec<u8> = noise(PIECE).iter().map(|byte| byte & 0x7f).collect();
+        let sixteenth: Vec<u8> = noise(PIECE).chunks(2).flat_map(|pair| [pair[0] & 0x7f, pair[1]]).collect();
+        for name in ["zstd", "gzip"] {
+            assert!(encode(name, &eighth).len() < PIECE / 100 * 89, "{name}");
+            assert!(encode(name, &sixteenth).len() >= PIECE, "{name}");
+            assert!(encode(name, &text(PIECE)).len() < PIECE / 2, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_zstd_frame_names_its_size_and_has_a_checksum() {
+        for piece in [noise(PIECE), text(PIECE), text(10), Vec::new()] {
+            let frame = encode("zstd", &piece);
+            assert_eq!(zstd::zstd_safe::get_frame_content_size(&frame).unwrap(), Some(piece.len() as u64));
+            assert_ne!(frame[4] & 0b100, 0, "the checksum flag");
+        }
+    }
+
+    #[test]
+    fn an_encoder_gives_the_same_frames_whatever_it_did_before() {
+        // zstd's levels 5 to 12 salt their hashes with what was compressed before.
+        let names = ["zstd:1", "zstd", "zstd:5", "zstd:9", "zstd:12", "zstd:19", "gzip", "xz", "bzip2"];
+        for name in names {
+            let mut encoder = Encoder::new(name.parse().unwrap()).unwrap();
+            let mut frame = Vec::new();
+            encoder.encode(&noise(PIECE), &mut frame).unwrap();
+            encoder.encode(&text(600_000), &mut frame).unwrap();
+            encoder.encode(&text(500_000), &mut frame).unwrap();
+            assert!(frame == encode(name, &text(500_000)), "{name}");
+        }
+    }
+}

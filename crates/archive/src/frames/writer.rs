@@ -1,0 +1,301 @@
+//! Cuts a stream into pieces and compresses them on all cores.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use larder_hashing::Workers;
+use tokio::sync::mpsc::Sender;
+
+use super::PIECE;
+use super::encoder::Encoder;
+use super::pool::Pool;
+use crate::compression::{Compression, Format};
+
+/// A stream could not be compressed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FrameError {
+    /// Whoever received the frames has gone away.
+    #[error("nobody receives the archive any more")]
+    Closed,
+    /// A codec failed, or a thread that ran it.
+    #[error("failed to compress")]
+    Codec(#[source] io::Error),
+}
+
+/// Compresses what is written to it, piece by piece on the compute threads, and sends the frames in order.
+///
+/// To be used on a thread of its own, outside an async runtime: it waits where the receiver is slow. A bounded number
+/// of pieces is in flight. The end of the frames says nothing about the stream being complete: whoever writes says
+/// that, by other means, after [`FrameWriter::finish`].
+pub(crate) struct FrameWriter {
+    compression: Compression,
+    workers: Workers,
+    frames: Sender<Bytes>,
+    /// Always of the length of a piece; its first `filled` bytes are what was written.
+    piece: Vec<u8>,
+    filled: usize,
+    in_flight: VecDeque<Receiver<io::Result<Bytes>>>,
+    max_in_flight: usize,
+    shared: Arc<Shared>,
+    sent: u64,
+}
+
+/// What the tasks of a writer use again.
+struct Shared {
+    encoders: Mutex<Vec<Encoder>>,
+    pieces: Pool,
+    frames: Pool,
+}
+
+/// Pieces in flight beyond one for each compute thread: one that is finished and waits for its turn, and one that
+/// waits for a thread.
+const EXTRA_IN_FLIGHT: usize = 2;
+
+impl FrameWriter {
+    /// Compresses on the threads of `workers`, and sends the frames into `frames`.
+    pub(crate) fn new(compression: Compression, workers: Workers, frames: Sender<Bytes>) -> Self {
+        let max_in_flight = workers.jobs().get() + EXTRA_IN_FLIGHT;
+        let shared = Shared {
+            encoders: Mutex::default(),
+            pieces: Pool::new(PIECE, max_in_flight + 1),
+            frames: Pool::new(Encoder::bound(PIECE), max_in_flight),
+        };
+        let mut writer = Self {
+            compression,
+            workers,
+            frames,
+            piece: Vec::new(),
+            filled: 0,
+            in_flight: VecDeque::with_capacity(max_in_flight),
+            max_in_flight,
+            shared: Arc::new(shared),
+            sent: 0,
+        };
+        writer.next_piece();
+        writer
+    }
+
+    /// Writes all of `bytes`.
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), FrameError> {
+        while !bytes.is_empty() {
+            let spare = self.spare_mut();
+            let len = spare.len().min(bytes.len());
+            spare[..len].copy_from_slice(&bytes[..len]);
+            self.advance(len)?;
+            bytes = &bytes[len..];
+        }
+        Ok(())
+    }
+
+    /// Where the next bytes of the stream belong: read them right into here, and then call [`FrameWriter::advance`].
+    /// Never empty.
+    pub(crate) fn spare_mut(&mut self) -> &mut [u8] {
+        &mut self.piece[self.filled..]
+    }
+
+    /// Takes the first `len` bytes of [`FrameWriter::spare_mut`] as written.
+    pub(crate) fn advance(&mut self, len: usize) -> Result<(), FrameError> {
+        self.filled += len;
+        assert!(self.filled <= PIECE, "no more than there was room for");
+        if self.filled == PIECE { self.submit() } else { Ok(()) }
+    }
+
+    /// Compresses and sends what is left, and returns how many bytes all frames have.
+    pub(crate) fn finish(mut self) -> Result<u64, FrameError> {
+        if self.filled > 0 {
+            self.submit()?;
+        }
+        while let Some(frame) = self.in_flight.pop_front() {
+            self.wait_and_send(&frame)?;
+        }
+        Ok(self.sent)
+    }
+
+    fn submit(&mut self) -> Result<(), FrameError> {
+        let mut piece = std::mem::take(&mut self.piece);
+        piece.truncate(self.filled);
+        if self.compression.format() == Format::None {
+            let bytes = self.shared.pieces.freeze(piece);
+            self.send(bytes)?;
+        } else {
+            let (sender, receiver) = sync_channel(1);
+            let (shared, compression) = (Arc::clone(&self.shared), self.compression);
+            self.workers.spawn_compute(move || {
+                let frame = shared.encode(compression, &piece);
+                shared.pieces.give(piece);
+                // Fails where the writer was dropped: then nobody wants the frame.
+                let _ = sender.send(frame);
+            });
+            self.in_flight.push_back(receiver);
+        }
+        self.send_finished()?;
+        self.next_piece();
+        Ok(())
+    }
+
+    fn next_piece(&mut self) {
+        self.piece = self.shared.pieces.take();
+        self.piece.resize(PIECE, 0);
+        self.filled = 0;
+    }
+
+    /// Sends what is finished, and waits while too many pieces are in flight.
+    fn send_finished(&mut self) -> Result<(), FrameError> {
+        while let Some(first) = self.in_flight.front() {
+            match first.try_recv() {
+                Ok(frame) => {
+                    self.in_flight.pop_front();
+                    self.send(frame.map_err(FrameError::Codec)?)?;
+                }
+                Err(TryRecvError::Empty) if self.in_flight.len() < self.max_in_flight => return Ok(()),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
+                    if let Some(first) = self.in_flight.pop_front() {
+                        self.wait_and_send(&first)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_and_send(&mut self, frame: &Receiver<io::Result<Bytes>>) -> Result<(), FrameError> {
+        let lost = || io::Error::other("a compute thread failed unexpectedly");
+        let frame = frame.recv().map_err(|_| lost()).flatten().map_err(FrameError::Codec)?;
+        self.send(frame)
+    }
+
+    fn send(&mut self, frame: Bytes) -> Result<(), FrameError> {
+        self.sent += frame.len() as u64;
+        self.frames.blocking_send(frame).map_err(|_| FrameError::Closed)
+    }
+}
+
+impl Shared {
+    fn encode(&self, compression: Compression, piece: &[u8]) -> io::Result<Bytes> {
+        let idle = self.encoders().pop();
+        let mut encoder = match idle {
+            Some(encoder) => encoder,
+            None => Encoder::new(compression)?,
+        };
+        let mut frame = self.frames.take();
+        encoder.encode(piece, &mut frame)?;
+        self.encoders().push(encoder);
+        // The receiver may collect many frames before it is done with the first. One that is much smaller than its
+        // buffer is therefore copied, so that what it holds is what it got.
+        if frame.len() > frame.capacity() / 4 * 3 {
+            return Ok(self.frames.freeze(frame));
+        }
+        let bytes = Bytes::copy_from_slice(&frame);
+        self.frames.give(frame);
+        Ok(bytes)
+    }
+
+    fn encoders(&self) -> std::sync::MutexGuard<'_, Vec<Encoder>> {
+        // A list of encoders is whole at any moment.
+        self.encoders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for FrameWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameWriter")
+            .field("compression", &self.compression)
+            .field("filled", &self.filled)
+            .field("in_flight", &self.in_flight.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    /// Bytes of which no piece begins like another.
+    fn stream(len: usize) -> Vec<u8> {
+        let cycle: Vec<u8> = (0..=250).collect();
+        cycle.into_iter().cycle().take(len).collect()
+    }
+
+    fn workers(jobs: usize) -> Workers {
+        Workers::new(NonZeroUsize::new(jobs).unwrap())
+    }
+
+    /// All frames of what `write` writes.
+    fn frames_of(
+        compression: &str,
+        jobs: usize,
+        write: impl FnOnce(&mut FrameWriter) + Send + 'static,
+    ) -> Vec<Bytes> {
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
+        let mut writer = FrameWriter::new(compression.parse().unwrap(), workers(jobs), sender);
+        let thread = thread::spawn(move || {
+            write(&mut writer);
+            writer.finish().unwrap()
+        });
+        let frames: Vec<Bytes> = std::iter::from_fn(|| receiver.blocking_recv()).collect();
+        let sent: usize = frames.iter().map(Bytes::len).sum();
+        assert_eq!(thread.join().unwrap(), sent as u64);
+        frames
+    }
+
+    #[test]
+    fn threads_and_the_sizes_of_writes_do_not_change_a_frame() {
+        let len = 3 * PIECE + 12_345;
+        for compression in ["zstd", "zstd:7", "gzip", "xz:0", "bzip2:1", "none"] {
+            let at_once = frames_of(compression, 1, move |writer| writer.write(&stream(len)).unwrap());
+            let in_parts = frames_of(compression, 3, move |writer| {
+                let stream = stream(len);
+                let (first, rest) = stream.split_at(1);
+                writer.write(first).unwrap();
+                let (second, rest) = rest.split_at(PIECE + 1);
+                writer.write(second).unwrap();
+                for part in rest.chunks(100_000) {
+                    let spare = writer.spare_mut();
+                    let len = spare.len().min(part.len());
+                    spare[..len].copy_from_slice(&part[..len]);
+                    writer.advance(len).unwrap();
+                    writer.write(&part[len..]).unwrap();
+                }
+            });
+            assert_eq!(at_once.len(), 4, "{compression}");
+            assert!(at_once == in_parts, "{compression}");
+        }
+    }
+
+    #[test]
+    fn a_zstd_frame_holds_one_piece() {
+        let frames = frames_of("zstd", 2, |writer| writer.write(&stream(2 * PIECE + 5)).unwrap());
+        let pieces: Vec<Vec<u8>> =
+            frames.iter().map(|frame| zstd::bulk::decompress(frame, PIECE).unwrap()).collect();
+        assert!(pieces.concat() == stream(2 * PIECE + 5));
+        assert_eq!(pieces.iter().map(Vec::len).collect::<Vec<_>>(), [PIECE, PIECE, 5]);
+    }
+
+    #[test]
+    fn a_writer_waits_for_a_slow_receiver_and_stops_when_it_is_gone() {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let mut writer = FrameWriter::new(Compression::zstd(), workers(2), sender);
+        let (wrote, count) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            loop {
+                if let Err(error) = writer.write(&stream(PIECE)) {
+                    return error;
+                }
+                wrote.send(()).unwrap();
+            }
+        });
+        // The first piece fits into the channel. How many more are taken depends on the threads, up to a bound.
+        count.recv().unwrap();
+        drop(receiver);
+        assert!(matches!(thread.join().unwrap(), FrameError::Closed));
+        assert!(count.iter().count() <= 2 + EXTRA_IN_FLIGHT + 1);
+    }
+}
