@@ -1,3 +1,64 @@
-//! The command `larder`.
+//! The command `larder`: keeps what took long to make in a shared storage, and brings it back.
 
-fn main() {}
+#[cfg(not(unix))]
+compile_error!(
+    "larder runs on Unix only: what it promises rests on how Unix file systems rename, lock and link"
+);
+
+mod args;
+mod commands;
+mod context;
+mod early;
+mod exit;
+mod failure;
+mod output;
+mod paths;
+mod progress;
+mod session;
+
+use std::env;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser as _;
+
+use args::{Cli, Global};
+use early::Early;
+use failure::{Failure, Result};
+use output::Output;
+use output::console::{Console, Verbosity};
+use progress::Bars;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = env::args_os().collect();
+    let exit = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => run(&cli),
+        Err(error) => Early::scan(&arguments).report(&error),
+    };
+    exit.into()
+}
+
+fn run(cli: &Cli) -> exit::Exit {
+    let global = &cli.global;
+    let verbosity = match global {
+        Global { quiet: true, .. } => Verbosity::Quiet,
+        Global { verbose: true, .. } => Verbosity::Verbose,
+        _ => Verbosity::Normal,
+    };
+    let bars = Arc::new(Bars::new(global.progress, global.quiet));
+    let console = Console::new(global.color.into(), verbosity, bars);
+    let mut output = Output::new(cli.command.name(), global.json, console);
+    if let Err(failure) = change_directory(global).and_then(|()| commands::run(cli, &mut output)) {
+        output.fail(failure);
+    }
+    output.finish()
+}
+
+/// Everything is relative to `-C DIR` afterwards, the programs that are started too.
+fn change_directory(global: &Global) -> Result<()> {
+    match &global.directory {
+        Some(path) => env::set_current_dir(path)
+            .map_err(|source| Failure::ChangeDirectory { path: path.clone(), source }),
+        None => Ok(()),
+    }
+}

@@ -139,7 +139,11 @@ impl Config {
 fn target(setting: &Setting<String>, base: &Path) -> Result<Target> {
     Target::new(&setting.value, base).ok_or_else(|| Error::Setting {
         origin: setting.origin.clone(),
-        problem: format!("`{0}` lacks a `/` to be a URL; for a directory write `./{0}`", setting.value),
+        // Not the whole text, which may hold a secret.
+        problem: format!(
+            "`{}:/…` lacks a `/` to be a URL; for a directory begin with `./`",
+            setting.value.split(':').next().unwrap_or_default()
+        ),
     })
 }
 
@@ -251,7 +255,7 @@ mod tests {
     fn a_url_with_a_slash_missing_is_no_directory() {
         assert_eq!(
             remote([chosen("s3:/bucket")]).unwrap_err().to_string(),
-            "--remote: `s3:/bucket` lacks a `/` to be a URL; for a directory write `./s3:/bucket`"
+            "--remote: `s3:/…` lacks a `/` to be a URL; for a directory begin with `./`"
         );
     }
 

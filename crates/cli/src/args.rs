@@ -1,0 +1,411 @@
+//! The arguments of the command line, as clap reads them.
+#![expect(
+    clippy::doc_markdown,
+    reason = "the comments are help texts, where a name is written as it is typed"
+)]
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use larder_config::MAX_JOBS;
+use larder_storage::{CommandHash, Compression, ContentHash, Scheme};
+
+/// Keeps what took long to make.
+///
+/// larder keeps the outputs of pipeline steps (models, corpora, metrics, build products) in a remote storage that a
+/// whole team shares, addressed by what made them and what they contain, and brings them back fast, verified and
+/// in one step.
+#[derive(Debug, Parser)]
+#[command(
+    name = "larder",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  larder push models/en                     keep an output, with the default command hash
+  larder pull models/en                     bring the newest one back
+  larder hash command -d train.py -- python train.py
+                                            say what makes an output
+  larder ls                                 see what the remote holds
+
+Paths are relative to the working directory. The project root is the nearest directory above it with
+a larder.toml or project.yml, else with a .git, else the working directory itself.
+
+Exit codes: 0 done; 1 failed; 2 wrong arguments or configuration; 3 nothing matched; 4 integrity
+failure; 5 remote unreachable, denied or missing; 130 and 143 interrupted."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// The options that every command takes, before or behind its name.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Work as if started in this directory
+    #[arg(short = 'C', value_name = "DIR", global = true, value_hint = ValueHint::DirPath)]
+    pub(crate) directory: Option<PathBuf>,
+
+    /// Use this remote: a name from larder.toml, a path (with a `/`) or a URL [env: LARDER_REMOTE]
+    #[arg(short, long, value_name = "REMOTE", global = true)]
+    pub(crate) remote: Option<String>,
+
+    /// Compute hashes under this scheme; weasel is for exchange with weasel only [env: LARDER_HASH]
+    #[arg(long, value_name = "SCHEME", global = true, value_parser = PossibleValuesParser::new(Scheme::ALL.map(Scheme::name)))]
+    pub(crate) hash: Option<String>,
+
+    /// Ask this Python for its packages in site hashes, instead of $VIRTUAL_ENV, $CONDA_PREFIX or python3
+    #[arg(long, value_name = "EXE", global = true, value_hint = ValueHint::ExecutablePath)]
+    pub(crate) python: Option<PathBuf>,
+
+    /// Use this many threads [default: one per core]
+    #[arg(short, long, value_name = "N", global = true, value_parser = jobs)]
+    pub(crate) jobs: Option<NonZeroUsize>,
+
+    /// Give up a remote after this many seconds without progress
+    #[arg(long, value_name = "SECS", global = true, value_parser = stall_timeout, allow_negative_numbers = true)]
+    pub(crate) stall_timeout: Option<Duration>,
+
+    /// Print errors and what was asked for, nothing else
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// Say which project, remote and configuration files are used
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+
+    /// Print one JSON document, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", global = true, value_enum, default_value_t, hide_default_value = true)]
+    pub(crate) color: When,
+
+    /// When to show progress bars
+    #[arg(long, value_name = "WHEN", global = true, value_enum, default_value_t, hide_default_value = true)]
+    pub(crate) progress: When,
+}
+
+/// When to do what is for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    // On a terminal. (Comments of documentation would stretch every help text.)
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Keeps outputs in the remote.
+    ///
+    /// Each PATH, a file or a directory, becomes one object, which is visible when it is complete. What the remote already
+    /// has is not sent again. Several paths each stand alone: one failure does not stop the others.
+    Push(Push),
+    /// Brings outputs back from the remote.
+    ///
+    /// What exists is kept, and compared with what the remote has. Several paths are one unit: they come from one command
+    /// hash, and all of them are restored or none.
+    Pull(Pull),
+    /// Prints the URL of the newest object of an output.
+    ///
+    /// Newest is what was published last, by the clock of the remote. A hash that is not given matches every one.
+    Find(Find),
+    /// Prints the URL that an object has or would have. Asks nothing of the remote.
+    Url(Url),
+    /// Lists what the remote holds: its outputs, or the objects of one.
+    Ls(Ls),
+    /// Computes hashes.
+    #[command(subcommand)]
+    Hash(Hash),
+    /// Prints completions for a shell.
+    Completions(Completions),
+    /// Prints the manual pages, as `man` reads them.
+    Man,
+}
+
+impl Command {
+    /// The name in machine-readable output.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Push(_) => "push",
+            Self::Pull(_) => "pull",
+            Self::Find(_) => "find",
+            Self::Url(_) => "url",
+            Self::Ls(_) => "ls",
+            Self::Hash(_) => "hash",
+            Self::Completions(_) => "completions",
+            Self::Man => "man",
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder push models/en
+  larder push models/en metrics.json --command-hash \"$(larder hash command -- python train.py)\"
+  larder push corpus --compression zstd:19 -r team
+  larder push models/en --command-hash nightly --force       mend or replace the object")]
+pub(crate) struct Push {
+    /// What to push
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// What made the outputs [default: the hash of no command]
+    #[arg(long, value_name = "HASH")]
+    pub(crate) command_hash: Option<CommandHash>,
+
+    /// What the output contains [default: computed]; one of a known form must be right
+    #[arg(long, value_name = "HASH")]
+    pub(crate) content_hash: Option<ContentHash>,
+
+    /// How to compress: zstd (levels 1 to 19), gzip (1 to 9), xz (0 to 6), bzip2 (1 to 9), each with `:LEVEL`, or none
+    /// [default: zstd:3; gzip:6 under weasel]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) compression: Option<Compression>,
+
+    /// Upload although the object exists, and replace it
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Store what symbolic links point at, instead of the links
+    #[arg(long)]
+    pub(crate) dereference: bool,
+
+    /// Say what would be uploaded, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder pull models/en                                      the newest
+  larder pull models/en metrics.json --command-hash nightly
+  larder pull models/en --force                              replace what is there
+  larder pull models/en --to /tmp/compare                    restore to /tmp/compare/models/en")]
+pub(crate) struct Pull {
+    /// What to pull
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// What made the outputs [default: whatever is newest]
+    #[arg(long, value_name = "HASH")]
+    pub(crate) command_hash: Option<CommandHash>,
+
+    /// What the output contains [default: whatever is newest]
+    #[arg(long, value_name = "HASH")]
+    pub(crate) content_hash: Option<ContentHash>,
+
+    /// Replace what exists
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Restore to DIR/PATH instead, to compare versions
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) to: Option<PathBuf>,
+
+    /// Do not check the content against its hash
+    #[arg(long)]
+    pub(crate) no_verify: bool,
+
+    /// Say what would be restored, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder find models/en
+  larder find models/en --command-hash nightly --all")]
+pub(crate) struct Find {
+    /// What to find
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) path: PathBuf,
+
+    /// What made the output
+    #[arg(long, value_name = "HASH")]
+    pub(crate) command_hash: Option<CommandHash>,
+
+    /// What the output contains
+    #[arg(long, value_name = "HASH")]
+    pub(crate) content_hash: Option<ContentHash>,
+
+    /// Print all that match, the newest first
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  larder url m.json --command-hash nightly --content-hash \"$(larder hash content m.json)\"")]
+pub(crate) struct Url {
+    /// The output
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) path: PathBuf,
+
+    /// What made the output
+    #[arg(long, value_name = "HASH")]
+    pub(crate) command_hash: CommandHash,
+
+    /// What the output contains
+    #[arg(long, value_name = "HASH")]
+    pub(crate) content_hash: ContentHash,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder ls
+  larder ls models/en
+  larder ls --json | jq -r '.results[].path'")]
+pub(crate) struct Ls {
+    /// The output whose objects to list [default: list the outputs]
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// Computes hashes.
+#[derive(Debug, Subcommand)]
+#[command(arg_required_else_help = true)]
+pub(crate) enum Hash {
+    /// Prints the hash of what files or directories contain.
+    ///
+    /// Of one PATH it is the bare hash, of several `hash  path`.
+    Content(HashContent),
+    /// Prints the hash of what makes an output.
+    ///
+    /// It covers the command's arguments, the content of its dependencies, and whatever else is named. The directory that
+    /// the command runs in counts where it is not the project root.
+    Command(HashCommand),
+    /// Prints the hash of environment variables.
+    ///
+    /// A value that is, entirely, `$NAME` or `${NAME}` stands for that variable of the environment. NAME alone is short
+    /// for `NAME=$NAME`. Values are never printed.
+    Env(HashEnv),
+    /// Prints the hash of the packages that are installed in a Python environment.
+    ///
+    /// The environment is that of --python, else $VIRTUAL_ENV, else $CONDA_PREFIX, else that of python3.
+    Site(HashSite),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder hash content models/en
+  larder hash content models/en --explain       the manifest too: compare it with that of another machine")]
+pub(crate) struct HashContent {
+    /// What to hash
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// Hash what symbolic links point at, instead of the links
+    #[arg(long)]
+    pub(crate) dereference: bool,
+
+    /// Print the manifest that is hashed, before the hash
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder hash command -d corpus -d train.py -- python train.py --seed 1
+  larder hash command -d main.c -e CFLAGS --key os=linux -- make
+  larder hash command --site -d train.py --explain -- python train.py")]
+pub(crate) struct HashCommand {
+    /// A file or directory that the command reads; may be repeated
+    #[arg(short, long = "dep", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) deps: Vec<PathBuf>,
+
+    /// An environment variable that matters, with its value of now or the given one; may be repeated
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+
+    /// Anything else that makes a difference; may be repeated
+    #[arg(long = "key", value_name = "NAME=VALUE")]
+    pub(crate) keys: Vec<String>,
+
+    /// Include the packages of the Python environment
+    #[arg(long)]
+    pub(crate) site: bool,
+
+    /// Print the manifest that is hashed, before the hash
+    #[arg(long)]
+    pub(crate) explain: bool,
+
+    /// The command and its arguments; it is not run
+    #[arg(value_name = "CMD", last = true, value_hint = ValueHint::CommandWithArguments)]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  larder hash env CUDA_VERSION LANG=C.UTF-8")]
+pub(crate) struct HashEnv {
+    /// The variables
+    #[arg(value_name = "NAME[=VALUE]", required = true)]
+    pub(crate) variables: Vec<String>,
+
+    /// Print the manifest that is hashed, before the hash
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  larder hash site --python .venv/bin/python --explain")]
+pub(crate) struct HashSite {
+    /// Print the manifest that is hashed, before the hash
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder completions bash > ~/.local/share/bash-completion/completions/larder
+  larder completions fish > ~/.config/fish/completions/larder.fish")]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+fn jobs(text: &str) -> Result<NonZeroUsize, String> {
+    let jobs = text.parse().ok().filter(|jobs: &NonZeroUsize| jobs.get() <= MAX_JOBS);
+    jobs.ok_or_else(|| format!("it is a whole number from 1 to {MAX_JOBS}"))
+}
+
+fn stall_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = text.parse().ok().and_then(larder_config::stall_timeout);
+    timeout.ok_or_else(|| "it is a number of seconds above 0".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,36 @@
+//! The commands.
+
+mod completions;
+mod find;
+mod hash;
+mod ls;
+mod man;
+mod pull;
+mod push;
+mod url;
+
+use crate::args::{Cli, Command};
+use crate::context::Context;
+use crate::failure::Result;
+use crate::output::Output;
+
+/// Runs the command. What it returns as an error is one more failure, besides those that it reported to `output`.
+pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
+    match &cli.command {
+        Command::Completions(args) => completions::run(args, output),
+        Command::Man => man::run(output),
+        command => run_in_project(command, &Context::new(&cli.global, output.console())?, output),
+    }
+}
+
+fn run_in_project(command: &Command, context: &Context, output: &mut Output) -> Result<()> {
+    match command {
+        Command::Push(args) => push::run(args, context, output),
+        Command::Pull(args) => pull::run(args, context, output),
+        Command::Find(args) => find::run(args, context, output),
+        Command::Url(args) => url::run(args, context, output),
+        Command::Ls(args) => ls::run(args, context, output),
+        Command::Hash(args) => hash::run(args, context, output),
+        Command::Completions(_) | Command::Man => unreachable!("these need no project"),
+    }
+}

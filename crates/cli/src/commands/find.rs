@@ -1,0 +1,75 @@
+//! `larder find`
+
+use larder_storage::{Error, FindOptions, OutputPath, RemoteObject, RemoteStorage};
+
+use crate::args::Find;
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::output::Output;
+use crate::output::document::{Failed, Object};
+use crate::paths::Named;
+
+pub(super) fn run(args: &Find, context: &Context, output: &mut Output) -> Result<()> {
+    let named = context.named(&args.path)?;
+    let mut options = FindOptions::default();
+    options.command_hash.clone_from(&args.command_hash);
+    options.content_hash.clone_from(&args.content_hash);
+
+    let session = context.open(output.console())?;
+    let found = session.run(
+        output,
+        under_either_name(&named, async |path| find(&session.storage, path, &options, args.all).await),
+    )?;
+    match found {
+        Ok((path, Matches { objects, count })) => {
+            let noun = if count == 1 { "object matches" } else { "objects match" };
+            output.console().verbose(&format_args!("{count} {noun}"));
+            for object in objects {
+                output.entry(Object::new(path.key_text(), &object));
+                output.line(&object.url);
+            }
+            Ok(())
+        }
+        Err(error) => {
+            if error.kind() == larder_storage::ErrorKind::NotFound {
+                output.entry(Failed::not_found(named.output.key_text()));
+            }
+            Err(Failure::from(error))
+        }
+    }
+}
+
+struct Matches {
+    objects: Vec<RemoteObject>,
+    count: u64,
+}
+
+async fn find(
+    storage: &RemoteStorage,
+    path: &OutputPath,
+    options: &FindOptions,
+    all: bool,
+) -> larder_storage::Result<Matches> {
+    if all {
+        let objects = storage.find_all(path, options).await?;
+        Ok(Matches { count: objects.len() as u64, objects })
+    } else {
+        let found = storage.find(path, options).await?;
+        Ok(Matches { objects: vec![found.newest], count: found.count })
+    }
+}
+
+/// Asks for the path that was meant; where the remote has nothing of it, for the literal text that was typed. The
+/// error is that of the first.
+pub(super) async fn under_either_name<'a, T>(
+    named: &'a Named,
+    ask: impl AsyncFn(&'a OutputPath) -> larder_storage::Result<T>,
+) -> larder_storage::Result<(&'a OutputPath, T)> {
+    match (ask(&named.output).await, &named.literal) {
+        (Err(error @ Error::NotFound { .. }), Some(literal)) => match ask(literal).await {
+            Err(Error::NotFound { .. }) => Err(error),
+            outcome => outcome.map(|value| (literal, value)),
+        },
+        (outcome, _) => outcome.map(|value| (&named.output, value)),
+    }
+}

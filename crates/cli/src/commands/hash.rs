@@ -1,0 +1,171 @@
+//! `larder hash`
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io::Write;
+use std::sync::Arc;
+
+use larder_hashing::{
+    CommandInputs, HashOptions, SiteEnvironment, SiteHash, command_manifest, content_hash, content_manifest,
+    env_hash, env_manifest, site_manifest,
+};
+use larder_storage::Scheme;
+
+use crate::args::{Hash, HashCommand, HashContent, HashEnv, HashSite};
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::output::Output;
+use crate::output::console::Console;
+use crate::output::document;
+use crate::output::text::printable;
+
+pub(super) fn run(args: &Hash, context: &Context, output: &mut Output) -> Result<()> {
+    match args {
+        Hash::Content(args) => {
+            content(args, context, output);
+            Ok(())
+        }
+        Hash::Command(args) => command(args, context, output),
+        Hash::Env(args) => env(args, context, output),
+        Hash::Site(args) => site(args, context, output),
+    }
+}
+
+/// Hashes each path by itself: one failure does not stop the others.
+fn content(args: &HashContent, context: &Context, output: &mut Output) {
+    for path in &args.paths {
+        let shown = path.display().to_string();
+        let bar = output.console().bars().begin(&format!("hashing {shown}"), None);
+        let options = context.hash_options().with_dereference(args.dereference).with_observer(Arc::new(bar));
+        let hashed = if args.explain {
+            explained(output, |manifest| Ok(content_manifest(path, &options, manifest)?))
+        } else {
+            content_hash(path, &options).map(|hash| (hash, None)).map_err(Failure::from)
+        };
+        // The bar is gone before the result is printed.
+        drop(options);
+        match hashed {
+            Ok((hash, manifest)) => {
+                match args.paths.as_slice() {
+                    [_] => output.line(hash.as_str()),
+                    _ => output.line(&format!("{hash}  {}", printable(&shown))),
+                }
+                output.entry(entry(Some(shown), context.scheme, hash.as_str(), manifest));
+            }
+            Err(failure) => {
+                output.entry(document::Failed::new(&shown, &failure));
+                output.fail(failure);
+            }
+        }
+    }
+}
+
+fn command(args: &HashCommand, context: &Context, output: &mut Output) -> Result<()> {
+    let mut inputs = CommandInputs::new(args.command.iter().cloned())
+        .with_deps(args.deps.iter().map(|path| context.dependency(path)))
+        .with_cwd(context.below_root());
+    if args.site {
+        inputs = inputs.with_site(site_hash(context, output.console(), &mut std::io::sink())?);
+    }
+    if !args.env.is_empty() {
+        inputs = inputs.with_env(env_hash(&variables(&args.env)?, |name| env::var_os(name), context.scheme));
+    }
+    for key in &args.keys {
+        let Some((name, value)) = key.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(Failure::Usage(format!("`{key}` is not a key: it is written NAME=VALUE")));
+        };
+        if inputs.keys.insert(name.to_owned(), value.to_owned()).is_some() {
+            return Err(Failure::Usage(format!("the key `{name}` is given twice")));
+        }
+    }
+    let bar = output.console().bars().begin("hashing dependencies", None);
+    let options: HashOptions = context.hash_options().with_observer(Arc::new(bar));
+    let (hash, manifest) = explained_if(args.explain, output, |manifest| {
+        Ok(command_manifest(&context.root, &inputs, &options, manifest)?)
+    })?;
+    drop(options);
+    print_one(output, context.scheme, hash.as_str(), manifest);
+    Ok(())
+}
+
+fn env(args: &HashEnv, context: &Context, output: &mut Output) -> Result<()> {
+    let variables = variables(&args.variables)?;
+    let (hash, manifest) = explained_if(args.explain, output, |manifest| {
+        Ok(env_manifest(&variables, |name| env::var_os(name), context.scheme, manifest)?)
+    })?;
+    print_one(output, context.scheme, hash.as_str(), manifest);
+    Ok(())
+}
+
+fn site(args: &HashSite, context: &Context, output: &mut Output) -> Result<()> {
+    let console = output.console().clone();
+    let (hash, manifest) =
+        explained_if(args.explain, output, |manifest| site_hash(context, &console, manifest))?;
+    print_one(output, context.scheme, hash.as_str(), manifest);
+    Ok(())
+}
+
+fn site_hash(context: &Context, console: &Console, manifest: &mut dyn Write) -> Result<SiteHash> {
+    let python = SiteEnvironment::interpreter(context.python.as_deref(), |name| env::var_os(name));
+    console.verbose(&format_args!("python: {}", python.display()));
+    let site = site_manifest(&SiteEnvironment::query(&python)?, context.scheme, manifest)?;
+    for name in &site.editable {
+        console.warn(&format_args!(
+            "{name} is installed as a link to its source: its code is not covered by the hash"
+        ));
+    }
+    Ok(site.hash)
+}
+
+/// Reads `NAME=VALUE`, and `NAME` as `NAME=$NAME`.
+fn variables(texts: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut variables = BTreeMap::new();
+    for text in texts {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, value.to_owned()),
+            None => (text.as_str(), format!("${text}")),
+        };
+        if name.is_empty() {
+            return Err(Failure::Usage(
+                "a variable without a name: it is written NAME=VALUE, or NAME".to_owned(),
+            ));
+        }
+        if variables.insert(name.to_owned(), value).is_some() {
+            return Err(Failure::Usage(format!("the variable `{name}` is given twice")));
+        }
+    }
+    Ok(variables)
+}
+
+/// Computes a hash, and prints or keeps its manifest if that is asked for.
+fn explained_if<H>(
+    explain: bool,
+    output: &mut Output,
+    compute: impl FnOnce(&mut dyn Write) -> Result<H>,
+) -> Result<(H, Option<String>)> {
+    if explain { explained(output, compute) } else { Ok((compute(&mut std::io::sink())?, None)) }
+}
+
+/// Computes a hash whose manifest goes out as it grows, or into the document. There may be none: weasel has none, and
+/// the hash of a file is that of its bytes.
+fn explained<H>(
+    output: &mut Output,
+    compute: impl FnOnce(&mut dyn Write) -> Result<H>,
+) -> Result<(H, Option<String>)> {
+    if !output.is_json() {
+        return Ok((compute(&mut output.raw())?, None));
+    }
+    let mut manifest = Vec::new();
+    let hash = compute(&mut manifest)?;
+    let manifest = String::from_utf8_lossy(&manifest).into_owned();
+    Ok((hash, Some(manifest).filter(|manifest| !manifest.is_empty())))
+}
+
+fn print_one(output: &mut Output, scheme: Scheme, hash: &str, manifest: Option<String>) {
+    output.line(hash);
+    output.entry(entry(None, scheme, hash, manifest));
+}
+
+fn entry(path: Option<String>, scheme: Scheme, hash: &str, manifest: Option<String>) -> document::Hashed {
+    document::Hashed { path, scheme: scheme.name(), hash: hash.to_owned(), manifest }
+}

@@ -1,0 +1,141 @@
+//! What a command works on: the project, its configuration, its remote.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use etcetera::base_strategy::{BaseStrategy as _, Xdg};
+use larder_config::{Config, FileKind, Layer, Location, Origin, ProjectRoot, Remote, Setting};
+use larder_hashing::HashOptions;
+use larder_storage::{
+    CancellationToken, Compression, InvalidRemote, RemoteStorage, RemoteUrl, Scheme, StorageOptions, Workers,
+};
+
+use crate::args::Global;
+use crate::failure::{Failure, Result};
+use crate::output::console::Console;
+use crate::progress::ConsoleReporter;
+use crate::session::Session;
+
+/// The project that a command was started in, and how it should work.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) working_dir: PathBuf,
+    pub(crate) root: PathBuf,
+    pub(crate) scheme: Scheme,
+    pub(crate) workers: Workers,
+    pub(crate) python: Option<PathBuf>,
+    config: Config,
+}
+
+impl Context {
+    /// Finds the project, and reads the configuration.
+    pub(crate) fn new(global: &Global, console: &Console) -> Result<Self> {
+        let working_dir = env::current_dir().map_err(Failure::WorkingDirectory)?;
+        let root = ProjectRoot::discover(&working_dir);
+        console.verbose(&format_args!("project root: {} ({})", root.path.display(), root.marker));
+
+        let project = read_layer(root.config_file(), FileKind::Project)?;
+        let user = read_layer(user_config(), FileKind::User)?;
+        let config =
+            Config::new([Some(flags(global)), Some(environment()?), project, user].into_iter().flatten());
+        for file in config.files() {
+            console.verbose(&format_args!("configuration: {}", file.display()));
+        }
+
+        let scheme = config.hash().map(Setting::parse).transpose()?.unwrap_or_default();
+        let workers = config.jobs().map_or_else(Workers::default, |jobs| Workers::new(jobs.value));
+        Ok(Self { working_dir, root: root.path, scheme, workers, python: global.python.clone(), config })
+    }
+
+    /// The compression of the configuration, if it names one.
+    pub(crate) fn compression(&self) -> Result<Option<Compression>> {
+        Ok(self.config.compression().map(Setting::parse).transpose()?)
+    }
+
+    /// How hashes are computed.
+    pub(crate) fn hash_options(&self) -> HashOptions {
+        HashOptions::new(self.scheme).with_workers(self.workers.clone())
+    }
+
+    /// Opens the chosen remote. Nothing is asked of it yet.
+    pub(crate) fn open(&self, console: &Console) -> Result<Session> {
+        let remote = self.config.remote(&self.root, &self.working_dir)?;
+        let url = self.url(&remote)?;
+        let name = remote.name.as_ref().map_or_else(String::new, |name| format!("{name}, "));
+        console.verbose(&format_args!("remote: {url} ({name}from {})", remote.origin));
+
+        let cancel = CancellationToken::new();
+        let mut options = StorageOptions::default();
+        options.scheme = self.scheme;
+        options.workers = self.workers.clone();
+        options.reporter = Arc::new(ConsoleReporter::new(console.clone()));
+        options.cancel = cancel.clone();
+        let storage = RemoteStorage::open(&self.root, &url, options).map_err(|error| match error {
+            larder_storage::Error::Remote(error) => unusable(&remote, error),
+            error => error.into(),
+        })?;
+        Ok(Session { storage, is_embedded: remote.is_embedded(), cancel })
+    }
+
+    fn url(&self, remote: &Remote) -> Result<RemoteUrl> {
+        if remote.is_embedded() {
+            return Ok(RemoteUrl::embedded(&self.root));
+        }
+        let text = match &remote.location {
+            Location::Url(url) => url,
+            Location::Path(path) => path.to_str().ok_or_else(|| {
+                Failure::Usage(format!("the remote {} is not valid UTF-8 text: it must be", path.display()))
+            })?,
+        };
+        let url = RemoteUrl::parse(text, &self.working_dir).map_err(|error| unusable(remote, error))?;
+        let options = remote.options.iter().map(|option| (option.name.clone(), option.value.to_string()));
+        Ok(url.with_options(options.collect()))
+    }
+}
+
+/// Says where the remote is defined, unless it was given on the command line.
+fn unusable(remote: &Remote, error: InvalidRemote) -> Failure {
+    let of_option = match &error {
+        InvalidRemote::UnknownOption { option, .. } => {
+            remote.options.iter().find(|known| known.name == *option)
+        }
+        _ => None,
+    };
+    match of_option.map_or(&remote.origin, |option| &option.origin) {
+        Origin::Flag(_) | Origin::Default => Failure::GivenRemote(error),
+        origin => Failure::Remote { origin: origin.clone(), error },
+    }
+}
+
+fn flags(global: &Global) -> Layer {
+    Layer {
+        hash: global.hash.clone().map(|hash| Setting::flag("--hash", hash)),
+        jobs: global.jobs.map(|jobs| Setting::flag("--jobs", jobs)),
+        stall_timeout: global.stall_timeout.map(|timeout| Setting::flag("--stall-timeout", timeout)),
+        remote: global.remote.clone().map(|remote| Setting::flag("--remote", remote)),
+        ..Layer::default()
+    }
+}
+
+fn environment() -> Result<Layer> {
+    let setting = |name| Ok::<_, Failure>(variable(name)?.map(|value| Setting::environment(name, value)));
+    Ok(Layer { hash: setting("LARDER_HASH")?, remote: setting("LARDER_REMOTE")?, ..Layer::default() })
+}
+
+/// A variable of larder's own. An empty one counts as unset, as is usual.
+fn variable(name: &str) -> Result<Option<String>> {
+    let text = env::var_os(name).map(OsString::into_string).transpose();
+    let text = text.map_err(|_| Failure::Usage(format!("{name} is not valid UTF-8 text: it must be")))?;
+    Ok(text.filter(|text| !text.is_empty()))
+}
+
+fn user_config() -> Option<PathBuf> {
+    // Without a home there is no user's configuration.
+    Some(Xdg::new().ok()?.config_dir().join("larder/config.toml"))
+}
+
+fn read_layer(path: Option<PathBuf>, kind: FileKind) -> Result<Option<Layer>> {
+    Ok(path.map(|path| Layer::read(&path, kind)).transpose()?.flatten())
+}

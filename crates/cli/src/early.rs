@@ -1,0 +1,116 @@
+//! Arguments that cannot be read: what they were asked to look like is found out without clap.
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+
+use anstream::{AutoStream, ColorChoice};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Error, ValueEnum as _};
+
+use crate::args::{Cli, When};
+use crate::exit::Exit;
+use crate::output::console::ERROR;
+use crate::output::document::{Document, ErrorEntry};
+
+/// What concerns the output, from arguments that may be wrong otherwise.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Early {
+    json: bool,
+    color: When,
+    command: Option<String>,
+}
+
+impl Early {
+    /// Looks for what it knows, up to a `--`.
+    pub(crate) fn scan(arguments: &[OsString]) -> Self {
+        let mut early = Self::default();
+        let mut arguments = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
+        let is_command =
+            |word: &str| Cli::command().get_subcommands().any(|command| command.get_name() == word);
+        while let Some(argument) = arguments.next().filter(|argument| *argument != "--") {
+            match argument {
+                "--json" => early.json = true,
+                "--color" => early.color = color(arguments.next()),
+                _ => match argument.strip_prefix("--color=") {
+                    Some(when) => early.color = color(Some(when)),
+                    None if early.command.is_none() && is_command(argument) => {
+                        early.command = Some(argument.to_owned());
+                    }
+                    None => {}
+                },
+            }
+        }
+        early
+    }
+
+    /// Prints the help or the version that was asked for, or says what is wrong with the arguments.
+    pub(crate) fn report(&self, error: &Error) -> Exit {
+        let color = ColorChoice::from(self.color);
+        let text = error.render();
+        if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+            let mut stdout = AutoStream::new(io::stdout(), color).lock();
+            return match write!(stdout, "{}", text.ansi()).and_then(|()| stdout.flush()) {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Exit::Failed,
+                _ => Exit::Done,
+            };
+        }
+        let message = message(error);
+        if self.json {
+            let error = ErrorEntry { kind: "usage", message, causes: Vec::new() };
+            let command = self.command.as_deref();
+            let document = Document { command, ok: false, dry_run: false, results: &[], error: Some(error) };
+            // Who closed the pipe has the exit code.
+            document.write_to(&mut io::stdout().lock()).ok();
+            return Exit::Usage;
+        }
+        let mut stderr = AutoStream::new(io::stderr(), color).lock();
+        let written = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            writeln!(stderr, "{}\n{ERROR}error:{ERROR:#} {message}", text.ansi())
+        } else {
+            let text = text.to_string();
+            let advice = text.split_once("\n\n").map_or("", |(_, advice)| advice);
+            write!(stderr, "{ERROR}error:{ERROR:#} {message}\n\n{advice}")
+        };
+        // Without a standard error there is nobody to tell.
+        written.ok();
+        Exit::Usage
+    }
+}
+
+fn color(when: Option<&str>) -> When {
+    when.and_then(|when| When::from_str(when, false).ok()).unwrap_or_default()
+}
+
+/// What clap says first, in one line.
+fn message(error: &Error) -> String {
+    let text = error.render().to_string();
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a command is missing".to_owned();
+    }
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let words: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(arguments: &str) -> Early {
+        let words: Vec<OsString> = arguments.split(' ').map(OsString::from).collect();
+        Early::scan(&words)
+    }
+
+    #[test]
+    fn what_concerns_the_output_is_found_anywhere() {
+        let early = scan("larder --color=never -x push --json");
+        assert_eq!(early, Early { json: true, color: When::Never, command: Some("push".to_owned()) });
+        assert_eq!(scan("larder find --color always a").color, When::Always);
+    }
+
+    #[test]
+    fn what_stands_behind_two_dashes_is_not_ours() {
+        let early = scan("larder hash command -- tool --json --color=never");
+        assert_eq!(early, Early { command: Some("hash".to_owned()), ..Early::default() });
+    }
+}

@@ -1,0 +1,66 @@
+//! Exit codes.
+
+use std::process::ExitCode;
+
+/// How the process ends. The codes are an interface: scripts branch on them.
+///
+/// Of several failures the gravest decides, and the order of the variants is that of gravity: an interrupted command
+/// may have done anything; after it, damage is worse than an absent remote, that worse than a failure of one output,
+/// and that worse than an output that is merely not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Exit {
+    /// What was asked for is done, or needed nothing.
+    #[default]
+    Done,
+    /// Nothing in the remote matches.
+    NotFound,
+    /// Something failed: a missing source, one that changed while it was packed, a full disk, no permission.
+    Failed,
+    /// The arguments, a hash, a URL or the configuration cannot be right.
+    Usage,
+    /// The remote cannot be reached, denies access, or does not exist.
+    Remote,
+    /// Bytes are not what they should be.
+    Integrity,
+    /// Ended by SIGINT.
+    Interrupted,
+    /// Ended by SIGTERM.
+    Terminated,
+}
+
+impl Exit {
+    /// The code that the parent process sees.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotFound => 3,
+            Self::Integrity => 4,
+            Self::Remote => 5,
+            // 128 and the number of the signal, as shells have it.
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gravest_decides() {
+        let gravest_first = [130, 4, 5, 1, 3, 0];
+        let mut exits =
+            [Exit::Done, Exit::Failed, Exit::NotFound, Exit::Integrity, Exit::Remote, Exit::Interrupted];
+        exits.sort_by(|a, b| b.cmp(a));
+        assert_eq!(exits.map(Exit::code), gravest_first);
+    }
+}

@@ -1,0 +1,161 @@
+//! What a command prints: results on standard output, everything else on standard error.
+
+pub(crate) mod console;
+pub(crate) mod document;
+pub(crate) mod text;
+
+use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
+
+use console::Console;
+use document::{Document, Entry, ErrorEntry};
+
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+
+/// The results of one command, as lines for people or as one document for programs.
+///
+/// Lines go out as they come; the document when everything is known.
+pub(crate) struct Output {
+    command: &'static str,
+    json: bool,
+    dry_run: bool,
+    console: Console,
+    stdout: BufWriter<Stdout>,
+    write_error: Option<io::Error>,
+    entries: Vec<Entry>,
+    failures: Vec<Failure>,
+    stopped: Exit,
+}
+
+impl Output {
+    pub(crate) fn new(command: &'static str, json: bool, console: Console) -> Self {
+        Self {
+            command,
+            json,
+            dry_run: false,
+            console,
+            stdout: BufWriter::new(io::stdout()),
+            write_error: None,
+            entries: Vec::new(),
+            failures: Vec::new(),
+            stopped: Exit::Done,
+        }
+    }
+
+    /// Says that nothing is really done.
+    pub(crate) fn set_dry_run(&mut self, dry_run: bool) {
+        self.dry_run = dry_run;
+    }
+
+    pub(crate) fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// Refuses `--json` for what is a text and nothing else.
+    pub(crate) fn no_document(&self) -> Result<()> {
+        if self.json {
+            return Err(Failure::Usage(format!("`larder {}` prints a text: leave out --json", self.command)));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// A result for programs.
+    pub(crate) fn entry(&mut self, entry: impl Into<Entry>) {
+        if self.json {
+            self.entries.push(entry.into());
+        }
+    }
+
+    /// A result for people and scripts, which was asked for: `--quiet` leaves it.
+    pub(crate) fn line(&mut self, line: &str) {
+        self.write(&[line.as_bytes(), b"\n"]);
+    }
+
+    /// What was done, for people.
+    pub(crate) fn summary(&mut self, line: &str) {
+        if !self.console.is_quiet() {
+            self.line(line);
+        }
+    }
+
+    /// Text that goes out as it is.
+    pub(crate) fn raw(&mut self) -> impl Write {
+        RawOutput(self)
+    }
+
+    /// One of several parts of the command failed; others go on.
+    pub(crate) fn fail(&mut self, failure: impl Into<Failure>) {
+        let failure = failure.into();
+        // One signal stops everything: it is said once.
+        if !(failure.is_cancelled() && self.failures.iter().any(Failure::is_cancelled)) {
+            self.failures.push(failure);
+        }
+    }
+
+    /// A signal cut the command short.
+    pub(crate) fn stop(&mut self, exit: Exit) {
+        self.stopped = exit;
+    }
+
+    fn write(&mut self, pieces: &[&[u8]]) {
+        if self.json || self.write_error.is_some() {
+            return;
+        }
+        // A bar that is being drawn must not get into a line, where both streams are one terminal.
+        let stdout = &mut self.stdout;
+        let written = self.console.suspend(|| {
+            pieces.iter().try_for_each(|piece| stdout.write_all(piece)).and_then(|()| stdout.flush())
+        });
+        self.write_error = written.err();
+    }
+
+    /// Says what failed, and how the process ends.
+    pub(crate) fn finish(mut self) -> Exit {
+        let mut exit = self.failures.iter().map(Failure::exit).fold(self.stopped, Exit::max);
+        if self.json {
+            let gravest = self.failures.iter().rev().max_by_key(|failure| failure.exit());
+            let document = Document {
+                command: Some(self.command),
+                ok: self.failures.is_empty(),
+                dry_run: self.dry_run,
+                results: &self.entries,
+                error: gravest.map(|failure| ErrorEntry::new(failure.kind(), failure)),
+            };
+            self.write_error = document.write_to(&mut self.stdout).err();
+        } else {
+            for failure in &self.failures {
+                self.console.error(failure, failure.hint());
+            }
+            // What is in the buffer after an error has been tried already.
+            if self.write_error.is_none() {
+                self.write_error = self.stdout.flush().err();
+            }
+        }
+        // Who closed the pipe has seen enough.
+        if let Some(error) = self.write_error.take().filter(|error| error.kind() != ErrorKind::BrokenPipe) {
+            let failure = Failure::Stdout(error);
+            self.console.error(&failure, None);
+            exit = exit.max(failure.exit());
+        }
+        // Not flushed again by the destructor: it would only fail again.
+        drop(self.stdout.into_parts());
+        exit
+    }
+}
+
+struct RawOutput<'a>(&'a mut Output);
+
+impl Write for RawOutput<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(&[bytes]);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

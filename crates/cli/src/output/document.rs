@@ -1,0 +1,209 @@
+//! The document of `--json`. It is an interface: fields are added, never renamed or removed.
+
+use std::io::{self, Write};
+
+use larder_storage::{PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject};
+use serde::Serialize;
+
+use super::text;
+use crate::failure::{Failure, causes};
+
+/// The version of the document: raised when a program that reads it would have to change.
+const SCHEMA: u32 = 1;
+
+/// The whole document.
+#[derive(Debug)]
+pub(crate) struct Document<'a> {
+    /// The command, where the arguments could be read far enough.
+    pub(crate) command: Option<&'a str>,
+    pub(crate) ok: bool,
+    pub(crate) dry_run: bool,
+    pub(crate) results: &'a [Entry],
+    pub(crate) error: Option<ErrorEntry>,
+}
+
+#[derive(Serialize)]
+struct Wire<'a> {
+    schema: u32,
+    command: Option<&'a str>,
+    ok: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
+    results: &'a [Entry],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a ErrorEntry>,
+}
+
+impl Document<'_> {
+    /// Writes the document as one line.
+    pub(crate) fn write_to(&self, sink: &mut dyn Write) -> io::Result<()> {
+        let Self { command, ok, dry_run, results, ref error } = *self;
+        let wire = Wire { schema: SCHEMA, command, ok, dry_run, results, error: error.as_ref() };
+        serde_json::to_writer(&mut *sink, &wire)?;
+        writeln!(sink)?;
+        sink.flush()
+    }
+}
+
+/// Why the command failed; of several reasons the gravest.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ErrorEntry {
+    pub(crate) kind: &'static str,
+    pub(crate) message: String,
+    pub(crate) causes: Vec<String>,
+}
+
+impl ErrorEntry {
+    pub(crate) fn new(kind: &'static str, error: &dyn std::error::Error) -> Self {
+        Self { kind, message: error.to_string(), causes: causes(error) }
+    }
+}
+
+/// One result.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Entry {
+    Transfer(Transfer),
+    Failed(Failed),
+    Object(Object),
+    Output(OutputSummary),
+    Hash(Hashed),
+}
+
+/// An output that was pushed or pulled.
+#[derive(Debug, Serialize)]
+pub(crate) struct Transfer {
+    path: String,
+    url: String,
+    command_hash: String,
+    content_hash: String,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<bool>,
+    /// The size of the object; not known where a dry run would make it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+}
+
+/// An output that the command failed for.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failed {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorEntry>,
+}
+
+impl Failed {
+    /// The remote has nothing of it.
+    pub(crate) fn not_found(path: &str) -> Self {
+        Self { path: path.to_owned(), outcome: Some("not_found"), error: None }
+    }
+
+    pub(crate) fn new(path: &str, failure: &Failure) -> Self {
+        Self { path: path.to_owned(), outcome: None, error: Some(ErrorEntry::new(failure.kind(), failure)) }
+    }
+}
+
+/// An object of an output.
+#[derive(Debug, Serialize)]
+pub(crate) struct Object {
+    pub(crate) path: String,
+    pub(crate) url: String,
+    pub(crate) command_hash: String,
+    pub(crate) content_hash: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_modified: Option<String>,
+}
+
+impl Object {
+    pub(crate) fn new(path: &str, object: &RemoteObject) -> Self {
+        Self {
+            path: path.to_owned(),
+            url: object.url.clone(),
+            command_hash: object.command_hash.to_string(),
+            content_hash: object.content_hash.to_string(),
+            bytes: Some(object.bytes),
+            last_modified: text::time(object.last_modified),
+        }
+    }
+}
+
+/// An output of which the remote has objects: the newest of them, and how much there is.
+#[derive(Debug, Serialize)]
+pub(crate) struct OutputSummary {
+    #[serde(flatten)]
+    pub(crate) newest: Object,
+    pub(crate) objects: u64,
+    /// The size of all objects together.
+    pub(crate) total_bytes: u64,
+}
+
+/// A hash that was computed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Hashed {
+    /// As it was given; of a content hash only.
+    pub(crate) path: Option<String>,
+    pub(crate) scheme: &'static str,
+    pub(crate) hash: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) manifest: Option<String>,
+}
+
+const fn push_outcome(outcome: PushOutcome) -> &'static str {
+    match outcome {
+        PushOutcome::Uploaded => "uploaded",
+        PushOutcome::AlreadyPresent => "already_present",
+    }
+}
+
+const fn pull_outcome(outcome: PullOutcome) -> &'static str {
+    match outcome {
+        PullOutcome::Restored => "restored",
+        PullOutcome::UpToDate => "up_to_date",
+        PullOutcome::Kept => "kept",
+    }
+}
+
+impl Transfer {
+    pub(crate) fn pushed(pushed: &Pushed) -> Self {
+        Self {
+            path: pushed.output.as_str().to_owned(),
+            url: pushed.url.clone(),
+            command_hash: pushed.command_hash.to_string(),
+            content_hash: pushed.content_hash.to_string(),
+            outcome: push_outcome(pushed.outcome),
+            verified: None,
+            bytes: (pushed.bytes > 0).then_some(pushed.bytes),
+        }
+    }
+
+    pub(crate) fn pulled(pulled: &Pulled, dry_run: bool) -> Self {
+        // What would be restored has not been looked at.
+        let is_checked = !(dry_run && pulled.outcome == PullOutcome::Restored);
+        Self {
+            path: pulled.output.as_str().to_owned(),
+            url: pulled.url.clone(),
+            command_hash: pulled.command_hash.to_string(),
+            content_hash: pulled.content_hash.to_string(),
+            outcome: pull_outcome(pulled.outcome),
+            verified: is_checked.then_some(pulled.verified),
+            bytes: Some(pulled.bytes),
+        }
+    }
+}
+
+macro_rules! entry_from {
+    ($($variant:ident($type:ty)),* $(,)?) => {
+        $(impl From<$type> for Entry {
+            fn from(entry: $type) -> Self {
+                Self::$variant(entry)
+            }
+        })*
+    };
+}
+
+entry_from!(Transfer(Transfer), Failed(Failed), Object(Object), Output(OutputSummary), Hash(Hashed));

@@ -1,0 +1,99 @@
+//! Paths of the command line, and the outputs that they name.
+
+use std::path::{Path, PathBuf};
+
+use larder_storage::OutputPath;
+
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+
+/// An output as a person names it.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    /// The path, taken from the working directory.
+    pub(crate) output: OutputPath,
+    /// The same with the text as it was typed for a key: weasel's projects keep spellings such as `out/` in keys.
+    /// Only where it differs.
+    pub(crate) literal: Option<OutputPath>,
+}
+
+impl Context {
+    /// The outputs that the paths name.
+    pub(crate) fn outputs(&self, paths: &[PathBuf]) -> Result<Vec<OutputPath>> {
+        paths.iter().map(|path| Ok(self.named(path)?.output)).collect()
+    }
+
+    /// The output that a path names.
+    pub(crate) fn named(&self, path: &Path) -> Result<Named> {
+        let output = OutputPath::new(from_root(path, &self.working_dir, &self.root)?)?;
+        let literal = path.to_str().and_then(|text| OutputPath::with_literal_key(text).ok());
+        Ok(Named { literal: literal.filter(|literal| literal.key_text() != output.key_text()), output })
+    }
+
+    /// The path of a dependency relative to the project root, or absolute where it was given so.
+    pub(crate) fn dependency(&self, path: &Path) -> PathBuf {
+        if path.is_absolute() { path.to_owned() } else { self.below_root().join(path) }
+    }
+
+    /// Where the working directory is below the root; empty for the root itself.
+    pub(crate) fn below_root(&self) -> &Path {
+        below_root(&self.working_dir, &self.root)
+    }
+}
+
+fn below_root<'a>(working_dir: &'a Path, root: &Path) -> &'a Path {
+    working_dir.strip_prefix(root).unwrap_or(Path::new(""))
+}
+
+fn from_root(path: &Path, working_dir: &Path, root: &Path) -> Result<PathBuf> {
+    if !path.is_absolute() {
+        // An empty text would be the working directory itself, which nobody means.
+        return if path.as_os_str().is_empty() {
+            Err(Failure::Usage("an empty text is no path: name a file or directory".to_owned()))
+        } else {
+            Ok(below_root(working_dir, root).join(path))
+        };
+    }
+    // The shell's working directory may go through links where ours does not.
+    let resolved = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    path.strip_prefix(root)
+        .map(Path::to_owned)
+        .ok()
+        .or_else(|| resolved()?.strip_prefix(root).map(Path::to_owned).ok())
+        .ok_or_else(|| larder_hashing::InvalidOutputPath::LeavesRoot(path.display().to_string()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_sub(path: &str) -> Result<PathBuf> {
+        from_root(Path::new(path), Path::new("/p/root/sub"), Path::new("/p/root"))
+    }
+
+    #[test]
+    fn paths_are_taken_from_the_working_directory() {
+        assert_eq!(from_sub("x").unwrap(), Path::new("sub/x"));
+        assert_eq!(from_sub("../x").unwrap(), Path::new("sub/../x"));
+        assert_eq!(from_sub("/p/root/x").unwrap(), Path::new("x"));
+    }
+
+    #[test]
+    fn what_is_no_path_of_the_project_is_refused() {
+        assert!(matches!(from_sub("").unwrap_err(), Failure::Usage(_)));
+        assert_eq!(
+            from_sub("/etc/passwd").unwrap_err().to_string(),
+            "`/etc/passwd` leaves the project root: an output lies below it"
+        );
+    }
+
+    #[test]
+    fn absolute_paths_may_go_through_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap().join("real");
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, dir.path().join("link")).unwrap();
+        let path = from_root(&dir.path().join("link/x"), &real, &real).unwrap();
+        assert_eq!(path, Path::new("x"));
+    }
+}

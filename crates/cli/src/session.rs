@@ -1,0 +1,107 @@
+//! An open remote, and waiting for it until it is done or a signal says to stop.
+
+use std::future::Future;
+use std::process;
+use std::time::Duration;
+
+use larder_storage::{CancellationToken, RemoteStorage};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::output::Output;
+
+/// Threads that wait for remotes. Work is done on the storage's own: these only hand bytes over.
+const WAITING_THREADS: usize = 2;
+
+/// How long a stopped command may clean up behind itself. What it has not removed by then, the next command does.
+const CLEAN_UP: Duration = Duration::from_millis(1_500);
+
+/// A storage, and how to stop it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) storage: RemoteStorage,
+    /// Whether the remote is the store in the project, which nobody else sees.
+    pub(crate) is_embedded: bool,
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Session {
+    /// Runs `work` to its end, and closes the storage.
+    ///
+    /// At the first SIGINT or SIGTERM the storage is told to stop, and the work ends as soon as it has cleaned up. A
+    /// second one ends the process at once.
+    pub(crate) fn run<T>(&self, output: &mut Output, work: impl Future<Output = T>) -> Result<T> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(WAITING_THREADS)
+            .enable_all()
+            .build()
+            .map_err(Failure::Runtime)?;
+        let ended = runtime.block_on(self.until_stopped(work));
+        // A blocking call that never returns must not keep the process.
+        runtime.shutdown_background();
+        let Ended { value, closed, stopped } = ended?;
+        match stopped {
+            Some(exit) => output.stop(exit),
+            None => {
+                // After a stop, that it was stopped says enough.
+                if let Err(error) = closed {
+                    output.fail(error);
+                }
+            }
+        }
+        Ok(value)
+    }
+
+    async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> Result<Ended<T>> {
+        let mut signals = Signals::listen()?;
+        let work = async {
+            let value = work.await;
+            (value, self.storage.close().await)
+        };
+        tokio::pin!(work);
+        let ((value, closed), stopped) = tokio::select! {
+            ended = &mut work => (ended, None),
+            exit = signals.next() => {
+                self.cancel.cancel();
+                tokio::select! {
+                    ended = &mut work => (ended, Some(exit)),
+                    _ = signals.next() => end_at_once(exit),
+                    () = tokio::time::sleep(CLEAN_UP) => end_at_once(exit),
+                }
+            }
+        };
+        Ok(Ended { value, closed, stopped })
+    }
+}
+
+struct Ended<T> {
+    value: T,
+    closed: larder_storage::Result<()>,
+    stopped: Option<Exit>,
+}
+
+#[expect(clippy::exit, reason = "the command line is what may end the process")]
+fn end_at_once(exit: Exit) -> ! {
+    process::exit(exit.code().into())
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).map_err(Failure::Runtime);
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> Exit {
+        tokio::select! {
+            _ = self.interrupt.recv() => Exit::Interrupted,
+            _ = self.terminate.recv() => Exit::Terminated,
+        }
+    }
+}
