@@ -4,7 +4,7 @@ pub(crate) mod console;
 pub(crate) mod document;
 pub(crate) mod text;
 
-use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Stdout, Write};
 
 use console::Console;
 use document::{Document, Entry, ErrorEntry};
@@ -20,6 +20,7 @@ pub(crate) struct Output {
     json: bool,
     dry_run: bool,
     console: Console,
+    is_terminal: bool,
     stdout: BufWriter<Stdout>,
     write_error: Option<io::Error>,
     entries: Vec<Entry>,
@@ -34,6 +35,7 @@ impl Output {
             json,
             dry_run: false,
             console,
+            is_terminal: io::stdout().is_terminal(),
             stdout: BufWriter::new(io::stdout()),
             write_error: None,
             entries: Vec::new(),
@@ -107,8 +109,11 @@ impl Output {
         }
         // A bar that is being drawn must not get into a line, where both streams are one terminal.
         let stdout = &mut self.stdout;
+        // Who watches sees each line when it is known; others read faster in large pieces.
+        let is_watched = self.is_terminal;
         let written = self.console.suspend(|| {
-            pieces.iter().try_for_each(|piece| stdout.write_all(piece)).and_then(|()| stdout.flush())
+            pieces.iter().try_for_each(|piece| stdout.write_all(piece))?;
+            if is_watched { stdout.flush() } else { Ok(()) }
         });
         self.write_error = written.err();
     }
@@ -127,12 +132,12 @@ impl Output {
             };
             self.write_error = document.write_to(&mut self.stdout).err();
         } else {
-            for failure in &self.failures {
-                self.console.error(failure, failure.hint());
-            }
             // What is in the buffer after an error has been tried already.
             if self.write_error.is_none() {
                 self.write_error = self.stdout.flush().err();
+            }
+            for failure in &self.failures {
+                self.console.error(failure, failure.hint());
             }
         }
         // Who closed the pipe has seen enough.

@@ -9,6 +9,7 @@ use crate::args::Ls;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
+use crate::output::console::Console;
 use crate::output::document::{Failed, Object, OutputSummary};
 use crate::output::text::{printable, size, time};
 
@@ -23,8 +24,9 @@ pub(super) fn run(args: &Ls, context: &Context, output: &mut Output) -> Result<(
 }
 
 fn outputs(context: &Context, output: &mut Output) -> Result<()> {
-    let session = context.open(output.console())?;
-    let summaries: Vec<OutputSummary> = session.run(output, summaries(&session.storage))??;
+    let console = output.console().clone();
+    let session = context.open(&console)?;
+    let summaries: Vec<OutputSummary> = session.run(output, summaries(&session.storage, &console))??;
     let mut table = Table::new();
     table.set_header(["OUTPUT", "OBJECTS", "SIZE", "NEWEST"]);
     for summary in &summaries {
@@ -42,17 +44,26 @@ fn outputs(context: &Context, output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-async fn summaries(storage: &RemoteStorage) -> larder_storage::Result<Vec<OutputSummary>> {
+async fn summaries(storage: &RemoteStorage, console: &Console) -> larder_storage::Result<Vec<OutputSummary>> {
     let names = storage.list_outputs().await?;
-    let listings = names.into_iter().map(|name| summary(storage, name));
+    let listings = names.into_iter().map(|name| summary(storage, name, console));
     let summaries: Vec<_> = stream::iter(listings).buffered(LISTINGS_AT_ONCE).try_collect().await?;
     Ok(summaries.into_iter().flatten().collect())
 }
 
 /// `None` where there is nothing but what is foreign.
-async fn summary(storage: &RemoteStorage, name: String) -> larder_storage::Result<Option<OutputSummary>> {
-    // A name that no output can have is foreign too.
-    let Ok(path) = OutputPath::with_literal_key(&name) else { return Ok(None) };
+async fn summary(
+    storage: &RemoteStorage,
+    name: String,
+    console: &Console,
+) -> larder_storage::Result<Option<OutputSummary>> {
+    let path = match OutputPath::with_literal_key(&name) {
+        Ok(path) => path,
+        Err(error) => {
+            console.warn(&format_args!("ignoring what the remote has of it: {error}"));
+            return Ok(None);
+        }
+    };
     match storage.find_all(&path, &FindOptions::default()).await {
         Ok(objects) => Ok(objects.first().map(|newest| OutputSummary {
             newest: Object::new(&name, newest),

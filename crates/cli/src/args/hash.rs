@@ -1,0 +1,109 @@
+//! The arguments of `larder hash`.
+#![expect(
+    clippy::doc_markdown,
+    reason = "the comments are help texts, where a name is written as it is typed"
+)]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
+
+/// Computes hashes.
+#[derive(Debug, Subcommand)]
+#[command(arg_required_else_help = true)]
+pub(crate) enum Hash {
+    /// Prints the hash of what files or directories contain.
+    ///
+    /// Of one PATH it is the bare hash, of several `hash  path`.
+    Content(HashContent),
+    /// Prints the hash of what makes an output.
+    ///
+    /// It covers the command's arguments, the content of its dependencies, and whatever else is named. The directory that
+    /// the command runs in counts where it is not the project root.
+    Command(HashCommand),
+    /// Prints the hash of environment variables.
+    ///
+    /// A value that is, entirely, `$NAME` or `${NAME}` stands for that variable of the environment. NAME alone is short
+    /// for `NAME=$NAME`. Values are never printed.
+    Env(HashEnv),
+    /// Prints the hash of the packages that are installed in a Python environment.
+    ///
+    /// The environment is that of --python, else $VIRTUAL_ENV, else $CONDA_PREFIX, else that of python3.
+    Site(HashSite),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder hash content models/en
+  larder hash content models/en --explain       the manifest too: compare it with that of another machine")]
+pub(crate) struct HashContent {
+    /// What to hash
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// Hash what symbolic links point at, instead of the links
+    #[arg(long)]
+    pub(crate) dereference: bool,
+
+    /// Print the manifest that is hashed, before the hash
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder hash command -d corpus -d train.py -- python train.py --seed 1
+  larder hash command -d main.c -e CFLAGS --key os=linux -- make
+  larder hash command --site -d train.py --explain -- python train.py")]
+pub(crate) struct HashCommand {
+    /// A file or directory that the command reads; may be repeated
+    #[arg(short, long = "dep", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) deps: Vec<PathBuf>,
+
+    /// An environment variable that matters, with its value of now or the given one; may be repeated
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+
+    /// Anything else that makes a difference; may be repeated
+    #[arg(long = "key", value_name = "NAME=VALUE")]
+    pub(crate) keys: Vec<String>,
+
+    /// Include the packages of the Python environment
+    #[arg(long)]
+    pub(crate) site: bool,
+
+    /// Print the manifest that is hashed, before the hash
+    #[arg(long)]
+    pub(crate) explain: bool,
+
+    /// The command and its arguments; it is not run
+    #[arg(value_name = "CMD", last = true, value_hint = ValueHint::CommandWithArguments)]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  larder hash env CUDA_VERSION LANG=C.UTF-8")]
+pub(crate) struct HashEnv {
+    /// The variables
+    #[arg(value_name = "NAME[=VALUE]", required = true)]
+    pub(crate) variables: Vec<String>,
+
+    /// Print the manifest that is hashed, before the hash
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  larder hash site --python .venv/bin/python --explain")]
+pub(crate) struct HashSite {
+    /// Print the manifest that is hashed, before the hash
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
