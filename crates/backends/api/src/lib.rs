@@ -20,3 +20,8 @@ pub use error::{Error, ErrorKind, Operation, Result};
 pub use key::{InvalidKey, Key, Prefix};
 pub use object::{ObjectMeta, Version};
 pub use upload::{PutMode, PutOptions, Upload, UploadJournal, UploadToken};
+
+/// The README is tested too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

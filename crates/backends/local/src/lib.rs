@@ -54,3 +54,8 @@ mod upload;
 
 pub use backend::LocalBackend;
 pub use config::{CreateRoot, LocalConfig};
+
+/// The README is tested too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -23,3 +23,8 @@ pub use journal::FileJournal;
 pub use memory::{MemoryBackend, Request};
 pub use payload::payload;
 pub use required::{Required, ignore};
+
+/// The README is tested too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

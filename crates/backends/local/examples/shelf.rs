@@ -1,0 +1,68 @@
+//! Puts a file into a directory as an object, lists what is there, and reads it back.
+//!
+//! ```text
+//! cargo run -p larder-backend-local --example shelf -- Cargo.toml /tmp/shelf
+//! ```
+
+#![expect(clippy::print_stdout, reason = "it shows what it does")]
+
+use std::env;
+use std::error::Error;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+
+use bytes::BytesMut;
+use futures::TryStreamExt;
+use larder_backend::{Backend, GetOptions, Key, ListOptions, Listed, Prefix, PutOptions};
+use larder_backend_local::{CreateRoot, LocalBackend, LocalConfig};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = env::args_os().skip(1).map(PathBuf::from);
+    let (Some(source), Some(root)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: shelf FILE DIRECTORY".into());
+    };
+    let name = source.file_name().and_then(|name| name.to_str()).ok_or("the file has no name in UTF-8")?;
+    let backend = LocalBackend::open(LocalConfig::new(root).with_create(CreateRoot::All))?;
+
+    // A sweep of what dead processes left costs nothing where there is nothing.
+    backend.sweep(&[]).await?;
+
+    let key = Key::parse(format!("files/{name}"))?;
+    let mut file = File::open(&source)?;
+    let mut upload = backend.begin_put(&key, PutOptions::default()).await?;
+    loop {
+        let mut chunk = BytesMut::zeroed(1024 * 1024);
+        let count = file.read(&mut chunk)?;
+        if count == 0 {
+            break;
+        }
+        chunk.truncate(count);
+        if let Err(error) = upload.write(chunk.freeze()).await {
+            upload.abort().await?;
+            return Err(error.into());
+        }
+    }
+    // Nothing is visible before this.
+    match upload.commit().await {
+        Ok(meta) => println!("published {backend}/{} ({} bytes)", meta.key, meta.size),
+        Err(error) if error.is_already_exists() => println!("{backend}/{key} is there already"),
+        Err(error) => return Err(error.into()),
+    }
+
+    let mut listing = backend.list(&Prefix::parse("files")?, ListOptions::default());
+    while let Some(item) = listing.try_next().await? {
+        if let Listed::Object(meta) = item {
+            println!("{:>12}  {}", meta.size, meta.key);
+        }
+    }
+
+    let mut stream = backend.get(&key, GetOptions::default()).await?.stream;
+    let mut read = 0;
+    while let Some(chunk) = stream.try_next().await? {
+        read += chunk.len();
+    }
+    println!("read {read} bytes back");
+    Ok(backend.close().await?)
+}
