@@ -1,0 +1,62 @@
+//! Packs a file or directory into an archive, as `larder push` does.
+//!
+//! ```text
+//! cargo run -p larder-archive --example pack -- [PATH] [ARCHIVE] [COMPRESSION] [SCHEME]
+//! ```
+//!
+//! Without arguments it packs a small directory of its own.
+
+#![expect(clippy::print_stdout, reason = "an example that is run by hand")]
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use futures::TryStreamExt;
+use larder_archive::{PackOptions, prepare};
+use larder_hashing::{OutputPath, Scheme};
+use tokio::io::AsyncWriteExt;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = env::args().skip(1);
+    let scratch = tempfile::tempdir()?;
+    let path = arguments
+        .next()
+        .map_or_else(|| make_model(scratch.path()), |path| Path::new(&path).canonicalize())?;
+    let archive = arguments.next().map_or_else(|| scratch.path().join("model.tar.zst"), PathBuf::from);
+    let compression = arguments.next().as_deref().unwrap_or("zstd").parse()?;
+    let scheme: Scheme = arguments.next().as_deref().unwrap_or("blake3").parse()?;
+
+    let (Some(root), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err("name a file or directory below another directory".into());
+    };
+    let options = PackOptions::new(scheme).with_compression(compression);
+    let prepared = prepare(root, &OutputPath::new(name)?, &options).await?;
+    println!("{}", prepared.content_hash());
+
+    let mut packing = prepared.pack();
+    let mut file = tokio::fs::File::create(&archive).await?;
+    while let Some(bytes) = packing.try_next().await? {
+        file.write_all(&bytes).await?;
+    }
+    file.flush().await?;
+    // Only this says that the archive is complete.
+    let packed = packing.finish().await?;
+    println!(
+        "{} entries, {} bytes in files, {} bytes in {}",
+        packed.entries,
+        packed.content_bytes,
+        packed.archive_bytes,
+        archive.display()
+    );
+    Ok(())
+}
+
+fn make_model(scratch: &Path) -> io::Result<PathBuf> {
+    let model = scratch.join("model");
+    fs::create_dir_all(model.join("vocab"))?;
+    fs::write(model.join("weights.bin"), [0; 1024])?;
+    fs::write(model.join("vocab/strings.json"), "[]\n")?;
+    Ok(model)
+}

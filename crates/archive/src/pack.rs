@@ -1,0 +1,280 @@
+//! Packing: from an output to the bytes of its archive.
+
+mod content;
+mod error;
+mod header;
+mod links;
+mod options;
+mod packer;
+mod sink;
+mod thread;
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures::Stream;
+use larder_hashing::{ContentHash, Observer, OutputPath};
+use tokio::sync::{mpsc, oneshot};
+
+pub use error::PackError;
+pub use options::PackOptions;
+
+use packer::{Packer, Summary};
+use sink::Sink;
+use thread::Watch;
+
+use crate::frames::FrameWriter;
+
+/// How large the archive of an output may be, before compression and in bytes, to be kept in memory between hashing and
+/// packing: small enough for any machine, and enough for ten thousand small files, whose second reading would cost as
+/// much as the first.
+const KEPT: usize = 32 << 20;
+
+/// Frames that wait for the receiver, beside those that wait for their turn in the compressor.
+const FRAMES_AHEAD: usize = 1;
+
+/// What was packed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Packed {
+    /// The content hash of what is in the archive.
+    pub content_hash: ContentHash,
+    /// Files, directories and links, the output itself included.
+    pub entries: u64,
+    /// The size of all files together, in bytes.
+    pub content_bytes: u64,
+    /// The size of the archive, in bytes.
+    pub archive_bytes: u64,
+}
+
+/// Packs the output of the project at `root`, on a thread of its own: reads, hashes and compresses it as fast as the
+/// stream is read.
+///
+/// The archive is the same, byte for byte, on every machine and with any number of threads.
+///
+/// ```
+/// use futures::TryStreamExt;
+/// use larder_archive::{PackOptions, pack};
+/// use larder_hashing::OutputPath;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let root = tempfile::tempdir()?;
+/// # let root = root.path();
+/// std::fs::write(root.join("metrics.json"), "{}")?;
+/// let mut packing = pack(root, &OutputPath::new("metrics.json")?, &PackOptions::default());
+/// let mut archive = Vec::new();
+/// while let Some(bytes) = packing.try_next().await? {
+///     archive.extend_from_slice(&bytes);
+/// }
+/// let packed = packing.finish().await?;
+/// assert_eq!((packed.content_bytes, packed.archive_bytes), (2, archive.len() as u64));
+/// # Ok(())
+/// # }
+/// ```
+pub fn pack(root: &Path, output: &OutputPath, options: &PackOptions) -> Packing {
+    let (root, output) = (root.to_owned(), output.clone());
+    Packing::start(options.clone(), move |options, frames| pack_files(&root, &output, options, frames, None))
+}
+
+/// Reads and hashes the output of the project at `root`, so that its content hash is known before it is packed. A small
+/// one is kept in memory, so that it is read only once.
+///
+/// # Errors
+///
+/// The output is not there, cannot be read, changes meanwhile, or holds what cannot be kept in an archive.
+pub async fn prepare(root: &Path, output: &OutputPath, options: &PackOptions) -> Result<Prepared, PackError> {
+    let (root, output) = (root.to_owned(), output.clone());
+    let watch = Watch::new(Arc::clone(&options.observer));
+    let watched = options.clone().with_observer(watch.observer());
+    let place = (root.clone(), output.clone());
+    let work = thread::spawn(move || Packer::new(&root, &output, &watched).prepare(KEPT))?;
+    let (summary, memory) = work.await.map_err(|_| PackError::Panicked)??;
+    // Only now: until here the guard stops the thread if this future is dropped.
+    drop(watch);
+    let (root, output) = place;
+    let kept = memory.map(|memory| Arc::from(memory.into_pieces()));
+    Ok(Prepared { root, output, options: options.clone(), summary, kept })
+}
+
+/// An output that was read and hashed, and can be packed any number of times.
+pub struct Prepared {
+    root: PathBuf,
+    output: OutputPath,
+    options: PackOptions,
+    summary: Summary,
+    kept: Option<Arc<[Vec<u8>]>>,
+}
+
+impl Prepared {
+    /// The content hash of the output.
+    pub fn content_hash(&self) -> &ContentHash {
+        &self.summary.content_hash
+    }
+
+    /// The size of all files together, in bytes.
+    pub fn content_bytes(&self) -> u64 {
+        self.summary.content_bytes
+    }
+
+    /// Files, directories and links, the output itself included.
+    pub fn entries(&self) -> u64 {
+        self.summary.entries
+    }
+
+    /// Packs what was hashed: from memory, or by reading it again. What is read again is hashed again, and if it is not
+    /// what it was, the stream ends with [`PackError::Changed`].
+    pub fn pack(&self) -> Packing {
+        self.pack_observed(Arc::clone(&self.options.observer))
+    }
+
+    /// Packs like [`Prepared::pack`], watched by `observer`, who sees the bytes of the files once more.
+    pub fn pack_observed(&self, observer: Arc<dyn Observer>) -> Packing {
+        let options = self.options.clone().with_observer(observer);
+        let summary = self.summary.clone();
+        if let Some(pieces) = &self.kept {
+            let pieces = Arc::clone(pieces);
+            return Packing::start(options, move |options, frames| {
+                pack_kept(&pieces, summary, options, frames)
+            });
+        }
+        let (root, output, expected) = (self.root.clone(), self.output.clone(), summary.content_hash);
+        Packing::start(options, move |options, frames| {
+            pack_files(&root, &output, options, frames, Some(&expected))
+        })
+    }
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared")
+            .field("output", &self.output)
+            .field("summary", &self.summary)
+            .field("in_memory", &self.kept.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// An archive that is being made: a stream of its bytes.
+///
+/// The end of the stream does not mean that the archive is complete: [`Packing::finish`] says that. Dropped, it stops
+/// the thread that works for it.
+#[derive(Debug)]
+pub struct Packing {
+    frames: mpsc::Receiver<Bytes>,
+    state: State,
+    _watch: Watch,
+}
+
+#[derive(Debug)]
+enum State {
+    Working(oneshot::Receiver<Result<Packed, PackError>>),
+    Failed(PackError),
+    Complete(Packed),
+    Over,
+}
+
+impl Packing {
+    fn start(
+        options: PackOptions,
+        work: impl FnOnce(&PackOptions, mpsc::Sender<Bytes>) -> Result<Packed, PackError> + Send + 'static,
+    ) -> Self {
+        let (sender, frames) = mpsc::channel(FRAMES_AHEAD);
+        let watch = Watch::new(Arc::clone(&options.observer));
+        let options = options.with_observer(watch.observer());
+        let state = match thread::spawn(move || work(&options, sender)) {
+            Ok(result) => State::Working(result),
+            Err(error) => State::Failed(error),
+        };
+        Self { frames, state, _watch: watch }
+    }
+
+    /// What was packed, once the stream has come to its end without an error.
+    ///
+    /// # Errors
+    ///
+    /// [`PackError::Unfinished`]: it has not. Then there is no archive.
+    #[expect(
+        clippy::unused_async,
+        reason = "that nothing has to be awaited any more is not for callers to know"
+    )]
+    pub async fn finish(self) -> Result<Packed, PackError> {
+        match self.state {
+            State::Complete(packed) => Ok(packed),
+            State::Failed(error) => Err(error),
+            State::Working(_) | State::Over => Err(PackError::Unfinished),
+        }
+    }
+}
+
+impl Stream for Packing {
+    type Item = Result<Bytes, PackError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if let Some(frame) = ready!(this.frames.poll_recv(context)) {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        // All frames are through: how did it end?
+        if let State::Working(result) = &mut this.state {
+            this.state = match ready!(Pin::new(result).poll(context)) {
+                Ok(Ok(packed)) => State::Complete(packed),
+                Ok(Err(error)) => State::Failed(error),
+                Err(_) => State::Failed(PackError::Panicked),
+            };
+        }
+        match std::mem::replace(&mut this.state, State::Over) {
+            State::Failed(error) => Poll::Ready(Some(Err(error))),
+            other => {
+                this.state = other;
+                Poll::Ready(None)
+            }
+        }
+    }
+}
+
+fn pack_files(
+    root: &Path,
+    output: &OutputPath,
+    options: &PackOptions,
+    frames: mpsc::Sender<Bytes>,
+    expected: Option<&ContentHash>,
+) -> Result<Packed, PackError> {
+    let mut writer = FrameWriter::new(options.compression, options.workers.clone(), frames);
+    let summary = Packer::new(root, output, options).pack(&mut writer)?;
+    if expected.is_some_and(|expected| *expected != summary.content_hash) {
+        return Err(PackError::Changed { path: output.below(root) });
+    }
+    Ok(summary.packed(writer.finish()?))
+}
+
+fn pack_kept(
+    pieces: &[Vec<u8>],
+    summary: Summary,
+    options: &PackOptions,
+    frames: mpsc::Sender<Bytes>,
+) -> Result<Packed, PackError> {
+    let mut writer = FrameWriter::new(options.compression, options.workers.clone(), frames);
+    // The observer counts bytes of files: headers are not for him to see.
+    let mut unseen = summary.content_bytes;
+    for piece in pieces {
+        if options.observer.is_cancelled() {
+            return Err(PackError::Cancelled);
+        }
+        Sink::write(&mut writer, piece)?;
+        let seen = unseen.min(piece.len() as u64);
+        options.observer.bytes(seen);
+        unseen -= seen;
+    }
+    Ok(summary.packed(writer.finish()?))
+}
+
+impl Summary {
+    fn packed(self, archive_bytes: u64) -> Packed {
+        let Self { content_hash, entries, content_bytes } = self;
+        Packed { content_hash, entries, content_bytes, archive_bytes }
+    }
+}

@@ -1,0 +1,66 @@
+//! The content hash of what is packed, computed as it is packed.
+
+use larder_hashing::{ContentHash, Digest, DigestHasher, EntryKind, Scheme, TreeHasher};
+
+/// Takes entries in order, each after its bytes, and gives the content hash of the output.
+pub(super) enum ContentHasher {
+    /// Under the schemes that have manifests. A single file is its own.
+    Manifest {
+        scheme: Scheme,
+        tree: Box<TreeHasher<'static>>,
+        file: Option<Digest>,
+        bytes: Option<DigestHasher>,
+    },
+    /// Under weasel's, all bytes count, one file after the other.
+    Bytes(DigestHasher),
+}
+
+impl ContentHasher {
+    pub(super) fn new(scheme: Scheme) -> Self {
+        match TreeHasher::new(scheme) {
+            Some(tree) => Self::Manifest { scheme, tree: Box::new(tree), file: None, bytes: None },
+            None => Self::Bytes(DigestHasher::new(scheme)),
+        }
+    }
+
+    /// Takes the next bytes of a file that comes without a digest.
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Manifest { scheme, bytes: hasher, .. } => {
+                hasher.get_or_insert_with(|| DigestHasher::new(*scheme)).update(bytes);
+            }
+            Self::Bytes(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// Takes the hasher for bytes, for a while: large files are fed to it in parallel.
+    pub(super) fn with_hasher<T>(&mut self, feed: impl FnOnce(&mut DigestHasher) -> T) -> T {
+        match self {
+            Self::Manifest { scheme, bytes, .. } => {
+                feed(bytes.get_or_insert_with(|| DigestHasher::new(*scheme)))
+            }
+            Self::Bytes(hasher) => feed(hasher),
+        }
+    }
+
+    /// Takes an entry: with its digest, or else after its bytes.
+    pub(super) fn add(&mut self, kind: &EntryKind, size: u64, digest: Option<Digest>, path: &[u8]) {
+        let Self::Manifest { scheme, tree, file, bytes } = self else { return };
+        let is_file = matches!(kind, EntryKind::File { .. });
+        let read = || bytes.take().unwrap_or_else(|| DigestHasher::new(*scheme)).finish();
+        let digest = digest.or_else(|| is_file.then(read));
+        if is_file && path.is_empty() {
+            *file = digest;
+        } else {
+            tree.add(kind, size, digest.as_ref(), path);
+        }
+    }
+
+    pub(super) fn finish(self) -> ContentHash {
+        match self {
+            Self::Manifest { scheme, file: Some(digest), .. } => ContentHash::of_file(scheme, &digest),
+            Self::Manifest { tree, .. } => tree.finish(),
+            Self::Bytes(hasher) => ContentHash::of_tree(Scheme::Weasel, &hasher.finish()),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What can go wrong while an output is packed.
+
+use std::io;
+use std::path::PathBuf;
+
+use larder_hashing::HashError;
+
+use crate::frames::FrameError;
+
+/// An output could not be packed. What came out of the stream until then is no archive.
+///
+/// `Display` says what failed and on which path, and [`std::error::Error::source`] says why.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// There is no output.
+    #[error("`{}` does not exist", path.display())]
+    Missing {
+        /// Where it was expected.
+        path: PathBuf,
+    },
+    /// The output changed while it was packed, or between hashing and packing.
+    #[error("`{}` changed while it was packed: wait until nothing writes to it, and try again", path.display())]
+    Changed {
+        /// The file that changed, where that is known, or the output.
+        path: PathBuf,
+    },
+    /// A link would point at something else, or at nothing, wherever the archive is unpacked.
+    #[error(
+        "the link `{}` points at `{target}`, which {why}: store what it points at instead (dereference), or remove it",
+        path.display()
+    )]
+    Link {
+        /// The path of the link.
+        path: PathBuf,
+        /// The text of the link.
+        target: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The name and the target of an entry need more room than the limit.
+    #[error("`{}` needs a header of more than {limit} bytes, which is the limit", path.display())]
+    Header {
+        /// The path of the entry.
+        path: PathBuf,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The output cannot be read, or holds what cannot be kept.
+    #[error(transparent)]
+    Read(HashError),
+    /// A codec failed.
+    #[error("failed to compress the archive")]
+    Compress(#[source] io::Error),
+    /// The system gave no thread to pack on.
+    #[error("failed to start a thread that packs")]
+    Thread(#[source] io::Error),
+    /// The [`Observer`](larder_hashing::Observer) asked to stop, or whoever received the archive went away.
+    #[error("cancelled")]
+    Cancelled,
+    /// The summary was asked for before the stream was at its end, or after it had failed.
+    #[error("the archive was not read to its end")]
+    Unfinished,
+    /// The thread that packs panicked: a defect of this crate. The panic itself went to standard error.
+    #[error("the thread that packs failed unexpectedly")]
+    Panicked,
+}
+
+impl PackError {
+    /// Whether someone asked to stop.
+    pub const fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+}
+
+impl From<HashError> for PackError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Missing { path } => Self::Missing { path },
+            HashError::Changed { path } => Self::Changed { path },
+            HashError::Cancelled => Self::Cancelled,
+            other => Self::Read(other),
+        }
+    }
+}
+
+impl From<FrameError> for PackError {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Closed => Self::Cancelled,
+            FrameError::Codec(source) => Self::Compress(source),
+        }
+    }
+}

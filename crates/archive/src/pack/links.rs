@@ -1,0 +1,99 @@
+//! Links that would leave the output are refused.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+/// Decides about the links of an output, by their text and by where they really lead.
+pub(super) struct LinkCheck {
+    root: PathBuf,
+    /// Opened with the first link.
+    opened: Option<OwnedFd>,
+}
+
+/// How many links the system follows before it gives up (`MAXSYMLINKS` of Linux). One that needs more leads nowhere.
+const MAX_FOLLOWED: usize = 40;
+
+impl LinkCheck {
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), opened: None }
+    }
+
+    /// What is wrong with the link at `path` (relative to the output) that has the text `target`, if anything.
+    pub(super) fn refuse(&mut self, path: &[u8], target: &[u8]) -> Result<Option<&'static str>, Errno> {
+        if target.starts_with(b"/") {
+            return Ok(Some("is absolute"));
+        }
+        let parent_depth = components(path).count().saturating_sub(1);
+        if leaves_by_its_text(parent_depth, target) || self.leaves_really(path, target)? {
+            return Ok(Some("is outside the output"));
+        }
+        Ok(None)
+    }
+
+    /// Follows the link through the tree, link by link: each is read relative to the output, so nothing outside is
+    /// ever looked at.
+    fn leaves_really(&mut self, path: &[u8], target: &[u8]) -> Result<bool, Errno> {
+        let mut at: Vec<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
+        at.pop();
+        let mut ahead: VecDeque<Vec<u8>> = components(target).map(<[u8]>::to_vec).collect();
+        let mut followed = 0;
+        while let Some(component) = ahead.pop_front() {
+            if component == b".." {
+                if at.pop().is_none() {
+                    return Ok(true);
+                }
+                continue;
+            }
+            at.push(component);
+            let Some(next) = self.read_link(&at.join(&b'/'))? else { continue };
+            if next.starts_with(b"/") {
+                return Ok(true);
+            }
+            followed += 1;
+            if followed > MAX_FOLLOWED {
+                return Ok(false);
+            }
+            at.pop();
+            for component in components(&next).collect::<Vec<_>>().into_iter().rev() {
+                ahead.push_front(component.to_vec());
+            }
+        }
+        Ok(false)
+    }
+
+    /// The text of the link at `path`; `None` for anything that is not a link, and for nothing.
+    fn read_link(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
+        let root = if let Some(root) = &self.opened {
+            root
+        } else {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            self.opened.insert(rustix::fs::open(&self.root, flags, Mode::empty())?)
+        };
+        match rustix::fs::readlinkat(root, path, Vec::new()) {
+            Ok(target) => Ok(Some(target.into_bytes())),
+            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|component| !matches!(*component, b"" | b"."))
+}
+
+fn leaves_by_its_text(mut depth: usize, target: &[u8]) -> bool {
+    for component in components(target) {
+        if component != b".." {
+            depth += 1;
+        } else if depth == 0 {
+            return true;
+        } else {
+            depth -= 1;
+        }
+    }
+    false
+}

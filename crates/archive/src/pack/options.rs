@@ -1,0 +1,106 @@
+//! How to pack.
+
+use std::fmt;
+use std::sync::Arc;
+
+use larder_hashing::{HashOptions, Ignore, Observer, Scheme, TreeLimits, Workers};
+
+use crate::compression::Compression;
+use crate::limits::Limits;
+
+/// How to pack an output: hashed and compressed how, on which threads, watched by whom.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct PackOptions {
+    /// The scheme of the content hash. BLAKE3 by default.
+    pub scheme: Scheme,
+    /// The compression. zstd at level 3 by default, gzip under [`Scheme::Weasel`].
+    pub compression: Compression,
+    /// Whether links are replaced by what they point at. Not so by default.
+    pub dereference: bool,
+    /// What is refused for its size: by default what unpacking would refuse.
+    pub limits: Limits,
+    /// The threads. Two sets of their own by default: give all operations of a process the same.
+    pub workers: Workers,
+    /// Who learns of the bytes that are read, and may ask to stop. Nobody by default.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl PackOptions {
+    /// Hashes under `scheme`, with the defaults for everything else.
+    pub fn new(scheme: Scheme) -> Self {
+        Self {
+            scheme,
+            compression: if scheme == Scheme::Weasel { Compression::gzip() } else { Compression::default() },
+            dereference: false,
+            limits: Limits::default(),
+            workers: Workers::default(),
+            observer: Arc::new(Ignore),
+        }
+    }
+
+    /// Sets the compression.
+    #[must_use]
+    pub fn with_compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// Replaces links by what they point at, or not.
+    #[must_use]
+    pub fn with_dereference(mut self, dereference: bool) -> Self {
+        self.dereference = dereference;
+        self
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Works on these threads.
+    #[must_use]
+    pub fn with_workers(mut self, workers: Workers) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Tells `observer` how far it has come, and stops when it says so.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    pub(super) fn hash_options(&self) -> HashOptions {
+        let limits = TreeLimits::default()
+            .with_entries(self.limits.entries)
+            .with_depth(self.limits.depth)
+            .with_path_bytes(self.limits.path_bytes);
+        HashOptions::new(self.scheme)
+            .with_dereference(self.dereference)
+            .with_limits(limits)
+            .with_workers(self.workers.clone())
+            .with_observer(Arc::clone(&self.observer))
+    }
+}
+
+impl Default for PackOptions {
+    fn default() -> Self {
+        Self::new(Scheme::default())
+    }
+}
+
+impl fmt::Debug for PackOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PackOptions")
+            .field("scheme", &self.scheme)
+            .field("compression", &self.compression)
+            .field("dereference", &self.dereference)
+            .field("limits", &self.limits)
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
+    }
+}

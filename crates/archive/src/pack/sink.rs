@@ -1,0 +1,104 @@
+//! Where a tar stream goes: to the compressor, or into memory.
+
+use larder_hashing::OpenFile;
+
+use super::content::ContentHasher;
+use super::error::PackError;
+use crate::frames::{FrameWriter, PIECE};
+
+/// Takes a stream of bytes, and lets them be read right into where they belong.
+pub(super) trait Sink {
+    /// Where the next bytes belong. Never empty.
+    fn spare_mut(&mut self) -> &mut [u8];
+
+    /// Takes the first `len` bytes of the spare room as written.
+    fn advance(&mut self, len: usize) -> Result<(), PackError>;
+
+    /// Writes all of `bytes`.
+    fn write(&mut self, mut bytes: &[u8]) -> Result<(), PackError> {
+        while !bytes.is_empty() {
+            let spare = self.spare_mut();
+            let len = spare.len().min(bytes.len());
+            spare[..len].copy_from_slice(&bytes[..len]);
+            self.advance(len)?;
+            bytes = &bytes[len..];
+        }
+        Ok(())
+    }
+
+    /// Writes zero bytes, less than a block of them or a few.
+    fn write_zeros(&mut self, count: usize) -> Result<(), PackError> {
+        const ZEROS: [u8; 1024] = [0; 1024];
+        self.write(&ZEROS[..count])
+    }
+
+    /// Writes all of `file`, and hashes it on the way.
+    fn copy(&mut self, file: &mut OpenFile, hasher: &mut ContentHasher) -> Result<(), PackError> {
+        loop {
+            let spare = self.spare_mut();
+            let room = spare.len().min(STRIDE);
+            let len = file.read(&mut spare[..room])?;
+            if len == 0 {
+                return Ok(());
+            }
+            hasher.update(&spare[..len]);
+            self.advance(len)?;
+        }
+    }
+}
+
+/// How much of a large file is read before it is hashed, in bytes: little enough to be still in the cache then.
+const STRIDE: usize = 512 << 10;
+
+impl Sink for FrameWriter {
+    fn spare_mut(&mut self) -> &mut [u8] {
+        self.spare_mut()
+    }
+
+    fn advance(&mut self, len: usize) -> Result<(), PackError> {
+        Ok(self.advance(len)?)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), PackError> {
+        Ok(self.write(bytes)?)
+    }
+}
+
+/// A tar stream in memory, in pieces of the size of a frame.
+#[derive(Default)]
+pub(super) struct Memory {
+    pieces: Vec<Vec<u8>>,
+    /// How much of the last piece is written.
+    filled: usize,
+}
+
+impl Memory {
+    pub(super) fn len(&self) -> usize {
+        self.pieces.len().saturating_sub(1) * PIECE + self.filled
+    }
+
+    pub(super) fn into_pieces(mut self) -> Vec<Vec<u8>> {
+        if let Some(last) = self.pieces.last_mut() {
+            last.truncate(self.filled);
+        }
+        self.pieces
+    }
+}
+
+impl Sink for Memory {
+    fn spare_mut(&mut self) -> &mut [u8] {
+        if self.filled == PIECE || self.pieces.is_empty() {
+            self.pieces.push(vec![0; PIECE]);
+            self.filled = 0;
+        }
+        match self.pieces.last_mut() {
+            Some(last) => &mut last[self.filled..],
+            None => &mut [],
+        }
+    }
+
+    fn advance(&mut self, len: usize) -> Result<(), PackError> {
+        self.filled += len;
+        Ok(())
+    }
+}

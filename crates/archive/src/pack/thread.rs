@@ -1,0 +1,65 @@
+//! The thread that works for a transfer, and how it learns that nobody waits for it any more.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use larder_hashing::Observer;
+use tokio::sync::oneshot;
+
+use super::error::PackError;
+
+/// Runs `work` on a thread of its own.
+pub(super) fn spawn<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<oneshot::Receiver<T>, PackError> {
+    let (sender, receiver) = oneshot::channel();
+    let run = move || {
+        // Fails where the receiver was dropped: then nobody wants to know.
+        let _ = sender.send(work());
+    };
+    thread::Builder::new().name("larder-pack".to_owned()).spawn(run).map_err(PackError::Thread)?;
+    Ok(receiver)
+}
+
+/// Asks the work to stop when it is dropped.
+pub(super) struct Watch(Arc<Watched>);
+
+struct Watched {
+    inner: Arc<dyn Observer>,
+    dropped: AtomicBool,
+}
+
+impl Watch {
+    pub(super) fn new(inner: Arc<dyn Observer>) -> Self {
+        Self(Arc::new(Watched { inner, dropped: AtomicBool::new(false) }))
+    }
+
+    /// The observer for the work to report to.
+    pub(super) fn observer(&self) -> Arc<dyn Observer> {
+        Arc::clone(&self.0) as _
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.dropped.store(true, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
+    }
+}
+
+impl Observer for Watched {
+    fn bytes(&self, count: u64) {
+        self.inner.bytes(count);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.dropped.load(Ordering::Relaxed) || self.inner.is_cancelled()
+    }
+}

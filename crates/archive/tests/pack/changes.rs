@@ -1,0 +1,157 @@
+//! What happens when an output changes, and when nobody wants its archive any more.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures::StreamExt;
+use larder_archive::{PackError, PackOptions, pack, prepare};
+use larder_hashing::{Scheme, Workers};
+
+use crate::support::{ParseOutput, Project, Watcher, block_on, drain, plain};
+
+const LARGE: usize = 40 << 20;
+
+fn grow(path: &Path) {
+    OpenOptions::new().append(true).open(path).unwrap().write_all(b"more").unwrap();
+}
+
+fn shrink(path: &Path) {
+    OpenOptions::new().write(true).open(path).unwrap().set_len(30 << 20).unwrap();
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_packed_is_an_error() {
+    for change in [grow, shrink] {
+        for scheme in Scheme::ALL {
+            let project = Project::new();
+            let path = project.file("d/large", vec![7; LARGE]).path("d/large");
+            let changed = path.clone();
+            let watcher = Arc::new(Watcher::acting_after(1, move || change(&changed)));
+            let options =
+                PackOptions::new(scheme).with_compression("none".parse().unwrap()).with_observer(watcher);
+            let error = project.pack("d", &options).unwrap_err();
+            assert!(matches!(&error, PackError::Changed { path: named } if *named == path), "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_output_that_changes_between_hashing_and_packing_is_an_error() {
+    let changes: [(&str, fn(&Project)); 4] = [
+        ("a file grew", |project| grow(&project.path("d/large"))),
+        ("a file was renamed", |project| {
+            fs::rename(project.path("d/small"), project.path("d/other")).unwrap();
+        }),
+        ("a file was made executable", |project| drop(project.executable("d/small").path(""))),
+        ("bytes changed, and the time was put back", |project| {
+            let path = project.path("d/small");
+            let time = fs::metadata(&path).unwrap().modified().unwrap();
+            fs::write(&path, "2").unwrap();
+            fs::File::open(&path).unwrap().set_modified(time).unwrap();
+        }),
+    ];
+    for (what, change) in changes {
+        let project = Project::new();
+        project.file("d/large", vec![7; LARGE]).file("d/small", "1");
+        let prepared = block_on(prepare(project.root(), &"d".parse_output(), &plain())).unwrap();
+        change(&project);
+        let error = drain(prepared.pack()).unwrap_err();
+        assert!(
+            matches!(&error, PackError::Changed { path } if *path == project.path("d")),
+            "{what}: {error}"
+        );
+    }
+}
+
+#[test]
+fn weasels_hash_is_computed_again_too() {
+    let project = Project::new();
+    project.file("d/large", vec![7; LARGE]).file("d/target", "1").link("d/link", "target");
+    let options = PackOptions::new(Scheme::Weasel).with_compression("none".parse().unwrap());
+    let prepared = block_on(prepare(project.root(), &"d".parse_output(), &options)).unwrap();
+    assert!(drain(prepared.pack()).is_ok());
+    project.file("d/target", "2");
+    assert!(matches!(drain(prepared.pack()), Err(PackError::Changed { .. })));
+}
+
+#[test]
+fn what_is_in_memory_is_packed_whatever_happens_to_the_files() {
+    let project = Project::new();
+    project.file("d/small", "1");
+    let prepared = block_on(prepare(project.root(), &"d".parse_output(), &plain())).unwrap();
+    let before = project.tar("d");
+    fs::remove_dir_all(project.path("d")).unwrap();
+    assert_eq!(drain(prepared.pack()).unwrap().0, before);
+}
+
+#[test]
+fn it_stops_when_asked_to() {
+    let project = Project::new();
+    project.file("d/large", vec![7; LARGE]);
+    let watcher = Arc::new(Watcher::stopping_after(4 << 20));
+    let options = plain().with_observer(Arc::clone(&watcher) as _);
+    assert!(project.pack("d", &options).unwrap_err().is_cancelled());
+    assert!(watcher.seen.load(Ordering::SeqCst) < LARGE as u64);
+    let error = block_on(prepare(project.root(), &"d".parse_output(), &options)).unwrap_err();
+    assert!(error.is_cancelled());
+}
+
+/// A stream that is dropped midway must let go of the files and threads: the observer is dropped with them.
+#[test]
+fn a_dropped_stream_stops_the_thread() {
+    let project = Project::new();
+    project.file("d/large", vec![7; LARGE]);
+    let watcher = Arc::new(Watcher::stopping_after(u64::MAX));
+    let mut packing =
+        pack(project.root(), &"d".parse_output(), &plain().with_observer(Arc::clone(&watcher) as _));
+    assert!(block_on(packing.next()).unwrap().is_ok());
+    drop(packing);
+    let gone = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while Arc::strong_count(&watcher) > 1 {
+        assert!(std::time::Instant::now() < gone, "the thread still works");
+        std::thread::yield_now();
+    }
+    assert!(watcher.seen.load(Ordering::SeqCst) < LARGE as u64);
+}
+
+#[test]
+fn a_stream_that_is_not_at_its_end_has_no_summary() {
+    let project = Project::new();
+    project.file("d/large", vec![7; LARGE]).file("e/f", "").fifo("e/pipe");
+    let mut packing = pack(project.root(), &"d".parse_output(), &plain());
+    assert!(block_on(packing.next()).unwrap().is_ok());
+    assert!(matches!(block_on(packing.finish()), Err(PackError::Unfinished)));
+    let mut failing = pack(project.root(), &"e".parse_output(), &plain());
+    let items: Vec<bool> = block_on(async { failing.by_ref().map(|item| item.is_ok()).collect().await });
+    assert_eq!(items.last(), Some(&false), "an error, and then the end");
+    assert!(matches!(block_on(failing.finish()), Err(PackError::Unfinished)));
+}
+
+#[test]
+fn all_bytes_are_reported() {
+    let project = Project::new();
+    project.file("d/large", vec![7; LARGE]).file("small/a", "12345").file("small/b", vec![1; 6 << 20]);
+    for (output, bytes) in [("d", LARGE as u64), ("small", (6 << 20) + 5)] {
+        let prepared = block_on(prepare(project.root(), &output.parse_output(), &plain())).unwrap();
+        let watcher = Arc::new(Watcher::stopping_after(u64::MAX));
+        drain(prepared.pack_observed(Arc::clone(&watcher) as _)).unwrap();
+        assert_eq!(watcher.seen.load(Ordering::SeqCst), bytes, "{output}");
+    }
+}
+
+#[test]
+fn many_at_once_share_the_threads() {
+    let project = Project::new();
+    (0..400).for_each(|i| {
+        project.file(format!("d/{i}"), vec![1; 20_000]);
+    });
+    let options = PackOptions::default().with_workers(Workers::new(std::num::NonZeroUsize::MIN));
+    let expected = project.pack("d", &options).unwrap();
+    let packings: Vec<_> = (0..4).map(|_| pack(project.root(), &"d".parse_output(), &options)).collect();
+    for packing in packings {
+        assert!(drain(packing).unwrap() == expected);
+    }
+}
