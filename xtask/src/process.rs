@@ -12,8 +12,11 @@ pub(crate) fn shown(command: &Command) -> String {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=+./,:@%".contains(&byte);
         if !text.is_empty() && text.bytes().all(plain) { text.into_owned() } else { format!("{text:?}") }
     };
-    let set = |(name, value): (&OsStr, Option<&OsStr>)| {
-        value.map(|value| format!("{}={} ", name.to_string_lossy(), quoted(value))).unwrap_or_default()
+    // What every command needs says nothing about this one.
+    let usual = |name: &OsStr| name == "PATH" || name == "HOME";
+    let set = |(name, value): (&OsStr, Option<&OsStr>)| match value {
+        Some(value) if !usual(name) => format!("{}={} ", name.to_string_lossy(), quoted(value)),
+        _ => String::new(),
     };
     let env: String = command.get_envs().map(set).collect();
     let words: Vec<String> =
@@ -60,7 +63,7 @@ mod tests {
     #[test]
     fn commands_are_shown_as_they_are_typed() {
         let mut command = Command::new("tar");
-        command.args(["-c", "a b", ""]).env("CI", "true");
+        command.args(["-c", "a b", ""]).env("CI", "true").env("PATH", "/bin");
         assert_eq!(shown(&command), "CI=true tar -c \"a b\" \"\"");
     }
 }

@@ -15,7 +15,7 @@ pub(crate) fn markdown(rows: &[Row], machine: &[String], rounds: usize) -> Strin
     for line in machine {
         let _ = writeln!(text, "- {line}");
     }
-    let _ = writeln!(text, "- {rounds} runs of each command (more where they take milliseconds)\n");
+    let _ = writeln!(text, "- runs of each command: {rounds}, and more where they take milliseconds\n");
     text.push_str("![wall time of larder against its peers](benchmarks.svg)\n\n");
     text.push_str("| what | larder | peer | | result | target | |\n|---|---|---|---|---|---|---|\n");
     for row in rows {

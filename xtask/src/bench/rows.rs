@@ -130,7 +130,7 @@ fn slow_opens(stage: &Stage, options: &Options, rows: &mut Vec<Row>) -> Result<(
 fn against_weasel(stage: &Stage, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
     let mut add = |name: &str, larder: Stats, peer: (&'static str, Stats), target| {
         rows.push(Row {
-            name: format!("{name}, 512 MiB"),
+            name: format!("{name}, 512 MiB, against weasel"),
             larder,
             peer: Some(peer),
             target: Target::TimesFaster(target),
