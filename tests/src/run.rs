@@ -153,14 +153,14 @@ impl Run {
         self.exits(0)
     }
 
-    /// Asserts a failure that says what, where and what to do: one line of error that has all of `parts`.
+    /// Asserts a failure that is said once, with all of `parts`: what, where, and what to do.
     #[track_caller]
     pub fn fails(self, code: i32, parts: &[&str]) -> Self {
         let run = self.exits(code);
-        let errors: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with("error")).collect();
-        assert_eq!(errors.len(), 1, "one line of error is expected: {run}");
+        let errors = run.stderr.lines().filter(|line| line.starts_with("error")).count();
+        assert_eq!(errors, 1, "one line of error is expected: {run}");
         for part in parts {
-            assert!(errors[0].contains(part), "`{part}` is not in the error: {run}");
+            assert!(run.stderr.contains(part), "`{part}` is not in the error: {run}");
         }
         run
     }
