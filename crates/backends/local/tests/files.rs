@@ -1,5 +1,7 @@
 //! What a directory is as a remote: who may read it, what else is in it, what becomes of leftovers.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
