@@ -1,0 +1,353 @@
+//! The command line as people and programs see it: help, documents, errors, exit codes.
+//!
+//! What needs servers, signals or other users is in the workspace's end-to-end tests.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use insta::{Settings, assert_snapshot};
+use tempfile::TempDir;
+
+/// A project in a directory of its own, and a home without any configuration.
+struct Project(TempDir);
+
+impl Project {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("project/models/en")).unwrap();
+        fs::create_dir(dir.path().join("home")).unwrap();
+        let project = Self(dir);
+        project.write("larder.toml", "[remotes]\nteam = '../team'\n");
+        project.write("models/en/weights", "1234");
+        project.write("metrics.json", "{}");
+        project
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.0.path().join("project")
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        fs::write(self.path().join(path), text).unwrap();
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        command.env_clear().env("HOME", self.0.path().join("home")).env("PATH", "/usr/bin:/bin");
+        command.current_dir(self.path()).args(arguments.split_whitespace()).stdin(Stdio::null());
+        command
+    }
+
+    /// What the command wrote, on which stream, and its exit code.
+    fn transcript(&self, arguments: &str) -> String {
+        Self::show(arguments, &self.command(arguments).output().unwrap())
+    }
+
+    fn show(arguments: &str, output: &Output) -> String {
+        let mut transcript = format!("$ larder {arguments}\n{}", String::from_utf8_lossy(&output.stdout));
+        for line in String::from_utf8_lossy(&output.stderr).lines() {
+            transcript.push_str(format!("2> {line}").trim_end());
+            transcript.push('\n');
+        }
+        transcript + &format!("[{}]\n", output.status.code().unwrap())
+    }
+
+    /// Compares with the snapshot `name`, without what differs from run to run.
+    fn check(&self, name: &str, commands: &[&str]) {
+        let transcript: String = commands.iter().map(|command| self.transcript(command)).collect();
+        self.settings().bind(|| assert_snapshot!(name, transcript));
+    }
+
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::clone_current();
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        let real = self.0.path().canonicalize().unwrap();
+        for dir in [real.as_path(), self.0.path()] {
+            settings.add_filter(dir.to_str().unwrap(), "SANDBOX");
+        }
+        settings.add_filter("[0-9a-f]{64}", "HEX");
+        settings.add_filter(r"\b[0-9a-f]{32}\b", "MD5");
+        settings.add_filter(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME");
+        settings.add_filter(r#"(bytes":)\d+"#, "${1}N");
+        settings.add_filter(r"[\d.]+ (B|KiB)\b", "N B");
+        // The width of a column follows what is in it.
+        settings.add_filter(r"(OBJECTS|CONTENT HASH|HEX|\d) +(SIZE|N B)", "$1  $2");
+        settings
+    }
+}
+
+#[test]
+fn help() {
+    let project = Project::new();
+    let commands = [
+        "",
+        "push",
+        "pull",
+        "find",
+        "url",
+        "ls",
+        "hash",
+        "hash content",
+        "hash command",
+        "hash env",
+        "hash site",
+        "completions",
+        "man",
+    ];
+    for command in commands {
+        let name = format!("help {command}").trim_end().replace(' ', "-");
+        project.check(&name, &[&format!("{command} --help")]);
+    }
+}
+
+#[test]
+fn documents_of_success() {
+    let project = Project::new();
+    let content = "blake3-tree-".to_owned() + &"0".repeat(64);
+    project.check(
+        "documents-of-success",
+        &[
+            "push models/en metrics.json --command-hash x --json --dry-run",
+            "push models/en metrics.json --command-hash x --json",
+            "push models/en --command-hash x --json",
+            "pull models/en --json",
+            "pull metrics.json --json --to elsewhere",
+            "pull metrics.json --json --to other --dry-run",
+            "find models/en --json",
+            "find models/en --json --all",
+            &format!("url models/en --command-hash x --content-hash {content} --json"),
+            "ls --json",
+            "ls models/en --json",
+            "hash content models/en metrics.json --json",
+            "hash content models/en --json --explain",
+            "hash command --json -d metrics.json -- train --fast",
+            "hash command --json --explain -d metrics.json -- train --fast",
+            "hash env HOME=x UNSET --json --explain --hash sha256",
+            "hash content metrics.json --json --hash weasel",
+        ],
+    );
+}
+
+#[test]
+fn documents_of_errors() {
+    let project = Project::new();
+    fs::create_dir(project.0.path().join("team")).unwrap();
+    project.check(
+        "documents-of-errors",
+        &[
+            "--json",
+            "nonsense --json",
+            "push --json",
+            "push models/en --command-hash a/b --json",
+            "push models/en --nonsense --json",
+            "push ../x --json",
+            "push models/en -r taem --json",
+            "push models/en -r s3:/user:hunter2@bucket --json",
+            "push models/en absent metrics.json --command-hash y --json",
+            "pull absent --json",
+            "pull metrics.json models/de --command-hash y --json",
+            "find absent --json",
+            "ls absent --json",
+            "ls -r ./absent --json",
+            "hash content absent metrics.json --json",
+            "hash command -d absent --json",
+            "hash command --key novalue --json",
+            "hash site --python ./absent --json",
+            "-C absent ls --json",
+            "man --json",
+        ],
+    );
+}
+
+#[test]
+fn texts() {
+    let project = Project::new();
+    project.check(
+        "texts",
+        &[
+            "ls",
+            "push models/en metrics.json --command-hash x",
+            "push models/en --command-hash x",
+            "push models/en --command-hash y -q",
+            "push metrics.json --command-hash x --force --dry-run",
+            "find models/en -v",
+            "find models/en --all --command-hash y",
+            "url models/en --command-hash x --content-hash y",
+            "ls",
+            "ls metrics.json",
+            "pull models/en --command-hash x",
+            "pull metrics.json --to elsewhere",
+            "pull absent",
+            "pull metrics.json --command-hash z",
+            "hash command --explain -d metrics.json -e UNSET --key os=linux -- train",
+            "push absent metrics.json",
+            "push",
+            "url models/en",
+            "push models/en -q -v",
+            "-j 0 ls",
+            "--stall-timeout 0 ls",
+            "-C absent ls",
+        ],
+    );
+}
+
+#[test]
+fn what_differs_is_kept_and_said() {
+    let project = Project::new();
+    project.transcript("push models/en");
+    project.write("models/en/weights", "other");
+    project.check(
+        "kept",
+        &["pull models/en", "pull models/en -q", "pull models/en --json", "pull models/en --force"],
+    );
+    assert_eq!(fs::read(project.path().join("models/en/weights")).unwrap(), b"1234");
+}
+
+#[test]
+fn without_a_remote_it_is_kept_on_this_machine_only() {
+    let project = Project::new();
+    project.write("larder.toml", "");
+    project.check("embedded", &["ls -v", "push metrics.json", "push metrics.json", "find metrics.json"]);
+    assert!(project.path().join(".larder/store/metrics.json").is_dir());
+}
+
+#[test]
+fn mistakes_of_the_configuration_are_named_with_file_and_line() {
+    let project = Project::new();
+    let mut transcript = String::new();
+    let files = [
+        "hash = 'blake3'\ncompresion = 'zstd'\n",
+        "\nhash = 'md4'\n",
+        "compression = 'zstd:99'\n",
+        "[remotes\n",
+        "[remotes]\none = '/one'\ntwo = '/two'\n",
+        "[remotes.one]\nurl = './one'\nnonsense = true\n",
+    ];
+    for text in files {
+        project.write("larder.toml", text);
+        transcript += &project.transcript("push metrics.json");
+    }
+    project.write("larder.toml", "");
+    let user = project.0.path().join("home/.config/larder");
+    fs::create_dir_all(&user).unwrap();
+    fs::write(user.join("config.toml"), "jobs = 0\n").unwrap();
+    transcript += &project.transcript("push metrics.json");
+    project.settings().bind(|| assert_snapshot!("configuration", transcript));
+}
+
+#[test]
+fn the_environment_is_asked_after_flags_and_before_files() {
+    let project = Project::new();
+    let hash = |arguments: &str, variable: &str| {
+        let output = project.command(arguments).env("LARDER_HASH", variable).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().chars().take(6).collect::<String>()
+    };
+    project.write("larder.toml", "hash = 'weasel'\n");
+    assert_eq!(hash("hash content metrics.json --hash blake3", "sha256"), "blake3");
+    assert_eq!(hash("hash content metrics.json", "sha256"), "sha256");
+    assert_eq!(hash("hash content metrics.json", ""), "99914b", "an empty one counts as unset");
+    let output = project.command("ls").env("LARDER_REMOTE", "./absent").output().unwrap();
+    assert_eq!(output.status.code(), Some(5));
+    let output = project.command("ls").env("LARDER_HASH", "md4").output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "error: LARDER_HASH: unknown hash scheme `md4`: it is one of blake3, sha256, weasel\n"
+    );
+}
+
+#[test]
+fn global_options_stand_before_and_behind_the_command() {
+    let project = Project::new();
+    let inside = Path::new("models");
+    let before = project.command("-C models --hash sha256 hash content en").output().unwrap();
+    let behind = project.command("hash content en --hash sha256 -C models").output().unwrap();
+    assert_eq!(before.stdout, behind.stdout);
+    assert!(before.status.success(), "{}", Project::show("", &before));
+    let there =
+        project.command("hash content en --hash sha256").current_dir(project.path().join(inside)).output();
+    assert_eq!(there.unwrap().stdout, before.stdout);
+}
+
+#[test]
+fn a_name_from_the_terminal_of_an_attacker_does_not_steer_ours() {
+    let project = Project::new();
+    let name = "evil\u{1b}[2J";
+    project.write(name, "x");
+    let push = project.command("push").arg(name).output().unwrap();
+    assert!(push.status.success());
+    for arguments in ["ls", "ls --color always", "pull evil\u{1b}[2Jx", "push evil\u{1b}[2Jx"] {
+        let output = project.command(arguments).output().unwrap();
+        let shown = [output.stdout, output.stderr].concat();
+        assert!(!shown.windows(3).any(|window| window == b"\x1b[2"), "{}", String::from_utf8_lossy(&shown));
+        assert!(
+            String::from_utf8_lossy(&shown).contains("evil\\u{1b}"),
+            "{}",
+            String::from_utf8_lossy(&shown)
+        );
+    }
+}
+
+#[test]
+fn a_key_may_be_named_literally() {
+    let project = Project::new();
+    project.transcript("push models/en --command-hash x");
+    let team = project.0.path().join("team");
+    fs::rename(team.join("models%2Fen"), team.join(".%2Fmodels%2Fen%2F")).unwrap();
+    fs::remove_dir_all(project.path().join("models")).unwrap();
+    let run = |arguments: &str| project.command(arguments).output().unwrap();
+    assert_eq!(run("find models/en").status.code(), Some(3));
+    let found = run("find ./models/en/");
+    assert!(String::from_utf8_lossy(&found.stdout).contains("/.%2Fmodels%2Fen%2F/x/blake3-tree-"));
+    assert!(run("ls ./models/en/").status.success());
+    let pulled = run("pull ./models/en/ --json");
+    assert!(pulled.status.success(), "{}", Project::show("", &pulled));
+    assert_eq!(fs::read(project.path().join("models/en/weights")).unwrap(), b"1234");
+}
+
+#[test]
+fn a_closed_pipe_is_no_error_and_a_full_disk_is_one() {
+    let project = Project::new();
+    for arguments in
+        ["man", "completions bash", "--help", "hash content metrics.json", "hash content metrics.json --json"]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = project.command(arguments).stdout(writer).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", Project::show(arguments, &output));
+    }
+    #[cfg(target_os = "linux")]
+    for arguments in ["hash content metrics.json", "hash content metrics.json --json", "man"] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = project.command(arguments).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", Project::show(arguments, &output));
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: failed to write the results"));
+    }
+}
+
+#[test]
+fn completions_are_for_every_shell_and_the_manual_covers_every_command() {
+    let project = Project::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = project.command(&format!("completions {shell}")).output().unwrap();
+        assert!(output.status.success());
+        assert!(String::from_utf8(output.stdout).unwrap().contains("command-hash"), "{shell}");
+    }
+    let manual = String::from_utf8(project.command("man").output().unwrap().stdout).unwrap();
+    for page in ["larder", "larder-push", "larder-hash", "larder-hash-command", "larder-man"] {
+        assert!(manual.contains(&format!(".TH {page} 1")), "{page}");
+    }
+    assert!(!manual.contains("project push"), "it does not work yet");
+}
+
+#[test]
+fn bars_are_drawn_only_where_they_are_wanted() {
+    let project = Project::new();
+    let stderr =
+        |arguments: &str| String::from_utf8(project.command(arguments).output().unwrap().stderr).unwrap();
+    assert_eq!(stderr("hash content models/en"), "");
+    assert!(stderr("hash content models/en --progress always").contains("hashing models/en"));
+}
