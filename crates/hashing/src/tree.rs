@@ -1,6 +1,7 @@
 //! Reads an output in order, on many threads.
 
 mod file;
+mod job;
 mod walk;
 
 use std::cmp::Ordering;
@@ -23,10 +24,8 @@ use crate::weasel;
 use crate::workers::Workers;
 
 pub use file::OpenFile;
-use job::{Job, Shared};
-use walk::{Rules, Step, Walk};
-
-mod job;
+use job::{Batch, Outcome, Shared};
+use walk::{Place, Rules, Step, Walk};
 
 /// How the names begin under which a pull stages an output beside its destination, where it cannot do so in the
 /// project's `.larder`. They are refused in outputs, so that what is half there is never hashed or packed.
@@ -112,23 +111,34 @@ pub struct TreeReader {
     walk: Walk,
     workers: Workers,
     shared: Arc<Shared>,
-    window: usize,
+    max_batch: usize,
+    /// What was walked and not yet given out.
     ahead: VecDeque<Slot>,
+    /// Files that no thread was asked for yet.
+    unasked: Vec<(Vec<u8>, Place)>,
+    /// What the threads were asked for, in order.
+    asked: VecDeque<Receiver<Vec<Outcome>>>,
+    /// The answer that is being given out.
+    answered: VecDeque<Outcome>,
+    files: usize,
     walked: bool,
 }
 
-/// An entry that is there, or being read.
 enum Slot {
     Ready(TreeEntry),
-    Pending { path: Vec<u8>, file: Receiver<Result<TreeEntry, HashError>> },
+    /// The next file of those that the threads were or will be asked for.
+    File,
     Failed(HashError),
 }
 
-/// How many entries are read ahead for each file thread, and their bounds: enough that no thread waits while the
-/// caller is busy with one entry.
-const AHEAD_PER_THREAD: usize = 4;
-const MIN_AHEAD: usize = 64;
-const MAX_AHEAD: usize = 256;
+/// How many entries are read ahead: enough that all file threads are busy, and few enough that four readers at once do not
+/// use up the thousand descriptors that a process usually may have.
+const AHEAD: usize = 128;
+
+/// How many files a thread is asked for at once, at the most: waking it for each of ten thousand files that are in memory
+/// anyway takes a quarter of the time. One at a time at first, so that a few slow ones are opened all at once.
+const MAX_BATCH: usize = 8;
+const FILES_BEFORE_BATCHES: usize = 16;
 
 impl TreeReader {
     /// Starts to read the output at `path`, which may be a file, a directory, or a link to either.
@@ -147,13 +157,19 @@ impl TreeReader {
             Scheme::Blake3 | Scheme::Sha256 => Ord::cmp,
         };
         let rules = Rules { order, dereference: options.dereference, skip_special, limits: options.limits };
-        let window = options.workers.file_threads() * AHEAD_PER_THREAD;
+        let shared = Arc::new(Shared::new(&path, options, contents));
+        // Two batches for each thread: one that it works on, and the next.
+        let max_batch = AHEAD / options.workers.file_threads() / 2;
         Self {
             walk: Walk::new(path, rules),
             workers: options.workers.clone(),
-            shared: Arc::new(Shared::new(options, contents)),
-            window: window.clamp(MIN_AHEAD, MAX_AHEAD),
+            shared,
+            max_batch: max_batch.clamp(1, MAX_BATCH),
             ahead: VecDeque::new(),
+            unasked: Vec::new(),
+            asked: VecDeque::new(),
+            answered: VecDeque::new(),
+            files: 0,
             walked: false,
         }
     }
@@ -171,10 +187,11 @@ impl TreeReader {
     ///
     /// [`HashError::Io`], where the link can be followed but the file not opened.
     pub fn open_target(&self, link: &TreeEntry) -> Result<Option<OpenFile>, HashError> {
-        let path = self.full_path(&link.path);
+        let path = full_path(self.walk.root(), &link.path);
         match rustix::fs::stat(&path) {
             Ok(status) if FileType::from_raw_mode(status.st_mode) == FileType::RegularFile => {
-                OpenFile::open(path, Arc::clone(&self.shared.observer))
+                let (root, observer) = (Arc::clone(&self.shared.root), Arc::clone(&self.shared.observer));
+                OpenFile::open(root, link.path.clone(), observer).map(Some)
             }
             // A file of another kind, a link that points at nothing, or at itself.
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
@@ -182,45 +199,71 @@ impl TreeReader {
         }
     }
 
-    fn full_path(&self, path: &[u8]) -> PathBuf {
-        full_path(self.walk.root(), path)
-    }
-
     /// Walks on until enough is under way.
     fn fill(&mut self) {
-        while !self.walked && self.ahead.len() < self.window {
+        while !self.walked && self.ahead.len() < AHEAD {
             let slot = match self.walk.next() {
                 _ if self.shared.observer.is_cancelled() => Slot::Failed(HashError::Cancelled),
                 Err(error) => Slot::Failed(error),
                 Ok(None) => {
                     self.walked = true;
-                    return;
+                    break;
                 }
                 Ok(Some(Step::Entry { path, kind })) => {
                     Slot::Ready(self.shared.entry_without_body(path, kind))
                 }
                 Ok(Some(Step::File { path, place })) => {
-                    let (sender, file) = sync_channel(1);
-                    let shown = self.full_path(&path);
-                    let job =
-                        Job { path: path.clone(), shown, place, shared: Arc::clone(&self.shared), sender };
-                    let workers = self.workers.clone();
-                    self.workers.spawn_file(move || job.run(&workers));
-                    Slot::Pending { path, file }
+                    self.files += 1;
+                    self.unasked.push((path, place));
+                    if self.unasked.len() >= (self.files / FILES_BEFORE_BATCHES).clamp(1, self.max_batch) {
+                        self.ask();
+                    }
+                    Slot::File
                 }
             };
             self.walked = matches!(slot, Slot::Failed(_));
             self.ahead.push_back(slot);
         }
+        // No more will come, or not before the caller is served.
+        if self.walked || self.asked.is_empty() {
+            self.ask();
+        }
     }
 
-    fn resolve(&self, slot: Slot) -> Result<TreeEntry, HashError> {
+    /// Asks a thread for the files that none was asked for yet.
+    fn ask(&mut self) {
+        if self.unasked.is_empty() {
+            return;
+        }
+        let (sender, answer) = sync_channel(1);
+        let batch =
+            Batch { files: std::mem::take(&mut self.unasked), shared: Arc::clone(&self.shared), sender };
+        let workers = self.workers.clone();
+        self.workers.spawn_file(move || batch.run(&workers));
+        self.asked.push_back(answer);
+    }
+
+    /// The next file that the threads were asked for.
+    fn next_file(&mut self) -> Result<TreeEntry, HashError> {
+        // A thread that panicked drops its end of the channel.
+        let lost = |_| HashError::Worker { path: self.walk.root().to_owned() };
+        if self.answered.is_empty()
+            && let Some(answer) = self.asked.pop_front()
+        {
+            self.answered = answer.recv().map_err(lost)?.into();
+        }
+        match self.answered.pop_front() {
+            Some(Outcome::Entry(entry)) => entry,
+            Some(Outcome::Later(entry)) => entry.recv().map_err(lost)?,
+            None => Err(HashError::Worker { path: self.walk.root().to_owned() }),
+        }
+    }
+
+    fn resolve(&mut self, slot: Slot) -> Result<TreeEntry, HashError> {
         let mut entry = match slot {
             Slot::Ready(entry) => entry,
             Slot::Failed(error) => return Err(error),
-            Slot::Pending { path, file } => {
-                file.recv().unwrap_or_else(|_| Err(HashError::Worker { path: self.full_path(&path) }))?
-            }
+            Slot::File => self.next_file()?,
         };
         if self.shared.reads() {
             return Ok(entry);

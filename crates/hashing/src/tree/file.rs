@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::full_path;
 use crate::digest::{Digest, DigestHasher, Scheme};
 use crate::error::HashError;
 use crate::workers::{Observer, Workers};
@@ -38,7 +39,9 @@ pub(super) fn open_error(error: rustix::io::Errno, path: PathBuf) -> HashError {
 /// moves, then reading fails with [`HashError::Changed`].
 pub struct OpenFile {
     file: File,
-    path: PathBuf,
+    root: Arc<Path>,
+    /// Relative to the root: a full path is made only for messages.
+    path: Vec<u8>,
     size: u64,
     remaining: u64,
     modified: (i64, i64),
@@ -48,18 +51,26 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
-    /// Takes a file that was just opened. `None` where it is not a regular one.
+    /// Takes a file that was just opened at `path`, which is relative to `root`.
     pub(super) fn new(
         file: File,
-        path: PathBuf,
+        root: Arc<Path>,
+        path: Vec<u8>,
         observer: Arc<dyn Observer>,
-    ) -> Result<Option<Self>, HashError> {
+    ) -> Result<Self, HashError> {
         let metadata = match file.metadata() {
             Ok(metadata) => metadata,
-            Err(source) => return Err(HashError::Io { operation: "look at", path, source }),
+            Err(source) => {
+                return Err(HashError::Io { operation: "look at", path: full_path(&root, &path), source });
+            }
         };
-        Ok(metadata.is_file().then(|| Self {
+        if !metadata.is_file() {
+            // It was one when its directory was listed.
+            return Err(HashError::Changed { path: full_path(&root, &path) });
+        }
+        Ok(Self {
             file,
+            root,
             path,
             size: metadata.len(),
             remaining: metadata.len(),
@@ -67,14 +78,19 @@ impl OpenFile {
             executable: metadata.mode() & 0o100 != 0,
             at_end: false,
             observer,
-        }))
+        })
     }
 
     /// Opens the file at `path`, through links.
-    pub(super) fn open(path: PathBuf, observer: Arc<dyn Observer>) -> Result<Option<Self>, HashError> {
-        match rustix::fs::open(&path, OPEN_FLAGS, Mode::empty()) {
-            Ok(descriptor) => Self::new(File::from(descriptor), path, observer),
-            Err(error) => Err(open_error(error, path)),
+    pub(super) fn open(
+        root: Arc<Path>,
+        path: Vec<u8>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, HashError> {
+        let full = full_path(&root, &path);
+        match rustix::fs::open(&full, OPEN_FLAGS, Mode::empty()) {
+            Ok(descriptor) => Self::new(File::from(descriptor), root, path, observer),
+            Err(error) => Err(open_error(error, full)),
         }
     }
 
@@ -89,8 +105,16 @@ impl OpenFile {
     }
 
     /// Where it is, for messages.
-    pub fn path(&self) -> &std::path::Path {
+    pub fn path(&self) -> PathBuf {
+        full_path(&self.root, &self.path)
+    }
+
+    pub(super) fn relative_path(&self) -> &[u8] {
         &self.path
+    }
+
+    pub(super) fn into_relative_path(self) -> Vec<u8> {
+        self.path
     }
 
     /// Fills `buffer`, or as much of it as there are bytes left, and returns how many those are: 0 at the end only.
@@ -126,9 +150,9 @@ impl OpenFile {
         }
         let before = bytes.len();
         let size = usize::try_from(self.size).map_err(|_| self.changed())?;
-        // One more than there should be: the read that finds the end is the same that would find the file grown.
-        bytes.reserve_exact(size + 1);
-        let read = Read::by_ref(&mut self.file).take(self.size + 1).read_to_end(bytes);
+        bytes.reserve_exact(size);
+        // No read that finds the end: a file that grew is found by its size afterwards.
+        let read = Read::by_ref(&mut self.file).take(self.size).read_to_end(bytes);
         if let Err(source) = read {
             return Err(self.failed("read", source));
         }
@@ -162,7 +186,7 @@ impl OpenFile {
     }
 
     /// Hashes the file on this thread alone.
-    pub(super) fn digest_here(mut self, scheme: Scheme, buffer: &mut Vec<u8>) -> Result<Digest, HashError> {
+    pub(super) fn digest_here(&mut self, scheme: Scheme, buffer: &mut Vec<u8>) -> Result<Digest, HashError> {
         let mut hasher = DigestHasher::new(scheme);
         buffer.resize(usize::try_from(self.remaining).unwrap_or(usize::MAX).min(CHUNK / 4), 0);
         loop {
@@ -198,18 +222,18 @@ impl OpenFile {
     }
 
     fn changed(&self) -> HashError {
-        HashError::Changed { path: self.path.clone() }
+        HashError::Changed { path: self.path() }
     }
 
     fn failed(&self, operation: &'static str, source: io::Error) -> HashError {
-        HashError::Io { operation, path: self.path.clone(), source }
+        HashError::Io { operation, path: self.path(), source }
     }
 }
 
 impl std::fmt::Debug for OpenFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OpenFile")
-            .field("path", &self.path)
+            .field("path", &self.path())
             .field("size", &self.size)
             .field("remaining", &self.remaining)
             .finish_non_exhaustive()

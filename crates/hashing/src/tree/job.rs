@@ -1,17 +1,18 @@
-//! What the file threads do: open one file, look at it, and read it if it is small.
+//! What the file threads do: open files, look at them, and read those that are small.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use bytes::Bytes;
 
 use super::file::{OpenFile, open_error};
 use super::walk::Place;
-use super::{Body, Contents, EntryKind, TreeEntry};
-use crate::digest::Scheme;
+use super::{Body, Contents, EntryKind, TreeEntry, full_path};
+use crate::digest::{Digest, Scheme};
 use crate::error::HashError;
 use crate::options::HashOptions;
 use crate::workers::{Observer, Workers};
@@ -29,6 +30,7 @@ const READ_AHEAD: usize = 16 << 20;
 
 /// What a reader shares with its jobs.
 pub(super) struct Shared {
+    pub(super) root: Arc<Path>,
     pub(super) scheme: Scheme,
     pub(super) observer: Arc<dyn Observer>,
     reads: AtomicBool,
@@ -37,8 +39,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(options: &HashOptions, contents: Contents) -> Self {
+    pub(super) fn new(root: &Path, options: &HashOptions, contents: Contents) -> Self {
         Self {
+            root: root.into(),
             scheme: options.scheme,
             observer: Arc::clone(&options.observer),
             reads: AtomicBool::new(contents == Contents::Read || options.scheme == Scheme::Weasel),
@@ -72,14 +75,25 @@ impl Shared {
     }
 }
 
-/// One file to open.
-pub(super) struct Job {
-    pub(super) path: Vec<u8>,
-    /// The path for messages.
-    pub(super) shown: PathBuf,
-    pub(super) place: Place,
+/// A few files to open, one after the other.
+pub(super) struct Batch {
+    pub(super) files: Vec<(Vec<u8>, Place)>,
     pub(super) shared: Arc<Shared>,
-    pub(super) sender: SyncSender<Result<TreeEntry, HashError>>,
+    pub(super) sender: SyncSender<Vec<Outcome>>,
+}
+
+/// What became of a file of a batch.
+pub(super) enum Outcome {
+    Entry(Result<TreeEntry, HashError>),
+    /// It is being hashed on a compute thread.
+    Later(Receiver<Result<TreeEntry, HashError>>),
+}
+
+/// Bytes of a file that was read.
+enum Content {
+    /// In the buffer that a batch has for all its tiny files.
+    Common(Range<usize>),
+    Own(Bytes),
 }
 
 thread_local! {
@@ -87,93 +101,129 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Job {
-    /// Opens the file and answers. Never waits for another job.
+impl Batch {
+    /// Opens the files and answers. Never waits for another task.
     pub(super) fn run(self, workers: &Workers) {
-        if self.shared.abandoned.load(Ordering::Relaxed) {
-            return;
-        }
-        if self.shared.observer.is_cancelled() {
-            self.answer(Err(HashError::Cancelled));
-            return;
-        }
-        match self.open() {
-            Err(error) => self.answer(Err(error)),
-            Ok(file) if file.size() <= SMALL => {
-                let entry = self.read_small(file);
-                self.answer(entry);
+        let Self { files, shared, sender } = self;
+        let mut outcomes = Vec::with_capacity(files.len());
+        let mut common = Vec::new();
+        let mut ranges = Vec::new();
+        for (path, place) in files {
+            if shared.abandoned.load(Ordering::Relaxed) {
+                return;
             }
-            // BLAKE3 hashes one large file on all threads at once; other functions hash several at once, each on one.
-            Ok(file) if !self.shared.reads() && self.shared.scheme != Scheme::Blake3 => {
-                workers.spawn_compute(move || {
-                    let entry = self.digest(file);
-                    self.answer(entry);
-                });
-            }
-            Ok(file) => {
-                let entry = self.entry(&file, None, Body::None);
-                self.answer(Ok(TreeEntry { body: Body::Open(file), ..entry }));
+            let outcome = match shared.read(path, &place, &mut common) {
+                Ok(Read::Small(entry, content)) => {
+                    let body = match content {
+                        None => Body::None,
+                        Some(Content::Own(bytes)) => Body::Bytes(bytes),
+                        Some(Content::Common(range)) => {
+                            ranges.push((outcomes.len(), range));
+                            Body::None
+                        }
+                    };
+                    Outcome::Entry(Ok(TreeEntry { body, ..entry }))
+                }
+                Ok(Read::Large(file)) => Shared::hand_over(&shared, file, workers),
+                Err(error) => Outcome::Entry(Err(error)),
+            };
+            let failed = matches!(outcome, Outcome::Entry(Err(_)));
+            outcomes.push(outcome);
+            if failed {
+                break;
             }
         }
-    }
-
-    fn open(&self) -> Result<OpenFile, HashError> {
-        let file = self.place.open().map_err(|error| open_error(error, self.shown.clone()))?;
-        OpenFile::new(file, self.shown.clone(), Arc::clone(&self.shared.observer))?
-            .ok_or_else(|| HashError::Changed { path: self.shown.clone() })
-    }
-
-    fn read_small(&self, mut file: OpenFile) -> Result<TreeEntry, HashError> {
-        let scheme = self.shared.scheme;
-        if !self.shared.reads() {
-            return BUFFER.with_borrow_mut(|buffer| {
-                buffer.clear();
-                file.read_small(buffer)?;
-                Ok(self.entry(&file, Some(scheme.digest(buffer)), Body::None))
-            });
+        let common = Bytes::from(common);
+        for (index, range) in ranges {
+            if let Outcome::Entry(Ok(entry)) = &mut outcomes[index] {
+                entry.body = Body::Bytes(common.slice(range));
+            }
         }
-        let Some(permit) = self.permit(file.size()) else {
-            let entry = self.entry(&file, None, Body::None);
-            return Ok(TreeEntry { body: Body::Open(file), ..entry });
-        };
-        let mut data = Vec::new();
-        file.read_small(&mut data)?;
-        let digest = (scheme != Scheme::Weasel).then(|| scheme.digest(&data));
-        let bytes =
-            if permit.0 == 0 { Bytes::from(data) } else { Bytes::from_owner(Held { data, _permit: permit }) };
-        Ok(self.entry(&file, digest, Body::Bytes(bytes)))
-    }
-
-    fn digest(&self, file: OpenFile) -> Result<TreeEntry, HashError> {
-        let entry = self.entry(&file, None, Body::None);
-        let digest = BUFFER.with_borrow_mut(|buffer| file.digest_here(self.shared.scheme, buffer))?;
-        Ok(TreeEntry { digest: Some(digest), ..entry })
-    }
-
-    fn entry(&self, file: &OpenFile, digest: Option<crate::digest::Digest>, body: Body) -> TreeEntry {
-        let kind = EntryKind::File { executable: file.is_executable() };
-        TreeEntry { path: self.path.clone(), kind, size: file.size(), digest, body }
-    }
-
-    fn answer(&self, entry: Result<TreeEntry, HashError>) {
         // Fails where the reader was dropped: then nobody wants to know.
-        let _ = self.sender.send(entry);
-    }
-
-    /// The right to hold a file of `size` bytes, if there is room.
-    fn permit(&self, size: u64) -> Option<Permit> {
-        let size = usize::try_from(size).ok()?;
-        let budget = &self.shared.budget;
-        let taken = if size <= TINY { 0 } else { size };
-        budget
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(taken))
-            .is_ok()
-            .then(|| Permit(taken, Arc::clone(budget)))
+        let _ = sender.send(outcomes);
     }
 }
 
-/// Bytes of the read-ahead that are in use.
+enum Read {
+    Small(TreeEntry, Option<Content>),
+    Large(OpenFile),
+}
+
+impl Shared {
+    /// Opens a file, and reads it if it is small.
+    fn read(&self, path: Vec<u8>, place: &Place, common: &mut Vec<u8>) -> Result<Read, HashError> {
+        if self.observer.is_cancelled() {
+            return Err(HashError::Cancelled);
+        }
+        let mut file = match place.open() {
+            Ok(file) => OpenFile::new(file, Arc::clone(&self.root), path, Arc::clone(&self.observer))?,
+            Err(error) => return Err(open_error(error, full_path(&self.root, &path))),
+        };
+        if file.size() > SMALL {
+            return Ok(Read::Large(file));
+        }
+        let digest = |bytes: &[u8]| (self.scheme != Scheme::Weasel).then(|| self.scheme.digest(bytes));
+        if !self.reads() {
+            let digest = BUFFER.with_borrow_mut(|buffer| {
+                buffer.clear();
+                file.read_small(buffer)?;
+                Ok(digest(buffer))
+            })?;
+            return Ok(Read::Small(entry(file, digest), None));
+        }
+        let size = usize::try_from(file.size()).unwrap_or(usize::MAX);
+        if size <= TINY {
+            let start = common.len();
+            file.read_small(common)?;
+            let digest = digest(&common[start..]);
+            return Ok(Read::Small(entry(file, digest), Some(Content::Common(start..common.len()))));
+        }
+        let Some(permit) = Permit::take(&self.budget, size) else { return Ok(Read::Large(file)) };
+        let mut data = Vec::new();
+        file.read_small(&mut data)?;
+        let digest = digest(&data);
+        let bytes = Bytes::from_owner(Held { data, _permit: permit });
+        Ok(Read::Small(entry(file, digest), Some(Content::Own(bytes))))
+    }
+
+    /// Passes on a file that is too large to be read here. BLAKE3 hashes one such file on all threads at once, when its
+    /// turn comes; other functions hash several at once, each on one thread.
+    fn hand_over(shared: &Arc<Self>, file: OpenFile, workers: &Workers) -> Outcome {
+        if shared.reads() || shared.scheme == Scheme::Blake3 {
+            let kind = EntryKind::File { executable: file.is_executable() };
+            let (path, size) = (file.relative_path().to_vec(), file.size());
+            return Outcome::Entry(Ok(TreeEntry { path, kind, size, digest: None, body: Body::Open(file) }));
+        }
+        let (sender, later) = sync_channel(1);
+        let scheme = shared.scheme;
+        workers.spawn_compute(move || {
+            let mut file = file;
+            let digest = BUFFER.with_borrow_mut(|buffer| file.digest_here(scheme, buffer));
+            // As above.
+            let _ = sender.send(digest.map(|digest| entry(file, Some(digest))));
+        });
+        Outcome::Later(later)
+    }
+}
+
+/// The entry of a file that was read.
+fn entry(file: OpenFile, digest: Option<Digest>) -> TreeEntry {
+    let kind = EntryKind::File { executable: file.is_executable() };
+    TreeEntry { size: file.size(), path: file.into_relative_path(), kind, digest, body: Body::None }
+}
+
+/// The right to hold bytes of the read-ahead.
 struct Permit(usize, Arc<AtomicUsize>);
+
+impl Permit {
+    /// The right to hold `size` bytes, if there is room.
+    fn take(budget: &Arc<AtomicUsize>, size: usize) -> Option<Self> {
+        budget
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(size))
+            .is_ok()
+            .then(|| Self(size, Arc::clone(budget)))
+    }
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {
