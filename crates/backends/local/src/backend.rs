@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::LocalConfig;
 use crate::error::{failed, is_absent};
+use crate::get::is_object;
 use crate::publish::FileSystem;
 use crate::root::{MAX_NAME_LEN, Root};
 use crate::temporary::Temporary;
@@ -152,9 +153,13 @@ fn delete(root: &Root, key: &Key) -> Result<(), Error> {
     let directory = root.open(operation)?;
     let mut segments = key.segments();
     let name = segments.next_back().unwrap_or_default();
-    let deleted = directory
-        .descend(segments)
-        .and_then(|parent| Ok(rustix::fs::unlinkat(&parent, name, AtFlags::empty())?));
+    let deleted = directory.descend(segments).and_then(|parent| {
+        // What is no object is not there, and not ours to remove.
+        if is_object(&rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?) {
+            rustix::fs::unlinkat(&parent, name, AtFlags::empty())?;
+        }
+        Ok(())
+    });
     match deleted {
         Ok(()) => {
             directory.prune(key);

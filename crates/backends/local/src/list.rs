@@ -135,7 +135,8 @@ struct Level {
 
 impl Level {
     fn new(directory: OwnedFd, path: &str) -> io::Result<Self> {
-        let entries = Dir::read_from(&directory)?;
+        // Opened anew by its name `.`, a directory that others removed meanwhile would be an error.
+        let entries = Dir::new(directory.try_clone()?)?;
         Ok(Self { directory: Arc::new(directory), entries, path_length: path.len(), names: Vec::new() })
     }
 }

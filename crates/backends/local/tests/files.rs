@@ -144,6 +144,10 @@ async fn the_root_may_be_a_link_and_what_is_below_may_not() {
     }
     assert_eq!(list(&backend, ListOptions::default()).await, ["a/c/h", "a/c/h2"]);
     assert_eq!(list(&backend, ListOptions::default().with_delimiter()).await, ["a/"]);
+    for name in ["a/c/file", "directory/secret", "a/c/zero", "a/c"] {
+        backend.delete(&key(name)).await.unwrap();
+    }
+    assert!(root.join("a/c/file").is_symlink() && outside.path().join("secret").exists());
     // Neither does an upload follow them, nor take them for an object.
     for (name, hint) in [("directory/new", "has to be above it"), ("a/c/file", "not a regular file")] {
         let error = put(&backend, name, "x").await.unwrap_err();
@@ -346,6 +350,35 @@ async fn deleting_what_is_beside_an_upload_does_not_harm_it() {
         task.await.unwrap();
     }
     assert!(!directory.path().join("a").exists(), "empty directories are removed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_listing_has_what_stays_while_others_come_and_go() {
+    let (_directory, backend) = remote();
+    let backend = Arc::new(backend);
+    for number in 0..300 {
+        put(&backend, &format!("a/c/{number}"), "x").await.unwrap();
+    }
+    let coming_and_going = {
+        let backend = Arc::clone(&backend);
+        tokio::spawn(async move {
+            for round in 0..100 {
+                for name in [format!("a/c/new-{round}"), format!("a/{round}/h"), format!("{round}/c/h")] {
+                    put(&backend, &name, "x").await.unwrap();
+                    backend.delete(&key(&name)).await.unwrap();
+                }
+            }
+        })
+    };
+    while !coming_and_going.is_finished() {
+        let stayed = list(&backend, ListOptions::default()).await;
+        assert_eq!(
+            stayed.iter().filter(|name| name.starts_with("a/c/") && !name.contains("new")).count(),
+            300
+        );
+        assert!(list(&backend, ListOptions::default().with_delimiter()).await.contains(&"a/".to_owned()));
+    }
+    coming_and_going.await.unwrap();
 }
 
 #[tokio::test]

@@ -1,5 +1,4 @@
-//! What takes more than a process of its own: other users, a full disk, a kernel that lacks a call, a kill at a certain
-//! moment. Each runs in a child, which is this binary with a task in its environment.
+//! Each test runs in a child, which is this binary with a task in its environment.
 
 use std::env;
 use std::fs::{self, Permissions};
@@ -32,7 +31,7 @@ type Outcome = Result<Completion, Failed>;
 
 const DONE: Outcome = Ok(Completion::Completed);
 
-fn main() -> ExitCode {
+pub(super) fn main() -> ExitCode {
     if let Ok(task) = env::var(TASK) {
         let result = perform(&task);
         let line = result.unwrap_or_else(|error| format!("broken: {}", error.message().unwrap_or_default()));
