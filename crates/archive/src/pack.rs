@@ -23,7 +23,7 @@ pub use error::PackError;
 pub use options::PackOptions;
 
 use packer::{Packer, Summary};
-use sink::Sink;
+use sink::Memory;
 use thread::Watch;
 
 use crate::frames::FrameWriter;
@@ -96,7 +96,7 @@ pub async fn prepare(root: &Path, output: &OutputPath, options: &PackOptions) ->
     // Only now: until here the guard stops the thread if this future is dropped.
     drop(watch);
     let (root, output) = place;
-    let kept = memory.map(|memory| Arc::from(memory.into_pieces()));
+    let kept = memory.map(Memory::into_pieces);
     Ok(Prepared { root, output, options: options.clone(), summary, kept })
 }
 
@@ -106,7 +106,7 @@ pub struct Prepared {
     output: OutputPath,
     options: PackOptions,
     summary: Summary,
-    kept: Option<Arc<[Vec<u8>]>>,
+    kept: Option<Vec<Bytes>>,
 }
 
 impl Prepared {
@@ -136,9 +136,9 @@ impl Prepared {
         let options = self.options.clone().with_observer(observer);
         let summary = self.summary.clone();
         if let Some(pieces) = &self.kept {
-            let pieces = Arc::clone(pieces);
+            let pieces = pieces.clone();
             return Packing::start(options, move |options, frames| {
-                pack_kept(&pieces, summary, options, frames)
+                pack_kept(pieces, summary, options, frames)
             });
         }
         let (root, output, expected) = (self.root.clone(), self.output.clone(), summary.content_hash);
@@ -252,7 +252,7 @@ fn pack_files(
 }
 
 fn pack_kept(
-    pieces: &[Vec<u8>],
+    pieces: Vec<Bytes>,
     summary: Summary,
     options: &PackOptions,
     frames: mpsc::Sender<Bytes>,
@@ -264,8 +264,8 @@ fn pack_kept(
         if options.observer.is_cancelled() {
             return Err(PackError::Cancelled);
         }
-        Sink::write(&mut writer, piece)?;
         let seen = unseen.min(piece.len() as u64);
+        writer.write_piece(piece)?;
         options.observer.bytes(seen);
         unseen -= seen;
     }

@@ -35,7 +35,7 @@ pub(crate) struct FrameWriter {
     compression: Compression,
     workers: Workers,
     frames: Sender<Bytes>,
-    /// Always of the length of a piece; its first `filled` bytes are what was written.
+    /// Of the length of a piece, its first `filled` bytes are what was written; or empty, before anything is.
     piece: Vec<u8>,
     filled: usize,
     in_flight: VecDeque<Receiver<io::Result<Bytes>>>,
@@ -64,7 +64,7 @@ impl FrameWriter {
             pieces: Pool::new(PIECE, max_in_flight + 1),
             frames: Pool::new(Encoder::bound(PIECE), max_in_flight),
         };
-        let mut writer = Self {
+        Self {
             compression,
             workers,
             frames,
@@ -74,9 +74,7 @@ impl FrameWriter {
             max_in_flight,
             shared: Arc::new(shared),
             sent: 0,
-        };
-        writer.next_piece();
-        writer
+        }
     }
 
     /// Writes all of `bytes`.
@@ -94,6 +92,10 @@ impl FrameWriter {
     /// Where the next bytes of the stream belong: read them right into here, and then call [`FrameWriter::advance`].
     /// Never empty.
     pub(crate) fn spare_mut(&mut self) -> &mut [u8] {
+        if self.piece.is_empty() {
+            self.piece = self.shared.pieces.take();
+            self.piece.resize(PIECE, 0);
+        }
         &mut self.piece[self.filled..]
     }
 
@@ -101,13 +103,13 @@ impl FrameWriter {
     pub(crate) fn advance(&mut self, len: usize) -> Result<(), FrameError> {
         self.filled += len;
         assert!(self.filled <= PIECE, "no more than there was room for");
-        if self.filled == PIECE { self.submit() } else { Ok(()) }
+        if self.filled == PIECE { self.submit_filled() } else { Ok(()) }
     }
 
     /// Compresses and sends what is left, and returns how many bytes all frames have.
     pub(crate) fn finish(mut self) -> Result<u64, FrameError> {
         if self.filled > 0 {
-            self.submit()?;
+            self.submit_filled()?;
         }
         while let Some(frame) = self.in_flight.pop_front() {
             self.wait_and_send(&frame)?;
@@ -115,32 +117,36 @@ impl FrameWriter {
         Ok(self.sent)
     }
 
-    fn submit(&mut self) -> Result<(), FrameError> {
+    /// Takes a whole piece that is in memory already, without copying it. To be used alone: pieces must not follow
+    /// other bytes.
+    pub(crate) fn write_piece(&mut self, piece: Bytes) -> Result<(), FrameError> {
+        assert!(self.filled == 0 && piece.len() <= PIECE, "a piece of its own");
+        self.submit(piece)
+    }
+
+    fn submit_filled(&mut self) -> Result<(), FrameError> {
         let mut piece = std::mem::take(&mut self.piece);
         piece.truncate(self.filled);
+        self.filled = 0;
+        let piece = self.shared.pieces.freeze(piece);
+        self.submit(piece)
+    }
+
+    fn submit(&mut self, piece: Bytes) -> Result<(), FrameError> {
         if self.compression.format() == Format::None {
-            let bytes = self.shared.pieces.freeze(piece);
-            self.send(bytes)?;
+            self.send(piece)?;
         } else {
             let (sender, receiver) = sync_channel(1);
             let (shared, compression) = (Arc::clone(&self.shared), self.compression);
             self.workers.spawn_compute(move || {
                 let frame = shared.encode(compression, &piece);
-                shared.pieces.give(piece);
+                drop(piece);
                 // Fails where the writer was dropped: then nobody wants the frame.
                 let _ = sender.send(frame);
             });
             self.in_flight.push_back(receiver);
         }
-        self.send_finished()?;
-        self.next_piece();
-        Ok(())
-    }
-
-    fn next_piece(&mut self) {
-        self.piece = self.shared.pieces.take();
-        self.piece.resize(PIECE, 0);
-        self.filled = 0;
+        self.send_finished()
     }
 
     /// Sends what is finished, and waits while too many pieces are in flight.

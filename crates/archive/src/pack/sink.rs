@@ -1,5 +1,6 @@
 //! Where a tar stream goes: to the compressor, or into memory.
 
+use bytes::Bytes;
 use larder_hashing::OpenFile;
 
 use super::content::ContentHasher;
@@ -77,11 +78,13 @@ impl Memory {
         self.pieces.len().saturating_sub(1) * PIECE + self.filled
     }
 
-    pub(super) fn into_pieces(mut self) -> Vec<Vec<u8>> {
+    pub(super) fn into_pieces(mut self) -> Vec<Bytes> {
         if let Some(last) = self.pieces.last_mut() {
+            // Most outputs are much smaller than a piece, and its room may be kept for long.
             last.truncate(self.filled);
+            last.shrink_to_fit();
         }
-        self.pieces
+        self.pieces.into_iter().map(Bytes::from).collect()
     }
 }
 
