@@ -4,10 +4,20 @@
 //! an xz or a bzip2 stream. Their concatenation is a valid stream of its format. All cores work without having to
 //! agree on anything, and a zstd stream can be taken apart again without decompressing it.
 
+mod detect;
 mod encoder;
+mod input;
 mod pool;
+mod reader;
+#[cfg(test)]
+mod samples;
+mod stream;
+#[cfg(test)]
+mod tests;
 mod writer;
+mod zstd_frame;
 
+pub(crate) use reader::{FrameReader, ReadError};
 pub(crate) use writer::{FrameError, FrameWriter};
 
 /// The size of a piece, in bytes. Measured on source text with zstd at level 3, against one single frame: pieces of

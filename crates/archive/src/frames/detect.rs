@@ -1,0 +1,102 @@
+//! Tells from the first bytes of an archive how it is compressed.
+
+use super::reader::ReadError;
+use super::zstd_frame;
+use crate::compression::Format;
+
+/// How many bytes [`detect`] wants to see, if there are so many: one block of a tar.
+pub(super) const NEEDED: usize = 512;
+
+/// What objects of later formats begin with.
+const LATER_FORMAT: &[u8] = b"larder-";
+
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
+
+/// The format of an archive that begins with `head`.
+pub(super) fn detect(head: &[u8]) -> Result<Format, ReadError> {
+    // First: a tar begins with the name of an output, which may look like anything.
+    if is_tar(head) {
+        return Ok(Format::None);
+    }
+    if head.starts_with(LATER_FORMAT) {
+        return Err(ReadError::NewerLarder);
+    }
+    if zstd_frame::begins_frame(head) {
+        return Ok(Format::Zstd);
+    }
+    if head.starts_with(GZIP) {
+        return Ok(Format::Gzip);
+    }
+    if head.starts_with(XZ) {
+        return Ok(Format::Xz);
+    }
+    if let [b'B', b'Z', b'h', b'1'..=b'9', ..] = head {
+        return Ok(Format::Bzip2);
+    }
+    Err(ReadError::damaged(match head.len() {
+        0 => "it is empty",
+        _ => "it is no tar, and neither zstd, gzip, xz nor bzip2",
+    }))
+}
+
+/// Where the checksum of a header is, and what it counts as: eight spaces.
+const CHECKSUM: std::ops::Range<usize> = 148..156;
+
+/// Whether a block is the header of a tar's entry, or the end of a tar.
+fn is_tar(block: &[u8]) -> bool {
+    if block.len() < NEEDED {
+        return false;
+    }
+    if block.iter().all(|byte| *byte == 0) {
+        return true;
+    }
+    let sum: u32 = block
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| u32::from(if CHECKSUM.contains(&at) { b' ' } else { *byte }))
+        .sum();
+    let field = block[CHECKSUM].iter().skip_while(|byte| **byte == b' ');
+    let digits = field.take_while(|byte| matches!(byte, b'0'..=b'7'));
+    digits.fold(0, |value: u32, digit| value * 8 + u32::from(digit - b'0')) == sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The header of an empty file.
+    fn header(name: &str) -> Vec<u8> {
+        let mut block = vec![0; NEEDED];
+        block[..name.len()].copy_from_slice(name.as_bytes());
+        block[CHECKSUM].fill(b' ');
+        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        block[CHECKSUM].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        block
+    }
+
+    #[test]
+    fn the_first_bytes_say_what_it_is() {
+        let detected = |head: &[u8]| detect(head).unwrap();
+        assert_eq!(detected(&[0x28, 0xb5, 0x2f, 0xfd]), Format::Zstd);
+        assert_eq!(detected(&[0x5a, 0x2a, 0x4d, 0x18]), Format::Zstd, "a skippable frame");
+        assert_eq!(detected(&[0x1f, 0x8b, 8, 0]), Format::Gzip);
+        assert_eq!(detected(b"\xfd7zXZ\0"), Format::Xz);
+        assert_eq!(detected(b"BZh91AY"), Format::Bzip2);
+        assert_eq!(detected(&[0; NEEDED]), Format::None);
+        assert!(matches!(detect(b"larder-2\n"), Err(ReadError::NewerLarder)));
+        for head in [&b""[..], b"lard", b"BZh0", b"PK\x03\x04", &[0; 511], &[7; NEEDED]] {
+            assert!(matches!(detect(head), Err(ReadError::Damaged { .. })), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_tar_is_one_whatever_its_first_name_looks_like() {
+        for name in ["model/", "larder-model/x", "BZh9", "\u{1f}\u{8b}"] {
+            assert_eq!(detect(&header(name)).unwrap(), Format::None, "{name}");
+        }
+        let mut damaged = header("model");
+        damaged[0] ^= 1;
+        assert!(detect(&damaged).is_err());
+    }
+}

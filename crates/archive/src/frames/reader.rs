@@ -1,0 +1,237 @@
+//! Decompresses an archive, on all cores where it consists of frames that are independent.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use bytes::Bytes;
+use larder_hashing::Workers;
+use zstd::bulk::Decompressor;
+
+use super::PIECE;
+use super::detect::{NEEDED, detect};
+use super::input::{Chunks, Input};
+use super::pool::Pool;
+use super::stream::{self, STREAM_PIECE};
+use super::zstd_frame::{self, Gathered, Next};
+use crate::compression::Format;
+use crate::limits::Limits;
+
+/// An archive could not be decompressed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The compressed stream itself ended with an error.
+    #[error("failed to read the archive")]
+    Source(#[source] Box<dyn Error + Send + Sync>),
+    /// The bytes are not what they should be.
+    #[error("{what}")]
+    Damaged {
+        /// What is wrong, as the end of a sentence about the archive.
+        what: String,
+        /// What a codec says about it.
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// The object is of a later format.
+    #[error("it needs a newer larder")]
+    NewerLarder,
+    /// The system gave no thread.
+    #[error("failed to start a thread that decompresses")]
+    Thread(#[source] io::Error),
+    /// A thread that decompresses panicked: a defect of this crate.
+    #[error("a thread that decompresses failed unexpectedly")]
+    Panicked,
+}
+
+impl ReadError {
+    pub(super) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged { what: what.into(), source: None }
+    }
+
+    pub(super) fn codec(what: &'static str, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Damaged { what: what.into(), source: Some(error.into()) }
+    }
+}
+
+/// Reads an archive as the tar stream that is in it: in order, in pieces of any size, with bounded memory.
+///
+/// The format is detected from the first bytes. Frames of zstd that hold no more than a piece are decompressed side by
+/// side on the compute threads, everything else on a thread of its own; so the reader's own thread is free for
+/// what it does with the pieces. To be used outside an async runtime: it waits.
+pub(crate) struct FrameReader {
+    items: Receiver<Result<Item, ReadError>>,
+    /// Why there is no thread, where there is none.
+    no_thread: Option<io::Error>,
+    over: bool,
+}
+
+/// What the thread that takes the stream apart has found.
+enum Item {
+    Piece(Bytes),
+    /// A frame that is being decompressed.
+    Frame(Receiver<Result<Bytes, ReadError>>),
+    /// The stream was read to its very end.
+    End,
+}
+
+impl FrameReader {
+    /// Reads what comes out of `chunks`: the end of them is the end of the archive.
+    pub(crate) fn new(chunks: Chunks, workers: &Workers, limits: &Limits) -> Self {
+        // One frame for each compute thread: with the one that is waited for, and the one that is put together, that
+        // keeps all of them busy.
+        let (sender, items) = sync_channel(workers.jobs().get());
+        let splitter = Splitter { input: Input::new(chunks), items: sender, limits: *limits };
+        let workers = workers.clone();
+        let spawned =
+            thread::Builder::new().name("larder-decode".to_owned()).spawn(move || splitter.run(&workers));
+        Self { items, no_thread: spawned.err(), over: false }
+    }
+
+    /// The next piece of the tar stream; it may be empty. `None`: the archive was read to its very end, and every
+    /// checksum in it was right.
+    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+        if self.over {
+            return Ok(None);
+        }
+        if let Some(error) = self.no_thread.take() {
+            self.over = true;
+            return Err(ReadError::Thread(error));
+        }
+        let piece = match self.items.recv().map_err(|_| ReadError::Panicked).flatten() {
+            Ok(Item::Piece(piece)) => Ok(Some(piece)),
+            Ok(Item::Frame(frame)) => frame.recv().map_err(|_| ReadError::Panicked).flatten().map(Some),
+            Ok(Item::End) => Ok(None),
+            Err(error) => Err(error),
+        };
+        self.over = !matches!(piece, Ok(Some(_)));
+        piece
+    }
+}
+
+impl fmt::Debug for FrameReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameReader").field("over", &self.over).finish_non_exhaustive()
+    }
+}
+
+/// Takes the stream apart, on a thread of its own.
+struct Splitter {
+    input: Input,
+    items: SyncSender<Result<Item, ReadError>>,
+    limits: Limits,
+}
+
+/// A frame whose compressed size is beyond this, in bytes, is not what a compressor makes of a piece.
+const MAX_FRAME: usize = PIECE + PIECE / 2;
+
+impl Splitter {
+    fn run(mut self, workers: &Workers) {
+        let end = self.read(workers).map(|()| Item::End);
+        // Fails where the reader was dropped: then nobody wants to know.
+        let _ = self.items.send(end);
+    }
+
+    /// Reads everything, or until nobody wants more.
+    fn read(&mut self, workers: &Workers) -> Result<(), ReadError> {
+        let format = detect(self.input.peek(NEEDED)?)?;
+        let Self { input, items, limits } = self;
+        let output = &mut |piece| items.send(Ok(Item::Piece(piece))).is_ok();
+        let pool = Pool::new(STREAM_PIECE, workers.jobs().get() + 2);
+        match format {
+            Format::Zstd => self.read_zstd(workers),
+            Format::Gzip => stream::gzip(input, &pool, output),
+            Format::Xz => stream::xz(input, &pool, limits, output),
+            Format::Bzip2 => stream::bzip2(input, &pool, output),
+            Format::None => loop {
+                let piece = input.take()?;
+                if piece.is_empty() || !output(piece) {
+                    return Ok(());
+                }
+            },
+        }
+    }
+
+    fn read_zstd(&mut self, workers: &Workers) -> Result<(), ReadError> {
+        let keep = workers.jobs().get() + 3;
+        let decoders = Arc::new(Decoders::new(keep));
+        let streamed = Pool::new(STREAM_PIECE, keep);
+        loop {
+            let header = match zstd_frame::next(&mut self.input, &self.limits)? {
+                Next::End => return Ok(()),
+                Next::Skippable { len } => {
+                    if !self.input.skip_all(len)? {
+                        return Err(ReadError::damaged("it ends within a skippable zstd frame"));
+                    }
+                    continue;
+                }
+                Next::Frame(header) => header,
+            };
+            if header.content_size.is_some_and(|size| size <= PIECE as u64) {
+                let mut frame = decoders.frames.take();
+                frame.clear();
+                if zstd_frame::gather(&mut self.input, header, &mut frame, MAX_FRAME)? == Gathered::Frame {
+                    let (sender, receiver) = sync_channel(1);
+                    // First a place in the queue, then the work: so the queue bounds what is under way.
+                    if self.items.send(Ok(Item::Frame(receiver))).is_err() {
+                        return Ok(());
+                    }
+                    let decoders = Arc::clone(&decoders);
+                    workers.spawn_compute(move || {
+                        let piece = decoders.decode(frame);
+                        // Fails where the reader was dropped.
+                        let _ = sender.send(piece);
+                    });
+                    continue;
+                }
+                self.input.unread(&frame);
+                decoders.frames.give(frame);
+            }
+            let items = &self.items;
+            let mut wanted = true;
+            let output = &mut |piece| {
+                wanted = items.send(Ok(Item::Piece(piece))).is_ok();
+                wanted
+            };
+            stream::zstd(&mut self.input, &streamed, &self.limits, output)?;
+            if !wanted {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Decompresses frames that hold no more than a piece.
+struct Decoders {
+    idle: Mutex<VecDeque<Decompressor<'static>>>,
+    frames: Pool,
+    pieces: Pool,
+}
+
+impl Decoders {
+    fn new(keep: usize) -> Self {
+        Self { idle: Mutex::default(), frames: Pool::new(MAX_FRAME, keep), pieces: Pool::new(PIECE, keep) }
+    }
+
+    fn decode(&self, frame: Vec<u8>) -> Result<Bytes, ReadError> {
+        let failed = |error| ReadError::codec("a zstd frame cannot be decompressed", error);
+        let idle = self.idle().pop_front();
+        let mut decoder = match idle {
+            Some(decoder) => decoder,
+            None => Decompressor::new().map_err(failed)?,
+        };
+        let mut piece = self.pieces.take();
+        let result = decoder.decompress_to_buffer(&frame, &mut piece);
+        self.idle().push_back(decoder);
+        self.frames.give(frame);
+        result.map_err(failed)?;
+        Ok(self.pieces.freeze(piece))
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, VecDeque<Decompressor<'static>>> {
+        // A list of decoders is whole at any moment.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
