@@ -3,11 +3,9 @@
 mod content;
 mod error;
 mod header;
-mod links;
 mod options;
 mod packer;
 mod sink;
-mod thread;
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -22,9 +20,9 @@ use tokio::sync::{mpsc, oneshot};
 pub use error::PackError;
 pub use options::PackOptions;
 
+use crate::thread::{self, Watch};
 use packer::{Packer, Summary};
 use sink::Memory;
-use thread::Watch;
 
 use crate::frames::FrameWriter;
 
@@ -35,6 +33,9 @@ const KEPT: usize = 32 << 20;
 
 /// Frames that wait for the receiver, beside those that wait for their turn in the compressor.
 const FRAMES_AHEAD: usize = 1;
+
+/// The name of the thread that works for a transfer.
+const THREAD: &str = "larder-pack";
 
 /// What was packed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +92,8 @@ pub async fn prepare(root: &Path, output: &OutputPath, options: &PackOptions) ->
     let watch = Watch::new(Arc::clone(&options.observer));
     let watched = options.clone().with_observer(watch.observer());
     let place = (root.clone(), output.clone());
-    let work = thread::spawn(move || Packer::new(&root, &output, &watched).prepare(KEPT))?;
+    let work = thread::spawn(THREAD, move || Packer::new(&root, &output, &watched).prepare(KEPT))
+        .map_err(PackError::Thread)?;
     let (summary, memory) = work.await.map_err(|_| PackError::Panicked)??;
     // Only now: until here the guard stops the thread if this future is dropped.
     drop(watch);
@@ -185,7 +187,7 @@ impl Packing {
         let (sender, frames) = mpsc::channel(FRAMES_AHEAD);
         let watch = Watch::new(Arc::clone(&options.observer));
         let options = options.with_observer(watch.observer());
-        let state = match thread::spawn(move || work(&options, sender)) {
+        let state = match thread::spawn(THREAD, move || work(&options, sender)).map_err(PackError::Thread) {
             Ok(result) => State::Working(result),
             Err(error) => State::Failed(error),
         };

@@ -22,7 +22,7 @@ pub(crate) fn open(remote: &RemoteUrl) -> Result<Arc<dyn Backend>> {
                 .into());
             }
             let create = if *embedded { CreateRoot::All } else { CreateRoot::LastComponent };
-            Ok(Arc::new(LocalBackend::open(LocalConfig::new(path.clone()).with_create_root(create))?))
+            Ok(Arc::new(LocalBackend::open(LocalConfig::new(path.clone()).with_create(create))?))
         }
         #[cfg(not(feature = "local"))]
         Place::Directory { .. } => Err(InvalidRemote::NoBackend { scheme: "file".to_owned() }.into()),

@@ -27,7 +27,10 @@ pub enum Error {
         narrowed: bool,
     },
     /// Each output is in the remote, but there is no command hash under which all of them are.
-    #[error("no command hash in {remote} has all of {}: pull them one by one, or push them together", list(outputs))]
+    #[error(
+        "no command hash in {remote} has all of {}: pull them one by one, or push them together",
+        list(outputs)
+    )]
     NoCommonCommand {
         /// The remote.
         remote: String,
@@ -41,7 +44,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// What is to be pushed does not have the content hash that was given.
-    #[error("{output} does not have the given content hash {expected}: it is {actual}; nothing was published")]
+    #[error(
+        "{output} does not have the given content hash {expected}: it is {actual}; nothing was published"
+    )]
     ContentMismatch {
         /// The output.
         output: OutputPath,
@@ -81,7 +86,9 @@ pub enum Error {
     #[error(transparent)]
     Remote(#[from] InvalidRemote),
     /// The encoded path does not fit into the names of the remote.
-    #[error("the name of {output} is too long for {remote}: encoded it has {len} bytes, and {max} are possible")]
+    #[error(
+        "the name of {output} is too long for {remote}: encoded it has {len} bytes, and {max} are possible"
+    )]
     NameTooLong {
         /// The output.
         output: OutputPath,

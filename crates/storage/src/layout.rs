@@ -9,9 +9,9 @@ use crate::outcome::RemoteObject;
 /// The first segment of larder's own keys. It is the encoding of a path that no output can have.
 const OWN_SEGMENT: &str = ".larder";
 
-/// The names of one output in one remote.
+/// The keys of one output in one remote, and their URLs.
 #[derive(Clone, Debug)]
-pub(crate) struct Shelf {
+pub(crate) struct OutputKeys {
     remote: String,
     encoded: String,
 }
@@ -22,7 +22,7 @@ pub(crate) enum Listing {
     Foreign { url: String, reason: &'static str },
 }
 
-impl Shelf {
+impl OutputKeys {
     pub(crate) fn new(remote: String, capabilities: Capabilities, output: &OutputPath) -> Result<Self> {
         let encoded = output.encoded();
         if encoded.len() > capabilities.max_name_len {
@@ -60,7 +60,9 @@ impl Shelf {
         let [_, command, content] = segments.as_slice() else {
             return Listing::Foreign { url, reason: "it is not named <command hash>/<content hash>" };
         };
-        let (Ok(command_hash), Ok(content_hash)) = (CommandHash::parse(*command), ContentHash::parse(*content)) else {
+        let (Ok(command_hash), Ok(content_hash)) =
+            (CommandHash::parse(*command), ContentHash::parse(*content))
+        else {
             return Listing::Foreign { url, reason: "its name is not that of a hash" };
         };
         if meta.size == 0 {

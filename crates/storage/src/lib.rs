@@ -20,10 +20,11 @@ mod report;
 mod state;
 
 pub use error::{Error, ErrorKind, Result};
-pub use larder_archive::{Compression, Limits};
+pub use larder_archive::{Compression, Limits, PackError, UnpackError};
 pub use larder_backend::{Key, ObjectMeta};
 pub use larder_hashing::{
-    CommandHash, ContentHash, OutputPath, Scheme, Workers, command_hash, content_hash, encode_name, env_hash, site_hash,
+    CommandHash, ContentHash, OutputPath, Scheme, Workers, command_hash, content_hash, encode_name, env_hash,
+    site_hash,
 };
 pub use options::{FindOptions, PullOptions, PushOptions, StorageOptions};
 pub use outcome::{Found, PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject};

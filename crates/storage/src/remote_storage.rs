@@ -3,20 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::{Stream, StreamExt as _, stream};
 use larder_backend::Backend;
 use larder_hashing::{CommandHash, ContentHash, OutputPath};
 use tokio::sync::OnceCell;
 
 use crate::backends;
 use crate::error::{Error, Result};
-use crate::layout::Shelf;
+use crate::layout::OutputKeys;
 use crate::options::StorageOptions;
 use crate::remote_url::RemoteUrl;
 use crate::report::{Event, Warning};
 use crate::state::ProjectState;
 
 /// How many outputs are transferred at once. Each has its own buffers, so memory grows with it; threads do not.
-pub(crate) const MAX_TRANSFERS: usize = 4;
+const MAX_TRANSFERS: usize = 4;
 
 /// Keeps the outputs of one project in one remote.
 ///
@@ -44,7 +45,11 @@ impl RemoteStorage {
     }
 
     /// Joins the project at `root` with a backend of one's own.
-    pub fn with_backend(root: impl Into<PathBuf>, backend: Arc<dyn Backend>, options: StorageOptions) -> Self {
+    pub fn with_backend(
+        root: impl Into<PathBuf>,
+        backend: Arc<dyn Backend>,
+        options: StorageOptions,
+    ) -> Self {
         let root = root.into();
         Self {
             state: Arc::new(ProjectState::new(&root)),
@@ -66,9 +71,14 @@ impl RemoteStorage {
     /// # Errors
     ///
     /// The name of the output is too long for the remote.
-    pub fn make_url(&self, output: &OutputPath, command: &CommandHash, content: &ContentHash) -> Result<String> {
-        let shelf = self.shelf(output)?;
-        Ok(shelf.url(&shelf.key(command, content)?))
+    pub fn make_url(
+        &self,
+        output: &OutputPath,
+        command: &CommandHash,
+        content: &ContentHash,
+    ) -> Result<String> {
+        let keys = self.keys_of(output)?;
+        Ok(keys.url(&keys.key(command, content)?))
     }
 
     /// Waits for what is being aborted, removes what this process kept for a crash, and closes connections.
@@ -78,12 +88,13 @@ impl RemoteStorage {
     /// Something could not be ended in order.
     pub async fn close(&self) -> Result<()> {
         let closed = self.backend.close().await;
-        self.state.close();
+        let state = Arc::clone(&self.state);
+        run_blocking(move || state.close()).await;
         Ok(closed?)
     }
 
-    pub(crate) fn shelf(&self, output: &OutputPath) -> Result<Shelf> {
-        Shelf::new(self.backend.to_string(), self.backend.capabilities(), output)
+    pub(crate) fn keys_of(&self, output: &OutputPath) -> Result<OutputKeys> {
+        OutputKeys::new(self.backend.to_string(), self.backend.capabilities(), output)
     }
 
     pub(crate) fn warn(&self, warning: &Warning) {
@@ -123,6 +134,11 @@ impl RemoteStorage {
             .copied()
     }
 
+    /// Whether the remote is the embedded one, in the directory of the project's state.
+    pub(crate) fn keeps_remote_in_state(&self) -> bool {
+        self.remote_path.as_deref().is_some_and(|path| self.state.contains(path))
+    }
+
     /// Refuses to put a remote into an output, or an output into a remote.
     pub(crate) fn check_apart(&self, output: &OutputPath, path: &Path) -> Result<()> {
         let Some(remote) = &self.remote_path else { return Ok(()) };
@@ -159,6 +175,13 @@ fn real_path(path: &Path) -> PathBuf {
             _ => return path.to_owned(),
         }
     }
+}
+
+/// Runs futures in order, at most [`MAX_TRANSFERS`] at once.
+pub(crate) fn few_at_once<F: Future>(futures: impl IntoIterator<Item = F>) -> impl Stream<Item = F::Output> {
+    // Collected, because the compiler cannot prove that a stream which borrows in a closure may move between threads.
+    let futures: Vec<F> = futures.into_iter().collect();
+    stream::iter(futures).buffered(MAX_TRANSFERS)
 }
 
 /// Runs `work` on a thread that may block.

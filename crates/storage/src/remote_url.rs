@@ -33,7 +33,9 @@ pub(crate) enum Place {
 #[non_exhaustive]
 pub enum InvalidRemote {
     /// The URL's scheme is none of larder's.
-    #[error("unknown remote scheme `{scheme}://` in `{url}`: known are {known}; a path is written as ./{scheme} or /{scheme}")]
+    #[error(
+        "unknown remote scheme `{scheme}://` in `{url}`: known are {known}; a path is written as ./{scheme} or /{scheme}"
+    )]
     UnknownScheme {
         /// The URL.
         url: String,
@@ -110,7 +112,8 @@ impl RemoteUrl {
                 if path.contains(['?', '#']) {
                     return Err(malformed("`?` and `#` in a file URL's path are written %3F and %23"));
                 }
-                let path = percent_decode_str(path).decode_utf8().map_err(|_| malformed("its path is not UTF-8"))?;
+                let path =
+                    percent_decode_str(path).decode_utf8().map_err(|_| malformed("its path is not UTF-8"))?;
                 if path.contains('\0') {
                     return Err(malformed("its path has a NUL"));
                 }
@@ -213,7 +216,11 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_refused() {
         for text in ["", "file://", "file://host/x", "file:///a?b", "file:///%ff", "file:///a%00b", "/a\nb"] {
-            assert!(matches!(parse(text), Err(InvalidRemote::Malformed { .. })), "{text:?}: {:?}", parse(text));
+            assert!(
+                matches!(parse(text), Err(InvalidRemote::Malformed { .. })),
+                "{text:?}: {:?}",
+                parse(text)
+            );
         }
         assert!(matches!(parse("http://x/y"), Err(InvalidRemote::UnknownScheme { .. })));
         assert!(matches!(parse("s3://bucket/prefix"), Err(InvalidRemote::NoBackend { .. })));

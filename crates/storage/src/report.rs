@@ -132,7 +132,12 @@ impl PhaseReport {
         total: Option<u64>,
     ) -> Arc<Self> {
         reporter.report(Event::Started { output, phase, total });
-        Arc::new(Self { reporter: Arc::clone(reporter), cancel: cancel.clone(), output: output.clone(), phase })
+        Arc::new(Self {
+            reporter: Arc::clone(reporter),
+            cancel: cancel.clone(),
+            output: output.clone(),
+            phase,
+        })
     }
 }
 

@@ -90,24 +90,33 @@ impl FrameReader {
         Self { items, no_thread: spawned.err(), over: false }
     }
 
-    /// The next piece of the tar stream; it may be empty. `None`: the archive was read to its very end, and every
+    /// The next piece of the tar stream, which is not empty. `None`: the archive was read to its very end, and every
     /// checksum in it was right.
     pub(crate) fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
-        if self.over {
-            return Ok(None);
-        }
         if let Some(error) = self.no_thread.take() {
             self.over = true;
             return Err(ReadError::Thread(error));
         }
-        let piece = match self.items.recv().map_err(|_| ReadError::Panicked).flatten() {
-            Ok(Item::Piece(piece)) => Ok(Some(piece)),
-            Ok(Item::Frame(frame)) => frame.recv().map_err(|_| ReadError::Panicked).flatten().map(Some),
-            Ok(Item::End) => Ok(None),
-            Err(error) => Err(error),
-        };
-        self.over = !matches!(piece, Ok(Some(_)));
-        piece
+        while !self.over {
+            match self.receive() {
+                // A frame may be empty, and so may be what is left at the end of a stream.
+                Ok(Some(piece)) if piece.is_empty() => {}
+                Ok(Some(piece)) => return Ok(Some(piece)),
+                end => {
+                    self.over = true;
+                    return end;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn receive(&mut self) -> Result<Option<Bytes>, ReadError> {
+        match self.items.recv().map_err(|_| ReadError::Panicked)?? {
+            Item::Piece(piece) => Ok(Some(piece)),
+            Item::Frame(frame) => Ok(Some(frame.recv().map_err(|_| ReadError::Panicked)??)),
+            Item::End => Ok(None),
+        }
     }
 }
 

@@ -55,7 +55,10 @@ fn read_with(
     let mut stream = Vec::new();
     let end = loop {
         match reader.next() {
-            Ok(Some(piece)) => stream.extend_from_slice(&piece),
+            Ok(Some(piece)) => {
+                assert!(!piece.is_empty(), "an empty piece would look like the end");
+                stream.extend_from_slice(&piece);
+            }
             Ok(None) => break Ok(stream),
             Err(error) => break Err(error),
         }

@@ -11,9 +11,9 @@ use larder_hashing::{
 use super::content::ContentHasher;
 use super::error::PackError;
 use super::header::{self, Kind};
-use super::links::LinkCheck;
 use super::options::PackOptions;
 use super::sink::{Memory, Sink};
+use crate::links::LinkCheck;
 
 /// The end of an archive: two blocks of zeros.
 const END: usize = 2 * header::BLOCK;

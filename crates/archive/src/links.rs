@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 /// Decides about the links of an output, by their text and by where they really lead.
-pub(super) struct LinkCheck {
+pub(crate) struct LinkCheck {
     root: PathBuf,
     /// Opened with the first link.
     opened: Option<OwnedFd>,
@@ -18,12 +18,12 @@ pub(super) struct LinkCheck {
 const MAX_FOLLOWED: usize = 40;
 
 impl LinkCheck {
-    pub(super) fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path) -> Self {
         Self { root: root.to_owned(), opened: None }
     }
 
     /// What is wrong with the link at `path` (relative to the output) that has the text `target`, if anything.
-    pub(super) fn refuse(&mut self, path: &[u8], target: &[u8]) -> Result<Option<&'static str>, Errno> {
+    pub(crate) fn refuse(&mut self, path: &[u8], target: &[u8]) -> Result<Option<&'static str>, Errno> {
         if target.starts_with(b"/") {
             return Ok(Some("is absolute"));
         }

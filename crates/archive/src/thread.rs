@@ -1,6 +1,7 @@
 //! The thread that works for a transfer, and how it learns that nobody waits for it any more.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,23 +9,22 @@ use std::thread;
 use larder_hashing::Observer;
 use tokio::sync::oneshot;
 
-use super::error::PackError;
-
 /// Runs `work` on a thread of its own.
-pub(super) fn spawn<T: Send + 'static>(
+pub(crate) fn spawn<T: Send + 'static>(
+    name: &str,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<oneshot::Receiver<T>, PackError> {
+) -> io::Result<oneshot::Receiver<T>> {
     let (sender, receiver) = oneshot::channel();
     let run = move || {
         // Fails where the receiver was dropped: then nobody wants to know.
         let _ = sender.send(work());
     };
-    thread::Builder::new().name("larder-pack".to_owned()).spawn(run).map_err(PackError::Thread)?;
+    thread::Builder::new().name(name.to_owned()).spawn(run)?;
     Ok(receiver)
 }
 
 /// Asks the work to stop when it is dropped.
-pub(super) struct Watch(Arc<Watched>);
+pub(crate) struct Watch(Arc<Watched>);
 
 struct Watched {
     inner: Arc<dyn Observer>,
@@ -32,12 +32,12 @@ struct Watched {
 }
 
 impl Watch {
-    pub(super) fn new(inner: Arc<dyn Observer>) -> Self {
+    pub(crate) fn new(inner: Arc<dyn Observer>) -> Self {
         Self(Arc::new(Watched { inner, dropped: AtomicBool::new(false) }))
     }
 
     /// The observer for the work to report to.
-    pub(super) fn observer(&self) -> Arc<dyn Observer> {
+    pub(crate) fn observer(&self) -> Arc<dyn Observer> {
         Arc::clone(&self.0) as _
     }
 }

@@ -1,0 +1,160 @@
+//! Unpacking: from the bytes of an archive to an output, trusting none of them.
+
+mod error;
+mod files;
+mod guard;
+mod names;
+mod options;
+mod records;
+mod unpacker;
+
+use std::error::Error as StdError;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::{Either, select};
+use futures::{Stream, StreamExt as _};
+use larder_hashing::{ContentHash, OutputPath};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use error::BoxError;
+pub use error::{UnpackError, UnpackErrorKind};
+pub use options::UnpackOptions;
+
+use crate::frames::{FrameReader, ReadError};
+use crate::thread::{self, Watch};
+use guard::Pieces;
+use unpacker::Unpacker;
+
+/// The name of the thread that works for a transfer.
+const THREAD: &str = "larder-unpack";
+
+/// Chunks of the archive that wait to be decompressed.
+const CHUNKS_AHEAD: usize = 2;
+
+/// What was unpacked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unpacked {
+    /// The content hash of what is there now, if a scheme was given.
+    pub content_hash: Option<ContentHash>,
+    /// Whether the output is a directory.
+    pub is_dir: bool,
+    /// Entries of the archive.
+    pub entries: u64,
+    /// The size of all files together, in bytes.
+    pub content_bytes: u64,
+    /// The size of the archive, in bytes.
+    pub archive_bytes: u64,
+}
+
+/// Unpacks an archive of `output` below `dest_dir`, where it must not exist yet: the output is then at
+/// `dest_dir/<output>`. The compression is found out from the bytes.
+///
+/// Only regular files, directories, links that stay inside the output, and hard links to earlier files are accepted,
+/// only below the output, each once, and only in an archive that is whole to its last byte. Nothing is ever created
+/// through a link. Modes are those that the umask leaves; times, owners, and special bits are not restored.
+///
+/// # Errors
+///
+/// [`UnpackError`], whose [`kind`](UnpackError::kind) tells damage from a failing stream and a failing disk. What was
+/// created until then stays in `dest_dir`, so that should be a directory of its own, to be removed by the caller.
+///
+/// ```
+/// use futures::{StreamExt, stream};
+/// use larder_archive::{PackOptions, UnpackOptions, pack, unpack};
+/// use larder_hashing::{OutputPath, Scheme};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (project, restored) = (tempfile::tempdir()?, tempfile::tempdir()?);
+/// let output = OutputPath::new("metrics.json")?;
+/// std::fs::write(project.path().join("metrics.json"), "{}")?;
+/// let archive = pack(project.path(), &output, &PackOptions::default());
+///
+/// let options = UnpackOptions::default().with_scheme(Some(Scheme::Blake3));
+/// let unpacked = unpack(archive, restored.path(), &output, &options).await?;
+/// assert_eq!(std::fs::read_to_string(restored.path().join("metrics.json"))?, "{}");
+/// assert!(unpacked.content_hash.unwrap().as_str().starts_with("blake3-"));
+/// # Ok(())
+/// # }
+/// ```
+pub async fn unpack<S, E>(
+    stream: S,
+    dest_dir: &Path,
+    output: &OutputPath,
+    options: &UnpackOptions,
+) -> Result<Unpacked, UnpackError>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send,
+    E: StdError + Send + Sync + 'static,
+{
+    // Stops the threads where this future is dropped.
+    let watch = Watch::new(Arc::clone(&options.observer));
+    let (chunks, received) = mpsc::channel(CHUNKS_AHEAD);
+    let mut work = start(received, dest_dir, output, options.clone().with_observer(watch.observer()))?;
+    let mut stream = pin!(stream);
+    let mut archive_bytes = 0;
+    loop {
+        // A thread that has given up must not have to wait for a remote that is silent.
+        let chunk: Result<Bytes, BoxError> = match select(stream.next(), &mut work).await {
+            Either::Left((Some(Ok(chunk)), _)) => Ok(chunk),
+            Either::Left((Some(Err(error)), _)) => Err(Box::new(error)),
+            Either::Left((None, _)) => break,
+            Either::Right((outcome, _)) => return finished(outcome, archive_bytes),
+        };
+        if let Ok(chunk) = &chunk {
+            archive_bytes += chunk.len() as u64;
+            options.observer.bytes(chunk.len() as u64);
+        }
+        if chunks.send(chunk).await.is_err() {
+            break;
+        }
+    }
+    drop(chunks);
+    finished(work.await, archive_bytes)
+}
+
+type Outcome = Result<unpacker::Contents, UnpackError>;
+
+fn start(
+    chunks: mpsc::Receiver<Result<Bytes, BoxError>>,
+    dest_dir: &Path,
+    output: &OutputPath,
+    options: UnpackOptions,
+) -> Result<oneshot::Receiver<Outcome>, UnpackError> {
+    let (dest_dir, output) = (dest_dir.to_owned(), output.clone());
+    let work = move || {
+        let frames = FrameReader::new(chunks, &options.workers, &options.limits);
+        Unpacker::new(&dest_dir, &output, &options, frames).unpack()
+    };
+    thread::spawn(THREAD, work).map_err(UnpackError::Thread)
+}
+
+fn finished(
+    outcome: Result<Outcome, oneshot::error::RecvError>,
+    archive_bytes: u64,
+) -> Result<Unpacked, UnpackError> {
+    let contents = outcome.map_err(|_| UnpackError::Panicked)??;
+    Ok(Unpacked {
+        content_hash: contents.content_hash,
+        is_dir: contents.is_dir,
+        entries: contents.entries,
+        content_bytes: contents.content_bytes,
+        archive_bytes,
+    })
+}
+
+impl Pieces for FrameReader {
+    fn next(&mut self) -> Result<Option<Bytes>, UnpackError> {
+        FrameReader::next(self).map_err(|error| match error {
+            ReadError::Source(source) => UnpackError::Source(source),
+            ReadError::Damaged { what, source } => UnpackError::Damaged { what, source },
+            ReadError::NewerLarder => UnpackError::NewerLarder,
+            ReadError::Thread(source) => UnpackError::Thread(source),
+            ReadError::Panicked => UnpackError::Panicked,
+        })
+    }
+}

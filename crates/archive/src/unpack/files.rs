@@ -1,0 +1,264 @@
+//! Creates and writes files: small ones on the file threads, many at a time; large ones on a thread of their own, so that
+//! writing and hashing overlap with decompressing.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use larder_hashing::{Digest, DigestHasher, Scheme, Workers};
+use rustix::fs::OFlags;
+use tokio::sync::oneshot;
+
+use super::error::UnpackError;
+use crate::thread;
+
+/// Files of up to this size, in bytes, are handed over whole.
+pub(super) const SMALL: u64 = 1 << 20;
+
+/// Bytes of small files that may wait for a file thread. With eight of them opening at a millisecond each, 4 MiB of
+/// files of 4 KiB last a tenth of a second.
+const MAX_WAITING_BYTES: u64 = 4 << 20;
+const MAX_WAITING_FILES: usize = 1024;
+
+/// Pieces of a large file on their way to the disk, and their size in bytes: one is written, one waits, one is filled.
+const PIECES: usize = 3;
+pub(super) const PIECE: usize = 1 << 20;
+
+/// Keeps a directory while a thread may still write into it.
+pub(super) type KeepAlive = Option<Arc<dyn Any + Send + Sync>>;
+
+/// What all threads of one archive share.
+struct Shared {
+    scheme: Option<Scheme>,
+    /// The archive is given up: nothing more has to be written.
+    abandoned: AtomicBool,
+    _keep_alive: KeepAlive,
+}
+
+/// Writes the files of one archive.
+pub(super) struct Files {
+    shared: Arc<Shared>,
+    workers: Workers,
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: u64,
+    writer: Option<Writer>,
+}
+
+/// A file that is being written.
+struct Waiting {
+    number: usize,
+    size: u64,
+    digest: Receiver<Result<Option<Digest>, UnpackError>>,
+}
+
+/// A file that is there, by the number that it was given.
+pub(super) type Written = (usize, Option<Digest>);
+
+impl Files {
+    /// Digests are those of `scheme`; weasel has none for single files.
+    pub(super) fn new(scheme: Option<Scheme>, workers: Workers, keep_alive: KeepAlive) -> Self {
+        let scheme = scheme.filter(|scheme| *scheme != Scheme::Weasel);
+        let shared = Shared { scheme, abandoned: AtomicBool::new(false), _keep_alive: keep_alive };
+        Self { shared: Arc::new(shared), workers, waiting: VecDeque::new(), waiting_bytes: 0, writer: None }
+    }
+
+    /// Creates a small file on a file thread. Its parent is there.
+    pub(super) fn write_small(&mut self, number: usize, path: PathBuf, executable: bool, bytes: Vec<u8>) {
+        let (sender, digest) = sync_channel(1);
+        let size = bytes.len() as u64;
+        let shared = Arc::clone(&self.shared);
+        self.workers.spawn_file(move || {
+            let outcome = shared.write_small(&path, executable, &bytes);
+            drop(shared);
+            // Nobody listens any more where the archive was given up.
+            let _ = sender.send(outcome);
+        });
+        self.waiting_bytes += size;
+        self.waiting.push_back(Waiting { number, size, digest });
+    }
+
+    /// A file whose turn it is: where too many are waiting, and with `all` as long as any is. Files come in the order
+    /// in which they were handed over.
+    pub(super) fn next_written(&mut self, all: bool) -> Result<Option<Written>, UnpackError> {
+        let too_many = self.waiting.len() > MAX_WAITING_FILES || self.waiting_bytes > MAX_WAITING_BYTES;
+        if !all && !too_many {
+            return Ok(None);
+        }
+        let Some(Waiting { number, size, digest }) = self.waiting.pop_front() else { return Ok(None) };
+        self.waiting_bytes -= size;
+        let digest = digest.recv().map_err(|_| UnpackError::Panicked)??;
+        Ok(Some((number, digest)))
+    }
+
+    /// Creates a large file, whose bytes follow.
+    pub(super) fn begin_large(
+        &mut self,
+        path: &Path,
+        executable: bool,
+    ) -> Result<LargeFile<'_>, UnpackError> {
+        let file = create(path, executable)?;
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(Writer::start(Arc::clone(&self.shared))?),
+        };
+        writer.send(Order::Begin(file, path.to_owned()))?;
+        Ok(LargeFile { writer })
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.shared.abandoned.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    fn write_small(
+        &self,
+        path: &Path,
+        executable: bool,
+        bytes: &[u8],
+    ) -> Result<Option<Digest>, UnpackError> {
+        if self.abandoned.load(Ordering::Relaxed) {
+            return Err(UnpackError::Cancelled);
+        }
+        let mut file = create(path, executable)?;
+        file.write_all(bytes).map_err(UnpackError::io("write", path))?;
+        Ok(self.scheme.map(|scheme| scheme.digest(bytes)))
+    }
+}
+
+pub(super) fn create(path: &Path, executable: bool) -> Result<File, UnpackError> {
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits()).unwrap_or_default();
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        // The umask takes from it what it always does.
+        .mode(if executable { 0o777 } else { 0o666 })
+        .custom_flags(flags)
+        .open(path)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => already_there(path),
+            _ => UnpackError::io("create", path)(error),
+        })
+}
+
+/// Creation is exclusive, so the same name twice, and names that the file system takes for the same, end here.
+pub(super) fn already_there(path: &Path) -> UnpackError {
+    UnpackError::Refused {
+        entry: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
+        why: "which is there twice, or under names that this file system takes for one".to_owned(),
+    }
+}
+
+/// A large file that is being written.
+pub(super) struct LargeFile<'a> {
+    writer: &'a mut Writer,
+}
+
+impl LargeFile<'_> {
+    /// A buffer to fill with up to [`PIECE`] bytes.
+    pub(super) fn buffer(&mut self) -> Result<Vec<u8>, UnpackError> {
+        self.writer.buffer()
+    }
+
+    /// Appends bytes to the file.
+    pub(super) fn write(&mut self, bytes: Vec<u8>) -> Result<(), UnpackError> {
+        self.writer.send(Order::Write(bytes))
+    }
+
+    /// Waits until everything is written.
+    pub(super) fn finish(self) -> Result<Option<Digest>, UnpackError> {
+        self.writer.send(Order::Finish)?;
+        self.writer.results.recv().map_err(|_| UnpackError::Panicked)?
+    }
+}
+
+enum Order {
+    Begin(File, PathBuf),
+    Write(Vec<u8>),
+    Finish,
+}
+
+/// The thread that writes large files, one after the other.
+struct Writer {
+    orders: SyncSender<Order>,
+    results: Receiver<Result<Option<Digest>, UnpackError>>,
+    /// Buffers to be filled again. Made while there are fewer than [`PIECES`].
+    empty: Receiver<Vec<u8>>,
+    made: usize,
+    /// Ends with the thread.
+    _ended: oneshot::Receiver<()>,
+}
+
+impl Writer {
+    fn start(shared: Arc<Shared>) -> Result<Self, UnpackError> {
+        let (orders, received) = sync_channel(PIECES + 2);
+        let (result_sender, results) = sync_channel(1);
+        let (returned, empty) = sync_channel(PIECES);
+        let ended = thread::spawn("larder-write", move || {
+            while let Ok(order) = received.recv() {
+                let Order::Begin(file, path) = order else { continue };
+                let outcome = write_large(&shared, file, &path, &received, &returned);
+                let failed = outcome.is_err();
+                if result_sender.send(outcome).is_err() || failed {
+                    return;
+                }
+            }
+        })
+        .map_err(UnpackError::Thread)?;
+        Ok(Self { orders, results, empty, made: 0, _ended: ended })
+    }
+
+    fn send(&self, order: Order) -> Result<(), UnpackError> {
+        self.orders.send(order).map_err(|_| self.failure())
+    }
+
+    fn buffer(&mut self) -> Result<Vec<u8>, UnpackError> {
+        if self.made < PIECES {
+            self.made += 1;
+            return Ok(Vec::with_capacity(PIECE));
+        }
+        self.empty.recv().map_err(|_| self.failure())
+    }
+
+    /// Why the thread has ended.
+    fn failure(&self) -> UnpackError {
+        match self.results.recv() {
+            Ok(Err(error)) => error,
+            Ok(Ok(_)) | Err(_) => UnpackError::Panicked,
+        }
+    }
+}
+
+/// Writes and hashes one file, and gives its buffers back.
+fn write_large(
+    shared: &Shared,
+    mut file: File,
+    path: &Path,
+    orders: &Receiver<Order>,
+    returned: &SyncSender<Vec<u8>>,
+) -> Result<Option<Digest>, UnpackError> {
+    let mut hasher = shared.scheme.map(DigestHasher::new);
+    loop {
+        match orders.recv() {
+            Ok(Order::Write(mut bytes)) => {
+                file.write_all(&bytes).map_err(UnpackError::io("write", path))?;
+                if let Some(hasher) = &mut hasher {
+                    hasher.update(&bytes);
+                }
+                bytes.clear();
+                // Fails where the archive was given up.
+                let _ = returned.send(bytes);
+            }
+            Ok(Order::Finish) => return Ok(hasher.map(DigestHasher::finish)),
+            Ok(Order::Begin(..)) | Err(_) => return Err(UnpackError::Cancelled),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Watches the tar stream below the parser: what a parser skips or buffers without a look is checked here.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_tar::Header;
+
+use super::error::UnpackError;
+
+/// The size of a block of tar, in bytes.
+pub(super) const BLOCK: u64 = 512;
+
+/// Where the decompressed tar stream comes from, piece by piece.
+pub(super) trait Pieces {
+    /// The next piece, which is not empty. `None` where the stream was read to its very end and all of it was right.
+    fn next(&mut self) -> Result<Option<Bytes>, UnpackError>;
+}
+
+/// The tar stream. A parser reads one clone of it, and whoever drives the parser has another.
+///
+/// It is never pending: it waits for pieces where it stands, on a thread that is there for that.
+pub(super) struct Guard<P>(Arc<Mutex<State<P>>>);
+
+struct State<P> {
+    pieces: P,
+    piece: Bytes,
+    /// How many bytes have passed.
+    position: u64,
+    /// What the bytes at the position are.
+    part: Part,
+    /// How many bytes have passed since the contents of the last entry.
+    headers: u64,
+    max_headers: u64,
+    /// Why the stream ended early. The parser only gets to know that it did.
+    failure: Option<UnpackError>,
+}
+
+/// What a byte of a tar stream belongs to.
+enum Part {
+    /// The block of a header, of which this much has passed.
+    Header(Box<[u8; BLOCK as usize]>, usize),
+    /// The records of a long name or of pax, which end there and are padded with zeros.
+    Records { end: u64 },
+    /// The contents of an entry, which end there and are padded with zeros.
+    Contents { end: u64 },
+    /// Zeros up to there.
+    Padding { end: u64 },
+}
+
+impl Part {
+    fn header() -> Self {
+        Self::Header(Box::new([0; BLOCK as usize]), 0)
+    }
+}
+
+impl<P> Clone for Guard<P> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<P: Pieces> Guard<P> {
+    /// Watches the stream of `pieces`, which may have so many bytes of headers between the contents of two entries.
+    pub(super) fn new(pieces: P, max_headers: u64) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            pieces,
+            piece: Bytes::new(),
+            position: 0,
+            part: Part::header(),
+            headers: 0,
+            max_headers,
+            failure: None,
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<P>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The parser has come to the contents of an entry, which have so many bytes from here on.
+    pub(super) fn contents(&self, size: u64) -> Result<(), UnpackError> {
+        let mut state = self.state();
+        let end = state.position.checked_add(size).filter(|end| *end <= u64::MAX - BLOCK);
+        let end = end.ok_or_else(|| UnpackError::damaged("an entry claims an impossible size"))?;
+        state.headers = 0;
+        state.part = Part::Contents { end };
+        state.settle();
+        Ok(())
+    }
+
+    /// Why the stream ended early, if it did.
+    pub(super) fn failure(&self) -> Option<UnpackError> {
+        self.state().failure.take()
+    }
+
+    /// Reads the end of the archive, of which the parser has seen the first block, or nothing: two blocks of zeros or
+    /// more, and nothing else.
+    pub(super) fn finish(&self, contents_end: u64) -> Result<(), UnpackError> {
+        let mut state = self.state();
+        if let Some(failure) = state.failure.take() {
+            return Err(failure);
+        }
+        loop {
+            if state.piece.iter().any(|byte| *byte != 0) {
+                return Err(UnpackError::damaged("there are bytes after its end"));
+            }
+            state.position += state.piece.len() as u64;
+            match state.pieces.next()? {
+                Some(piece) => state.piece = piece,
+                None => break,
+            }
+        }
+        let end = state.position.saturating_sub(contents_end.next_multiple_of(BLOCK));
+        if end < 2 * BLOCK || !state.position.is_multiple_of(BLOCK) {
+            return Err(UnpackError::damaged("it ends early: the mark of its end is missing"));
+        }
+        Ok(())
+    }
+
+    /// How many bytes have passed.
+    pub(super) fn position(&self) -> u64 {
+        self.state().position
+    }
+}
+
+impl<P: Pieces> State<P> {
+    /// Checks and counts bytes that pass.
+    fn pass(&mut self, mut bytes: &[u8]) -> Result<(), UnpackError> {
+        while !bytes.is_empty() {
+            let left = match &self.part {
+                Part::Header(_, filled) => BLOCK - *filled as u64,
+                Part::Records { end } | Part::Contents { end } | Part::Padding { end } => end - self.position,
+            };
+            let len = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+            let (these, rest) = bytes.split_at(len);
+            match &mut self.part {
+                Part::Header(block, filled) => {
+                    block[*filled..*filled + len].copy_from_slice(these);
+                    *filled += len;
+                }
+                Part::Padding { .. } if these.iter().any(|byte| *byte != 0) => {
+                    return Err(UnpackError::damaged("the padding of an entry is not zero"));
+                }
+                _ => {}
+            }
+            self.position += len as u64;
+            if !matches!(self.part, Part::Contents { .. }) {
+                self.headers += len as u64;
+                if self.headers > self.max_headers {
+                    return Err(UnpackError::damaged(format!(
+                        "an entry has more than {} bytes of headers, which is the limit",
+                        self.max_headers
+                    )));
+                }
+            }
+            self.settle();
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Goes on to the next part where one is over.
+    fn settle(&mut self) {
+        loop {
+            match &self.part {
+                Part::Header(block, filled) if *filled == block.len() => {
+                    let header = Header::from_byte_slice(&block[..]);
+                    let kind = header.entry_type();
+                    let has_records = kind.is_pax_local_extensions()
+                        || kind.is_pax_global_extensions()
+                        || kind.is_gnu_longname()
+                        || kind.is_gnu_longlink();
+                    self.part = match header.raw_entry_size() {
+                        Ok(size) if has_records => Part::Records { end: self.position.saturating_add(size) },
+                        // The contents of anything else are announced by whoever drives the parser. Until then, and
+                        // where the parser refuses the header, nothing more is read.
+                        _ => Part::header(),
+                    };
+                    return;
+                }
+                Part::Records { end } | Part::Contents { end } if *end <= self.position => {
+                    self.part = Part::Padding { end: end.next_multiple_of(BLOCK) };
+                }
+                Part::Padding { end } if *end <= self.position => self.part = Part::header(),
+                _ => return,
+            }
+        }
+    }
+}
+
+impl<P: Pieces> AsyncRead for Guard<P> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut state = self.state();
+        let mut read = || {
+            if state.piece.is_empty() {
+                match state.pieces.next()? {
+                    Some(piece) => state.piece = piece,
+                    None => return Ok(()),
+                }
+            }
+            let len = state.piece.len().min(buffer.remaining());
+            let bytes = state.piece.slice(..len);
+            state.pass(&bytes)?;
+            buffer.put_slice(&bytes);
+            state.piece.advance(len);
+            Ok(())
+        };
+        let outcome: Result<(), UnpackError> = read();
+        Poll::Ready(outcome.map_err(|failure| {
+            state.failure = Some(failure);
+            io::Error::other("the stream ended early")
+        }))
+    }
+}

@@ -1,0 +1,113 @@
+//! Which names and links an archive of an output may hold.
+
+use larder_hashing::OutputPath;
+
+use super::error::UnpackError;
+use crate::limits::Limits;
+
+/// Turns names of entries into paths relative to the output.
+pub(super) struct Names<'a> {
+    output: &'a OutputPath,
+    limits: Limits,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn new(output: &'a OutputPath, limits: Limits) -> Self {
+        Self { output, limits }
+    }
+
+    /// The path of an entry relative to the output; empty for the output itself.
+    pub(super) fn relative(&self, name: &[u8]) -> Result<Vec<u8>, UnpackError> {
+        let refused = |why: &str| Err(UnpackError::refused(name, why));
+        if name.starts_with(b"/") {
+            return refused("whose name is absolute");
+        }
+        if name.contains(&0) {
+            return refused("whose name has a NUL");
+        }
+        let mut components =
+            name.split(|byte| *byte == b'/').filter(|component| !component.is_empty()).peekable();
+        components.next_if_eq(&b".".as_slice());
+        for expected in self.output.as_str().split('/') {
+            if components.next() != Some(expected.as_bytes()) {
+                return refused(&format!("which is not part of the output {}", self.output));
+            }
+        }
+        let components: Vec<&[u8]> = components.collect();
+        if components.iter().any(|component| matches!(*component, b"." | b"..")) {
+            return refused("whose name has `.` or `..` in it");
+        }
+        if components.len() > self.limits.depth {
+            return refused(&format!(
+                "which lies deeper than {} directories, which is the limit",
+                self.limits.depth
+            ));
+        }
+        let relative = components.join(&b'/');
+        if relative.len() > self.limits.path_bytes {
+            return refused(&format!(
+                "whose name is longer than {} bytes, which is the limit",
+                self.limits.path_bytes
+            ));
+        }
+        Ok(relative)
+    }
+}
+
+/// The path of the directory above; `None` for the output itself.
+pub(super) fn parent(relative: &[u8]) -> Option<&[u8]> {
+    match relative.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => Some(&relative[..slash]),
+        None if relative.is_empty() => None,
+        None => Some(b""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relative(name: &str) -> Option<String> {
+        let output = OutputPath::new("models/en").unwrap();
+        let names = Names::new(&output, Limits::default().with_depth(2).with_path_bytes(8));
+        names.relative(name.as_bytes()).ok().map(|path| String::from_utf8(path).unwrap())
+    }
+
+    #[test]
+    fn names_are_relative_to_the_output() {
+        for (name, path) in [
+            ("models/en", ""),
+            ("models/en/", ""),
+            ("./models/en/a", "a"),
+            ("models//en/a//b/", "a/b"),
+            ("models/en/..a/b..", "..a/b.."),
+        ] {
+            assert_eq!(relative(name).as_deref(), Some(path), "{name}");
+        }
+    }
+
+    #[test]
+    fn other_names_are_refused() {
+        for name in [
+            "",
+            ".",
+            "/",
+            "/models/en",
+            "models",
+            "models/enx",
+            "models/e",
+            "other",
+            "../models/en",
+            "models/en/../en",
+            "models/./en",
+            "././models/en",
+            "models/en/./a",
+            "models/en/a/..",
+            "models/en/a/b/c",
+            "models/en/123456789",
+            "models/en/a\0b",
+        ] {
+            assert_eq!(relative(name), None, "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! How to unpack.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use larder_hashing::{Ignore, Observer, Scheme, Workers};
+
+use crate::limits::Limits;
+
+/// How to unpack an archive: hashed how, bounded by what, on which threads, watched by whom.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct UnpackOptions {
+    /// The scheme of the content hash to compute. None by default: nothing is hashed.
+    pub scheme: Option<Scheme>,
+    /// What is refused for its size.
+    pub limits: Limits,
+    /// The threads. Two sets of their own by default: give all operations of a process the same.
+    pub workers: Workers,
+    /// Who learns of the bytes of the archive, and may ask to stop. Nobody by default.
+    pub observer: Arc<dyn Observer>,
+    /// What every thread holds until it has stopped writing, which may be a moment after [`crate::unpack`] has returned
+    /// an error: whatever removes the destination when it is dropped. Nothing by default.
+    pub keep_alive: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl UnpackOptions {
+    /// Computes a content hash, or none.
+    #[must_use]
+    pub fn with_scheme(mut self, scheme: Option<Scheme>) -> Self {
+        self.scheme = scheme;
+        self
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Works on these threads.
+    #[must_use]
+    pub fn with_workers(mut self, workers: Workers) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Tells `observer` how far it has come, and stops when it says so.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Holds `guard` as long as a thread may write.
+    #[must_use]
+    pub fn with_keep_alive(mut self, guard: Arc<dyn Any + Send + Sync>) -> Self {
+        self.keep_alive = Some(guard);
+        self
+    }
+}
+
+impl Default for UnpackOptions {
+    fn default() -> Self {
+        Self {
+            scheme: None,
+            limits: Limits::default(),
+            workers: Workers::default(),
+            observer: Arc::new(Ignore),
+            keep_alive: None,
+        }
+    }
+}
+
+impl fmt::Debug for UnpackOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnpackOptions")
+            .field("scheme", &self.scheme)
+            .field("limits", &self.limits)
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,190 @@
+//! What has been unpacked, kept small until it is hashed.
+
+use std::cmp::Ordering;
+
+use larder_hashing::{ContentHash, Digest, EntryKind, Scheme, TreeHasher};
+
+/// The entries of an archive, in its order. Each costs the bytes of its path and the size of a [`Record`].
+#[derive(Default)]
+pub(super) struct Records {
+    paths: Vec<u8>,
+    records: Vec<Record>,
+}
+
+struct Record {
+    path_start: u64,
+    size: u64,
+    /// Of a file's bytes, or of a link's text; `None` until it is known, and where nothing is hashed.
+    digest: Option<Digest>,
+    path_len: u16,
+    kind: Kind,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    File { executable: bool },
+    Directory,
+    Symlink,
+}
+
+impl Records {
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Adds an entry and returns its number. The digest of a file comes later: see [`Self::set_digest`].
+    pub(super) fn add(&mut self, path: &[u8], kind: Kind, size: u64, digest: Option<Digest>) -> usize {
+        let path_start = self.paths.len() as u64;
+        self.paths.extend_from_slice(path);
+        let path_len = u16::try_from(path.len()).expect("longer paths were refused: see Names");
+        self.records.push(Record { path_start, size, digest, path_len, kind });
+        self.records.len() - 1
+    }
+
+    pub(super) fn set_digest(&mut self, number: usize, digest: Option<Digest>) {
+        self.records[number].digest = digest;
+    }
+
+    /// What the output itself is: a directory also where it has no entry of its own.
+    pub(super) fn output_kind(&self) -> Option<Kind> {
+        let own = self.records.iter().find(|record| record.path_len == 0).map(|record| record.kind);
+        own.or_else(|| (!self.records.is_empty()).then_some(Kind::Directory))
+    }
+
+    /// Puts in order, so that paths can be found.
+    pub(super) fn sorted(&self) -> Sorted<'_> {
+        let mut order: Vec<u32> = (0..u32::try_from(self.records.len()).unwrap_or(u32::MAX)).collect();
+        // Archives of larder's come in this order.
+        let compare = |a: &u32, b: &u32| compare(self.path(*a), self.path(*b));
+        if !order.is_sorted_by(|a, b| compare(a, b).is_le()) {
+            order.sort_by(compare);
+        }
+        Sorted { records: self, order }
+    }
+
+    fn path(&self, number: u32) -> &[u8] {
+        let Record { path_start, path_len, .. } = self.records[number as usize];
+        let start = usize::try_from(path_start).expect("an offset in memory");
+        &self.paths[start..start + usize::from(path_len)]
+    }
+}
+
+/// The entries in the order of manifests: depth first, the children of a directory by the bytes of their names.
+pub(super) struct Sorted<'a> {
+    records: &'a Records,
+    order: Vec<u32>,
+}
+
+/// What a hard link takes over from the file that it is another name of.
+#[derive(Clone, Copy)]
+pub(super) struct LinkedFile {
+    pub(super) kind: Kind,
+    pub(super) size: u64,
+    pub(super) digest: Option<Digest>,
+}
+
+impl Sorted<'_> {
+    /// The regular file at `path`, if it is among the first `before` entries of the archive.
+    pub(super) fn earlier_file(&self, path: &[u8], before: usize) -> Option<LinkedFile> {
+        let found = self.order.binary_search_by(|number| compare(self.records.path(*number), path)).ok()?;
+        let number = self.order[found] as usize;
+        let Record { kind, size, digest, .. } = self.records.records[number];
+        (number < before && matches!(kind, Kind::File { .. })).then_some(LinkedFile { kind, size, digest })
+    }
+
+    /// The content hash of the output.
+    pub(super) fn content_hash(&self, scheme: Scheme) -> Option<ContentHash> {
+        let mut hasher = TreeHasher::new(scheme)?;
+        for (place, number) in self.order.iter().enumerate() {
+            let Record { size, digest, kind, .. } = &self.records.records[*number as usize];
+            let path = self.records.path(*number);
+            let next = self.order.get(place + 1).map(|next| self.records.path(*next));
+            match kind {
+                Kind::File { .. } if path.is_empty() => {
+                    return digest.map(|digest| ContentHash::of_file(scheme, &digest));
+                }
+                // Named twice: that is no harm for a directory.
+                Kind::Directory if next == Some(path) => {}
+                Kind::Directory => {
+                    let is_empty = !next.is_some_and(|next| is_below(next, path));
+                    hasher.add(&EntryKind::Directory { is_empty }, 0, None, path);
+                }
+                Kind::File { executable } => {
+                    hasher.add(&EntryKind::File { executable: *executable }, *size, digest.as_ref(), path);
+                }
+                Kind::Symlink => {
+                    hasher.add(&EntryKind::Symlink { target: Vec::new() }, *size, digest.as_ref(), path);
+                }
+            }
+        }
+        Some(hasher.finish())
+    }
+}
+
+fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| directory.is_empty() || rest.starts_with(b"/"))
+}
+
+/// Compares component by component: a `/` comes before every other byte.
+fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    let rank = |byte: &u8| if *byte == b'/' { 0 } else { u16::from(*byte) + 1 };
+    a.iter().map(rank).cmp(b.iter().map(rank))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash_of(paths: &[(&str, Kind)]) -> ContentHash {
+        let mut records = Records::default();
+        for (path, kind) in paths {
+            let digest = (*kind != Kind::Directory).then(|| Scheme::Blake3.digest(b"x"));
+            records.add(path.as_bytes(), *kind, 1, digest);
+        }
+        records.sorted().content_hash(Scheme::Blake3).unwrap()
+    }
+
+    #[test]
+    fn the_order_of_the_archive_does_not_matter() {
+        let file = Kind::File { executable: false };
+        let canonical = [
+            ("", Kind::Directory),
+            ("a", Kind::Directory),
+            ("a/b", file),
+            ("a/b.c", file),
+            ("a-b", file),
+            ("ab", file),
+        ];
+        let mut shuffled = canonical;
+        shuffled.reverse();
+        assert_eq!(hash_of(&canonical), hash_of(&shuffled));
+        assert_eq!(
+            hash_of(&canonical),
+            hash_of(&canonical[2..]),
+            "directories with something in them have no line"
+        );
+    }
+
+    #[test]
+    fn an_empty_directory_counts_once() {
+        let once =
+            [("", Kind::Directory), ("e", Kind::Directory), ("ee", Kind::Directory), ("ee/x", Kind::Symlink)];
+        let twice = [("e", Kind::Directory), ("e", Kind::Directory), ("ee/x", Kind::Symlink)];
+        assert_eq!(hash_of(&once), hash_of(&twice));
+        assert_ne!(hash_of(&once), hash_of(&twice[2..]));
+    }
+
+    #[test]
+    fn a_hard_link_names_an_earlier_file() {
+        let mut records = Records::default();
+        records.add(b"a", Kind::File { executable: true }, 1, None);
+        records.add(b"d", Kind::Directory, 0, None);
+        records.add(b"b", Kind::File { executable: false }, 2, None);
+        let sorted = records.sorted();
+        assert!(sorted.earlier_file(b"a", 1).is_some());
+        assert!(sorted.earlier_file(b"b", 2).is_none(), "it comes later");
+        assert!(sorted.earlier_file(b"d", 3).is_none(), "it is a directory");
+        assert!(sorted.earlier_file(b"c", 3).is_none());
+    }
+}

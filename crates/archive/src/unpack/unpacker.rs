@@ -1,0 +1,375 @@
+//! Reads the entries of a tar stream, decides about each, and creates what is allowed.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use futures::StreamExt as _;
+use futures::executor::block_on;
+use larder_hashing::{ContentHash, HashOptions, OutputPath, Scheme, content_hash};
+use tokio::io::AsyncReadExt as _;
+use tokio_tar::{Archive, Entry};
+
+use super::UnpackOptions;
+use super::error::UnpackError;
+use super::files::{Files, PIECE, SMALL, already_there};
+use super::guard::{Guard, Pieces};
+use super::names::{Names, parent};
+use super::records::{Kind, Records};
+use crate::links::LinkCheck;
+
+/// Unpacks one archive.
+pub(super) struct Unpacker<'a, P> {
+    dest_dir: &'a Path,
+    output: &'a OutputPath,
+    root: PathBuf,
+    options: &'a UnpackOptions,
+    guard: Guard<P>,
+    files: Files,
+    records: Records,
+    content_bytes: u64,
+    /// Where the contents of the last entry ended, in the tar stream.
+    contents_end: u64,
+    /// The directory that was made last: most entries are in the same one as the entry before.
+    made: Option<Vec<u8>>,
+    /// Links are made after everything else, so that nothing is ever created through one.
+    symlinks: Vec<(Vec<u8>, Vec<u8>)>,
+    hard_links: Vec<HardLink>,
+}
+
+struct HardLink {
+    path: Vec<u8>,
+    target: Vec<u8>,
+    /// How many entries the archive had before this one.
+    before: usize,
+}
+
+/// What was in an archive.
+pub(super) struct Contents {
+    pub(super) content_hash: Option<ContentHash>,
+    pub(super) is_dir: bool,
+    pub(super) entries: u64,
+    pub(super) content_bytes: u64,
+}
+
+type TarEntry<P> = Entry<Archive<Guard<P>>>;
+
+impl<'a, P: Pieces> Unpacker<'a, P> {
+    pub(super) fn new(
+        dest_dir: &'a Path,
+        output: &'a OutputPath,
+        options: &'a UnpackOptions,
+        pieces: P,
+    ) -> Self {
+        Self {
+            dest_dir,
+            output,
+            root: output.below(dest_dir),
+            options,
+            guard: Guard::new(pieces, options.limits.header_bytes),
+            files: Files::new(options.scheme, options.workers.clone(), options.keep_alive.clone()),
+            records: Records::default(),
+            content_bytes: 0,
+            contents_end: 0,
+            made: None,
+            symlinks: Vec::new(),
+            hard_links: Vec::new(),
+        }
+    }
+
+    pub(super) fn unpack(mut self) -> Result<Contents, UnpackError> {
+        let names = Names::new(self.output, self.options.limits);
+        let mut archive = Archive::new(self.guard.clone());
+        let mut entries = archive.entries().map_err(|error| self.broken(error))?;
+        // Nothing here is ever pending: see `Guard`.
+        while let Some(entry) = block_on(entries.next()) {
+            if self.options.observer.is_cancelled() {
+                return Err(UnpackError::Cancelled);
+            }
+            let entry = entry.map_err(|error| self.broken(error))?;
+            self.entry(entry, &names)?;
+        }
+        self.guard.finish(self.contents_end)?;
+        self.take_written(true)?;
+        if self.records.len() == 0 && self.symlinks.is_empty() && self.hard_links.is_empty() {
+            return Err(UnpackError::damaged(format!("it has nothing of {} in it", self.output)));
+        }
+        self.make_hard_links(&names)?;
+        self.make_symlinks()?;
+        let is_dir = self.records.output_kind() == Some(Kind::Directory);
+        let content_hash = match self.options.scheme {
+            None => None,
+            // It is the hash of the bytes in an order of its own, and of what links point at: only the finished tree
+            // has them.
+            Some(Scheme::Weasel) => Some(self.hash_finished()?),
+            Some(scheme) => self.records.sorted().content_hash(scheme),
+        };
+        Ok(Contents {
+            content_hash,
+            is_dir,
+            entries: self.records.len() as u64,
+            content_bytes: self.content_bytes,
+        })
+    }
+
+    /// What stopped the parser: the stream below it, or what it has read.
+    fn broken(&self, error: io::Error) -> UnpackError {
+        self.guard.failure().unwrap_or_else(|| UnpackError::Damaged {
+            what: "it is not a whole tar archive".to_owned(),
+            source: Some(Box::new(error)),
+        })
+    }
+
+    fn entry(&mut self, mut entry: TarEntry<P>, names: &Names<'_>) -> Result<(), UnpackError> {
+        let name = entry.path_bytes().map_err(|error| self.broken(error))?.into_owned();
+        let kind = entry.header().entry_type();
+        if kind.is_pax_global_extensions() {
+            return Err(UnpackError::refused(&name, "which would change what all later entries mean"));
+        }
+        let path = names.relative(&name)?;
+        let entries = (self.records.len() + self.symlinks.len() + self.hard_links.len()) as u64;
+        if entries >= self.options.limits.entries {
+            return Err(UnpackError::refused(
+                &name,
+                format!("one more than {} entries, which is the limit", self.options.limits.entries),
+            ));
+        }
+        if self.is_sparse(&mut entry)? {
+            return Err(UnpackError::refused(&name, "which is sparse: its size on disk has no bound"));
+        }
+        let size = entry.effective_size();
+        if !kind.is_file() && size > 0 {
+            return Err(UnpackError::refused(&name, "which has contents and is no file"));
+        }
+        self.guard.contents(size)?;
+        self.contents_end = self.guard.position() + size;
+        if kind.is_dir() {
+            self.make_dir(&path)?;
+            self.records.add(&path, Kind::Directory, 0, None);
+            return Ok(());
+        }
+        if let Some(parent) = parent(&path) {
+            self.make_dir(parent)?;
+        } else {
+            self.make_parents()?;
+        }
+        if kind.is_file() {
+            if name.ends_with(b"/") {
+                return Err(UnpackError::refused(&name, "a file with the name of a directory"));
+            }
+            let mode = entry.header().mode().map_err(|error| self.broken(error))?;
+            self.file(&mut entry, &path, size, mode & 0o100 != 0)
+        } else if kind.is_symlink() {
+            let target = self.link_target(&entry, &name)?;
+            if path.is_empty() {
+                return Err(UnpackError::refused(&name, "a link in the place of the output"));
+            }
+            self.symlinks.push((path, target));
+            Ok(())
+        } else if kind.is_hard_link() {
+            let target = names.relative(&self.link_target(&entry, &name)?)?;
+            self.hard_links.push(HardLink { path, target, before: self.records.len() });
+            Ok(())
+        } else {
+            Err(UnpackError::refused(&name, "which is neither a file, a directory nor a link"))
+        }
+    }
+
+    fn link_target(&self, entry: &TarEntry<P>, name: &[u8]) -> Result<Vec<u8>, UnpackError> {
+        let target =
+            entry.link_name_bytes().map_err(|error| self.broken(error))?.map(std::borrow::Cow::into_owned);
+        match target {
+            Some(target) if !target.is_empty() && target.len() <= self.options.limits.path_bytes => {
+                Ok(target)
+            }
+            _ => Err(UnpackError::refused(name, "a link without a target, or with one that is too long")),
+        }
+    }
+
+    fn is_sparse(&self, entry: &mut TarEntry<P>) -> Result<bool, UnpackError> {
+        if entry.header().entry_type().is_gnu_sparse() {
+            return Ok(true);
+        }
+        let extensions = block_on(entry.pax_extensions()).map_err(|error| self.broken(error))?;
+        for extension in extensions.into_iter().flatten() {
+            let extension = extension.map_err(|error| self.broken(error))?;
+            if extension.key_bytes().starts_with(b"GNU.sparse.") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn file(
+        &mut self,
+        entry: &mut TarEntry<P>,
+        path: &[u8],
+        size: u64,
+        executable: bool,
+    ) -> Result<(), UnpackError> {
+        self.content_bytes = self.content_bytes.saturating_add(size);
+        let number = self.records.add(path, Kind::File { executable }, size, None);
+        let place = self.place(path);
+        if size <= SMALL {
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(PIECE));
+            self.read(entry, &mut bytes, size)?;
+            self.files.write_small(number, place, executable, bytes);
+            return self.take_written(false);
+        }
+        let mut left = size;
+        let mut large = self.files.begin_large(&place, executable)?;
+        while left > 0 {
+            if self.options.observer.is_cancelled() {
+                return Err(UnpackError::Cancelled);
+            }
+            let mut bytes = large.buffer()?;
+            let len = left.min(PIECE as u64);
+            read(&self.guard, entry, &mut bytes, len)?;
+            large.write(bytes)?;
+            left -= len;
+        }
+        let digest = large.finish()?;
+        self.records.set_digest(number, digest);
+        Ok(())
+    }
+
+    fn read(&self, entry: &mut TarEntry<P>, bytes: &mut Vec<u8>, len: u64) -> Result<(), UnpackError> {
+        read(&self.guard, entry, bytes, len)
+    }
+
+    fn take_written(&mut self, all: bool) -> Result<(), UnpackError> {
+        while let Some((number, digest)) = self.files.next_written(all)? {
+            self.records.set_digest(number, digest);
+        }
+        Ok(())
+    }
+
+    fn place(&self, path: &[u8]) -> PathBuf {
+        if path.is_empty() { self.root.clone() } else { self.root.join(OsStr::from_bytes(path)) }
+    }
+
+    /// Makes the directories above the output.
+    fn make_parents(&mut self) -> Result<(), UnpackError> {
+        let parents = self.root.parent().unwrap_or(self.dest_dir);
+        fs::create_dir_all(parents).map_err(UnpackError::io("create", parents))
+    }
+
+    /// Makes a directory of the output, and those above it.
+    fn make_dir(&mut self, path: &[u8]) -> Result<(), UnpackError> {
+        if self.made.as_deref() == Some(path) {
+            return Ok(());
+        }
+        let place = self.place(path);
+        loop {
+            match fs::create_dir(&place) {
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    // No links have been made yet: what is no directory is a file of this archive.
+                    if fs::symlink_metadata(&place).is_ok_and(|found| found.is_dir()) {
+                        break;
+                    }
+                    return Err(already_there(&place));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                    return Err(already_there(&place));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match parent(path) {
+                    Some(above) => self.make_dir(above)?,
+                    None => self.make_parents()?,
+                },
+                Err(error) => return Err(UnpackError::io("create", &place)(error)),
+            }
+        }
+        self.made = Some(path.to_owned());
+        Ok(())
+    }
+
+    fn make_hard_links(&mut self, names: &Names<'_>) -> Result<(), UnpackError> {
+        let _ = names;
+        let links = std::mem::take(&mut self.hard_links);
+        let mut linked = Vec::with_capacity(links.len());
+        {
+            let sorted = self.records.sorted();
+            for link in &links {
+                let file = sorted.earlier_file(&link.target, link.before).ok_or_else(|| {
+                    UnpackError::refused(&link.path, "a hard link to what is no earlier file of the archive")
+                })?;
+                linked.push(file);
+            }
+        }
+        for (link, file) in links.iter().zip(linked) {
+            let (from, to) = (self.place(&link.target), self.place(&link.path));
+            match fs::hard_link(&from, &to) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(already_there(&to)),
+                // The file system has no such links, or no more of them for this file.
+                Err(_) => copy(&from, &to)?,
+            }
+            self.records.add(&link.path, file.kind, file.size, file.digest);
+        }
+        Ok(())
+    }
+
+    fn make_symlinks(&mut self) -> Result<(), UnpackError> {
+        let links = std::mem::take(&mut self.symlinks);
+        for (path, target) in &links {
+            let place = self.place(path);
+            symlink(OsStr::from_bytes(target), &place).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => already_there(&place),
+                _ => UnpackError::io("create", &place)(error),
+            })?;
+            let digest = self.options.scheme.map(|scheme| scheme.digest(target));
+            self.records.add(path, Kind::Symlink, target.len() as u64, digest);
+        }
+        // Only in the finished tree can be seen where a link really leads, through other links.
+        let mut check = LinkCheck::new(&self.root);
+        for (path, target) in &links {
+            let place = self.place(path);
+            let refused = check
+                .refuse(path, target)
+                .map_err(|error| UnpackError::io("follow", &place)(error.into()))?;
+            if let Some(why) = refused {
+                let why = format!("a link to `{}`, which {why}", String::from_utf8_lossy(target));
+                return Err(UnpackError::refused(path, why));
+            }
+        }
+        Ok(())
+    }
+
+    fn hash_finished(&self) -> Result<ContentHash, UnpackError> {
+        let options = HashOptions::new(Scheme::Weasel).with_workers(self.options.workers.clone());
+        content_hash(&self.root, &options).map_err(UnpackError::Hash)
+    }
+}
+
+/// Appends exactly `len` bytes of an entry.
+fn read<P: Pieces>(
+    guard: &Guard<P>,
+    entry: &mut TarEntry<P>,
+    bytes: &mut Vec<u8>,
+    len: u64,
+) -> Result<(), UnpackError> {
+    let got = block_on(entry.take(len).read_to_end(bytes));
+    match got {
+        Ok(got) if got as u64 == len => Ok(()),
+        Ok(_) => {
+            Err(guard.failure().unwrap_or_else(|| UnpackError::damaged("it ends in the middle of a file")))
+        }
+        Err(error) => Err(guard.failure().unwrap_or_else(|| UnpackError::Damaged {
+            what: "it ends in the middle of a file".to_owned(),
+            source: Some(Box::new(error)),
+        })),
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), UnpackError> {
+    let mut source = fs::File::open(from).map_err(UnpackError::io("open", from))?;
+    let mode =
+        std::os::unix::fs::MetadataExt::mode(&source.metadata().map_err(UnpackError::io("look at", from))?);
+    let mut copy = super::files::create(to, mode & 0o100 != 0)?;
+    io::copy(&mut source, &mut copy).map_err(UnpackError::io("write", to))?;
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! Pushes a directory, loses it, and gets it back.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
+use std::error::Error;
+use std::fs;
+
+use larder_storage::{
+    CommandHash, OutputPath, PullOptions, PushOptions, RemoteStorage, RemoteUrl, StorageOptions,
+};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let project = tempfile::tempdir()?;
+    let remote = tempfile::tempdir()?;
+    let model = project.path().join("model");
+    fs::create_dir(&model)?;
+    fs::write(model.join("weights"), [1, 2, 3])?;
+
+    let url = RemoteUrl::parse(&remote.path().display().to_string(), project.path())?;
+    let storage = RemoteStorage::open(project.path(), &url, StorageOptions::default())?;
+    let output = OutputPath::new("model")?;
+    let command = CommandHash::parse("trained-by-hand")?;
+    let pushed = storage.push(&output, &command, &PushOptions::default()).await?;
+    println!("{:?} {}", pushed.outcome, pushed.url);
+
+    fs::remove_dir_all(&model)?;
+    let mut options = PullOptions::default();
+    options.command_hash = Some(command);
+    for pulled in storage.pull(&[output], &options).await? {
+        println!("{:?} {}, verified: {}", pulled.outcome, pulled.destination.display(), pulled.verified);
+    }
+    println!("{:?}", fs::read(model.join("weights"))?);
+    storage.close().await?;
+    Ok(())
+}

@@ -1,0 +1,263 @@
+//! Pulling outputs: choosing the objects, fetching and verifying all of them, and putting them into place as one unit.
+
+mod candidates;
+mod fetch;
+
+use std::fs;
+use std::path::PathBuf;
+
+use futures::TryStreamExt as _;
+use larder_hashing::{HashOptions, OutputPath, Scheme};
+
+use crate::error::{Error, Result};
+use crate::options::{FindOptions, PullOptions};
+use crate::outcome::{PullOutcome, Pulled, RemoteObject};
+use crate::remote_storage::{RemoteStorage, few_at_once, run_blocking};
+use crate::report::{Phase, PhaseReport};
+use crate::state::{Planned, Unplaced, place};
+use candidates::{Candidate, Choice};
+use fetch::Fetched;
+
+impl RemoteStorage {
+    /// Restores outputs, all or none: they come from one command hash (the given one, or the newest that has all of
+    /// them), and the first is put into place only when every one of them has been fetched and verified.
+    ///
+    /// What exists is kept, and compared with what the remote has; [`PullOptions::force`] replaces it, in one step
+    /// where the file system can exchange two names.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::ErrorKind::NotFound`] where nothing matches; [`crate::ErrorKind::Integrity`] where no whole object
+    /// is left; [`Error::Differs`] where one of several outputs exists and differs; the remote or the project's file
+    /// system fails. Nothing has been changed then.
+    pub async fn pull(&self, outputs: &[OutputPath], options: &PullOptions) -> Result<Vec<Pulled>> {
+        check_usage(outputs, options)?;
+        let base = options.to.as_deref().unwrap_or(self.root());
+        let wanted: Vec<Wanted> = outputs
+            .iter()
+            .map(|output| Wanted { output: output.clone(), destination: output.below(base) })
+            .collect();
+        for wanted in &wanted {
+            self.check_apart(&wanted.output, &wanted.destination)?;
+            self.keys_of(&wanted.output)?;
+        }
+        if options.dry_run {
+            self.recover().await?
+        } else {
+            self.sweep().await?
+        }
+
+        let choices = self.choices(&wanted, options).await?;
+        let mut failure = None;
+        for choice in choices {
+            match self.pull_choice(&wanted, choice, options).await {
+                // Another command hash may have them whole.
+                Err(error @ (Error::Damaged { .. } | Error::NotFound { .. })) => {
+                    failure = failure.or(Some(error))
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(failure.unwrap_or_else(|| self.none_found(&wanted, options)))
+    }
+
+    async fn pull_choice(
+        &self,
+        wanted: &[Wanted],
+        choice: Choice,
+        options: &PullOptions,
+    ) -> Result<Vec<Pulled>> {
+        let compared =
+            wanted.iter().zip(&choice).map(|(wanted, candidates)| self.compare(wanted, candidates, options));
+        let compared: Vec<Option<Compared>> = few_at_once(compared).try_collect().await?;
+        if compared.iter().any(Option::is_none)
+            && let Some(different) = compared.iter().flatten().find(|compared| !compared.is_same)
+        {
+            return Err(different.as_error());
+        }
+        let steps =
+            wanted.iter().zip(&choice).zip(compared).map(|((wanted, candidates), compared)| async move {
+                match compared {
+                    Some(compared) => Ok::<_, Error>(Step::Leave(compared)),
+                    None if options.dry_run => self.would_restore(wanted, candidates).await.map(Step::Leave),
+                    None => self.fetch(wanted, candidates, options).await.map(Step::Restore),
+                }
+            });
+        // The first failure drops the others: their threads stop, and then remove their stagings.
+        let steps: Vec<Step> = few_at_once(steps).try_collect().await?;
+        self.check_cancelled()?;
+        self.put_into_place(wanted, steps, options).await
+    }
+
+    async fn put_into_place(
+        &self,
+        wanted: &[Wanted],
+        mut steps: Vec<Step>,
+        options: &PullOptions,
+    ) -> Result<Vec<Pulled>> {
+        loop {
+            let restores: Vec<usize> =
+                (0..steps.len()).filter(|&index| matches!(steps[index], Step::Restore(_))).collect();
+            let planned: Vec<Planned> = restores
+                .iter()
+                .filter_map(|&index| match &steps[index] {
+                    Step::Restore(fetched) => Some(fetched.plan(&wanted[index], options.force)),
+                    Step::Leave(_) => None,
+                })
+                .collect();
+            if planned.is_empty() {
+                break;
+            }
+            let session = self.state.session()?;
+            match run_blocking(move || place(&session, &planned)).await {
+                Ok(()) => break,
+                Err(Unplaced::Failed(error)) => return Err(error),
+                Err(Unplaced::Appeared(index)) => {
+                    // Another pull was faster: compare, and keep what it has put there.
+                    let index = restores[index];
+                    let Step::Restore(fetched) = &steps[index] else { continue };
+                    let object = fetched.object.clone();
+                    let compared = self.compare_with(&wanted[index], object).await?;
+                    if !compared.is_same && wanted.len() > 1 {
+                        return Err(compared.as_error());
+                    }
+                    steps[index] = Step::Leave(compared);
+                }
+            }
+        }
+        let pulled = wanted.iter().zip(&steps).map(|(wanted, step)| step.pulled(wanted)).collect();
+        // Removing what was replaced may take a while: not on a thread that others wait for.
+        run_blocking(move || drop(steps)).await;
+        Ok(pulled)
+    }
+
+    /// Compares what is at the destination with the newest candidate. `None` where the output is to be restored.
+    async fn compare(
+        &self,
+        wanted: &Wanted,
+        candidates: &[Candidate],
+        options: &PullOptions,
+    ) -> Result<Option<Compared>> {
+        if options.force || fs::symlink_metadata(&wanted.destination).is_err() {
+            return Ok(None);
+        }
+        let Some(candidate) = candidates.first() else { return Ok(None) };
+        let object = self.look_at(wanted, candidate).await?;
+        self.compare_with(wanted, object).await.map(Some)
+    }
+
+    async fn compare_with(&self, wanted: &Wanted, object: RemoteObject) -> Result<Compared> {
+        let is_same = match object.content_hash.verifiable_under(self.options.scheme) {
+            Some(scheme) => {
+                self.hash_destination(wanted, scheme).await?.as_ref() == Some(&object.content_hash)
+            }
+            // A name of the user's own says nothing about the content.
+            None => false,
+        };
+        Ok(Compared { destination: wanted.destination.clone(), object, is_same, would_restore: false })
+    }
+
+    async fn hash_destination(
+        &self,
+        wanted: &Wanted,
+        scheme: Scheme,
+    ) -> Result<Option<larder_hashing::ContentHash>> {
+        if fs::metadata(&wanted.destination).is_err() {
+            // A dangling link is none of what a remote holds.
+            return Ok(None);
+        }
+        let report = PhaseReport::start(
+            &self.options.reporter,
+            &self.options.cancel,
+            &wanted.output,
+            Phase::Hash,
+            None,
+        );
+        let options =
+            HashOptions::new(scheme).with_workers(self.options.workers.clone()).with_observer(report);
+        let path = wanted.destination.clone();
+        let hash = run_blocking(move || larder_hashing::content_hash(&path, &options)).await;
+        match hash {
+            Ok(hash) => Ok(Some(hash)),
+            Err(error) if error.is_cancelled() => Err(Error::Cancelled),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn would_restore(&self, wanted: &Wanted, candidates: &[Candidate]) -> Result<Compared> {
+        let candidate =
+            candidates.first().ok_or_else(|| self.not_found(&wanted.output, &FindOptions::default()))?;
+        let object = self.look_at(wanted, candidate).await?;
+        Ok(Compared { destination: wanted.destination.clone(), object, is_same: false, would_restore: true })
+    }
+}
+
+/// An output, and where it goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) output: OutputPath,
+    pub(crate) destination: PathBuf,
+}
+
+/// What a pull does with one output.
+enum Step {
+    Leave(Compared),
+    Restore(Fetched),
+}
+
+/// What is at the destination, beside what the remote has.
+struct Compared {
+    destination: PathBuf,
+    object: RemoteObject,
+    is_same: bool,
+    /// Nothing is there, and a dry run leaves it so.
+    would_restore: bool,
+}
+
+impl Compared {
+    fn as_error(&self) -> Error {
+        Error::Differs { destination: self.destination.clone(), url: self.object.url.clone() }
+    }
+}
+
+impl Step {
+    fn pulled(&self, wanted: &Wanted) -> Pulled {
+        let (object, outcome, verified) = match self {
+            Self::Restore(fetched) => (&fetched.object, PullOutcome::Restored, fetched.verified),
+            Self::Leave(compared) if compared.would_restore => {
+                (&compared.object, PullOutcome::Restored, false)
+            }
+            Self::Leave(compared) if compared.is_same => (&compared.object, PullOutcome::UpToDate, true),
+            Self::Leave(compared) => (&compared.object, PullOutcome::Kept, false),
+        };
+        Pulled {
+            output: wanted.output.clone(),
+            destination: wanted.destination.clone(),
+            outcome,
+            url: object.url.clone(),
+            command_hash: object.command_hash.clone(),
+            content_hash: object.content_hash.clone(),
+            verified,
+            bytes: object.bytes,
+        }
+    }
+}
+
+fn check_usage(outputs: &[OutputPath], options: &PullOptions) -> Result<()> {
+    if outputs.len() > 1 && options.content_hash.is_some() {
+        return Err(Error::Usage("a content hash names one output: pull several without it".to_owned()));
+    }
+    for (index, output) in outputs.iter().enumerate() {
+        if let Some(other) =
+            outputs[..index].iter().find(|other| other.contains(output) || output.contains(other))
+        {
+            let text = if other.as_str() == output.as_str() {
+                format!("{output} is named twice")
+            } else {
+                format!("{other} and {output} lie inside one another: pull them one after the other")
+            };
+            return Err(Error::Usage(text));
+        }
+    }
+    Ok(())
+}

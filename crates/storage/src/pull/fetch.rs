@@ -1,0 +1,182 @@
+//! Fetching one output into a staging directory, and verifying it there.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _, stream};
+use larder_archive::{UnpackError, UnpackErrorKind, UnpackOptions, Unpacked};
+use larder_backend::{ByteStream, GetOptions, GetResult};
+use larder_hashing::ContentHash;
+use tokio_util::sync::CancellationToken;
+
+use super::Wanted;
+use super::candidates::Candidate;
+use crate::error::{Error, Result};
+use crate::layout::Listing;
+use crate::options::{FindOptions, PullOptions};
+use crate::outcome::RemoteObject;
+use crate::remote_storage::{RemoteStorage, error_chain, run_blocking};
+use crate::report::{Phase, PhaseReport, Warning};
+use crate::state::{Planned, Staging};
+
+/// A restored output that waits in its staging directory.
+pub(super) struct Fetched {
+    pub(super) object: RemoteObject,
+    pub(super) verified: bool,
+    staging: Arc<Staging>,
+}
+
+impl Fetched {
+    pub(super) fn plan(&self, wanted: &Wanted, replace: bool) -> Planned {
+        Planned {
+            staged: wanted.output.below(&self.staging.new_root()),
+            destination: wanted.destination.clone(),
+            backup: self.staging.backup(),
+            replace,
+        }
+    }
+}
+
+impl RemoteStorage {
+    /// Fetches the first candidate that is whole. A damaged one is reported, and the next one tried.
+    pub(super) async fn fetch(
+        &self,
+        wanted: &Wanted,
+        candidates: &[Candidate],
+        options: &PullOptions,
+    ) -> Result<Fetched> {
+        let mut failure = None;
+        for (index, candidate) in candidates.iter().enumerate() {
+            match self.fetch_candidate(wanted, candidate, options).await {
+                Err(Error::Damaged { url, mendable, source }) => {
+                    if index + 1 < candidates.len() {
+                        let reason = error_chain(&*source);
+                        self.warn(&Warning::DamagedObject { url: url.clone(), reason });
+                    }
+                    // The newest one is what the caller asked for: it is named where none is whole.
+                    failure.get_or_insert(Error::Damaged { url, mendable, source });
+                }
+                // It was deleted since it was listed.
+                Err(error @ Error::NotFound { .. }) => {
+                    failure.get_or_insert(error);
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(failure.unwrap_or_else(|| self.not_found(&wanted.output, &FindOptions::default())))
+    }
+
+    async fn fetch_candidate(
+        &self,
+        wanted: &Wanted,
+        candidate: &Candidate,
+        options: &PullOptions,
+    ) -> Result<Fetched> {
+        let keys = self.keys_of(&wanted.output)?;
+        let (command, content) = match candidate {
+            Candidate::Listed(object) => (&object.command_hash, &object.content_hash),
+            Candidate::Named { command, content } => (command, content),
+        };
+        let key = keys.key(command, content)?;
+        let missing = || Error::NotFound {
+            remote: self.backend.to_string(),
+            outputs: vec![wanted.output.clone()],
+            narrowed: options.command_hash.is_some() || options.content_hash.is_some(),
+        };
+        let got = match self.or_cancelled(self.backend.get(&key, GetOptions::default())).await? {
+            Err(error) if error.is_not_found() => return Err(missing()),
+            got => got?,
+        };
+        let Listing::Object(object) = keys.read(&got.meta) else { return Err(missing()) };
+        let staging = self.stage(wanted).await?;
+        let verified = self.unpack(wanted, &object, got, &staging, options).await?;
+        Ok(Fetched { object, verified, staging })
+    }
+
+    async fn stage(&self, wanted: &Wanted) -> Result<Arc<Staging>> {
+        let (state, destination) = (Arc::clone(&self.state), wanted.destination.clone());
+        Ok(Arc::new(run_blocking(move || state.staging_for(&destination)).await?))
+    }
+
+    /// Unpacks the object into the staging. Says whether its content has been verified.
+    async fn unpack(
+        &self,
+        wanted: &Wanted,
+        object: &RemoteObject,
+        got: GetResult,
+        staging: &Arc<Staging>,
+        options: &PullOptions,
+    ) -> Result<bool> {
+        let scheme = object.content_hash.verifiable_under(self.options.scheme).filter(|_| options.verify);
+        let report = PhaseReport::start(
+            &self.options.reporter,
+            &self.options.cancel,
+            &wanted.output,
+            Phase::Download,
+            Some(object.bytes),
+        );
+        // The worker threads hold the staging, so that it is not removed under them.
+        let unpack_options = UnpackOptions::default()
+            .with_scheme(scheme)
+            .with_limits(self.options.limits)
+            .with_workers(self.options.workers.clone())
+            .with_observer(report)
+            .with_keep_alive(Arc::clone(staging) as _);
+        let stream = until_cancelled(got.stream, self.options.cancel.clone());
+        let root = staging.new_root();
+        let unpacked = larder_archive::unpack(stream, &root, &wanted.output, &unpack_options).await;
+        self.check_cancelled()?;
+        match unpacked {
+            Ok(Unpacked { content_hash: Some(actual), .. }) if actual != object.content_hash => {
+                Err(damaged(object, ContentDiffers { actual }))
+            }
+            Ok(_) => Ok(scheme.is_some()),
+            Err(error) => Err(from_unpack(object, error)),
+        }
+    }
+}
+
+/// The content of an object is not what its name says.
+#[derive(Debug, thiserror::Error)]
+#[error("its content has the hash {actual}")]
+struct ContentDiffers {
+    actual: ContentHash,
+}
+
+fn damaged(object: &RemoteObject, source: impl StdError + Send + Sync + 'static) -> Error {
+    Error::Damaged { url: object.url.clone(), mendable: true, source: Box::new(source) }
+}
+
+fn from_unpack(object: &RemoteObject, error: UnpackError) -> Error {
+    match error.kind() {
+        UnpackErrorKind::Integrity => damaged(object, error),
+        UnpackErrorKind::Unsupported => Error::NeedsNewerLarder { url: object.url.clone() },
+        UnpackErrorKind::Cancelled => Error::Cancelled,
+        UnpackErrorKind::Source => match error.into_source::<larder_backend::Error>() {
+            Ok(error) => Error::Backend(error),
+            Err(error) => Error::Unpack(error),
+        },
+        _ => Error::Unpack(error),
+    }
+}
+
+/// Ends the stream with an error as soon as the caller asks to stop, also where the remote is silent.
+fn until_cancelled(
+    stream: ByteStream,
+    cancel: CancellationToken,
+) -> impl Stream<Item = larder_backend::Result<bytes::Bytes>> + Send {
+    use larder_backend::{Error, ErrorKind, Operation};
+    stream::unfold(Some((stream, cancel)), |state| async move {
+        let (mut stream, cancel) = state?;
+        let next = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Some(Err(Error::new(ErrorKind::Cancelled, Operation::Get, "the object"))),
+            next = stream.next() => next,
+        };
+        match next? {
+            Ok(chunk) => Some((Ok(chunk), Some((stream, cancel)))),
+            Err(error) => Some((Err(error), None)),
+        }
+    })
+    .boxed()
+}

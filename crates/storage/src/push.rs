@@ -1,0 +1,229 @@
+//! Pushing outputs.
+
+use std::fs;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use larder_archive::{Compression, PackError, PackOptions, Packing, Prepared};
+use larder_backend::{BackendExt as _, GetOptions, Key, ObjectMeta, PutMode, PutOptions, Upload};
+use larder_hashing::{CommandHash, ContentHash, OutputPath, Scheme};
+
+use crate::error::{Error, Result};
+use crate::options::PushOptions;
+use crate::outcome::{PushOutcome, Pushed};
+use crate::remote_storage::{RemoteStorage, few_at_once};
+use crate::report::{Phase, PhaseReport};
+use crate::state::RemoteJournal;
+
+/// What an object of a later format begins with.
+pub(crate) const LATER_FORMAT: &[u8] = b"larder-";
+
+impl RemoteStorage {
+    /// Publishes an output as one object, under what made it and what it contains.
+    ///
+    /// The output is hashed first. Where the object exists nothing is sent; otherwise the output is packed, compressed
+    /// and uploaded as a stream, and hashed again on the way: if it has changed, nothing is published. Of several
+    /// pushers of one key, one publishes, and the others find it present.
+    ///
+    /// # Errors
+    ///
+    /// The output is missing, changes, or cannot be packed; it does not have the given content hash
+    /// ([`crate::ErrorKind::Integrity`]); the remote fails.
+    pub async fn push(
+        &self,
+        output: &OutputPath,
+        command: &CommandHash,
+        options: &PushOptions,
+    ) -> Result<Pushed> {
+        let path = output.below(self.root());
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::MissingSource { path });
+            }
+            Err(error) => return Err(Error::io("look at", &path)(error)),
+            Ok(_) => {}
+        }
+        self.check_apart(output, &path)?;
+        self.keys_of(output)?;
+        if options.dry_run {
+            self.recover().await?;
+        } else {
+            if self.keeps_remote_in_state() {
+                self.state.ensure_dir()?;
+            }
+            self.sweep().await?;
+        }
+
+        let prepared = self.prepare(output, options).await?;
+        let content = self.content_hash_of(output, &prepared, options)?;
+        let push = Push { storage: self, output, command, content, options, prepared };
+        push.run().await
+    }
+
+    /// Pushes several outputs that one command made, up to four at once. They are no unit: each stands alone.
+    pub async fn push_all(
+        &self,
+        outputs: &[OutputPath],
+        command: &CommandHash,
+        options: &PushOptions,
+    ) -> Vec<Result<Pushed>> {
+        few_at_once(outputs.iter().map(|output| self.push(output, command, options))).collect().await
+    }
+
+    async fn prepare(&self, output: &OutputPath, options: &PushOptions) -> Result<Prepared> {
+        let report =
+            PhaseReport::start(&self.options.reporter, &self.options.cancel, output, Phase::Hash, None);
+        larder_archive::prepare(self.root(), output, &self.pack_options(options).with_observer(report))
+            .await
+            .map_err(from_pack)
+    }
+
+    fn pack_options(&self, options: &PushOptions) -> PackOptions {
+        let scheme = options
+            .content_hash
+            .as_ref()
+            .and_then(|hash| hash.verifiable_under(self.options.scheme))
+            .unwrap_or(self.options.scheme);
+        let compression = options.compression.unwrap_or(match self.options.scheme {
+            Scheme::Weasel => Compression::gzip(),
+            Scheme::Blake3 | Scheme::Sha256 => Compression::default(),
+        });
+        PackOptions::new(scheme)
+            .with_compression(compression)
+            .with_dereference(options.dereference)
+            .with_limits(self.options.limits)
+            .with_workers(self.options.workers.clone())
+    }
+
+    /// The content hash of the key: the given one, if what is there does not contradict it.
+    fn content_hash_of(
+        &self,
+        output: &OutputPath,
+        prepared: &Prepared,
+        options: &PushOptions,
+    ) -> Result<ContentHash> {
+        let actual = prepared.content_hash();
+        match &options.content_hash {
+            None => Ok(actual.clone()),
+            Some(given) if given.verifiable_under(self.options.scheme).is_none() || given == actual => {
+                Ok(given.clone())
+            }
+            Some(given) => Err(Error::ContentMismatch {
+                output: output.clone(),
+                expected: given.clone(),
+                actual: actual.clone(),
+            }),
+        }
+    }
+}
+
+struct Push<'a> {
+    storage: &'a RemoteStorage,
+    output: &'a OutputPath,
+    command: &'a CommandHash,
+    content: ContentHash,
+    options: &'a PushOptions,
+    prepared: Prepared,
+}
+
+impl Push<'_> {
+    async fn run(&self) -> Result<Pushed> {
+        let keys = self.storage.keys_of(self.output)?;
+        let key = keys.key(self.command, &self.content)?;
+        let backend = &self.storage.backend;
+        let existing = match self.storage.or_cancelled(backend.stat_if_exists(&key)).await? {
+            Ok(existing) => existing,
+            // The first push creates the remote.
+            Err(error) if error.kind() == larder_backend::ErrorKind::RootMissing => None,
+            Err(error) => return Err(error.into()),
+        };
+        let pushed = |outcome, bytes| Pushed {
+            output: self.output.clone(),
+            outcome,
+            url: keys.url(&key),
+            command_hash: self.command.clone(),
+            content_hash: self.content.clone(),
+            bytes,
+            content_bytes: self.prepared.content_bytes(),
+        };
+        let mut mode = PutMode::CreateOnly;
+        if let Some(meta) = &existing {
+            if meta.size > 0 && !self.options.force {
+                return Ok(pushed(PushOutcome::AlreadyPresent, meta.size));
+            }
+            if meta.size > 0 {
+                self.refuse_later_format(&key).await?;
+            }
+            mode = PutMode::Overwrite;
+        }
+        if self.options.dry_run {
+            return Ok(pushed(PushOutcome::Uploaded, 0));
+        }
+        match self.upload(&key, mode).await {
+            Err(Error::Backend(error)) if error.is_already_exists() => {
+                let meta = self.storage.or_cancelled(backend.stat(&key)).await??;
+                if meta.size > 0 {
+                    return Ok(pushed(PushOutcome::AlreadyPresent, meta.size));
+                }
+                // An empty object, as an interrupted weasel leaves it, came in between: it counts as absent.
+                let meta = self.upload(&key, PutMode::Overwrite).await?;
+                Ok(pushed(PushOutcome::Uploaded, meta.size))
+            }
+            outcome => outcome.map(|meta| pushed(PushOutcome::Uploaded, meta.size)),
+        }
+    }
+
+    /// An object of a later format is not ours to replace.
+    async fn refuse_later_format(&self, key: &Key) -> Result<()> {
+        let range = GetOptions::default().with_range(0..LATER_FORMAT.len() as u64);
+        let backend = &self.storage.backend;
+        let head = self.storage.or_cancelled(backend.get_bytes(key, range, LATER_FORMAT.len())).await?;
+        match head {
+            Ok(head) if head == LATER_FORMAT => {
+                Err(Error::NeedsNewerLarder { url: format!("{backend}/{key}") })
+            }
+            // It was deleted meanwhile, or it cannot be read: replacing it is what the caller wants.
+            _ => Ok(()),
+        }
+    }
+
+    async fn upload(&self, key: &Key, mode: PutMode) -> Result<ObjectMeta> {
+        let storage = self.storage;
+        let total = Some(self.prepared.content_bytes());
+        let report = PhaseReport::start(
+            &storage.options.reporter,
+            &storage.options.cancel,
+            self.output,
+            Phase::Upload,
+            total,
+        );
+        let journal =
+            RemoteJournal { state: Arc::clone(&storage.state), remote: storage.backend.to_string() };
+        let options = PutOptions::new(mode)
+            .with_size_hint(self.prepared.content_bytes())
+            .with_journal(Arc::new(journal));
+        let packing = self.prepared.pack_observed(report);
+        let mut upload = storage.or_cancelled(storage.backend.begin_put(key, options)).await??;
+        match self.send(packing, upload.as_mut()).await {
+            Ok(()) => Ok(upload.commit().await?),
+            Err(error) => {
+                // What failed first is what the caller should read; what an abort leaves behind is for a later sweep.
+                upload.abort().await.ok();
+                Err(error)
+            }
+        }
+    }
+
+    /// Succeeds only where the packing says that it is complete: that a stream has ended means nothing.
+    async fn send(&self, mut packing: Packing, upload: &mut dyn Upload) -> Result<()> {
+        while let Some(chunk) = self.storage.or_cancelled(packing.next()).await? {
+            self.storage.or_cancelled(upload.write(chunk.map_err(from_pack)?)).await??;
+        }
+        packing.finish().await.map_err(from_pack)?;
+        self.storage.check_cancelled()
+    }
+}
+
+fn from_pack(error: PackError) -> Error {
+    if error.is_cancelled() { Error::Cancelled } else { Error::Pack(error) }
+}

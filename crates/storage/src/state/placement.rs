@@ -1,0 +1,341 @@
+//! Moving staged outputs to their destinations: each in one step, several as one unit.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::journal::{Record, Session, path_text};
+use crate::error::{Error, Result};
+
+/// What is to be moved where.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    /// The restored output.
+    pub(crate) staged: PathBuf,
+    /// Where it goes.
+    pub(crate) destination: PathBuf,
+    /// Where what is there now can go, on the same file system.
+    pub(crate) backup: PathBuf,
+    /// Whether something that is there may be replaced.
+    pub(crate) replace: bool,
+}
+
+/// Nothing was moved, or all of it is back.
+#[derive(Debug)]
+pub(crate) enum Unplaced {
+    /// Something has appeared at the destination with this index, which was not to be replaced.
+    Appeared(usize),
+    Failed(Error),
+}
+
+impl From<Error> for Unplaced {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A move as the journal has it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Move {
+    #[serde(with = "path_text")]
+    staged: PathBuf,
+    #[serde(with = "path_text")]
+    pub(super) destination: PathBuf,
+    #[serde(with = "path_text")]
+    backup: PathBuf,
+    /// Tells the staged output from what was there, after the two have been exchanged.
+    new: Identity,
+    /// What was there, and is to be replaced.
+    previous: Option<Identity>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+/// Puts all of `planned` into place, or nothing.
+pub(crate) fn place(session: &Session, planned: &[Planned]) -> Result<(), Unplaced> {
+    let parents = missing_parents(planned);
+    if !parents.is_empty() {
+        session.append(&Record::Parents { paths: parents.clone() })?;
+    }
+    let outcome = create_parents(&parents).and_then(|()| place_all(session, planned));
+    if outcome.is_err() {
+        remove_empty(&parents);
+    }
+    if !session.is_unfinished() {
+        // Should the note fail, everything is found to be in place, or back, by the next command as well.
+        session.append(&Record::Settled).ok();
+    }
+    outcome
+}
+
+fn place_all(session: &Session, planned: &[Planned]) -> Result<(), Unplaced> {
+    let moves = planned.iter().map(Move::plan).collect::<Result<Vec<_>>>()?;
+    session.append(&Record::Placing { moves: moves.clone() })?;
+    for (index, planned) in moves.iter().enumerate() {
+        let failure = match planned.carry_out() {
+            Ok(()) => continue,
+            Err(Stopped::Appeared) => Unplaced::Appeared(index),
+            Err(Stopped::Io(error)) => Error::io("put into place", &planned.destination)(error).into(),
+        };
+        if let Err(error) = undo_all(&moves[..=index]) {
+            session.leave_unfinished();
+            return Err(error.into());
+        }
+        return Err(failure);
+    }
+    Ok(())
+}
+
+/// Completes what a dead process was placing, or undoes it where that is not possible any more. Says which, or `None`
+/// where nothing had been moved.
+pub(super) fn settle(moves: &[Move]) -> Result<Option<&'static str>> {
+    if !moves.iter().any(|planned| planned.is_done() || planned.has_begun()) {
+        return Ok(None);
+    }
+    let completed = moves.iter().all(|planned| planned.is_done() || planned.can_go_on())
+        && moves.iter().all(|planned| planned.is_done() || planned.carry_out().is_ok());
+    if completed {
+        return Ok(Some("it was completed"));
+    }
+    undo_all(moves)?;
+    Ok(Some("it was undone"))
+}
+
+fn undo_all(moves: &[Move]) -> Result<()> {
+    // All are tried, so that one that fails holds up no other.
+    let undone: Vec<_> = moves.iter().rev().map(|planned| (planned, planned.undo())).collect();
+    for (planned, outcome) in undone {
+        outcome.map_err(Error::io(
+            "put back (the next larder command in this project tries again)",
+            &planned.destination,
+        ))?;
+    }
+    Ok(())
+}
+
+/// Why a move stopped.
+enum Stopped {
+    Appeared,
+    Io(io::Error),
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Move {
+    fn plan(planned: &Planned) -> Result<Self> {
+        let Planned { staged, destination, backup, replace } = planned;
+        let new = identity(staged)
+            .and_then(|found| found.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)))
+            .map_err(Error::io("look at", staged))?;
+        let previous =
+            if *replace { identity(destination).map_err(Error::io("look at", destination))? } else { None };
+        Ok(Self {
+            staged: staged.clone(),
+            destination: destination.clone(),
+            backup: backup.clone(),
+            new,
+            previous,
+        })
+    }
+
+    fn is_done(&self) -> bool {
+        !exists(&self.staged) || matches!(identity(&self.destination), Ok(Some(found)) if found == self.new)
+    }
+
+    /// Whether the old tree is on its way to the backup.
+    fn has_begun(&self) -> bool {
+        exists(&self.backup)
+    }
+
+    /// Whether the destination is as it was when the move was planned.
+    fn can_go_on(&self) -> bool {
+        let found = identity(&self.destination);
+        self.has_begun() || matches!(&found, Ok(found) if found.is_none() || *found == self.previous)
+    }
+
+    fn carry_out(&self) -> Result<(), Stopped> {
+        if self.previous.is_none() {
+            return rename_noreplace(&self.staged, &self.destination);
+        }
+        if !self.has_begun() {
+            match renameat_with(CWD, &self.staged, CWD, &self.destination, RenameFlags::EXCHANGE) {
+                Ok(()) => return Ok(()),
+                // What was to be replaced has gone meanwhile.
+                Err(Errno::NOENT) => return rename_noreplace(&self.staged, &self.destination),
+                Err(error) if is_unsupported(error) => {}
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
+            if !is_dir(&self.staged)
+                && !is_dir(&self.destination)
+                && fs::hard_link(&self.destination, &self.backup).is_ok()
+            {
+                // A file over a file is one step everywhere; the link keeps the old one, in case this is undone.
+                return Ok(fs::rename(&self.staged, &self.destination)?);
+            }
+        }
+        if is_dir(&self.backup) || is_dir(&self.destination) || !exists(&self.backup) {
+            move_tree(&self.destination, &self.backup)?;
+        } else {
+            return Ok(fs::rename(&self.staged, &self.destination)?);
+        }
+        rename_noreplace(&self.staged, &self.destination)
+    }
+
+    /// Restores what was at the destination. A move that has not begun needs nothing.
+    fn undo(&self) -> io::Result<()> {
+        let done = self.is_done();
+        if self.has_begun() {
+            // Of two files, one replaces the other below.
+            if done && (is_dir(&self.destination) || is_dir(&self.backup)) {
+                fs::rename(&self.destination, &self.staged)?;
+            }
+            if is_dir(&self.backup) {
+                return move_tree(&self.backup, &self.destination);
+            }
+            return fs::rename(&self.backup, &self.destination);
+        }
+        if !done {
+            return Ok(());
+        }
+        if exists(&self.staged) {
+            return Ok(renameat_with(CWD, &self.staged, CWD, &self.destination, RenameFlags::EXCHANGE)?);
+        }
+        match identity(&self.destination)? {
+            Some(found) if found == self.new => fs::rename(&self.destination, &self.staged),
+            // Somebody has replaced it since: it is not ours any more.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Moves a file or directory to a name that must be free.
+fn rename_noreplace(from: &Path, to: &Path) -> Result<(), Stopped> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => Err(Stopped::Appeared),
+        Err(error) if is_unsupported(error) => rename_if_absent(from, to),
+        Err(error) => Err(io::Error::from(error).into()),
+    }
+}
+
+/// [`rename_noreplace`] on a file system that has no such rename. For a file a link does the same; a directory cannot
+/// replace anything but an empty directory.
+fn rename_if_absent(from: &Path, to: &Path) -> Result<(), Stopped> {
+    if exists(to) {
+        return Err(Stopped::Appeared);
+    }
+    if !is_dir(from) {
+        match fs::hard_link(from, to) {
+            Ok(()) => return Ok(fs::remove_file(from)?),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Stopped::Appeared),
+            // No links either: what is left is the look above.
+            Err(_) => {}
+        }
+    }
+    match fs::rename(from, to) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::DirectoryNotEmpty
+                    | io::ErrorKind::AlreadyExists
+                    | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Err(Stopped::Appeared)
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
+/// Moves a file or a directory tree, into what an interrupted call has left at `to`. Overlay file systems cannot rename
+/// a directory that comes from a lower layer: there its entries are moved one by one.
+fn move_tree(from: &Path, to: &Path) -> io::Result<()> {
+    if !exists(from) {
+        return Ok(());
+    }
+    if !is_dir(to) {
+        match fs::rename(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices && is_dir(from) => {
+                fs::create_dir(to)?
+            }
+            outcome => return outcome,
+        }
+    }
+    for entry in fs::read_dir(from)? {
+        let name = entry?.file_name();
+        move_tree(&from.join(&name), &to.join(&name))?;
+    }
+    fs::remove_dir(from)
+}
+
+/// Whether the file system cannot do this kind of rename: overlayfs says EXDEV, NFS and some FUSE say EINVAL.
+fn is_unsupported(error: Errno) -> bool {
+    [Errno::XDEV, Errno::INVAL, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP].contains(&error)
+}
+
+/// The directories above the destinations that do not exist, outermost first.
+fn missing_parents(planned: &[Planned]) -> Vec<PathBuf> {
+    let mut missing = Vec::new();
+    for planned in planned {
+        let above = planned.destination.ancestors().skip(1);
+        let absent: Vec<_> = above.take_while(|parent| !parent.exists()).map(Path::to_owned).collect();
+        missing.extend(absent.into_iter().rev());
+    }
+    missing.sort();
+    missing.dedup();
+    missing
+}
+
+fn create_parents(parents: &[PathBuf]) -> Result<(), Unplaced> {
+    for parent in parents {
+        match fs::create_dir(parent) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(Error::io("create", parent)(error).into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes those of the directories that are empty, innermost first.
+pub(super) fn remove_empty(parents: &[PathBuf]) {
+    for parent in parents.iter().rev() {
+        fs::remove_dir(parent).ok();
+    }
+}
+
+fn identity(path: &Path) -> io::Result<Option<Identity>> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some(Identity { device: found.dev(), inode: found.ino() })),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+fn is_dir(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! What a search promises.
+
+mod common;
+
+use std::fs::File;
+use std::time::{Duration, SystemTime};
+
+use common::{Lab, command, content, output};
+use larder_storage::{Error, ErrorKind, FindOptions, Warning};
+
+fn finding(change: impl FnOnce(&mut FindOptions)) -> FindOptions {
+    let mut options = FindOptions::default();
+    change(&mut options);
+    options
+}
+
+/// An object that was published at a time.
+fn publish(lab: &Lab, key: &str, seconds: u64) {
+    common::write(&lab.object(key), "object");
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    File::options().write(true).open(lab.object(key)).unwrap().set_modified(time).unwrap();
+}
+
+async fn newest(lab: &Lab, options: &FindOptions) -> (String, u64) {
+    let found = lab.storage().find(&output("a b"), options).await.unwrap();
+    let key = found.newest.url.strip_prefix(&format!("{}/", lab.remote.path().display())).unwrap().to_owned();
+    (key, found.count)
+}
+
+#[tokio::test]
+async fn the_newest_match_is_found_and_a_missing_hash_matches_every_one() {
+    let lab = Lab::default();
+    publish(&lab, "a+b/run1/old", 100);
+    publish(&lab, "a+b/run1/new", 300);
+    publish(&lab, "a+b/run2/old", 200);
+    publish(&lab, "a+b%2Fc/run9/newer", 900);
+    let any = FindOptions::default();
+    let run1 = finding(|options| options.command_hash = Some(command("run1")));
+    let old = finding(|options| options.content_hash = Some(content("old")));
+    let both = finding(|options| {
+        options.command_hash = Some(command("run1"));
+        options.content_hash = Some(content("old"));
+    });
+    assert_eq!(newest(&lab, &any).await, ("a+b/run1/new".into(), 3));
+    assert_eq!(newest(&lab, &run1).await, ("a+b/run1/new".into(), 2));
+    assert_eq!(newest(&lab, &old).await, ("a+b/run2/old".into(), 2));
+    assert_eq!(newest(&lab, &both).await, ("a+b/run1/old".into(), 1));
+    let all = lab.storage().find_all(&output("a b"), &any).await.unwrap();
+    let contents: Vec<_> = all.iter().map(|object| object.content_hash.as_str()).collect();
+    assert_eq!(contents, ["new", "old", "old"]);
+}
+
+#[tokio::test]
+async fn ties_go_to_the_greater_content_hash_then_command_hash() {
+    let lab = Lab::default();
+    for key in ["a+b/x/2", "a+b/y/1", "a+b/y/2", "a+b/z/1"] {
+        publish(&lab, key, 100);
+    }
+    assert_eq!(newest(&lab, &FindOptions::default()).await.0, "a+b/y/2");
+}
+
+#[tokio::test]
+async fn what_is_foreign_is_named_and_never_used() {
+    let lab = Lab::default();
+    publish(&lab, "a+b/run/good", 100);
+    for key in
+        ["a+b/.DS_Store", "a+b/run/.good.swp", "a+b/run/deeper/good", "a+b/run/blake3-short", "a+b/ru n/good"]
+    {
+        publish(&lab, key, 900);
+    }
+    common::write(&lab.object("a+b/run/stub"), "");
+    assert_eq!(newest(&lab, &FindOptions::default()).await, ("a+b/run/good".into(), 1));
+    let foreign: Vec<_> = lab.reports.warnings();
+    assert_eq!(foreign.len(), 6, "{foreign:?}");
+    assert!(foreign.iter().all(|warning| matches!(warning, Warning::ForeignObject { .. })));
+
+    for number in 0..30 {
+        publish(&lab, &format!("a+b/{number}.txt"), 1);
+    }
+    let before = lab.reports.warnings().len();
+    newest(&lab, &FindOptions::default()).await;
+    let more = &lab.reports.warnings()[before..];
+    assert_eq!(more.len(), 11);
+    assert_eq!(more.last(), Some(&Warning::MoreForeignObjects { count: 26 }));
+}
+
+#[tokio::test]
+async fn an_empty_object_is_absent_also_when_it_is_named() {
+    let lab = Lab::default();
+    common::write(&lab.object("a+b/run/stub"), "");
+    let named = finding(|options| {
+        options.command_hash = Some(command("run"));
+        options.content_hash = Some(content("stub"));
+    });
+    let error = lab.storage().find(&output("a b"), &named).await.unwrap_err();
+    assert!(matches!(error, Error::NotFound { narrowed: true, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_miss_and_an_absent_remote_are_told_apart() {
+    let lab = Lab::default();
+    let error = lab.storage().find(&output("a"), &FindOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let absent = larder_storage::RemoteUrl::parse("./absent", lab.project.path()).unwrap();
+    let storage = larder_storage::RemoteStorage::open(lab.project.path(), &absent, lab.options()).unwrap();
+    let error = storage.find(&output("a"), &FindOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Remote, "{error:?}");
+    assert!(!lab.path("absent").exists() && !lab.path(".larder").exists(), "looking creates nothing");
+}
+
+#[tokio::test]
+async fn a_listing_shows_the_outputs_and_nothing_of_larders_own() {
+    let lab = Lab::default();
+    for key in ["z/c/h", "a+b%2Fc/c/h", "%41/c/h", ".larder/1/tmp/put", ".larder/1/runs/x"] {
+        publish(&lab, key, 1);
+    }
+    common::write(&lab.object("stray.txt"), "x");
+    // `%41` is not how larder or weasel would write `A`.
+    assert_eq!(lab.storage().list_outputs().await.unwrap(), ["a b/c", "z"]);
+}

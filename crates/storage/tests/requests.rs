@@ -1,0 +1,343 @@
+//! How many requests an answer costs, and what a storage does about a remote that goes wrong.
+
+mod common;
+
+use std::fs;
+use std::sync::Arc;
+
+use common::{Lab, command, content, noise, output, pulling, pushing};
+use larder_backend::{ErrorKind as Remote, Key, Operation, UploadToken};
+use larder_storage::{
+    CancellationToken, ContentHash, Error, ErrorKind, FindOptions, PullOptions, PullOutcome, PushOptions,
+    PushOutcome, RemoteStorage, Warning,
+};
+use larder_testkit::{Effect, Fault, FaultyBackend, Gate, MemoryBackend};
+
+/// A project beside a remote in memory.
+#[derive(Default)]
+struct Far {
+    lab: Lab,
+    remote: MemoryBackend,
+}
+
+impl Far {
+    fn storage(&self) -> RemoteStorage {
+        RemoteStorage::with_backend(
+            self.lab.project.path(),
+            Arc::new(self.remote.clone()),
+            self.lab.options(),
+        )
+    }
+
+    fn faulty(&self, faults: impl IntoIterator<Item = Fault>) -> RemoteStorage {
+        let faulty = FaultyBackend::new(self.remote.clone());
+        faults.into_iter().for_each(|fault| faulty.inject(fault));
+        RemoteStorage::with_backend(self.lab.project.path(), Arc::new(faulty), self.lab.options())
+    }
+
+    /// Pushes `m` under the command hash `c`. The requests for that are forgotten.
+    async fn push(&self) -> ContentHash {
+        let pushed = self.storage().push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap();
+        self.remote.take_operations();
+        pushed.content_hash
+    }
+
+    fn only_key(&self) -> Key {
+        self.remote.keys()[0].clone()
+    }
+}
+
+fn both(hash: &ContentHash) -> PullOptions {
+    pulling(|options| {
+        options.command_hash = Some(command("c"));
+        options.content_hash = Some(hash.clone());
+    })
+}
+
+#[tokio::test]
+async fn every_answer_costs_what_it_needs_and_no_more() {
+    let far = Far::default();
+    far.lab.write("m", "1");
+    let storage = far.storage();
+    storage.push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap();
+    let first = far.remote.take_operations();
+    assert_eq!(first, [Operation::Stat, Operation::Put, Operation::Commit]);
+    let hash = storage.push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap().content_hash;
+    assert_eq!(far.remote.take_operations(), [Operation::Stat]);
+
+    let mut find = FindOptions::default();
+    find.command_hash = Some(command("c"));
+    storage.find(&output("m"), &find).await.unwrap();
+    assert_eq!(far.remote.take_operations(), [Operation::List]);
+    find.content_hash = Some(hash.clone());
+    storage.find(&output("m"), &find).await.unwrap();
+    assert_eq!(far.remote.take_operations(), [Operation::Stat]);
+    storage.list_outputs().await.unwrap();
+    assert_eq!(far.remote.take_operations(), [Operation::List]);
+
+    far.lab.remove("m");
+    storage.pull(&[output("m")], &both(&hash)).await.unwrap();
+    assert_eq!(far.remote.take_operations(), [Operation::Get]);
+    storage.pull(&[output("m")], &both(&hash)).await.unwrap();
+    assert_eq!(
+        far.remote.take_operations(),
+        [Operation::Stat],
+        "what is there is compared without fetching it"
+    );
+    far.lab.remove("m");
+    storage.pull(&[output("m")], &PullOptions::default()).await.unwrap();
+    assert_eq!(far.remote.take_operations(), [Operation::List, Operation::Get]);
+}
+
+#[tokio::test]
+async fn looking_for_an_output_lists_that_output_only() {
+    let far = Far::default();
+    for number in 0..50 {
+        far.remote.insert(&Key::parse(format!("other{number}/c/h")).unwrap(), "x");
+    }
+    far.remote.insert(&Key::parse("m/c/h").unwrap(), "x");
+    let found = far.storage().find(&output("m"), &FindOptions::default()).await.unwrap();
+    assert_eq!(found.count, 1);
+    let requests = far.remote.requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].target, "m/");
+}
+
+#[tokio::test]
+async fn a_denial_is_never_a_miss() {
+    for operation in [Operation::Stat, Operation::List, Operation::Get] {
+        let far = Far::default();
+        far.lab.write("m", "1");
+        let hash = far.push().await;
+        far.lab.remove("m");
+        let storage = far.faulty([Fault::new(operation, Effect::Error(Remote::PermissionDenied)).always()]);
+        let mut find = FindOptions::default();
+        find.command_hash = Some(command("c"));
+        let error = match operation {
+            Operation::Stat => {
+                find.content_hash = Some(hash);
+                storage.find(&output("m"), &find).await.unwrap_err()
+            }
+            Operation::List => storage.find(&output("m"), &find).await.unwrap_err(),
+            _ => storage.pull(&[output("m")], &both(&hash)).await.unwrap_err(),
+        };
+        assert_eq!(error.kind(), ErrorKind::Remote, "{operation:?}: {error:?}");
+        assert!(!far.lab.path("m").exists());
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_fails_at_any_byte_is_aborted() {
+    for at in [0, 1, 4096, 1 << 20] {
+        for then in [Effect::FailAt(at, Remote::Unavailable), Effect::FailAt(at, Remote::NoSpace)] {
+            let far = Far::default();
+            far.lab.write("m", noise(1, 3 << 20));
+            let storage = far.faulty([Fault::new(Operation::Put, then)]);
+            let error = storage.push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Remote | ErrorKind::Failed), "{error:?}");
+            storage.close().await.unwrap();
+            assert!(far.remote.keys().is_empty());
+            assert!(far.remote.open_uploads().is_empty(), "aborted, not dropped");
+            assert!(far.lab.leftovers().is_empty());
+            // The next run succeeds.
+            far.storage().push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_loses_the_race_is_already_present() {
+    let far = Far::default();
+    far.lab.write("m", "1");
+    let storage = far.faulty([Fault::new(Operation::Stat, Effect::Error(Remote::NotFound))]);
+    far.push().await;
+    let pushed = storage.push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap();
+    assert_eq!(pushed.outcome, PushOutcome::AlreadyPresent);
+    assert_eq!(pushed.bytes, far.remote.bytes(&far.only_key()).unwrap().len() as u64);
+}
+
+#[tokio::test]
+async fn a_download_that_breaks_at_any_byte_changes_nothing() {
+    let far = Far::default();
+    far.lab.write("m/f", noise(2, 3 << 20));
+    let hash = far.push().await;
+    let size = far.remote.bytes(&far.only_key()).unwrap().len() as u64;
+    far.lab.remove("m");
+    for at in [0, 1, 600, 1 << 20, size - 1] {
+        let effects: [(Effect, ErrorKind); 3] = [
+            (Effect::FailAt(at, Remote::Unavailable), ErrorKind::Remote),
+            (Effect::TruncateAt(at), ErrorKind::Integrity),
+            (Effect::CorruptAt(at), ErrorKind::Integrity),
+        ];
+        for (effect, kind) in effects {
+            let context = format!("{effect:?}");
+            let storage = far.faulty([Fault::new(Operation::Get, effect)]);
+            let error = storage.pull(&[output("m")], &both(&hash)).await.unwrap_err();
+            storage.close().await.unwrap();
+            assert_eq!(error.kind(), kind, "{context}: {error:?}");
+            assert!(!far.lab.path("m").exists(), "{context}");
+            assert!(far.lab.leftovers().is_empty(), "{context}");
+        }
+    }
+    far.storage().pull(&[output("m")], &both(&hash)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failing_remote_is_no_damage_and_no_older_object_is_taken_for_it() {
+    let far = Far::default();
+    for content in ["old", "new"] {
+        far.lab.write("m", content);
+        far.push().await;
+    }
+    far.lab.remove("m");
+    let storage = far.faulty([Fault::new(Operation::Get, Effect::FailAt(3, Remote::Unavailable))]);
+    let error = storage.pull(&[output("m")], &PullOptions::default()).await.unwrap_err();
+    assert!(matches!(error, Error::Backend(_)), "{error:?}");
+    assert!(!far.lab.path("m").exists());
+}
+
+#[tokio::test]
+async fn an_object_that_was_deleted_since_it_was_listed_is_passed_over() {
+    let far = Far::default();
+    for content in ["old", "new"] {
+        far.lab.write("m", content);
+        far.push().await;
+    }
+    far.lab.remove("m");
+    let storage = far.faulty([Fault::new(Operation::Get, Effect::Error(Remote::NotFound))]);
+    storage.pull(&[output("m")], &PullOptions::default()).await.unwrap();
+    assert_eq!(far.lab.read("m").as_deref(), Some("old"));
+}
+
+#[tokio::test]
+async fn cancelling_ends_an_operation_that_a_silent_remote_holds() {
+    for operation in [Operation::Stat, Operation::Put, Operation::Get, Operation::List] {
+        let far = Far::default();
+        far.lab.write("m", "1");
+        if operation != Operation::Put {
+            far.push().await;
+        }
+        let gate = Gate::new();
+        let faulty = FaultyBackend::new(far.remote.clone());
+        faulty.inject(Fault::new(operation, Effect::Stall(gate.clone())));
+        let mut options = far.lab.options();
+        options.cancel = CancellationToken::new();
+        let cancel = options.cancel.clone();
+        let storage = RemoteStorage::with_backend(far.lab.project.path(), Arc::new(faulty), options);
+        let work = async {
+            match operation {
+                Operation::Stat | Operation::Put => {
+                    storage.push(&output("m"), &command("c"), &PushOptions::default()).await.map(drop)
+                }
+                _ => {
+                    far.lab.remove("m");
+                    storage.pull(&[output("m")], &PullOptions::default()).await.map(drop)
+                }
+            }
+        };
+        let stop = async {
+            gate.reached().await;
+            cancel.cancel();
+        };
+        let (outcome, ()) = tokio::join!(work, stop);
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Cancelled, "{operation:?}");
+        storage.close().await.unwrap();
+        assert!(far.remote.open_uploads().is_empty(), "{operation:?}");
+        assert!(far.lab.leftovers().is_empty(), "{operation:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_dead_process_had_open_on_this_remote_is_aborted_by_the_next_command() {
+    let far = Far::default();
+    far.lab.write("m", "1");
+    let orphan = far.remote.leak_upload(&Key::parse("m/c/h").unwrap());
+    let elsewhere = UploadToken::new("of another remote");
+    let journal = far.lab.path(".larder/journal/dead");
+    let opened = |remote: &str, token: &UploadToken| {
+        format!("{{\"record\":\"upload_opened\",\"remote\":\"{remote}\",\"token\":\"{}\"}}\n", token.as_str())
+    };
+    let remote = far.remote.to_string();
+    common::write(&journal, opened(&remote, &orphan) + &opened("s3://other", &elsewhere));
+
+    far.push().await;
+    assert!(far.remote.open_uploads().is_empty());
+    let left = fs::read_to_string(&journal).unwrap();
+    assert_eq!(left, opened("s3://other", &elsewhere), "that is for a command with that remote");
+    far.storage().find(&output("m"), &FindOptions::default()).await.unwrap();
+    far.push().await;
+    assert!(!far.remote.requests().iter().any(|request| request.operation == Operation::Sweep));
+}
+
+#[tokio::test]
+async fn what_cannot_be_swept_is_a_warning_and_kept_for_later() {
+    let far = Far::default();
+    far.lab.write("m", "1");
+    let orphan = far.remote.leak_upload(&Key::parse("m/c/h").unwrap());
+    let journal = far.lab.path(".larder/journal/dead");
+    let record = format!(
+        "{{\"record\":\"upload_opened\",\"remote\":\"{}\",\"token\":\"{}\"}}\n",
+        far.remote,
+        orphan.as_str()
+    );
+    common::write(&journal, &record);
+    let storage = far.faulty([Fault::new(Operation::Sweep, Effect::Error(Remote::Unavailable))]);
+    storage.push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap();
+    storage.close().await.unwrap();
+    assert!(matches!(far.lab.reports.warnings()[..], [Warning::Sweep { .. }]));
+    assert_eq!(fs::read_to_string(&journal).unwrap(), record);
+    far.push().await;
+    assert!(!journal.exists());
+    assert!(far.remote.open_uploads().is_empty());
+}
+
+#[tokio::test]
+async fn a_push_notes_what_it_has_open_until_it_is_gone() {
+    let far = Far::default();
+    far.lab.write("m", noise(4, 3 << 20));
+    let gate = Gate::new();
+    let faulty = FaultyBackend::new(far.remote.clone());
+    faulty.inject(Fault::new(Operation::Commit, Effect::Stall(gate.clone())));
+    let storage = RemoteStorage::with_backend(far.lab.project.path(), Arc::new(faulty), far.lab.options());
+    let (pushed_output, made_by, options) = (output("m"), command("c"), PushOptions::default());
+    let push = storage.push(&pushed_output, &made_by, &options);
+    let look = async {
+        gate.reached().await;
+        let journals: Vec<String> =
+            far.lab.leftovers().iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+        let token = far.remote.open_uploads().remove(0);
+        assert!(journals.concat().contains(&format!("\"token\":\"{}\"", token.as_str())), "{journals:?}");
+        // Another command at the same time leaves it alone.
+        far.storage().push(&output("m"), &command("other"), &PushOptions::default()).await.unwrap();
+        assert_eq!(far.remote.open_uploads(), [token]);
+        gate.release();
+    };
+    let (pushed, ()) = tokio::join!(push, look);
+    pushed.unwrap();
+    storage.close().await.unwrap();
+    assert!(far.lab.leftovers().is_empty());
+}
+
+#[tokio::test]
+async fn a_dry_run_makes_no_change_anywhere() {
+    let far = Far::default();
+    far.lab.write("m", "1");
+    let dry = pushing(|options| options.dry_run = true);
+    far.storage().push(&output("m"), &command("c"), &dry).await.unwrap();
+    assert_eq!(far.remote.take_operations(), [Operation::Stat]);
+    assert!(!far.lab.path(".larder").exists());
+    let hash = far.push().await;
+    far.lab.remove("m");
+    let mut options = both(&hash);
+    options.dry_run = true;
+    let pulled = far.storage().pull(&[output("m")], &options).await.unwrap();
+    assert_eq!(pulled[0].outcome, PullOutcome::Restored);
+    assert_eq!(far.remote.take_operations(), [Operation::Stat]);
+    let absent = pulling(|options| {
+        options.command_hash = Some(command("c"));
+        options.content_hash = Some(content("absent"));
+    });
+    far.storage().pull(&[output("m")], &absent).await.unwrap_err();
+    assert!(!far.lab.path("m").exists());
+    assert!(far.lab.leftovers().is_empty());
+}
