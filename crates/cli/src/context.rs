@@ -24,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) working_dir: PathBuf,
     pub(crate) root: PathBuf,
     pub(crate) scheme: Scheme,
+    /// What the configuration names, if it names one.
+    pub(crate) compression: Option<Compression>,
     pub(crate) workers: Workers,
     pub(crate) python: Option<PathBuf>,
     config: Config,
@@ -45,13 +47,17 @@ impl Context {
         }
 
         let scheme = config.hash().map(Setting::parse).transpose()?.unwrap_or_default();
+        let compression = config.compression().map(Setting::parse).transpose()?;
         let workers = config.jobs().map_or_else(Workers::default, |jobs| Workers::new(jobs.value));
-        Ok(Self { working_dir, root: root.path, scheme, workers, python: global.python.clone(), config })
-    }
-
-    /// The compression of the configuration, if it names one.
-    pub(crate) fn compression(&self) -> Result<Option<Compression>> {
-        Ok(self.config.compression().map(Setting::parse).transpose()?)
+        Ok(Self {
+            working_dir,
+            root: root.path,
+            scheme,
+            compression,
+            workers,
+            python: global.python.clone(),
+            config,
+        })
     }
 
     /// How hashes are computed.

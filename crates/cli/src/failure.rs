@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use larder_config::Origin;
 use larder_hashing::{CommandError, HashError, InvalidOutputPath, SiteError};
-use larder_storage::{ErrorKind, InvalidRemote};
+use larder_storage::{ErrorKind, InvalidRemote, PackError};
 
 use crate::exit::Exit;
 
@@ -76,6 +76,9 @@ impl Failure {
             }
             Self::Storage(larder_storage::Error::NotFound { narrowed: false, .. }) => {
                 Some("`larder ls` shows what the remote has")
+            }
+            Self::Storage(larder_storage::Error::Pack(PackError::Link { .. })) => {
+                Some("`--dereference` stores what links point at")
             }
             _ => None,
         }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::process;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use larder_storage::{CancellationToken, RemoteStorage};
@@ -55,24 +56,14 @@ impl Session {
     }
 
     async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> Result<Ended<T>> {
-        let mut signals = Signals::listen()?;
-        let work = async {
-            let value = work.await;
-            (value, self.storage.close().await)
-        };
-        tokio::pin!(work);
-        let ((value, closed), stopped) = tokio::select! {
-            ended = &mut work => (ended, None),
-            exit = signals.next() => {
-                self.cancel.cancel();
-                tokio::select! {
-                    ended = &mut work => (ended, Some(exit)),
-                    _ = signals.next() => end_at_once(exit),
-                    () = tokio::time::sleep(CLEAN_UP) => end_at_once(exit),
-                }
-            }
-        };
-        Ok(Ended { value, closed, stopped })
+        let stopped = Arc::new(OnceLock::new());
+        let watch = watch(Signals::listen()?, self.cancel.clone(), Arc::clone(&stopped));
+        // A task of its own: it must be heard where the work blocks its thread.
+        let watch = tokio::spawn(watch);
+        let value = work.await;
+        let closed = self.storage.close().await;
+        watch.abort();
+        Ok(Ended { value, closed, stopped: stopped.get().copied() })
     }
 }
 
@@ -80,6 +71,18 @@ struct Ended<T> {
     value: T,
     closed: larder_storage::Result<()>,
     stopped: Option<Exit>,
+}
+
+/// Waits for a signal, asks the work to stop, and ends the process where that takes too long.
+async fn watch(mut signals: Signals, cancel: CancellationToken, stopped: Arc<OnceLock<Exit>>) {
+    let exit = signals.next().await;
+    stopped.get_or_init(|| exit);
+    cancel.cancel();
+    tokio::select! {
+        _ = signals.next() => {}
+        () = tokio::time::sleep(CLEAN_UP) => {}
+    }
+    end_at_once(exit)
 }
 
 #[expect(clippy::exit, reason = "the command line is what may end the process")]

@@ -27,10 +27,7 @@ pub(super) fn run(args: &Push, context: &Context, output: &mut Output) -> Result
     };
     let mut options = PushOptions::default();
     options.content_hash.clone_from(&args.content_hash);
-    options.compression = match args.compression {
-        Some(compression) => Some(compression),
-        None => context.compression()?,
-    };
+    options.compression = args.compression.or(context.compression);
     options.force = args.force;
     options.dereference = args.dereference;
     options.dry_run = args.dry_run;
