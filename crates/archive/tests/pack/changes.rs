@@ -3,10 +3,12 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use larder_archive::{PackError, PackOptions, pack, prepare};
 use larder_hashing::{Scheme, Workers};
 
@@ -109,12 +111,32 @@ fn a_dropped_stream_stops_the_thread() {
         pack(project.root(), &"d".parse_output(), &plain().with_observer(Arc::clone(&watcher) as _));
     assert!(block_on(packing.next()).unwrap().is_ok());
     drop(packing);
-    let gone = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while Arc::strong_count(&watcher) > 1 {
-        assert!(std::time::Instant::now() < gone, "the thread still works");
-        std::thread::yield_now();
-    }
+    wait_until_alone(&watcher);
     assert!(watcher.seen.load(Ordering::SeqCst) < LARGE as u64);
+}
+
+#[test]
+fn dropped_while_it_prepares_it_stops_too() {
+    let project = Project::new();
+    project.file("d/large", vec![7; LARGE]);
+    // The first bytes that are read wait until nobody waits for the result any more.
+    let (release, released) = mpsc::channel();
+    let released = Mutex::new(released);
+    let watcher = Arc::new(Watcher::acting_after(1, move || released.lock().unwrap().recv().unwrap()));
+    let options = plain().with_observer(Arc::clone(&watcher) as _);
+    assert!(prepare(project.root(), &"d".parse_output(), &options).now_or_never().is_none());
+    release.send(()).unwrap();
+    drop(options);
+    wait_until_alone(&watcher);
+    assert!(watcher.seen.load(Ordering::SeqCst) < LARGE as u64);
+}
+
+fn wait_until_alone(watcher: &Arc<Watcher>) {
+    let gone = Instant::now() + Duration::from_secs(30);
+    while Arc::strong_count(watcher) > 1 {
+        assert!(Instant::now() < gone, "the thread still works");
+        thread::yield_now();
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn links_that_leave_the_output_are_refused() {
         &[("d/x/y/z/s", "../../.."), ("d/x/bad", "y/z/s/../outside")],
         &[("d/x/s", ".."), ("d/x/t", "s"), ("d/x/y/bad", "../t/../d/x")],
         // Outside by its text, although it would lead to something inside.
-        &[("d/deep", "x/y/z"), ("d/bad", "deep/../../../../d/x")],
+        &[("d/deep", "x/y/z"), ("d/bad", "deep/../../../x")],
     ];
     for links in links {
         let project = project();
