@@ -92,6 +92,7 @@ impl ProjectState {
         let session = lock(&self.session).take();
         if let Some(session) = session {
             session.wait_for_stagings();
+            session.end();
         }
         lock(&self.dead).clear();
     }

@@ -138,14 +138,21 @@ impl Session {
     pub(super) fn is_unfinished(&self) -> bool {
         self.unfinished.load(Ordering::Acquire)
     }
+
+    /// Removes the journal, if nothing in it is open. The last thread that holds the session may not come to drop it
+    /// before the process ends.
+    pub(super) fn end(&self) {
+        let is_idle = *lock(&self.stagings) == 0 && lock(&self.open_uploads).is_empty();
+        if is_idle && !self.is_unfinished() {
+            // A file that stays is found to be dead and empty by the next command.
+            fs::remove_file(&self.path).ok();
+        }
+    }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if !self.is_unfinished() && lock(&self.open_uploads).is_empty() {
-            // A file that stays is found to be dead and empty by the next command.
-            fs::remove_file(&self.path).ok();
-        }
+        self.end();
     }
 }
 
