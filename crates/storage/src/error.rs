@@ -56,12 +56,10 @@ pub enum Error {
         actual: ContentHash,
     },
     /// An object does not contain what its name says, or is no archive of the output.
-    #[error("{url} is damaged{}", if *mendable { ": pull another version, or mend it with `larder push --force`" } else { "" })]
+    #[error("{url} is damaged: pull another version, or mend it with `larder push --force`")]
     Damaged {
         /// The object.
         url: String,
-        /// Whether a push could mend it.
-        mendable: bool,
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -199,7 +197,7 @@ impl Error {
 }
 
 fn list(outputs: &[OutputPath]) -> String {
-    let names: Vec<&str> = outputs.iter().map(OutputPath::as_str).collect();
+    let names: Vec<String> = outputs.iter().map(|output| format!("`{output}`")).collect();
     names.join(", ")
 }
 

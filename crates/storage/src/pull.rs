@@ -42,9 +42,9 @@ impl RemoteStorage {
             self.keys_of(&wanted.output)?;
         }
         if options.dry_run {
-            self.recover().await?
+            self.recover().await?;
         } else {
-            self.sweep().await?
+            self.sweep().await?;
         }
 
         let choices = self.choices(&wanted, options).await?;
@@ -53,7 +53,7 @@ impl RemoteStorage {
             match self.pull_choice(&wanted, choice, options).await {
                 // Another command hash may have them whole.
                 Err(error @ (Error::Damaged { .. } | Error::NotFound { .. })) => {
-                    failure = failure.or(Some(error))
+                    failure = failure.or(Some(error));
                 }
                 outcome => return outcome,
             }

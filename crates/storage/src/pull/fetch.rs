@@ -48,13 +48,13 @@ impl RemoteStorage {
         let mut failure = None;
         for (index, candidate) in candidates.iter().enumerate() {
             match self.fetch_candidate(wanted, candidate, options).await {
-                Err(Error::Damaged { url, mendable, source }) => {
+                Err(Error::Damaged { url, source }) => {
                     if index + 1 < candidates.len() {
                         let reason = error_chain(&*source);
                         self.warn(&Warning::DamagedObject { url: url.clone(), reason });
                     }
                     // The newest one is what the caller asked for: it is named where none is whole.
-                    failure.get_or_insert(Error::Damaged { url, mendable, source });
+                    failure.get_or_insert(Error::Damaged { url, source });
                 }
                 // It was deleted since it was listed.
                 Err(error @ Error::NotFound { .. }) => {
@@ -144,7 +144,7 @@ struct ContentDiffers {
 }
 
 fn damaged(object: &RemoteObject, source: impl StdError + Send + Sync + 'static) -> Error {
-    Error::Damaged { url: object.url.clone(), mendable: true, source: Box::new(source) }
+    Error::Damaged { url: object.url.clone(), source: Box::new(source) }
 }
 
 fn from_unpack(object: &RemoteObject, error: UnpackError) -> Error {

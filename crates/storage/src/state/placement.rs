@@ -270,7 +270,7 @@ fn move_tree(from: &Path, to: &Path) -> io::Result<()> {
     if !is_dir(to) {
         match fs::rename(from, to) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices && is_dir(from) => {
-                fs::create_dir(to)?
+                fs::create_dir(to)?;
             }
             outcome => return outcome,
         }

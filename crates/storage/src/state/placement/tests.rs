@@ -17,17 +17,10 @@ impl Sandbox {
         self.dir.path().join(name)
     }
 
-    /// Makes a tree of one file, or with a name that ends in `.txt` a file.
+    /// Makes a tree of one file.
     fn make(&self, name: &str, content: &str) {
-        let path = self.path(name);
-        let file = if name.ends_with(".txt") {
-            path
-        } else {
-            fs::create_dir_all(&path).unwrap();
-            path.join("f")
-        };
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(file, content).unwrap();
+        fs::create_dir_all(self.path(name)).unwrap();
+        fs::write(self.path(name).join("f"), content).unwrap();
     }
 
     fn read(&self, name: &str) -> Option<String> {

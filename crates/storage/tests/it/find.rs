@@ -1,11 +1,9 @@
 //! What a search promises.
 
-mod common;
-
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-use common::{Lab, command, content, output};
+use crate::support::{Lab, command, content, output};
 use larder_storage::{Error, ErrorKind, FindOptions, Warning};
 
 fn finding(change: impl FnOnce(&mut FindOptions)) -> FindOptions {
@@ -16,7 +14,7 @@ fn finding(change: impl FnOnce(&mut FindOptions)) -> FindOptions {
 
 /// An object that was published at a time.
 fn publish(lab: &Lab, key: &str, seconds: u64) {
-    common::write(&lab.object(key), "object");
+    crate::support::write(&lab.object(key), "object");
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     File::options().write(true).open(lab.object(key)).unwrap().set_modified(time).unwrap();
 }
@@ -68,7 +66,7 @@ async fn what_is_foreign_is_named_and_never_used() {
     {
         publish(&lab, key, 900);
     }
-    common::write(&lab.object("a+b/run/stub"), "");
+    crate::support::write(&lab.object("a+b/run/stub"), "");
     assert_eq!(newest(&lab, &FindOptions::default()).await, ("a+b/run/good".into(), 1));
     let foreign: Vec<_> = lab.reports.warnings();
     assert_eq!(foreign.len(), 6, "{foreign:?}");
@@ -87,7 +85,7 @@ async fn what_is_foreign_is_named_and_never_used() {
 #[tokio::test]
 async fn an_empty_object_is_absent_also_when_it_is_named() {
     let lab = Lab::default();
-    common::write(&lab.object("a+b/run/stub"), "");
+    crate::support::write(&lab.object("a+b/run/stub"), "");
     let named = finding(|options| {
         options.command_hash = Some(command("run"));
         options.content_hash = Some(content("stub"));
@@ -114,7 +112,7 @@ async fn a_listing_shows_the_outputs_and_nothing_of_larders_own() {
     for key in ["z/c/h", "a+b%2Fc/c/h", "%41/c/h", ".larder/1/tmp/put", ".larder/1/runs/x"] {
         publish(&lab, key, 1);
     }
-    common::write(&lab.object("stray.txt"), "x");
+    crate::support::write(&lab.object("stray.txt"), "x");
     // `%41` is not how larder or weasel would write `A`.
     assert_eq!(lab.storage().list_outputs().await.unwrap(), ["a b/c", "z"]);
 }

@@ -1,7 +1,4 @@
 //! A project and a remote in temporary directories.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
-#![allow(missing_docs, unreachable_pub, reason = "shared by test binaries, not an interface")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -12,26 +9,28 @@ use larder_storage::{
 };
 use tempfile::TempDir;
 
-pub struct Lab {
-    pub project: TempDir,
-    pub remote: TempDir,
-    pub reports: Arc<Recorder>,
+pub(crate) struct Lab {
+    pub(crate) project: TempDir,
+    pub(crate) remote: TempDir,
+    pub(crate) reports: Arc<Recorder>,
 }
+
+type Action = Box<dyn FnOnce() + Send>;
 
 /// Keeps warnings, and calls back when a phase begins.
 #[derive(Default)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     warnings: Mutex<Vec<Warning>>,
-    on_start: Mutex<Option<(Phase, Box<dyn FnOnce() + Send>)>>,
+    on_start: Mutex<Option<(Phase, Action)>>,
 }
 
 impl Recorder {
-    pub fn warnings(&self) -> Vec<Warning> {
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
         self.warnings.lock().unwrap().clone()
     }
 
     /// Calls `action` once, when `phase` begins for the first time.
-    pub fn when(&self, phase: Phase, action: impl FnOnce() + Send + 'static) {
+    pub(crate) fn when(&self, phase: Phase, action: impl FnOnce() + Send + 'static) {
         *self.on_start.lock().unwrap() = Some((phase, Box::new(action)));
     }
 }
@@ -62,47 +61,47 @@ impl Default for Lab {
 }
 
 impl Lab {
-    pub fn options(&self) -> StorageOptions {
+    pub(crate) fn options(&self) -> StorageOptions {
         let mut options = StorageOptions::default();
         options.reporter = Arc::clone(&self.reports) as _;
         options
     }
 
     /// A storage as a new process would open it.
-    pub fn storage(&self) -> RemoteStorage {
+    pub(crate) fn storage(&self) -> RemoteStorage {
         self.storage_with(self.options())
     }
 
-    pub fn storage_under(&self, scheme: Scheme) -> RemoteStorage {
+    pub(crate) fn storage_under(&self, scheme: Scheme) -> RemoteStorage {
         let mut options = self.options();
         options.scheme = scheme;
         self.storage_with(options)
     }
 
-    pub fn storage_with(&self, options: StorageOptions) -> RemoteStorage {
+    pub(crate) fn storage_with(&self, options: StorageOptions) -> RemoteStorage {
         let url = RemoteUrl::parse(self.remote.path().to_str().unwrap(), Path::new("/")).unwrap();
         RemoteStorage::open(self.project.path(), &url, options).unwrap()
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.project.path().join(name)
     }
 
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         write(&self.path(name), content);
     }
 
-    pub fn read(&self, name: &str) -> Option<String> {
+    pub(crate) fn read(&self, name: &str) -> Option<String> {
         fs::read_to_string(self.path(name)).ok()
     }
 
-    pub fn remove(&self, name: &str) {
+    pub(crate) fn remove(&self, name: &str) {
         let path = self.path(name);
         if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
     }
 
     /// All objects in the remote, by their keys, sorted.
-    pub fn objects(&self) -> Vec<String> {
+    pub(crate) fn objects(&self) -> Vec<String> {
         let mut found = Vec::new();
         files_below(self.remote.path(), &mut |path| {
             found.push(path.strip_prefix(self.remote.path()).unwrap().to_str().unwrap().to_owned());
@@ -112,12 +111,12 @@ impl Lab {
     }
 
     /// The file of an object.
-    pub fn object(&self, key: &str) -> PathBuf {
+    pub(crate) fn object(&self, key: &str) -> PathBuf {
         self.remote.path().join(key)
     }
 
     /// What larder keeps in the project, apart from the file that git reads.
-    pub fn leftovers(&self) -> Vec<PathBuf> {
+    pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         for dir in ["tmp", "journal"] {
             if let Ok(entries) = fs::read_dir(self.path(".larder").join(dir)) {
@@ -128,44 +127,44 @@ impl Lab {
     }
 }
 
-pub fn write(path: &Path, content: impl AsRef<[u8]>) {
+pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
 }
 
-pub fn files_below(dir: &Path, found: &mut dyn FnMut(&Path)) {
+pub(crate) fn files_below(dir: &Path, found: &mut dyn FnMut(&Path)) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() { files_below(&path, found) } else { found(&path) }
     }
 }
 
-pub fn output(path: &str) -> OutputPath {
+pub(crate) fn output(path: &str) -> OutputPath {
     OutputPath::new(path).unwrap()
 }
 
-pub fn command(text: &str) -> CommandHash {
+pub(crate) fn command(text: &str) -> CommandHash {
     CommandHash::parse(text).unwrap()
 }
 
-pub fn content(text: &str) -> ContentHash {
+pub(crate) fn content(text: &str) -> ContentHash {
     ContentHash::parse(text).unwrap()
 }
 
-pub fn pushing(change: impl FnOnce(&mut PushOptions)) -> PushOptions {
+pub(crate) fn pushing(change: impl FnOnce(&mut PushOptions)) -> PushOptions {
     let mut options = PushOptions::default();
     change(&mut options);
     options
 }
 
-pub fn pulling(change: impl FnOnce(&mut PullOptions)) -> PullOptions {
+pub(crate) fn pulling(change: impl FnOnce(&mut PullOptions)) -> PullOptions {
     let mut options = PullOptions::default();
     change(&mut options);
     options
 }
 
 /// Bytes that do not compress, different for each seed.
-pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2).wrapping_add(1);
     let mut next = || {
         // xorshift64* (Vigna 2016).

@@ -1,11 +1,9 @@
 //! What a pull promises.
 
-mod common;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use common::{Lab, command, content, noise, output, pulling};
+use crate::support::{Lab, command, content, noise, output, pulling};
 use larder_storage::{
     CancellationToken, Error, ErrorKind, Phase, PullOptions, PullOutcome, Pulled, PushOptions, Scheme,
     Warning,
@@ -74,7 +72,7 @@ async fn what_exists_is_kept_and_compared_and_force_replaces_it() {
 async fn an_opaque_hash_is_not_verified_and_the_result_says_so() {
     let lab = Lab::default();
     lab.write("m", "hello\n");
-    let options = common::pushing(|options| options.content_hash = Some(content("v1")));
+    let options = crate::support::pushing(|options| options.content_hash = Some(content("v1")));
     lab.storage().push(&output("m"), &command("c"), &options).await.unwrap();
     assert_eq!(
         pull_one(&lab, "m", &plain()).await.unwrap().outcome,

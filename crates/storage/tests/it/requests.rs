@@ -1,11 +1,9 @@
 //! How many requests an answer costs, and what a storage does about a remote that goes wrong.
 
-mod common;
-
 use std::fs;
 use std::sync::Arc;
 
-use common::{Lab, command, content, noise, output, pulling, pushing};
+use crate::support::{Lab, command, content, noise, output, pulling, pushing};
 use larder_backend::{ErrorKind as Remote, Key, Operation, UploadToken};
 use larder_storage::{
     CancellationToken, ContentHash, Error, ErrorKind, FindOptions, PullOptions, PullOutcome, PushOptions,
@@ -30,9 +28,9 @@ impl Far {
     }
 
     fn faulty(&self, faults: impl IntoIterator<Item = Fault>) -> RemoteStorage {
-        let faulty = FaultyBackend::new(self.remote.clone());
-        faults.into_iter().for_each(|fault| faulty.inject(fault));
-        RemoteStorage::with_backend(self.lab.project.path(), Arc::new(faulty), self.lab.options())
+        let backend = FaultyBackend::new(self.remote.clone());
+        faults.into_iter().for_each(|fault| backend.inject(fault));
+        RemoteStorage::with_backend(self.lab.project.path(), Arc::new(backend), self.lab.options())
     }
 
     /// Pushes `m` under the command hash `c`. The requests for that are forgotten.
@@ -258,7 +256,7 @@ async fn what_a_dead_process_had_open_on_this_remote_is_aborted_by_the_next_comm
         format!("{{\"record\":\"upload_opened\",\"remote\":\"{remote}\",\"token\":\"{}\"}}\n", token.as_str())
     };
     let remote = far.remote.to_string();
-    common::write(&journal, opened(&remote, &orphan) + &opened("s3://other", &elsewhere));
+    crate::support::write(&journal, opened(&remote, &orphan) + &opened("s3://other", &elsewhere));
 
     far.push().await;
     assert!(far.remote.open_uploads().is_empty());
@@ -280,7 +278,7 @@ async fn what_cannot_be_swept_is_a_warning_and_kept_for_later() {
         far.remote,
         orphan.as_str()
     );
-    common::write(&journal, &record);
+    crate::support::write(&journal, &record);
     let storage = far.faulty([Fault::new(Operation::Sweep, Effect::Error(Remote::Unavailable))]);
     storage.push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap();
     storage.close().await.unwrap();

@@ -1,11 +1,9 @@
 //! What a push promises.
 
-mod common;
-
 use std::fs;
 use std::io::Write as _;
 
-use common::{Lab, command, content, noise, output, pulling, pushing};
+use crate::support::{Lab, command, content, noise, output, pulling, pushing};
 use larder_storage::{CancellationToken, Error, ErrorKind, Phase, PushOptions, PushOutcome, Scheme};
 
 fn plain() -> PushOptions {
@@ -119,7 +117,7 @@ async fn an_empty_object_counts_as_absent_and_is_replaced() {
         .unwrap()
         .url;
     assert!(lab.objects().is_empty(), "a dry run does nothing");
-    common::write(key.as_ref(), "");
+    crate::support::write(key.as_ref(), "");
     assert_eq!(
         storage.push(&output("a"), &command("c"), &plain()).await.unwrap().outcome,
         PushOutcome::Uploaded
@@ -137,7 +135,7 @@ async fn an_object_of_a_later_format_is_never_replaced() {
         .await
         .unwrap()
         .url;
-    common::write(url.as_ref(), "larder-chunks 7\n");
+    crate::support::write(url.as_ref(), "larder-chunks 7\n");
     let plain = storage.push(&output("a"), &command("c"), &plain()).await.unwrap();
     assert_eq!(plain.outcome, PushOutcome::AlreadyPresent);
     let error = storage

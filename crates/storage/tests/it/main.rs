@@ -1,0 +1,8 @@
+//! What a storage promises, each promise with a test that fails when it is broken.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod find;
+mod pull;
+mod push;
+mod requests;
+mod support;
