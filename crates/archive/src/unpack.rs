@@ -6,6 +6,7 @@ mod guard;
 mod names;
 mod options;
 mod records;
+mod tree;
 mod unpacker;
 
 use std::error::Error as StdError;
@@ -13,7 +14,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::future::{Either, select};
 use futures::{Stream, StreamExt as _};
 use larder_hashing::{ContentHash, OutputPath};
@@ -33,6 +34,10 @@ const THREAD: &str = "larder-unpack";
 
 /// Chunks of the archive that wait to be decompressed.
 const CHUNKS_AHEAD: usize = 2;
+
+/// How much of the archive is collected before the thread that decompresses is woken, in bytes: streams from a network
+/// come in pieces of a few kilobytes.
+const CHUNK: usize = 256 << 10;
 
 /// What was unpacked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,25 +101,54 @@ where
     let (chunks, received) = mpsc::channel(CHUNKS_AHEAD);
     let mut work = start(received, dest_dir, output, options.clone().with_observer(watch.observer()))?;
     let mut stream = pin!(stream);
+    let mut collected = Collected::default();
     let mut archive_bytes = 0;
-    loop {
+    let failure = loop {
         // A thread that has given up must not have to wait for a remote that is silent.
-        let chunk: Result<Bytes, BoxError> = match select(stream.next(), &mut work).await {
-            Either::Left((Some(Ok(chunk)), _)) => Ok(chunk),
-            Either::Left((Some(Err(error)), _)) => Err(Box::new(error)),
-            Either::Left((None, _)) => break,
+        let next = match select(stream.next(), &mut work).await {
+            Either::Left((next, _)) => next,
             Either::Right((outcome, _)) => return finished(outcome, archive_bytes),
         };
-        if let Ok(chunk) = &chunk {
-            archive_bytes += chunk.len() as u64;
-            options.observer.bytes(chunk.len() as u64);
+        match next {
+            Some(Ok(chunk)) => {
+                archive_bytes += chunk.len() as u64;
+                options.observer.bytes(chunk.len() as u64);
+                if let Some(ready) = collected.add(&chunk)
+                    && chunks.send(Ok(ready)).await.is_err()
+                {
+                    break None;
+                }
+            }
+            Some(Err(error)) => break Some(Box::new(error) as BoxError),
+            None => break None,
         }
-        if chunks.send(chunk).await.is_err() {
-            break;
-        }
+    };
+    // Where nobody takes them any more, the thread has ended, and says why.
+    let _ = chunks.send(Ok(collected.take())).await;
+    if let Some(error) = failure {
+        let _ = chunks.send(Err(error)).await;
     }
     drop(chunks);
     finished(work.await, archive_bytes)
+}
+
+/// Small chunks that become one.
+#[derive(Default)]
+struct Collected(BytesMut);
+
+impl Collected {
+    /// Adds a chunk; gives back what has become large enough.
+    fn add(&mut self, chunk: &Bytes) -> Option<Bytes> {
+        if self.0.is_empty() && chunk.len() >= CHUNK {
+            return Some(chunk.clone());
+        }
+        self.0.extend_from_slice(chunk);
+        (self.0.len() >= CHUNK).then(|| self.take())
+    }
+
+    fn take(&mut self) -> Bytes {
+        self.0.split().freeze()
+    }
 }
 
 type Outcome = Result<unpacker::Contents, UnpackError>;

@@ -3,19 +3,15 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use larder_hashing::{Digest, DigestHasher, Scheme, Workers};
-use rustix::fs::OFlags;
 use tokio::sync::oneshot;
 
 use super::error::UnpackError;
+use super::tree::{NewFile, Tree};
 use crate::thread;
 
 /// Files of up to this size, in bytes, are handed over whole.
@@ -35,6 +31,7 @@ pub(super) type KeepAlive = Option<Arc<dyn Any + Send + Sync>>;
 
 /// What all threads of one archive share.
 struct Shared {
+    tree: Arc<Tree>,
     scheme: Option<Scheme>,
     /// The archive is given up: nothing more has to be written.
     abandoned: AtomicBool,
@@ -62,14 +59,19 @@ pub(super) type Written = (usize, Option<Digest>);
 
 impl Files {
     /// Digests are those of `scheme`; weasel has none for single files.
-    pub(super) fn new(scheme: Option<Scheme>, workers: Workers, keep_alive: KeepAlive) -> Self {
+    pub(super) fn new(
+        tree: Arc<Tree>,
+        scheme: Option<Scheme>,
+        workers: Workers,
+        keep_alive: KeepAlive,
+    ) -> Self {
         let scheme = scheme.filter(|scheme| *scheme != Scheme::Weasel);
-        let shared = Shared { scheme, abandoned: AtomicBool::new(false), _keep_alive: keep_alive };
+        let shared = Shared { tree, scheme, abandoned: AtomicBool::new(false), _keep_alive: keep_alive };
         Self { shared: Arc::new(shared), workers, waiting: VecDeque::new(), waiting_bytes: 0, writer: None }
     }
 
-    /// Creates a small file on a file thread. Its parent is there.
-    pub(super) fn write_small(&mut self, number: usize, path: PathBuf, executable: bool, bytes: Vec<u8>) {
+    /// Creates a small file on a file thread. There is room for it.
+    pub(super) fn write_small(&mut self, number: usize, path: Vec<u8>, executable: bool, bytes: Vec<u8>) {
         let (sender, digest) = sync_channel(1);
         let size = bytes.len() as u64;
         let shared = Arc::clone(&self.shared);
@@ -99,15 +101,15 @@ impl Files {
     /// Creates a large file, whose bytes follow.
     pub(super) fn begin_large(
         &mut self,
-        path: &Path,
+        path: &[u8],
         executable: bool,
     ) -> Result<LargeFile<'_>, UnpackError> {
-        let file = create(path, executable)?;
+        let file = self.shared.tree.create(path, executable)?;
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => none.insert(Writer::start(Arc::clone(&self.shared))?),
         };
-        writer.send(Order::Begin(file, path.to_owned()))?;
+        writer.send(Order::Begin(file))?;
         Ok(LargeFile { writer })
     }
 }
@@ -121,39 +123,17 @@ impl Drop for Files {
 impl Shared {
     fn write_small(
         &self,
-        path: &Path,
+        path: &[u8],
         executable: bool,
         bytes: &[u8],
     ) -> Result<Option<Digest>, UnpackError> {
         if self.abandoned.load(Ordering::Relaxed) {
             return Err(UnpackError::Cancelled);
         }
-        let mut file = create(path, executable)?;
-        file.write_all(bytes).map_err(UnpackError::io("write", path))?;
+        let mut file = self.tree.create(path, executable)?;
+        file.write(bytes)?;
+        file.close()?;
         Ok(self.scheme.map(|scheme| scheme.digest(bytes)))
-    }
-}
-
-pub(super) fn create(path: &Path, executable: bool) -> Result<File, UnpackError> {
-    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits()).unwrap_or_default();
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        // The umask takes from it what it always does.
-        .mode(if executable { 0o777 } else { 0o666 })
-        .custom_flags(flags)
-        .open(path)
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => already_there(path),
-            _ => UnpackError::io("create", path)(error),
-        })
-}
-
-/// Creation is exclusive, so the same name twice, and names that the file system takes for the same, end here.
-pub(super) fn already_there(path: &Path) -> UnpackError {
-    UnpackError::Refused {
-        entry: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
-        why: "which is there twice, or under names that this file system takes for one".to_owned(),
     }
 }
 
@@ -181,7 +161,7 @@ impl LargeFile<'_> {
 }
 
 enum Order {
-    Begin(File, PathBuf),
+    Begin(NewFile),
     Write(Vec<u8>),
     Finish,
 }
@@ -204,8 +184,8 @@ impl Writer {
         let (returned, empty) = sync_channel(PIECES);
         let ended = thread::spawn("larder-write", move || {
             while let Ok(order) = received.recv() {
-                let Order::Begin(file, path) = order else { continue };
-                let outcome = write_large(&shared, file, &path, &received, &returned);
+                let Order::Begin(file) = order else { continue };
+                let outcome = write_large(&shared, file, &received, &returned);
                 let failed = outcome.is_err();
                 if result_sender.send(outcome).is_err() || failed {
                     return;
@@ -240,8 +220,7 @@ impl Writer {
 /// Writes and hashes one file, and gives its buffers back.
 fn write_large(
     shared: &Shared,
-    mut file: File,
-    path: &Path,
+    mut file: NewFile,
     orders: &Receiver<Order>,
     returned: &SyncSender<Vec<u8>>,
 ) -> Result<Option<Digest>, UnpackError> {
@@ -249,7 +228,7 @@ fn write_large(
     loop {
         match orders.recv() {
             Ok(Order::Write(mut bytes)) => {
-                file.write_all(&bytes).map_err(UnpackError::io("write", path))?;
+                file.write(&bytes)?;
                 if let Some(hasher) = &mut hasher {
                     hasher.update(&bytes);
                 }
@@ -257,8 +236,11 @@ fn write_large(
                 // Fails where the archive was given up.
                 let _ = returned.send(bytes);
             }
-            Ok(Order::Finish) => return Ok(hasher.map(DigestHasher::finish)),
-            Ok(Order::Begin(..)) | Err(_) => return Err(UnpackError::Cancelled),
+            Ok(Order::Finish) => {
+                file.close()?;
+                return Ok(hasher.map(DigestHasher::finish));
+            }
+            Ok(Order::Begin(_)) | Err(_) => return Err(UnpackError::Cancelled),
         }
     }
 }

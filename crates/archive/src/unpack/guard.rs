@@ -12,7 +12,12 @@ use tokio_tar::Header;
 use super::error::UnpackError;
 
 /// The size of a block of tar, in bytes.
-pub(super) const BLOCK: u64 = 512;
+const BLOCK_BYTES: usize = 512;
+const BLOCK: u64 = BLOCK_BYTES as u64;
+
+/// How many zeros may follow the end of an archive, in bytes. Programs fill up their last record, which has 10 KiB
+/// unless someone asks for more; a terabyte of zeros would cost its sender nothing.
+const MAX_END: u64 = 16 << 20;
 
 /// Where the decompressed tar stream comes from, piece by piece.
 pub(super) trait Pieces {
@@ -42,7 +47,7 @@ struct State<P> {
 /// What a byte of a tar stream belongs to.
 enum Part {
     /// The block of a header, of which this much has passed.
-    Header(Box<[u8; BLOCK as usize]>, usize),
+    Header(Box<[u8; BLOCK_BYTES]>, usize),
     /// The records of a long name or of pax, which end there and are padded with zeros.
     Records { end: u64 },
     /// The contents of an entry, which end there and are padded with zeros.
@@ -53,7 +58,7 @@ enum Part {
 
 impl Part {
     fn header() -> Self {
-        Self::Header(Box::new([0; BLOCK as usize]), 0)
+        Self::Header(Box::new([0; BLOCK_BYTES]), 0)
     }
 }
 
@@ -104,11 +109,15 @@ impl<P: Pieces> Guard<P> {
         if let Some(failure) = state.failure.take() {
             return Err(failure);
         }
+        let most = state.position.saturating_add(MAX_END);
         loop {
             if state.piece.iter().any(|byte| *byte != 0) {
                 return Err(UnpackError::damaged("there are bytes after its end"));
             }
             state.position += state.piece.len() as u64;
+            if state.position > most {
+                return Err(UnpackError::damaged("there are too many zeros after its end"));
+            }
             match state.pieces.next()? {
                 Some(piece) => state.piece = piece,
                 None => break,

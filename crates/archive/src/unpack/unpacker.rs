@@ -1,40 +1,36 @@
 //! Reads the entries of a tar stream, decides about each, and creates what is allowed.
 
-use std::ffi::OsStr;
-use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::executor::block_on;
-use larder_hashing::{ContentHash, HashOptions, OutputPath, Scheme, content_hash};
+use larder_hashing::{ContentHash, HashOptions, Observer, OutputPath, Scheme, content_hash};
 use tokio::io::AsyncReadExt as _;
 use tokio_tar::{Archive, Entry};
 
 use super::UnpackOptions;
 use super::error::UnpackError;
-use super::files::{Files, PIECE, SMALL, already_there};
+use super::files::{Files, PIECE, SMALL};
 use super::guard::{Guard, Pieces};
-use super::names::{Names, parent};
+use super::names::Names;
 use super::records::{Kind, Records};
+use super::tree::{Made, Tree};
 use crate::links::LinkCheck;
 
 /// Unpacks one archive.
 pub(super) struct Unpacker<'a, P> {
-    dest_dir: &'a Path,
     output: &'a OutputPath,
-    root: PathBuf,
     options: &'a UnpackOptions,
+    tree: Arc<Tree>,
+    made: Made,
     guard: Guard<P>,
     files: Files,
     records: Records,
     content_bytes: u64,
     /// Where the contents of the last entry ended, in the tar stream.
     contents_end: u64,
-    /// The directory that was made last: most entries are in the same one as the entry before.
-    made: Option<Vec<u8>>,
     /// Links are made after everything else, so that nothing is ever created through one.
     symlinks: Vec<(Vec<u8>, Vec<u8>)>,
     hard_links: Vec<HardLink>,
@@ -55,26 +51,30 @@ pub(super) struct Contents {
     pub(super) content_bytes: u64,
 }
 
+/// The longest text of a link, in bytes: that of Linux, and more than other systems take.
+const MAX_TARGET: usize = 4095;
+
 type TarEntry<P> = Entry<Archive<Guard<P>>>;
 
 impl<'a, P: Pieces> Unpacker<'a, P> {
     pub(super) fn new(
-        dest_dir: &'a Path,
+        dest_dir: &Path,
         output: &'a OutputPath,
         options: &'a UnpackOptions,
         pieces: P,
     ) -> Self {
+        let tree = Arc::new(Tree::new(output.below(dest_dir)));
+        let (workers, keep_alive) = (options.workers.clone(), options.keep_alive.clone());
         Self {
-            dest_dir,
             output,
-            root: output.below(dest_dir),
             options,
+            files: Files::new(Arc::clone(&tree), options.scheme, workers, keep_alive),
+            tree,
+            made: Made::default(),
             guard: Guard::new(pieces, options.limits.header_bytes),
-            files: Files::new(options.scheme, options.workers.clone(), options.keep_alive.clone()),
             records: Records::default(),
             content_bytes: 0,
             contents_end: 0,
-            made: None,
             symlinks: Vec::new(),
             hard_links: Vec::new(),
         }
@@ -97,7 +97,7 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         if self.records.len() == 0 && self.symlinks.is_empty() && self.hard_links.is_empty() {
             return Err(UnpackError::damaged(format!("it has nothing of {} in it", self.output)));
         }
-        self.make_hard_links(&names)?;
+        self.make_hard_links()?;
         self.make_symlinks()?;
         let is_dir = self.records.output_kind() == Some(Kind::Directory);
         let content_hash = match self.options.scheme {
@@ -147,26 +147,22 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         self.guard.contents(size)?;
         self.contents_end = self.guard.position() + size;
         if kind.is_dir() {
-            self.make_dir(&path)?;
+            self.tree.make_dir(&path, &mut self.made)?;
             self.records.add(&path, Kind::Directory, 0, None);
             return Ok(());
         }
-        if let Some(parent) = parent(&path) {
-            self.make_dir(parent)?;
-        } else {
-            self.make_parents()?;
+        if kind.is_symlink() && path.is_empty() {
+            return Err(UnpackError::refused(&name, "a link in the place of the output"));
         }
+        self.tree.prepare_file(&path, &mut self.made)?;
         if kind.is_file() {
             if name.ends_with(b"/") {
                 return Err(UnpackError::refused(&name, "a file with the name of a directory"));
             }
             let mode = entry.header().mode().map_err(|error| self.broken(error))?;
-            self.file(&mut entry, &path, size, mode & 0o100 != 0)
+            self.file(&mut entry, path, size, mode & 0o100 != 0)
         } else if kind.is_symlink() {
             let target = self.link_target(&entry, &name)?;
-            if path.is_empty() {
-                return Err(UnpackError::refused(&name, "a link in the place of the output"));
-            }
             self.symlinks.push((path, target));
             Ok(())
         } else if kind.is_hard_link() {
@@ -182,10 +178,14 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         let target =
             entry.link_name_bytes().map_err(|error| self.broken(error))?.map(std::borrow::Cow::into_owned);
         match target {
-            Some(target) if !target.is_empty() && target.len() <= self.options.limits.path_bytes => {
-                Ok(target)
+            None => Err(UnpackError::refused(name, "a link without a target")),
+            Some(target) if target.is_empty() || target.contains(&0) => {
+                Err(UnpackError::refused(name, "a link whose target is no path"))
             }
-            _ => Err(UnpackError::refused(name, "a link without a target, or with one that is too long")),
+            Some(target) if target.len() > MAX_TARGET => {
+                Err(UnpackError::refused(name, "a link whose target is too long for any system"))
+            }
+            Some(target) => Ok(target),
         }
     }
 
@@ -196,7 +196,8 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         let extensions = block_on(entry.pax_extensions()).map_err(|error| self.broken(error))?;
         for extension in extensions.into_iter().flatten() {
             let extension = extension.map_err(|error| self.broken(error))?;
-            if extension.key_bytes().starts_with(b"GNU.sparse.") {
+            let key = extension.key_bytes();
+            if key.starts_with(b"GNU.sparse.") || key == b"SCHILY.realsize" {
                 return Ok(true);
             }
         }
@@ -206,21 +207,20 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
     fn file(
         &mut self,
         entry: &mut TarEntry<P>,
-        path: &[u8],
+        path: Vec<u8>,
         size: u64,
         executable: bool,
     ) -> Result<(), UnpackError> {
         self.content_bytes = self.content_bytes.saturating_add(size);
-        let number = self.records.add(path, Kind::File { executable }, size, None);
-        let place = self.place(path);
+        let number = self.records.add(&path, Kind::File { executable }, size, None);
         if size <= SMALL {
             let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(PIECE));
             self.read(entry, &mut bytes, size)?;
-            self.files.write_small(number, place, executable, bytes);
+            self.files.write_small(number, path, executable, bytes);
             return self.take_written(false);
         }
         let mut left = size;
-        let mut large = self.files.begin_large(&place, executable)?;
+        let mut large = self.files.begin_large(&path, executable)?;
         while left > 0 {
             if self.options.observer.is_cancelled() {
                 return Err(UnpackError::Cancelled);
@@ -247,48 +247,7 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         Ok(())
     }
 
-    fn place(&self, path: &[u8]) -> PathBuf {
-        if path.is_empty() { self.root.clone() } else { self.root.join(OsStr::from_bytes(path)) }
-    }
-
-    /// Makes the directories above the output.
-    fn make_parents(&mut self) -> Result<(), UnpackError> {
-        let parents = self.root.parent().unwrap_or(self.dest_dir);
-        fs::create_dir_all(parents).map_err(UnpackError::io("create", parents))
-    }
-
-    /// Makes a directory of the output, and those above it.
-    fn make_dir(&mut self, path: &[u8]) -> Result<(), UnpackError> {
-        if self.made.as_deref() == Some(path) {
-            return Ok(());
-        }
-        let place = self.place(path);
-        loop {
-            match fs::create_dir(&place) {
-                Ok(()) => break,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    // No links have been made yet: what is no directory is a file of this archive.
-                    if fs::symlink_metadata(&place).is_ok_and(|found| found.is_dir()) {
-                        break;
-                    }
-                    return Err(already_there(&place));
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                    return Err(already_there(&place));
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => match parent(path) {
-                    Some(above) => self.make_dir(above)?,
-                    None => self.make_parents()?,
-                },
-                Err(error) => return Err(UnpackError::io("create", &place)(error)),
-            }
-        }
-        self.made = Some(path.to_owned());
-        Ok(())
-    }
-
-    fn make_hard_links(&mut self, names: &Names<'_>) -> Result<(), UnpackError> {
-        let _ = names;
+    fn make_hard_links(&mut self) -> Result<(), UnpackError> {
         let links = std::mem::take(&mut self.hard_links);
         let mut linked = Vec::with_capacity(links.len());
         {
@@ -301,13 +260,7 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
             }
         }
         for (link, file) in links.iter().zip(linked) {
-            let (from, to) = (self.place(&link.target), self.place(&link.path));
-            match fs::hard_link(&from, &to) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(already_there(&to)),
-                // The file system has no such links, or no more of them for this file.
-                Err(_) => copy(&from, &to)?,
-            }
+            self.tree.make_hard_link(&link.path, &link.target)?;
             self.records.add(&link.path, file.kind, file.size, file.digest);
         }
         Ok(())
@@ -316,21 +269,16 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
     fn make_symlinks(&mut self) -> Result<(), UnpackError> {
         let links = std::mem::take(&mut self.symlinks);
         for (path, target) in &links {
-            let place = self.place(path);
-            symlink(OsStr::from_bytes(target), &place).map_err(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => already_there(&place),
-                _ => UnpackError::io("create", &place)(error),
-            })?;
+            self.tree.make_symlink(path, target)?;
             let digest = self.options.scheme.map(|scheme| scheme.digest(target));
             self.records.add(path, Kind::Symlink, target.len() as u64, digest);
         }
         // Only in the finished tree can be seen where a link really leads, through other links.
-        let mut check = LinkCheck::new(&self.root);
+        let mut check = LinkCheck::new(&self.tree.place(b""));
         for (path, target) in &links {
-            let place = self.place(path);
             let refused = check
                 .refuse(path, target)
-                .map_err(|error| UnpackError::io("follow", &place)(error.into()))?;
+                .map_err(|error| UnpackError::io("follow", self.tree.place(path))(error.into()))?;
             if let Some(why) = refused {
                 let why = format!("a link to `{}`, which {why}", String::from_utf8_lossy(target));
                 return Err(UnpackError::refused(path, why));
@@ -340,8 +288,24 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
     }
 
     fn hash_finished(&self) -> Result<ContentHash, UnpackError> {
-        let options = HashOptions::new(Scheme::Weasel).with_workers(self.options.workers.clone());
-        content_hash(&self.root, &options).map_err(UnpackError::Hash)
+        let observer = OnlyCancelled(Arc::clone(&self.options.observer));
+        let options = HashOptions::new(Scheme::Weasel)
+            .with_workers(self.options.workers.clone())
+            .with_observer(Arc::new(observer));
+        content_hash(&self.tree.place(b""), &options).map_err(|error| {
+            if error.is_cancelled() { UnpackError::Cancelled } else { UnpackError::Hash(error) }
+        })
+    }
+}
+
+/// Hears that it should stop, but tells nothing: what is hashed was counted when it arrived.
+struct OnlyCancelled(Arc<dyn Observer>);
+
+impl Observer for OnlyCancelled {
+    fn bytes(&self, _count: u64) {}
+
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
     }
 }
 
@@ -363,13 +327,4 @@ fn read<P: Pieces>(
             source: Some(Box::new(error)),
         })),
     }
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), UnpackError> {
-    let mut source = fs::File::open(from).map_err(UnpackError::io("open", from))?;
-    let mode =
-        std::os::unix::fs::MetadataExt::mode(&source.metadata().map_err(UnpackError::io("look at", from))?);
-    let mut copy = super::files::create(to, mode & 0o100 != 0)?;
-    io::copy(&mut source, &mut copy).map_err(UnpackError::io("write", to))?;
-    Ok(())
 }

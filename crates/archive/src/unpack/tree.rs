@@ -1,0 +1,241 @@
+//! Creates what an archive may hold: always new, and always relative to the output, so that a path may be as long as
+//! the limits say, wherever the output is.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::error::UnpackError;
+use super::names::parent;
+
+/// The output that comes into being.
+pub(super) struct Tree {
+    path: PathBuf,
+    /// What the output is, once there is something of it.
+    root: OnceLock<Root>,
+}
+
+enum Root {
+    File,
+    Directory(OwnedFd),
+}
+
+/// Modes before the umask takes from them what it always does.
+const PLAIN: Mode = Mode::from_raw_mode(0o666);
+const EXECUTABLE: Mode = Mode::from_raw_mode(0o777);
+const DIRECTORY: Mode = Mode::from_raw_mode(0o777);
+
+impl Tree {
+    /// The output at `path`, of which nothing is there yet.
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, root: OnceLock::new() }
+    }
+
+    /// The path of an entry, for messages and for what cannot work with anything else.
+    pub(super) fn place(&self, path: &[u8]) -> PathBuf {
+        if path.is_empty() { self.path.clone() } else { self.path.join(OsStr::from_bytes(path)) }
+    }
+
+    /// Makes room for the file at `path`: everything above it, or where it is the output itself, the right to be that.
+    pub(super) fn prepare_file(&self, path: &[u8], made: &mut Made) -> Result<(), UnpackError> {
+        match parent(path) {
+            Some(parent) => self.make_dir(parent, made),
+            None if self.root.set(Root::File).is_err() => Err(already_there(path)),
+            None => self.make_parents(),
+        }
+    }
+
+    /// Makes the directory at `path`, and those above it, where they are not there.
+    pub(super) fn make_dir(&self, path: &[u8], made: &mut Made) -> Result<(), UnpackError> {
+        if made.contains(path) {
+            return Ok(());
+        }
+        let Some(above) = parent(path) else { return self.make_root(made) };
+        let mut again = false;
+        loop {
+            match rustix::fs::mkdirat(self.root(path)?, path, DIRECTORY) {
+                Ok(()) => break,
+                // No links have been made yet: what is no directory is a file of this archive.
+                Err(Errno::EXIST) if self.is_dir(path)? => break,
+                Err(Errno::EXIST | Errno::NOTDIR) => return Err(already_there(path)),
+                Err(Errno::NOENT) if !again => {
+                    self.make_dir(above, made)?;
+                    again = true;
+                }
+                Err(error) => return Err(UnpackError::io("create", self.place(path))(error.into())),
+            }
+        }
+        made.set(path);
+        Ok(())
+    }
+
+    /// Makes the output itself, as a directory.
+    fn make_root(&self, made: &mut Made) -> Result<(), UnpackError> {
+        match self.root.get() {
+            Some(Root::Directory(_)) => {}
+            Some(Root::File) => return Err(already_there(b"")),
+            None => {
+                self.make_parents()?;
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let directory = rustix::fs::mkdir(&self.path, DIRECTORY)
+                    .and_then(|()| rustix::fs::open(&self.path, flags, Mode::empty()))
+                    .map_err(|error| UnpackError::io("create", &self.path)(error.into()))?;
+                // Only this thread makes directories.
+                let _ = self.root.set(Root::Directory(directory));
+            }
+        }
+        made.set(b"");
+        Ok(())
+    }
+
+    /// Makes the directories above the output.
+    fn make_parents(&self) -> Result<(), UnpackError> {
+        let Some(parents) = self.path.parent() else { return Ok(()) };
+        fs::create_dir_all(parents).map_err(UnpackError::io("create", parents))
+    }
+
+    fn is_dir(&self, path: &[u8]) -> Result<bool, UnpackError> {
+        let found = rustix::fs::statat(self.root(path)?, path, AtFlags::SYMLINK_NOFOLLOW);
+        Ok(found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode).is_dir()))
+    }
+
+    /// Creates the file at `path`, for which there is room.
+    pub(super) fn create(&self, path: &[u8], executable: bool) -> Result<NewFile, UnpackError> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = if executable { EXECUTABLE } else { PLAIN };
+        let created = if path.is_empty() {
+            rustix::fs::openat(CWD, &self.path, flags, mode)
+        } else {
+            rustix::fs::openat(self.root(path)?, path, flags, mode)
+        };
+        match created {
+            Ok(descriptor) => Ok(NewFile { file: File::from(descriptor), path: self.place(path) }),
+            Err(Errno::EXIST) if !path.is_empty() => Err(already_there(path)),
+            Err(error) => Err(UnpackError::io("create", self.place(path))(error.into())),
+        }
+    }
+
+    /// Makes a link at `path`, with exactly this text.
+    pub(super) fn make_symlink(&self, path: &[u8], target: &[u8]) -> Result<(), UnpackError> {
+        match rustix::fs::symlinkat(target, self.root(path)?, path) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST | Errno::NOTDIR) => Err(already_there(path)),
+            Err(error) => Err(UnpackError::io("create", self.place(path))(error.into())),
+        }
+    }
+
+    /// Makes `path` another name of the file at `target`, or a copy of it.
+    pub(super) fn make_hard_link(&self, path: &[u8], target: &[u8]) -> Result<(), UnpackError> {
+        let root = self.root(path)?;
+        match rustix::fs::linkat(root, target, root, path, AtFlags::empty()) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST | Errno::NOTDIR) => Err(already_there(path)),
+            // The file system has no such links, or no more of them for this file.
+            Err(_) => self.copy(path, target),
+        }
+    }
+
+    fn copy(&self, path: &[u8], source: &[u8]) -> Result<(), UnpackError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let failed = |error: io::Error| UnpackError::io("copy", self.place(source))(error);
+        let opened = rustix::fs::openat(self.root(path)?, source, flags, Mode::empty());
+        let mut source = File::from(opened.map_err(|error| failed(error.into()))?);
+        let mode = rustix::fs::fstat(&source).map_err(|error| failed(error.into()))?.st_mode;
+        let mut copy = self.create(path, Mode::from_raw_mode(mode).contains(Mode::XUSR))?;
+        io::copy(&mut source, &mut copy.file).map_err(failed)?;
+        copy.close()
+    }
+
+    /// What `path`, which is not the output itself, is relative to.
+    fn root(&self, path: &[u8]) -> Result<&OwnedFd, UnpackError> {
+        match self.root.get() {
+            Some(Root::Directory(directory)) => Ok(directory),
+            // An entry below the output where the output is a file.
+            Some(Root::File) | None => Err(already_there(parent(path).unwrap_or(path))),
+        }
+    }
+}
+
+/// A file that is being written.
+pub(super) struct NewFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl NewFile {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), UnpackError> {
+        self.file.write_all(bytes).map_err(UnpackError::io("write", &self.path))
+    }
+
+    /// Ends writing. Some file systems tell only now that there was no room, and dropping a file would not say so.
+    pub(super) fn close(self) -> Result<(), UnpackError> {
+        nix::unistd::close(self.file).map_err(|error| UnpackError::io("write", &self.path)(error.into()))
+    }
+}
+
+/// A directory that is there, and with it all above it: most entries are in it, or in one of those.
+#[derive(Default)]
+pub(super) struct Made(Option<Vec<u8>>);
+
+impl Made {
+    fn contains(&self, path: &[u8]) -> bool {
+        self.0.as_ref().is_some_and(|made| match made.strip_prefix(path) {
+            Some(rest) => path.is_empty() || rest.is_empty() || rest.starts_with(b"/"),
+            None => false,
+        })
+    }
+
+    fn set(&mut self, path: &[u8]) {
+        let made = self.0.get_or_insert_default();
+        made.clear();
+        made.extend_from_slice(path);
+    }
+}
+
+/// Creation is exclusive, so the same name twice, and names that the file system takes for the same, end here.
+fn already_there(path: &[u8]) -> UnpackError {
+    let name = Path::new(OsStr::from_bytes(path)).file_name().map_or(&b"."[..], OsStr::as_bytes);
+    UnpackError::refused(name, "which is there twice, or under names that this file system takes for one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_is_made_vouches_for_those_above_it() {
+        let mut made = Made::default();
+        assert!(!made.contains(b""));
+        made.set(b"a/bc");
+        for (path, contained) in [("", true), ("a", true), ("a/bc", true), ("a/b", false), ("a/bc/d", false)]
+        {
+            assert_eq!(made.contains(path.as_bytes()), contained, "{path}");
+        }
+    }
+
+    #[test]
+    fn where_there_are_no_hard_links_a_copy_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::new(dir.path().join("m"));
+        let mut made = Made::default();
+        tree.prepare_file(b"a", &mut made).unwrap();
+        let mut file = tree.create(b"a", true).unwrap();
+        file.write(b"content").unwrap();
+        file.close().unwrap();
+        tree.copy(b"b", b"a").unwrap();
+        let there = dir.path().join("m");
+        assert_eq!(fs::read(there.join("b")).unwrap(), b"content");
+        assert_eq!(
+            fs::metadata(there.join("b")).unwrap().permissions(),
+            fs::metadata(there.join("a")).unwrap().permissions()
+        );
+        assert!(matches!(tree.copy(b"b", b"a"), Err(UnpackError::Refused { .. })), "exclusively");
+    }
+}
