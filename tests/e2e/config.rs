@@ -105,7 +105,9 @@ fn mistakes() {
     ];
     for (toml, parts) in rows {
         sandbox.configure(toml);
-        sandbox.run(["ls"]).fails(2, parts);
+        for command in ["ls", "push"] {
+            sandbox.larder([command]).args((command == "push").then_some("model")).run().fails(2, parts);
+        }
     }
     sandbox.configure_remote();
     user_config(&sandbox, "nonsense = 1\n");

@@ -90,7 +90,9 @@ fn cut_or_longer() {
         for length in [1, 3, 10, 100, len / 2, len - 512, len - 20, len - 9, len - 4, len - 1] {
             pushed.assert_refused(&pushed.object[..length]);
         }
-        for more in [&b"\0"[..], b"x", &[0; 512], &pushed.object] {
+        // Zeros behind the end are padding in two of the formats: four bytes at a time in xz, blocks in a bare tar.
+        let zeros: &[u8] = if matches!(compression, "xz" | "none") { &[0; 7] } else { &[0; 512] };
+        for more in [&b"\0"[..], b"x", zeros, &pushed.object] {
             pushed.assert_refused([&pushed.object, more].concat());
         }
     }

@@ -98,7 +98,7 @@ impl Sandbox {
 
     /// A call of the binary in the project.
     pub fn larder<const N: usize>(&self, args: [&str; N]) -> Larder {
-        Larder::new(crate::larder_binary(), &self.project(), &self.home()).args(args)
+        Larder::new(binary(), &self.project(), &self.home()).args(args)
     }
 
     /// Runs the binary in the project.
@@ -110,7 +110,7 @@ impl Sandbox {
     pub fn public_binary(&self) -> PathBuf {
         let copy = self.root().join("larder");
         if !copy.exists() {
-            fs::copy(crate::larder_binary(), &copy).unwrap();
+            fs::copy(binary(), &copy).unwrap();
             fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
         }
         copy
@@ -153,6 +153,10 @@ impl Sandbox {
         let leftovers = self.leftovers();
         assert!(leftovers.is_empty(), "left behind: {leftovers:?}");
     }
+}
+
+fn binary() -> PathBuf {
+    crate::larder_binary().expect("looked for before the first test")
 }
 
 fn temporary() -> TempDir {

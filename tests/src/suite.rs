@@ -1,5 +1,6 @@
 //! A theme: the tests of one binary, what they need, and how they are run.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Trial};
@@ -44,8 +45,10 @@ impl Case {
 pub fn run(theme: &str, cases: &[Case]) -> ExitCode {
     let arguments = Arguments::from_args();
     // Listing needs no binary; anything else says so at once, and not once per test.
-    if !arguments.list {
-        let _ = crate::larder_binary();
+    if !arguments.list && crate::larder_binary().is_none() {
+        let advice = "LARDER_BIN must be the absolute path of the larder binary: run `cargo xtask test`, which sets it\n";
+        let _ = std::io::stderr().write_all(advice.as_bytes());
+        return ExitCode::FAILURE;
     }
     libtest_mimic::run(&arguments, cases.iter().map(|case| case.into_trial(theme)).collect()).exit_code()
 }
