@@ -95,7 +95,9 @@ fn json_of_find_url_and_ls() {
     let sandbox = sandbox_with_model();
     sandbox.run(["push", "models/en", "--command-hash", "x"]).ok();
     let found = document(&sandbox, ["find", "models/en"], 0);
-    let listed = document(&sandbox, ["ls"], 0);
+    let outputs = document(&sandbox, ["ls"], 0);
+    assert_eq!(outputs, answer("ls", &[json!({ "path": "models/en" })]));
+    let listed = document(&sandbox, ["ls", "models/en"], 0);
     for (document, command) in [(&found, "find"), (&listed, "ls")] {
         let results = document["results"].as_array().unwrap();
         assert_eq!((results.len(), &document["command"]), (1, &json!(command)), "{document}");

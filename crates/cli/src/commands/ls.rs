@@ -1,20 +1,15 @@
 //! `larder ls`
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use larder_storage::{Error, FindOptions, OutputPath, RemoteObject, RemoteStorage};
+use larder_storage::{Error, FindOptions, OutputPath, RemoteObject};
 
 use super::find::under_either_name;
 use crate::args::Ls;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
-use crate::output::console::Console;
-use crate::output::document::{Failed, Object, OutputSummary};
+use crate::output::document::{Failed, Object, OutputName};
 use crate::output::text::{printable, size, time};
-
-/// Outputs that are listed at the same time: a listing mostly waits for the remote.
-const LISTINGS_AT_ONCE: usize = 8;
 
 pub(super) fn run(args: &Ls, context: &Context, output: &mut Output) -> Result<()> {
     match &args.path {
@@ -23,56 +18,14 @@ pub(super) fn run(args: &Ls, context: &Context, output: &mut Output) -> Result<(
     }
 }
 
+/// Names the outputs, and no more: sizes and times would take a listing of everything that the remote holds.
 fn outputs(context: &Context, output: &mut Output) -> Result<()> {
-    let console = output.console().clone();
-    let session = context.open(&console)?;
-    let summaries: Vec<OutputSummary> = session.run(output, summaries(&session.storage, &console))??;
-    let mut table = Table::new();
-    table.set_header(["OUTPUT", "OBJECTS", "SIZE", "NEWEST"]);
-    for summary in &summaries {
-        table.add_row([
-            printable(&summary.newest.path),
-            summary.objects.to_string(),
-            size(summary.total_bytes),
-            summary.newest.last_modified.clone().unwrap_or_default(),
-        ]);
-    }
-    print(table, &[1, 2], output);
-    for summary in summaries {
-        output.entry(summary);
+    let session = context.open(output.console())?;
+    for path in session.run(output, session.storage.list_outputs())?? {
+        output.line(&printable(&path));
+        output.entry(OutputName { path });
     }
     Ok(())
-}
-
-async fn summaries(storage: &RemoteStorage, console: &Console) -> larder_storage::Result<Vec<OutputSummary>> {
-    let names = storage.list_outputs().await?;
-    let listings = names.into_iter().map(|name| summary(storage, name, console));
-    let summaries: Vec<_> = stream::iter(listings).buffered(LISTINGS_AT_ONCE).try_collect().await?;
-    Ok(summaries.into_iter().flatten().collect())
-}
-
-/// `None` where there is nothing but what is foreign.
-async fn summary(
-    storage: &RemoteStorage,
-    name: String,
-    console: &Console,
-) -> larder_storage::Result<Option<OutputSummary>> {
-    let path = match OutputPath::with_literal_key(&name) {
-        Ok(path) => path,
-        Err(error) => {
-            console.warn(&format_args!("ignoring what the remote has of it: {error}"));
-            return Ok(None);
-        }
-    };
-    match storage.find_all(&path, &FindOptions::default()).await {
-        Ok(objects) => Ok(objects.first().map(|newest| OutputSummary {
-            newest: Object::new(&name, newest),
-            objects: objects.len() as u64,
-            total_bytes: objects.iter().map(|object| object.bytes).sum(),
-        })),
-        Err(Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 fn objects(path: &std::path::Path, context: &Context, output: &mut Output) -> Result<()> {

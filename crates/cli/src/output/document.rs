@@ -66,7 +66,7 @@ pub(crate) enum Entry {
     Transfer(Transfer),
     Failed(Failed),
     Object(Object),
-    Output(OutputSummary),
+    Output(OutputName),
     Hash(Hashed),
 }
 
@@ -132,14 +132,10 @@ impl Object {
     }
 }
 
-/// An output of which the remote has objects: the newest of them, and how much there is.
+/// An output of which the remote has objects.
 #[derive(Debug, Serialize)]
-pub(crate) struct OutputSummary {
-    #[serde(flatten)]
-    pub(crate) newest: Object,
-    pub(crate) objects: u64,
-    /// The size of all objects together.
-    pub(crate) total_bytes: u64,
+pub(crate) struct OutputName {
+    pub(crate) path: String,
 }
 
 /// A hash that was computed.
@@ -206,4 +202,4 @@ macro_rules! entry_from {
     };
 }
 
-entry_from!(Transfer(Transfer), Failed(Failed), Object(Object), Output(OutputSummary), Hash(Hashed));
+entry_from!(Transfer(Transfer), Failed(Failed), Object(Object), Output(OutputName), Hash(Hashed));
