@@ -213,7 +213,8 @@ fn padding_that_is_not_zero_is_refused() {
 fn a_flipped_bit_in_a_header_is_found() {
     let whole = m().file("m/a", b"content").end();
     let (_, unpacked) = accepted(&whole);
-    for bit in 512 * 8..1024 * 8 {
+    // Every seventh bit: each place within a byte has its turn.
+    for bit in (512 * 8..1024 * 8).step_by(7) {
         let mut damaged = whole.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
         // A zero in front of a number may become a space: then it is the same number.

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use futures::executor::block_on;
 use futures::stream;
 use larder_archive::{UnpackError, UnpackErrorKind, UnpackOptions, Unpacked, unpack};
-use larder_hashing::{HashOptions, OutputPath, Scheme, content_hash};
+use larder_hashing::{HashOptions, OutputPath, Scheme, Workers, content_hash};
 
 /// A tar stream that is being written.
 #[derive(Clone, Default)]
@@ -135,7 +136,11 @@ impl Place {
     }
 
     pub(crate) fn unpack(&self, archive: &[u8]) -> Result<Unpacked, UnpackError> {
-        self.unpack_with(archive, &UnpackOptions::default().with_scheme(Some(Scheme::Blake3)))
+        // Threads of its own for each of a thousand archives would take longer than the archives.
+        static WORKERS: LazyLock<Workers> = LazyLock::new(Workers::default);
+        let options =
+            UnpackOptions::default().with_scheme(Some(Scheme::Blake3)).with_workers(WORKERS.clone());
+        self.unpack_with(archive, &options)
     }
 
     pub(crate) fn unpack_with(

@@ -32,7 +32,7 @@ pub(crate) fn with_everything(hard_links: &[(&str, &str)]) -> Place {
     write(format!("m/{}f", "d/".repeat(200)).as_bytes(), b"8");
     // More than a piece of every buffer on the way, and no multiple of any.
     let large: Vec<u8> =
-        (0..2_345_678_u32).flat_map(|i| (i ^ i >> 9).to_be_bytes()).take(9_000_001).collect();
+        (0..1_300_000_u32).flat_map(|i| (i ^ i >> 9).to_be_bytes()).take(5_000_001).collect();
     write(b"m/large", &large);
     write(b"m/large-too", &large[..1 << 20]);
     write(b"m/larger-than-small", &large[..=1 << 20]);
