@@ -20,9 +20,9 @@ use larder_backend_local::{CreateRoot, LocalBackend, LocalConfig};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args_os().skip(1).map(PathBuf::from);
-    let (Some(source), Some(root)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: shelf FILE DIRECTORY".into());
-    };
+    // Without arguments it keeps itself, in a directory of the working directory.
+    let source = arguments.next().map_or_else(env::current_exe, Ok)?;
+    let root = arguments.next().unwrap_or_else(|| "shelf".into());
     let name = source.file_name().and_then(|name| name.to_str()).ok_or("the file has no name in UTF-8")?;
     let backend = LocalBackend::open(LocalConfig::new(root).with_create(CreateRoot::All))?;
 
