@@ -304,4 +304,23 @@ mod tests {
         assert!(matches!(thread.join().unwrap(), FrameError::Closed));
         assert!(count.iter().count() <= 2 + EXTRA_IN_FLIGHT + 1);
     }
+
+    #[test]
+    fn a_writer_waits_for_a_slow_codec() {
+        // Much slower than writing, and nothing else holds the writer up.
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
+        let mut writer = FrameWriter::new("bzip2".parse().unwrap(), workers(1), sender);
+        let thread = thread::spawn(move || {
+            let piece = stream(PIECE);
+            let mut in_flight = 0;
+            for _ in 0..8 {
+                writer.write(&piece).unwrap();
+                in_flight = in_flight.max(writer.in_flight.len());
+            }
+            writer.finish().unwrap();
+            in_flight
+        });
+        while receiver.blocking_recv().is_some() {}
+        assert!(thread.join().unwrap() <= 1 + EXTRA_IN_FLIGHT);
+    }
 }
