@@ -6,7 +6,7 @@ use super::report;
 use super::rows::{Row, Target};
 
 /// In pixels.
-const WIDTH: f64 = 860.0;
+const WIDTH: f64 = 900.0;
 const LABELS: f64 = 330.0;
 const SCALE: f64 = 330.0;
 const LINE: f64 = 30.0;
