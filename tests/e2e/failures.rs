@@ -20,6 +20,7 @@ fn main() -> ExitCode {
             Case::new("one_failure_of_several_leaves_the_others", several),
             Case::new("a_full_remote", full_remote).needs(&[Need::Tmpfs]),
             Case::new("a_full_project", full_project).needs(&[Need::Tmpfs]),
+            Case::new("a_remote_that_does_not_answer", silent_remote).needs(&[Need::Strace]),
             Case::new("stdout_that_cannot_be_written", full_stdout).needs(&[Need::DevFull]),
             Case::new("the_worst_of_several_exit_codes", worst_exit_code),
         ],
@@ -220,6 +221,27 @@ fn full_project() {
     let old = Tree::read(&project.join("one"));
     sandbox.run(["pull", "one", "--force"]).fails(1, &["space"]);
     Tree::read(&project.join("one")).assert_same(&old);
+    sandbox.assert_clean();
+}
+
+fn silent_remote() {
+    let sandbox = Sandbox::new();
+    Tree::small(1).write(&sandbox.path("model"));
+    sandbox.run(["push", "model", "--command-hash", "x"]).ok();
+    Tree::small(2).write(&sandbox.path("other"));
+    // As on a share whose server is gone: a call that is answered only when everybody has given up.
+    for (args, call) in [
+        (&["find", "model"][..], "getdents64"),
+        (&["ls"], "getdents64"),
+        (&["pull", "model", "--to", "copy"], "getdents64"),
+        (&["push", "other"], "flock"),
+    ] {
+        let call = format!("{call}:delay_enter=3000000:when=1");
+        let run = sandbox.larder([]).args(args).args(["--stall-timeout", "0.5"]).inject(&call).run();
+        run.fails(5, &[sandbox.remote().to_str().unwrap(), "0.5 s"]);
+    }
+    // Nobody could ask that remote to remove anything; the next command does.
+    sandbox.run(["push", "other"]).ok();
     sandbox.assert_clean();
 }
 

@@ -76,6 +76,7 @@ impl Context {
         let mut options = StorageOptions::default();
         options.scheme = self.scheme;
         options.workers = self.workers.clone();
+        options.stall_timeout = self.config.stall_timeout().map(|setting| setting.value);
         options.reporter = Arc::new(ConsoleReporter::new(console.clone()));
         options.cancel = cancel.clone();
         let storage = RemoteStorage::open(&self.root, &url, options).map_err(|error| match error {

@@ -1,6 +1,7 @@
 //! The one place that knows which backends there are. A new one adds a feature, a [`Place`] and an arm here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use larder_backend::Backend;
 
@@ -8,7 +9,7 @@ use crate::error::Result;
 use crate::remote_url::{InvalidRemote, Place, RemoteUrl};
 
 /// Opens the remote. Nothing is created and no request is made before the first operation.
-pub(crate) fn open(remote: &RemoteUrl) -> Result<Arc<dyn Backend>> {
+pub(crate) fn open(remote: &RemoteUrl, stall_timeout: Option<Duration>) -> Result<Arc<dyn Backend>> {
     match &remote.place {
         #[cfg(feature = "local")]
         Place::Directory { path, embedded } => {
@@ -22,7 +23,8 @@ pub(crate) fn open(remote: &RemoteUrl) -> Result<Arc<dyn Backend>> {
                 .into());
             }
             let create = if *embedded { CreateRoot::All } else { CreateRoot::LastComponent };
-            Ok(Arc::new(LocalBackend::open(LocalConfig::new(path.clone()).with_create(create))?))
+            let config = LocalConfig::new(path.clone()).with_create(create).with_stall_timeout(stall_timeout);
+            Ok(Arc::new(LocalBackend::open(config)?))
         }
         #[cfg(not(feature = "local"))]
         Place::Directory { .. } => Err(InvalidRemote::NoBackend { scheme: "file".to_owned() }.into()),

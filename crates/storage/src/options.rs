@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use larder_archive::{Compression, Limits};
 use larder_hashing::{CommandHash, ContentHash, Scheme, Workers};
@@ -20,6 +21,8 @@ pub struct StorageOptions {
     pub workers: Workers,
     /// The bounds that archives keep to, both ways.
     pub limits: Limits,
+    /// After how long without progress a remote is given up; by default whatever its backend finds right.
+    pub stall_timeout: Option<Duration>,
     /// Learns what goes on.
     pub reporter: Arc<dyn Reporter>,
     /// When it is cancelled, operations abort what they have begun, clean up, and end with
@@ -33,6 +36,7 @@ impl Default for StorageOptions {
             scheme: Scheme::default(),
             workers: Workers::default(),
             limits: Limits::default(),
+            stall_timeout: None,
             reporter: Arc::new(Silent),
             cancel: CancellationToken::new(),
         }
@@ -45,6 +49,7 @@ impl fmt::Debug for StorageOptions {
             .field("scheme", &self.scheme)
             .field("workers", &self.workers)
             .field("limits", &self.limits)
+            .field("stall_timeout", &self.stall_timeout)
             .finish_non_exhaustive()
     }
 }

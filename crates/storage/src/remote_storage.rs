@@ -39,7 +39,7 @@ impl RemoteStorage {
     ///
     /// The remote cannot be used at all: this build has no backend for it, or it has an unknown option.
     pub fn open(root: impl Into<PathBuf>, remote: &RemoteUrl, options: StorageOptions) -> Result<Self> {
-        let mut storage = Self::with_backend(root, backends::open(remote)?, options);
+        let mut storage = Self::with_backend(root, backends::open(remote, options.stall_timeout)?, options);
         storage.remote_path = remote.local_path().map(Path::to_owned);
         Ok(storage)
     }

@@ -61,9 +61,9 @@ impl LocalBackend {
         job: impl FnOnce(&Remote) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let remote = Arc::clone(&self.remote);
-        tokio::task::spawn_blocking(move || job(&remote))
-            .await
-            .unwrap_or_else(|error| Err(failed(operation, self.to_string(), io::Error::other(error))))
+        let answer = tokio::task::spawn_blocking(move || job(&remote));
+        let answer = self.remote.root.wait(operation, answer).await?;
+        answer.unwrap_or_else(|error| Err(failed(operation, self.to_string(), io::Error::other(error))))
     }
 }
 
@@ -142,7 +142,7 @@ impl Backend for LocalBackend {
             let job = self.remote.unfinished.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(job) = job else { return Ok(()) };
             // What it did with its temporary was nobody's to hear.
-            let _ = job.await;
+            let _ = self.remote.root.wait(Operation::Close, job).await?;
         }
     }
 }

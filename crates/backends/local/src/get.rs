@@ -82,7 +82,7 @@ pub(crate) fn stat(root: &Root, key: &Key) -> Result<ObjectMeta> {
 }
 
 /// Opens an object. Whatever has its name later, the stream reads the file that was opened.
-pub(crate) fn get(root: &Root, key: &Key, options: &GetOptions) -> Result<GetResult> {
+pub(crate) fn get(root: &Arc<Root>, key: &Key, options: &GetOptions) -> Result<GetResult> {
     let operation = Operation::Get;
     root.check(key, operation)?;
     let directory = root.open(operation)?;
@@ -110,12 +110,19 @@ pub(crate) fn get(root: &Root, key: &Key, options: &GetOptions) -> Result<GetRes
     }
     let range = options.range.clone().unwrap_or(0..meta.size);
     let range = range.start.min(meta.size)..range.end.min(meta.size);
-    let source = Source { file, size: meta.size, modified: meta.last_modified, location: root.location(key) };
+    let source = Source {
+        root: Arc::clone(root),
+        file,
+        size: meta.size,
+        modified: meta.last_modified,
+        location: root.location(key),
+    };
     Ok(GetResult::new(meta, source.stream(range)))
 }
 
 /// An object that is being read.
 struct Source {
+    root: Arc<Root>,
     file: File,
     size: u64,
     modified: SystemTime,
@@ -190,7 +197,7 @@ impl Pieces {
     async fn read(&mut self) -> Result<Option<Bytes>> {
         self.begin();
         let Some(next) = &mut self.next else { return Ok(None) };
-        let read = next.await;
+        let read = self.source.root.wait(Operation::Get, next).await?;
         self.next = None;
         let bytes = read.map_err(|error| {
             failed(Operation::Get, self.source.location.clone(), io::Error::other(error))

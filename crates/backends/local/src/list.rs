@@ -38,20 +38,31 @@ pub(crate) fn list(root: &Arc<Root>, prefix: &Prefix, options: &ListOptions) -> 
     let (root, prefix, delimiter) = (Arc::clone(root), prefix.clone(), options.delimiter);
     // Nothing happens before the first poll, so that a listing can be made anywhere.
     let batches = async move {
-        let (sender, mut receiver) = mpsc::channel(WAITING);
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let waiting = Arc::clone(&root);
         spawn_blocking(move || {
-            let mut walk = Walk { root: Arc::clone(&root), delimiter, sender, batch: Vec::new() };
+            let mut walk = Walk { root, delimiter, sender, batch: Vec::new() };
             if let Err(Stop::Failed(error)) = walk.walk(&prefix) {
                 walk.batch.push(Err(error));
             }
             let _ = walk.flush();
         });
-        stream::poll_fn(move |context| receiver.poll_recv(context))
+        stream::unfold(Some((waiting, receiver)), next_batch)
             .map(Batch::items)
             .buffer_unordered(LOOKING)
             .flat_map(stream::iter)
     };
     batches.into_stream().flatten().boxed()
+}
+
+type Waiting = Option<(Arc<Root>, mpsc::Receiver<Batch>)>;
+
+async fn next_batch(waiting: Waiting) -> Option<(Batch, Waiting)> {
+    let (root, mut receiver) = waiting?;
+    match root.wait(Operation::List, receiver.recv()).await {
+        Ok(batch) => Some((batch?, Some((root, receiver)))),
+        Err(error) => Some((Batch::Items(vec![Err(error)]), None)),
+    }
 }
 
 /// What a walk found.

@@ -66,6 +66,7 @@ impl Patience {
 pub(crate) struct Root {
     path: PathBuf,
     create: CreateRoot,
+    stall_timeout: Option<Duration>,
 }
 
 /// The open directory of a remote.
@@ -82,7 +83,7 @@ impl Root {
     pub(crate) fn new(config: &LocalConfig) -> Result<Self, Error> {
         let path = std::path::absolute(&config.root)
             .map_err(|error| failed(Operation::Open, config.root.display().to_string(), error))?;
-        let root = Self { path, create: config.create };
+        let root = Self { path, create: config.create, stall_timeout: config.stall_timeout };
         match fs::metadata(&root.path) {
             Ok(metadata) if !metadata.is_dir() => Err(root.not_a_directory(Operation::Open)),
             _ => Ok(root),
@@ -105,6 +106,22 @@ impl Root {
     fn not_a_directory(&self, operation: Operation) -> Error {
         self.error(ErrorKind::RootMissing, operation)
             .with_hint("what is there is not a directory, and a local remote is one")
+    }
+
+    /// Waits for a blocking thread, but not longer than an answer may take. The thread cannot be stopped: it goes on, or
+    /// hangs, by itself.
+    pub(crate) async fn wait<T>(
+        &self,
+        operation: Operation,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, Error> {
+        let Some(limit) = self.stall_timeout else { return Ok(answer.await) };
+        tokio::time::timeout(limit, answer).await.map_err(|_| {
+            self.error(ErrorKind::Timeout, operation).with_hint(format!(
+                "no answer for {} s: check whether the share is still there",
+                limit.as_secs_f64()
+            ))
+        })
     }
 
     /// Opens the root for an operation that never creates it.

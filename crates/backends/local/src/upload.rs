@@ -68,7 +68,11 @@ impl LocalUpload {
     /// Waits for the blocking thread. Where the future is dropped, the upload still knows of it.
     async fn settle(&mut self, operation: Operation) -> Result<Option<ObjectMeta>> {
         let Some(job) = &mut self.job else { return Ok(None) };
-        let done = job.await;
+        let done = match operation {
+            // It flushes what was written, which has no end that could be foreseen.
+            Operation::Commit => job.await,
+            _ => self.remote.root.wait(operation, job).await?,
+        };
         self.job = None;
         let done = done.map_err(|error| {
             failed(operation, self.remote.root.location(&self.key), io::Error::other(error))
