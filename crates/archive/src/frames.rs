@@ -17,6 +17,7 @@ mod tests;
 mod writer;
 mod zstd_frame;
 
+pub use detect::LATER_FORMAT;
 pub(crate) use reader::{FrameReader, ReadError};
 pub(crate) use writer::{FrameError, FrameWriter};
 

@@ -18,6 +18,7 @@ mod thread;
 mod unpack;
 
 pub use compression::{Compression, Format, InvalidCompression};
+pub use frames::LATER_FORMAT;
 pub use limits::Limits;
 pub use pack::{PackError, PackOptions, Packed, Packing, Prepared, pack, prepare};
 pub use unpack::{UnpackError, UnpackErrorKind, UnpackOptions, Unpacked, unpack};

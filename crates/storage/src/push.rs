@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use larder_archive::{Compression, PackError, PackOptions, Packing, Prepared};
+use larder_archive::{Compression, LATER_FORMAT, PackError, PackOptions, Packing, Prepared};
 use larder_backend::{BackendExt as _, GetOptions, Key, ObjectMeta, PutMode, PutOptions, Upload};
 use larder_hashing::{CommandHash, ContentHash, OutputPath, Scheme};
 
@@ -14,9 +14,6 @@ use crate::outcome::{PushOutcome, Pushed};
 use crate::remote_storage::{RemoteStorage, few_at_once};
 use crate::report::{Phase, PhaseReport};
 use crate::state::RemoteJournal;
-
-/// What an object of a later format begins with.
-pub(crate) const LATER_FORMAT: &[u8] = b"larder-";
 
 impl RemoteStorage {
     /// Publishes an output as one object, under what made it and what it contains.

@@ -7,8 +7,8 @@ use crate::compression::Format;
 /// How many bytes [`detect`] wants to see, if there are so many: one block of a tar.
 pub(super) const NEEDED: usize = 512;
 
-/// What objects of later formats begin with.
-const LATER_FORMAT: &[u8] = b"larder-";
+/// What objects of later formats begin with: they are not for this version, and not damaged either.
+pub const LATER_FORMAT: &[u8] = b"larder-";
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];

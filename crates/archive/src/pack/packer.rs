@@ -13,6 +13,7 @@ use super::error::PackError;
 use super::header::{self, Kind};
 use super::options::PackOptions;
 use super::sink::{Memory, Sink};
+use crate::frames::LATER_FORMAT;
 use crate::links::LinkCheck;
 
 /// The end of an archive: two blocks of zeros.
@@ -92,7 +93,12 @@ impl Packer {
 
     /// Checks an entry and makes its header.
     fn begin(&mut self, entry: TreeEntry) -> Result<TreeEntry, PackError> {
-        let mut name = self.output.as_str().as_bytes().to_vec();
+        let mut name = Vec::new();
+        if self.output.as_str().as_bytes().starts_with(LATER_FORMAT) {
+            // An uncompressed archive begins with this name, and would be taken for an object of a later format.
+            name.extend_from_slice(b"./");
+        }
+        name.extend_from_slice(self.output.as_str().as_bytes());
         if !entry.path.is_empty() {
             name.push(b'/');
             name.extend_from_slice(&entry.path);

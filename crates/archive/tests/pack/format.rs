@@ -125,6 +125,15 @@ fn the_path_and_not_the_key_is_in_the_archive() {
 }
 
 #[test]
+fn no_archive_looks_like_an_object_of_a_later_format() {
+    let project = Project::new();
+    project.file("larder-model/f", "1");
+    let tar = project.tar("larder-model");
+    assert!(!tar.starts_with(larder_archive::LATER_FORMAT));
+    assert_eq!(std::fs::read(unpack_with_tar(&tar).path().join("larder-model/f")).unwrap(), b"1");
+}
+
+#[test]
 fn dereferencing_stores_what_links_point_at() {
     let project = Project::new();
     project

@@ -147,6 +147,24 @@ async fn an_object_of_a_later_format_is_never_replaced() {
 }
 
 #[tokio::test]
+async fn an_output_may_be_called_like_a_later_format() {
+    let lab = Lab::default();
+    lab.write("larder-model", "1");
+    let storage = lab.storage();
+    let options = pushing(|options| {
+        options.force = true;
+        options.compression = Some("none".parse().unwrap());
+    });
+    for _ in 0..2 {
+        let pushed = storage.push(&output("larder-model"), &command("c"), &options).await.unwrap();
+        assert_eq!(pushed.outcome, PushOutcome::Uploaded);
+    }
+    lab.remove("larder-model");
+    storage.pull(&[output("larder-model")], &pulling(|_| {})).await.unwrap();
+    assert_eq!(lab.read("larder-model").as_deref(), Some("1"));
+}
+
+#[tokio::test]
 async fn an_output_that_changes_after_it_was_hashed_is_not_published() {
     // Above the size that is kept in memory, so that it is read twice.
     let lab = Lab::default();
