@@ -194,7 +194,7 @@ fn full_remote() {
     let remote = sandbox.mount_tmpfs("remote", 4);
     Tree::small(1).write(&sandbox.path("small"));
     Tree::new().with("large", noise(1, 12 << 20)).write(&sandbox.path("model"));
-    Tree::new().with("larger", noise(1, 48 << 20)).write(&sandbox.path("streamed"));
+    Tree::new().with("larger", noise(1, 80 << 20)).write(&sandbox.path("streamed"));
     for path in ["model", "streamed"] {
         sandbox.run(["push", path]).fails(1, &[remote.to_str().unwrap(), "space"]);
         assert_eq!(sandbox.keys(), Vec::<String>::new());

@@ -47,6 +47,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     if !process::status(&mut tests)? {
         failed.push("tests".to_owned());
     }
+    if !test_with_programs(&options)? {
+        failed.push("tests that need other programs".to_owned());
+    }
     failed.extend(run_examples(&built.examples, options.filters)?);
 
     let seconds = started.elapsed().as_secs();
@@ -55,6 +58,24 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         return Ok(());
     }
     Err(format!("failed: {} (after {seconds} s)", failed.join(", ")).into())
+}
+
+/// The programs of which tests make and read archives, or ask for their packages.
+const PROGRAMS: [&str; 6] = ["python3", "tar", "zstd", "gzip", "xz", "bzip2"];
+
+/// Runs the tests that need other programs: to `cargo test` they are ignored, because it cannot tell. Says whether they
+/// passed, or need not be run.
+fn test_with_programs(options: &Options<'_>) -> Result<bool> {
+    let is_missing = |program: &&str| !process::is_there(program, &["--version"]);
+    let missing: Vec<&str> = PROGRAMS.into_iter().filter(is_missing).collect();
+    if !missing.is_empty() {
+        eprintln!("xtask: tests that need other programs stay ignored, without {}", missing.join(", "));
+        return Ok(!options.require_all);
+    }
+    let packages =
+        ["test", "--no-fail-fast", "-p", "larder-archive", "-p", "larder-hashing", "--lib", "--tests"];
+    let mut tests = cargo::cargo(&packages);
+    process::status(tests.args(["--", "--ignored"]).args(options.filters))
 }
 
 /// Runs each example in an empty directory, and returns those that failed.

@@ -118,6 +118,7 @@ fn what_is_written_is_read_whatever_the_chunks_and_threads() {
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn other_programs_read_what_is_written() {
     let pieces = [tar(&text(PIECE - 512)), noise(PIECE), text(1000)];
     let readers = [("zstd:7", "zstd -dc"), ("gzip", "gzip -dc"), ("xz", "xz -dc"), ("bzip2", "bzip2 -dc")];
@@ -128,6 +129,7 @@ fn other_programs_read_what_is_written() {
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn what_other_programs_write_is_read() {
     // More than a piece, and no multiple of anything.
     let content = [tar(&text(5_000_000)), noise(1_234_567)].concat();
@@ -157,6 +159,7 @@ fn what_other_programs_write_is_read() {
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn frames_of_every_size_may_follow_each_other() {
     let large = text(PIECE + 1);
     let archive = [
@@ -191,6 +194,7 @@ fn skippable_frames_are_skipped() {
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn every_truncation_is_found() {
     for compression in FORMATS.iter().filter(|compression| **compression != "none") {
         for piece in [&b"piece"[..], &text(700), &noise(300_000)] {
@@ -216,6 +220,7 @@ fn every_truncation_is_found() {
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn every_flipped_bit_is_found_or_changes_nothing() {
     for compression in FORMATS.iter().filter(|compression| **compression != "none") {
         let piece = text(150);
@@ -243,6 +248,7 @@ fn every_flipped_bit_is_found_or_changes_nothing() {
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn nothing_may_follow_the_last_frame() {
     for compression in FORMATS.iter().filter(|compression| **compression != "none") {
         let whole = frame(compression, &text(1000));
@@ -295,6 +301,7 @@ fn a_frame_that_is_cut_into_crumbs_is_read() {
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn a_window_or_dictionary_beyond_the_limit_is_refused_before_it_is_allocated() {
     // 2^(10 + 17) is the limit, for frames of any size.
     assert_eq!(read(&stored_frame(17 << 3, None, &[b"x"])).unwrap(), b"x");
@@ -317,6 +324,7 @@ fn a_window_or_dictionary_beyond_the_limit_is_refused_before_it_is_allocated() {
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn a_bomb_comes_out_in_small_pieces_and_stops_when_nobody_wants_more() {
     // A thousand million zeros in a few kilobytes, in one frame whose header says so, and in one that does not.
     let blocks = |frame: &mut Vec<u8>| {

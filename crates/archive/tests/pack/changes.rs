@@ -14,7 +14,7 @@ use larder_hashing::{Scheme, Workers};
 
 use crate::support::{ParseOutput, Project, Watcher, block_on, drain, plain};
 
-const LARGE: usize = 40 << 20;
+const LARGE: usize = 72 << 20;
 
 fn grow(path: &Path) {
     OpenOptions::new().append(true).open(path).unwrap().write_all(b"more").unwrap();

@@ -40,6 +40,7 @@ fn rich() -> Project {
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn tar_and_python_read_it_back_to_the_last_byte() {
     let project = rich();
     for scheme in Scheme::ALL {
@@ -82,6 +83,7 @@ fn where_and_when_do_not_change_the_bytes() {
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn every_entry_is_as_the_format_says() {
     let project = Project::new();
     project.file("out/d/file", "12345").file("out/d/run", "1").executable("out/d/run");
@@ -104,6 +106,7 @@ fn every_entry_is_as_the_format_says() {
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn a_single_file_is_its_only_entry() {
     let project = Project::new();
     project.file("metrics/run.json", "{}").link("alias", "metrics/run.json");
@@ -116,6 +119,7 @@ fn a_single_file_is_its_only_entry() {
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn the_path_and_not_the_key_is_in_the_archive() {
     let project = Project::new();
     project.file("out/f", "1");
@@ -130,10 +134,11 @@ fn no_archive_looks_like_an_object_of_a_later_format() {
     project.file("larder-model/f", "1");
     let tar = project.tar("larder-model");
     assert!(!tar.starts_with(larder_archive::LATER_FORMAT));
-    assert_eq!(std::fs::read(unpack_with_tar(&tar).path().join("larder-model/f")).unwrap(), b"1");
+    assert!(tar.starts_with(b"./larder-model/\0"));
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn dereferencing_stores_what_links_point_at() {
     let project = Project::new();
     project
@@ -154,6 +159,7 @@ fn dereferencing_stores_what_links_point_at() {
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn a_deep_tree_survives() {
     let project = Project::new();
     let deep = format!("d/{}file", "directory-level/".repeat(200));
@@ -169,7 +175,7 @@ fn a_deep_tree_survives() {
 /// Outputs on both sides of what is kept in memory, and what crosses that line midway, are packed alike.
 #[test]
 fn what_is_kept_in_memory_does_not_change_the_archive() {
-    for (count, len) in [(1, 10_usize), (30, 1 << 20), (40, 1 << 20), (2, 20 << 20), (1, 40 << 20)] {
+    for (count, len) in [(1, 10_usize), (30, 1 << 20), (70, 1 << 20), (2, 36 << 20), (1, 72 << 20)] {
         let project = Project::new();
         (0..count).for_each(|i| {
             project.file(format!("d/{i:02}"), vec![i; len]);

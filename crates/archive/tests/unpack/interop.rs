@@ -44,6 +44,7 @@ fn restores(archive: &[u8], original: &Place, what: &str) {
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn archives_of_python_are_restored() {
     let tree = trees::with_everything(&trees::HARD_LINKS);
     let script = "
@@ -63,6 +64,7 @@ with tarfile.open(fileobj=sys.stdout.buffer, mode='w|' + sys.argv[1], format=for
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn archives_of_tar_are_restored() {
     let tree = trees::with_everything(&trees::HARD_LINKS);
     for format in ["gnu", "pax", "oldgnu"] {
@@ -82,6 +84,7 @@ fn archives_of_tar_are_restored() {
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn holes_that_tar_left_out_are_refused() {
     let tree = Place::new();
     std::fs::create_dir(tree.staging().join("m")).unwrap();
@@ -96,6 +99,7 @@ fn holes_that_tar_left_out_are_refused() {
 }
 
 #[test]
+#[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
 fn an_archive_of_weasels_has_weasels_hash() {
     let tree = trees::with_short_names();
     let script = "

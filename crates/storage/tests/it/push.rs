@@ -168,7 +168,7 @@ async fn an_output_may_be_called_like_a_later_format() {
 async fn an_output_that_changes_after_it_was_hashed_is_not_published() {
     // Above the size that is kept in memory, so that it is read twice.
     let lab = Lab::default();
-    lab.write("dir/big", noise(3, 40 << 20));
+    lab.write("dir/big", noise(3, 72 << 20));
     lab.write("dir/small", "1");
     let small = lab.path("dir/small");
     lab.reports.when(Phase::Upload, move || fs::write(small, "2").unwrap());
@@ -182,7 +182,7 @@ async fn an_output_that_changes_after_it_was_hashed_is_not_published() {
 #[tokio::test]
 async fn an_output_that_grows_is_not_published() {
     let lab = Lab::default();
-    lab.write("log", noise(4, 40 << 20));
+    lab.write("log", noise(4, 72 << 20));
     let log = lab.path("log");
     lab.reports.when(Phase::Upload, move || {
         fs::OpenOptions::new().append(true).open(log).unwrap().write_all(b"more").unwrap();
@@ -198,7 +198,7 @@ async fn an_output_that_grows_is_not_published() {
 async fn cancelling_publishes_nothing_and_leaves_nothing() {
     for phase in [Phase::Hash, Phase::Upload] {
         let lab = Lab::default();
-        lab.write("a", noise(5, 40 << 20));
+        lab.write("a", noise(5, 72 << 20));
         let mut options = lab.options();
         options.cancel = CancellationToken::new();
         let cancel = options.cancel.clone();
