@@ -26,11 +26,6 @@ use sink::Memory;
 
 use crate::frames::FrameWriter;
 
-/// How large the archive of an output may be, before compression and in bytes, to be kept in memory between hashing and
-/// packing: half of what a push may use in all. Ten thousand small files of 4 KiB fit into it; their second reading cost
-/// a third of the time of such a push.
-const KEPT: usize = 64 << 20;
-
 /// Frames that wait for the receiver, beside those that wait for their turn in the compressor.
 const FRAMES_AHEAD: usize = 1;
 
@@ -92,8 +87,9 @@ pub async fn prepare(root: &Path, output: &OutputPath, options: &PackOptions) ->
     let watch = Watch::new(Arc::clone(&options.observer));
     let watched = options.clone().with_observer(watch.observer());
     let place = (root.clone(), output.clone());
-    let work = thread::spawn(THREAD, move || Packer::new(&root, &output, &watched).prepare(KEPT))
-        .map_err(PackError::Thread)?;
+    let work =
+        thread::spawn(THREAD, move || Packer::new(&root, &output, &watched).prepare(watched.kept_bytes))
+            .map_err(PackError::Thread)?;
     let (summary, memory) = work.await.map_err(|_| PackError::Panicked)??;
     // Only now: until here the guard stops the thread if this future is dropped.
     drop(watch);

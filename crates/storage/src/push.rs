@@ -11,7 +11,7 @@ use larder_hashing::{CommandHash, ContentHash, OutputPath, Scheme};
 use crate::error::{Error, Result};
 use crate::options::PushOptions;
 use crate::outcome::{PushOutcome, Pushed};
-use crate::remote_storage::{RemoteStorage, few_at_once};
+use crate::remote_storage::{MAX_TRANSFERS, RemoteStorage, few_at_once};
 use crate::report::{Phase, PhaseReport};
 use crate::state::RemoteJournal;
 
@@ -28,6 +28,17 @@ impl RemoteStorage {
     /// ([`crate::ErrorKind::Integrity`]); the remote fails.
     pub async fn push(
         &self,
+        output: &OutputPath,
+        command: &CommandHash,
+        options: &PushOptions,
+    ) -> Result<Pushed> {
+        self.push_one_of(1, output, command, options).await
+    }
+
+    /// Pushes one of so many outputs, which share the memory of the process.
+    async fn push_one_of(
+        &self,
+        outputs: usize,
         output: &OutputPath,
         command: &CommandHash,
         options: &PushOptions,
@@ -51,7 +62,7 @@ impl RemoteStorage {
             self.sweep().await?;
         }
 
-        let prepared = self.prepare(output, options).await?;
+        let prepared = self.prepare(outputs, output, options).await?;
         let content = self.content_hash_of(output, &prepared, options)?;
         let push = Push { storage: self, output, command, content, options, prepared };
         push.run().await
@@ -64,15 +75,17 @@ impl RemoteStorage {
         command: &CommandHash,
         options: &PushOptions,
     ) -> Vec<Result<Pushed>> {
-        few_at_once(outputs.iter().map(|output| self.push(output, command, options))).collect().await
+        few_at_once(outputs.iter().map(|output| self.push_one_of(outputs.len(), output, command, options)))
+            .collect()
+            .await
     }
 
-    async fn prepare(&self, output: &OutputPath, options: &PushOptions) -> Result<Prepared> {
+    async fn prepare(&self, outputs: usize, output: &OutputPath, options: &PushOptions) -> Result<Prepared> {
         let report =
             PhaseReport::start(&self.options.reporter, &self.options.cancel, output, Phase::Hash, None);
-        larder_archive::prepare(self.root(), output, &self.pack_options(options).with_observer(report))
-            .await
-            .map_err(from_pack)
+        let pack = self.pack_options(options).with_observer(report);
+        let kept = pack.kept_bytes / outputs.clamp(1, MAX_TRANSFERS);
+        larder_archive::prepare(self.root(), output, &pack.with_kept_bytes(kept)).await.map_err(from_pack)
     }
 
     fn pack_options(&self, options: &PushOptions) -> PackOptions {

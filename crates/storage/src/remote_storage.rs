@@ -17,7 +17,7 @@ use crate::report::{Event, Warning};
 use crate::state::ProjectState;
 
 /// How many outputs are transferred at once. Each has its own buffers, so memory grows with it; threads do not.
-const MAX_TRANSFERS: usize = 4;
+pub(crate) const MAX_TRANSFERS: usize = 4;
 
 /// Keeps the outputs of one project in one remote.
 ///
