@@ -81,5 +81,6 @@ impl OutputKeys {
 /// Reads one prefix of the top level: the name of an output, unless it is larder's own or foreign.
 pub(crate) fn output_name(prefix: &Prefix) -> Option<String> {
     let segment = prefix.as_str().trim_end_matches('/');
-    if segment == OWN_SEGMENT { None } else { decode_name(segment) }
+    let name = decode_name(segment).filter(|_| segment != OWN_SEGMENT)?;
+    OutputPath::with_literal_key(&name).is_ok().then_some(name)
 }

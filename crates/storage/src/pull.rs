@@ -12,8 +12,8 @@ use larder_hashing::{HashOptions, OutputPath, Scheme};
 use crate::error::{Error, Result};
 use crate::options::{FindOptions, PullOptions};
 use crate::outcome::{PullOutcome, Pulled, RemoteObject};
-use crate::remote_storage::{RemoteStorage, few_at_once, run_blocking};
-use crate::report::{Phase, PhaseReport};
+use crate::remote_storage::{RemoteStorage, error_chain, few_at_once, run_blocking};
+use crate::report::{Phase, PhaseReport, Warning};
 use crate::state::{Planned, Unplaced, place};
 use candidates::{Candidate, Choice};
 use fetch::Fetched;
@@ -39,6 +39,7 @@ impl RemoteStorage {
             .collect();
         for wanted in &wanted {
             self.check_apart(&wanted.output, &wanted.destination)?;
+            self.check_outside_state(&wanted.destination)?;
             self.keys_of(&wanted.output)?;
         }
         if options.dry_run {
@@ -48,11 +49,17 @@ impl RemoteStorage {
         }
 
         let choices = self.choices(&wanted, options).await?;
+        let mut left = choices.len();
         let mut failure = None;
         for choice in choices {
+            left -= 1;
             match self.pull_choice(&wanted, choice, options).await {
                 // Another command hash may have them whole.
                 Err(error @ (Error::Damaged { .. } | Error::NotFound { .. })) => {
+                    if let (Error::Damaged { url, source }, true) = (&error, left > 0) {
+                        let reason = error_chain(&**source);
+                        self.warn(&Warning::DamagedObject { url: url.clone(), reason });
+                    }
                     failure = failure.or(Some(error));
                 }
                 outcome => return outcome,

@@ -139,6 +139,17 @@ impl RemoteStorage {
         self.remote_path.as_deref().is_some_and(|path| self.state.contains(path))
     }
 
+    /// Refuses a destination in larder's own directory, where it would be swept.
+    pub(crate) fn check_outside_state(&self, destination: &Path) -> Result<()> {
+        if real_path(destination).starts_with(real_path(&self.root).join(".larder")) {
+            let place = destination.display();
+            return Err(Error::Usage(format!(
+                "{place} is in larder's own directory: restore to another place"
+            )));
+        }
+        Ok(())
+    }
+
     /// Refuses to put a remote into an output, or an output into a remote.
     pub(crate) fn check_apart(&self, output: &OutputPath, path: &Path) -> Result<()> {
         let Some(remote) = &self.remote_path else { return Ok(()) };

@@ -1,8 +1,10 @@
 //! The journal of a process: a locked file of one JSON record a line.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,6 +12,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use larder_backend::UploadToken;
+use larder_hashing::STAGING_PREFIX;
 use serde::{Deserialize, Serialize};
 
 use super::lock;
@@ -17,9 +20,16 @@ use super::placement::Move;
 use crate::error::{Error, Result};
 
 /// What a process has open. Later versions may add kinds: a journal with a record that is not known is left alone.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Record {
+    /// The first record: which file in which project this is. A journal that came here otherwise, in a checkout, an
+    /// archive or a copy of the project, says something else, and nothing in it is believed.
+    Owner {
+        #[serde(with = "path_text")]
+        root: PathBuf,
+        inode: u64,
+    },
     /// A staging directory outside `.larder/tmp`, about to be created.
     Staging {
         #[serde(with = "path_text")]
@@ -73,7 +83,8 @@ impl Session {
             };
             // A sweeper that locked the file before us takes it for a dead one's and removes it: begin again.
             if lock_if_dead(&file, &path).map_err(Error::io("lock", &path))? {
-                return Ok(Self {
+                let owner = owner(&file, &path).map_err(Error::io("look at", &path))?;
+                let session = Self {
                     id,
                     path,
                     file,
@@ -82,7 +93,9 @@ impl Session {
                     staging_gone: Condvar::new(),
                     open_uploads: Mutex::default(),
                     unfinished: AtomicBool::new(false),
-                });
+                };
+                session.append(&owner)?;
+                return Ok(session);
             }
         }
     }
@@ -108,6 +121,11 @@ impl Session {
         let waited =
             self.staging_gone.wait_timeout_while(lock(&self.stagings), CLOSE_TIMEOUT, |left| *left > 0);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Makes what was appended outlive a power cut.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(Error::io("write", &self.path))
     }
 
     pub(super) fn append(&self, record: &Record) -> Result<()> {
@@ -199,6 +217,10 @@ impl DeadJournal {
                 Err(_) => return Ok(Opened::Unknown),
             }
         }
+        let expected = owner(&file, path).map_err(Error::io("look at", path))?;
+        if records.first().is_some_and(|first| *first != expected) {
+            return Ok(Opened::Unknown);
+        }
         Ok(Opened::Dead(Self { path: path.to_owned(), file, records }))
     }
 
@@ -209,8 +231,13 @@ impl DeadJournal {
     }
 
     pub(super) fn outside_stagings(&self) -> impl Iterator<Item = &Path> {
-        self.records.iter().filter_map(|record| match record {
-            Record::Staging { path } => Some(path.as_path()),
+        let id = self.path.file_name().map(OsStr::as_bytes).unwrap_or_default();
+        let begins = [STAGING_PREFIX, id, b"."].concat();
+        self.records.iter().filter_map(move |record| match record {
+            Record::Staging { path } => {
+                let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
+                name.starts_with(&begins).then_some(path.as_path())
+            }
             _ => None,
         })
     }
@@ -243,11 +270,14 @@ impl DeadJournal {
         let others = self.open_uploads().into_iter().filter(|(remote, _)| *remote != of_remote);
         let left =
             others.map(|(remote, token)| Record::UploadOpened { remote: remote.into(), token: token.into() });
-        self.records = left.collect();
-        if self.records.is_empty() {
+        let left: Vec<Record> = left.collect();
+        if left.is_empty() {
             self.remove();
             return false;
         }
+        // The first record stays: it says that the journal is genuine.
+        self.records.truncate(1);
+        self.records.extend(left);
         // Where this fails, what is gone is aborted once more, which is a success.
         self.rewrite().ok();
         true
@@ -268,6 +298,12 @@ impl DeadJournal {
         // A file that stays is found to be dead again by the next command.
         fs::remove_file(&self.path).ok();
     }
+}
+
+/// The first record of the journal at `path`, in `<root>/.larder/journal`.
+fn owner(file: &File, path: &Path) -> io::Result<Record> {
+    let root = path.ancestors().nth(3).unwrap_or(Path::new("/")).canonicalize()?;
+    Ok(Record::Owner { root, inode: file.metadata()?.ino() })
 }
 
 /// Locks the journal at `path`, unless another process has it, or has just removed it.
@@ -334,17 +370,20 @@ mod paths_text {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt as _;
-
     use super::*;
+
+    /// A project's directory of journals.
+    fn journals(project: &tempfile::TempDir) -> PathBuf {
+        project.path().join(".larder/journal")
+    }
 
     #[test]
     fn a_living_journal_is_left_alone_and_a_dead_one_can_be_read() {
         let dir = tempfile::tempdir().unwrap();
-        let session = Session::begin(dir.path()).unwrap();
+        let session = Session::begin(&journals(&dir)).unwrap();
         let path = session.path.clone();
-        let strange = PathBuf::from(OsStr::from_bytes(b"/x/\xff %41\n"));
+        let name = [STAGING_PREFIX, session.staging_name().as_bytes(), b"\xff %41\n"].concat();
+        let strange = Path::new("/x").join(OsStr::from_bytes(&name));
         session.append(&Record::Staging { path: strange.clone() }).unwrap();
         assert!(matches!(DeadJournal::open(&path).unwrap(), Opened::InUse));
 
@@ -357,24 +396,44 @@ mod tests {
     #[test]
     fn a_journal_ends_with_its_process() {
         let dir = tempfile::tempdir().unwrap();
-        drop(Session::begin(dir.path()).unwrap());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        drop(Session::begin(&journals(&dir)).unwrap());
+        assert_eq!(fs::read_dir(journals(&dir)).unwrap().count(), 0);
     }
 
     #[test]
     fn a_torn_record_has_not_happened_and_an_unknown_one_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("torn");
-        fs::write(&path, "{\"record\":\"settled\"}\n{\"record\":\"stag").unwrap();
-        assert!(matches!(DeadJournal::open(&path).unwrap(), Opened::Dead(dead) if dead.records.len() == 1));
-        fs::write(&path, "{\"record\":\"from a later version\"}\n").unwrap();
+        let session = Session::begin(&journals(&dir)).unwrap();
+        let path = session.path.clone();
+        session.leave_unfinished();
+        drop(session);
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"{\"record\":\"settled\"}\n{\"record\":\"stag").unwrap();
+        assert!(matches!(DeadJournal::open(&path).unwrap(), Opened::Dead(dead) if dead.records.len() == 2));
+        file.write_all(b"\n{\"record\":\"from a later version\"}\n").unwrap();
+        assert!(matches!(DeadJournal::open(&path).unwrap(), Opened::Unknown));
+    }
+
+    #[test]
+    fn a_journal_that_was_not_written_here_is_not_believed() {
+        let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let session = Session::begin(&journals(&dir)).unwrap();
+        let path = session.path.clone();
+        session.leave_unfinished();
+        drop(session);
+        fs::create_dir_all(journals(&copy)).unwrap();
+        let copied = journals(&copy).join(path.file_name().unwrap());
+        fs::copy(&path, &copied).unwrap();
+        assert!(matches!(DeadJournal::open(&copied).unwrap(), Opened::Unknown));
+        // Nor one that says nothing of where it was written.
+        fs::write(&path, "{\"record\":\"staging\",\"path\":\"/home\"}\n").unwrap();
         assert!(matches!(DeadJournal::open(&path).unwrap(), Opened::Unknown));
     }
 
     #[test]
     fn uploads_of_dead_processes_are_kept_until_their_remote_has_been_swept() {
         let dir = tempfile::tempdir().unwrap();
-        let session = Session::begin(dir.path()).unwrap();
+        let session = Session::begin(&journals(&dir)).unwrap();
         let path = session.path.clone();
         let token = UploadToken::new;
         session.upload_opened("s3://a", &token("1")).unwrap();

@@ -40,7 +40,7 @@ impl From<Error> for Unplaced {
 }
 
 /// A move as the journal has it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Move {
     #[serde(with = "path_text")]
@@ -57,7 +57,7 @@ pub(super) struct Move {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
-    device: u64,
+    /// Alone: all places of a move are on one file system, and device numbers may change with a reboot.
     inode: u64,
 }
 
@@ -81,6 +81,9 @@ pub(crate) fn place(session: &Session, planned: &[Planned]) -> Result<(), Unplac
 fn place_all(session: &Session, planned: &[Planned]) -> Result<(), Unplaced> {
     let moves = planned.iter().map(Move::plan).collect::<Result<Vec<_>>>()?;
     session.append(&Record::Placing { moves: moves.clone() })?;
+    if moves.iter().any(|planned| planned.previous.is_some()) {
+        session.sync()?;
+    }
     for (index, planned) in moves.iter().enumerate() {
         let failure = match planned.carry_out() {
             Ok(()) => continue,
@@ -96,19 +99,31 @@ fn place_all(session: &Session, planned: &[Planned]) -> Result<(), Unplaced> {
     Ok(())
 }
 
-/// Completes what a dead process was placing, or undoes it where that is not possible any more. Says which, or `None`
-/// where nothing had been moved.
-pub(super) fn settle(moves: &[Move]) -> Result<Option<&'static str>> {
-    if !moves.iter().any(|planned| planned.is_done() || planned.has_begun()) {
-        return Ok(None);
+/// What became of what a dead process was placing.
+pub(super) enum Settled {
+    /// Nothing had been moved.
+    Nothing,
+    /// It was completed, or undone.
+    As(&'static str),
+    /// What is at a destination is neither the old nor the new: it stays, and so does the backup.
+    Stuck { destination: PathBuf, backup: PathBuf },
+}
+
+/// Completes what a dead process was placing, or undoes it where that is not possible any more.
+pub(super) fn settle(moves: &[Move]) -> Result<Settled> {
+    if !moves.iter().any(|planned| planned.is_over() || planned.has_begun()) {
+        return Ok(Settled::Nothing);
     }
-    let completed = moves.iter().all(|planned| planned.is_done() || planned.can_go_on())
-        && moves.iter().all(|planned| planned.is_done() || planned.carry_out().is_ok());
+    let completed = moves.iter().all(|planned| planned.is_over() || planned.can_go_on())
+        && moves.iter().all(|planned| planned.is_over() || planned.carry_out().is_ok());
     if completed {
-        return Ok(Some("it was completed"));
+        return Ok(Settled::As("it was completed"));
+    }
+    if let Some(stuck) = moves.iter().find(|planned| planned.has_begun() && !planned.is_known()) {
+        return Ok(Settled::Stuck { destination: stuck.destination.clone(), backup: stuck.backup.clone() });
     }
     undo_all(moves)?;
-    Ok(Some("it was undone"))
+    Ok(Settled::As("it was undone"))
 }
 
 fn undo_all(moves: &[Move]) -> Result<()> {
@@ -153,7 +168,13 @@ impl Move {
     }
 
     fn is_done(&self) -> bool {
-        !exists(&self.staged) || matches!(identity(&self.destination), Ok(Some(found)) if found == self.new)
+        matches!(identity(&self.destination), Ok(Some(found)) if found == self.new)
+    }
+
+    /// Whether the new tree has left the staging. What is at the destination may have been replaced since, which is
+    /// nobody's business here.
+    fn is_over(&self) -> bool {
+        self.is_done() || !exists(&self.staged)
     }
 
     /// Whether the old tree is on its way to the backup.
@@ -161,10 +182,15 @@ impl Move {
         exists(&self.backup)
     }
 
-    /// Whether the destination is as it was when the move was planned.
-    fn can_go_on(&self) -> bool {
+    /// Whether the destination is free, or holds the old tree or the new one: nothing of anybody else's.
+    fn is_known(&self) -> bool {
         let found = identity(&self.destination);
-        self.has_begun() || matches!(&found, Ok(found) if found.is_none() || *found == self.previous)
+        matches!(&found, Ok(found) if found.is_none() || *found == self.previous || *found == Some(self.new))
+    }
+
+    /// Whether everything is where this move has left it.
+    fn can_go_on(&self) -> bool {
+        self.is_known() && matches!(identity(&self.staged), Ok(Some(found)) if found == self.new)
     }
 
     fn carry_out(&self) -> Result<(), Stopped> {
@@ -198,6 +224,9 @@ impl Move {
     /// Restores what was at the destination. A move that has not begun needs nothing.
     fn undo(&self) -> io::Result<()> {
         let done = self.is_done();
+        if !done && !exists(&self.staged) {
+            return Ok(());
+        }
         if self.has_begun() {
             // Of two files, one replaces the other below.
             if done && (is_dir(&self.destination) || is_dir(&self.backup)) {
@@ -321,7 +350,7 @@ pub(super) fn remove_empty(parents: &[PathBuf]) {
 
 fn identity(path: &Path) -> io::Result<Option<Identity>> {
     match fs::symlink_metadata(path) {
-        Ok(found) => Ok(Some(Identity { device: found.dev(), inode: found.ino() })),
+        Ok(found) => Ok(Some(Identity { inode: found.ino() })),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(None)
         }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::journal::{DeadJournal, Opened, Record};
+use super::placement::Settled;
 use super::{ProjectState, lock, placement};
 use crate::error::{Error, Result};
 use crate::report::Warning;
@@ -16,15 +17,31 @@ impl ProjectState {
     /// Only what could leave a wrong tree behind is an error; what cannot be cleaned up is a warning.
     pub(crate) fn recover(&self) -> Result<Vec<Warning>> {
         let mut warnings = Vec::new();
+        for dir in [self.journal_dir(), self.staging_dir()] {
+            if fs::symlink_metadata(&dir).is_ok_and(|found| found.is_symlink()) {
+                let action = "use a link for larder's own state: remove it at";
+                return Err(Error::io(action, &dir)(io::ErrorKind::InvalidInput.into()));
+            }
+        }
         for path in names(&self.journal_dir())? {
             match DeadJournal::open(&path)? {
                 Opened::InUse => {}
                 Opened::Unknown => {
-                    let reason = format!("{} was written by another version of larder", path.display());
+                    let reason = format!(
+                        "{} is not of this project, or of another version of larder: remove it",
+                        path.display()
+                    );
                     warnings.push(Warning::Sweep { reason });
                 }
                 Opened::Dead(journal) => {
-                    warnings.extend(settle(&journal)?);
+                    match settle(&journal)? {
+                        Ok(warning) => warnings.extend(warning),
+                        Err(stuck) => {
+                            // Its staging may hold the only copy of something.
+                            warnings.push(stuck);
+                            continue;
+                        }
+                    }
                     for staging in journal.outside_stagings() {
                         warnings.extend(remove_tree(staging));
                     }
@@ -39,7 +56,8 @@ impl ProjectState {
         }
         // Stagings whose journal is gone.
         for staging in names(&self.staging_dir())? {
-            if owner(&staging).is_none_or(|id| !self.journal_dir().join(id).exists()) {
+            // Other names are not ours to remove.
+            if owner(&staging).is_some_and(|id| !self.journal_dir().join(id).exists()) {
                 warnings.extend(remove_tree(&staging));
             }
         }
@@ -56,18 +74,32 @@ impl ProjectState {
 
 /// The journal to which a staging in `.larder/tmp` belongs: see [`super::Session::staging_name`].
 fn owner(staging: &Path) -> Option<&str> {
-    staging.file_name()?.to_str()?.rsplit_once('.').map(|(id, _)| id)
+    let (id, number) = staging.file_name()?.to_str()?.rsplit_once('.')?;
+    let is_hex = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_id = id.split('-').count() == 3 && id.split('-').all(is_hex);
+    (is_id && number.parse::<u64>().is_ok()).then_some(id)
 }
 
-fn settle(journal: &DeadJournal) -> Result<Option<Warning>> {
+/// Completes or undoes what the journal says was being placed. Inner `Err`: neither is possible.
+fn settle(journal: &DeadJournal) -> Result<Result<Option<Warning>, Warning>> {
     let mut warning = None;
     for record in journal.unsettled() {
-        if let Record::Placing { moves } = record
-            && let Some(outcome) = placement::settle(moves)?
-        {
-            let names: Vec<_> =
-                moves.iter().map(|planned| planned.destination.display().to_string()).collect();
-            warning = Some(Warning::Recovered { action: format!("{}: {outcome}", names.join(", ")) });
+        let Record::Placing { moves } = record else { continue };
+        let names: Vec<_> = moves.iter().map(|planned| planned.destination.display().to_string()).collect();
+        let names = names.join(", ");
+        match placement::settle(moves)? {
+            Settled::Nothing => {}
+            Settled::As(outcome) => {
+                warning = Some(Warning::Recovered { action: format!("{names}: {outcome}") });
+            }
+            Settled::Stuck { destination, backup } => {
+                let reason = format!(
+                    "{} has changed since; what was there before is in {}: move it to where it belongs",
+                    destination.display(),
+                    backup.display()
+                );
+                return Ok(Err(Warning::Sweep { reason }));
+            }
         }
     }
     for record in journal.unsettled() {
@@ -75,7 +107,7 @@ fn settle(journal: &DeadJournal) -> Result<Option<Warning>> {
             placement::remove_empty(paths);
         }
     }
-    Ok(warning)
+    Ok(Ok(warning))
 }
 
 fn remove_tree(path: &Path) -> Option<Warning> {

@@ -245,23 +245,35 @@ async fn cancelling_ends_an_operation_that_a_silent_remote_holds() {
     }
 }
 
+/// Writes a journal as a process of this project left it.
+fn dead_journal(lab: &Lab, records: &str) -> (std::path::PathBuf, String) {
+    let journal = lab.path(".larder/journal/dead");
+    crate::support::write(&journal, "");
+    let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(&journal).unwrap());
+    let root = lab.project.path().canonicalize().unwrap();
+    let owner = format!("{{\"record\":\"owner\",\"root\":\"{}\",\"inode\":{inode}}}\n", root.display());
+    fs::write(&journal, format!("{owner}{records}")).unwrap();
+    (journal, owner)
+}
+
 #[tokio::test]
 async fn what_a_dead_process_had_open_on_this_remote_is_aborted_by_the_next_command() {
     let far = Far::default();
     far.lab.write("m", "1");
     let orphan = far.remote.leak_upload(&Key::parse("m/c/h").unwrap());
     let elsewhere = UploadToken::new("of another remote");
-    let journal = far.lab.path(".larder/journal/dead");
     let opened = |remote: &str, token: &UploadToken| {
         format!("{{\"record\":\"upload_opened\",\"remote\":\"{remote}\",\"token\":\"{}\"}}\n", token.as_str())
     };
     let remote = far.remote.to_string();
-    crate::support::write(&journal, opened(&remote, &orphan) + &opened("s3://other", &elsewhere));
+    let records = opened(&remote, &orphan) + &opened("s3://other", &elsewhere);
+    let (journal, owner) = dead_journal(&far.lab, &records);
 
     far.push().await;
     assert!(far.remote.open_uploads().is_empty());
     let left = fs::read_to_string(&journal).unwrap();
-    assert_eq!(left, opened("s3://other", &elsewhere), "that is for a command with that remote");
+    let rest = opened("s3://other", &elsewhere);
+    assert_eq!(left, owner + &rest, "that is for a command with that remote");
     far.storage().find(&output("m"), &FindOptions::default()).await.unwrap();
     far.push().await;
     assert!(!far.remote.requests().iter().any(|request| request.operation == Operation::Sweep));
@@ -272,18 +284,17 @@ async fn what_cannot_be_swept_is_a_warning_and_kept_for_later() {
     let far = Far::default();
     far.lab.write("m", "1");
     let orphan = far.remote.leak_upload(&Key::parse("m/c/h").unwrap());
-    let journal = far.lab.path(".larder/journal/dead");
     let record = format!(
         "{{\"record\":\"upload_opened\",\"remote\":\"{}\",\"token\":\"{}\"}}\n",
         far.remote,
         orphan.as_str()
     );
-    crate::support::write(&journal, &record);
+    let (journal, owner) = dead_journal(&far.lab, &record);
     let storage = far.faulty([Fault::new(Operation::Sweep, Effect::Error(Remote::Unavailable))]);
     storage.push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap();
     storage.close().await.unwrap();
     assert!(matches!(far.lab.reports.warnings()[..], [Warning::Sweep { .. }]));
-    assert_eq!(fs::read_to_string(&journal).unwrap(), record);
+    assert_eq!(fs::read_to_string(&journal).unwrap(), owner + &record);
     far.push().await;
     assert!(!journal.exists());
     assert!(far.remote.open_uploads().is_empty());

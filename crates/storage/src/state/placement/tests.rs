@@ -1,6 +1,15 @@
 use super::super::ProjectState;
 use super::*;
 
+/// How it was settled, in a word.
+fn settle(moves: &[Move]) -> Option<&'static str> {
+    match super::settle(moves).unwrap() {
+        Settled::Nothing => None,
+        Settled::As(outcome) => Some(outcome),
+        Settled::Stuck { .. } => Some("stuck"),
+    }
+}
+
 struct Sandbox {
     dir: tempfile::TempDir,
     session: std::sync::Arc<Session>,
@@ -139,7 +148,7 @@ fn a_replacement_that_was_killed_at_any_step_is_completed() {
         let planned = sandbox.planned("x", true);
         let moves = [Move::plan(&planned).unwrap()];
         killed_after(steps, &sandbox, &planned);
-        let outcome = settle(&moves).unwrap();
+        let outcome = settle(&moves);
         let expected = if steps == 0 { (None, "old") } else { (Some("it was completed"), "new") };
         assert_eq!(
             (outcome, sandbox.read("x").as_deref()),
@@ -165,7 +174,7 @@ fn several_outputs_killed_between_the_moves_are_completed() {
         } else {
             killed_after(3, &sandbox, &planned[0]);
         }
-        assert_eq!(settle(&moves).unwrap(), Some("it was completed"));
+        assert_eq!(settle(&moves), Some("it was completed"));
         assert_eq!((sandbox.read("a").as_deref(), sandbox.read("b").as_deref()), (Some("new"), Some("new")));
     }
 }
@@ -181,7 +190,7 @@ fn what_cannot_be_completed_any_more_is_undone() {
     killed_after(4, &sandbox, &planned[0]);
     // After the crash somebody has made the second output by hand.
     sandbox.make("b", "by hand");
-    assert_eq!(settle(&moves).unwrap(), Some("it was undone"));
+    assert_eq!(settle(&moves), Some("it was undone"));
     assert_eq!((sandbox.read("a").as_deref(), sandbox.read("b").as_deref()), (Some("old"), Some("by hand")));
 }
 
@@ -210,5 +219,24 @@ fn files_and_directories_are_put_back_for_one_another() {
             assert_eq!(sandbox.read("x").as_deref(), Some("old"), "{context}");
             assert!(!exists(&planned.backup), "{context}");
         }
+    }
+}
+
+#[test]
+fn what_somebody_has_made_since_is_never_touched() {
+    for steps in [3, 4] {
+        let sandbox = Sandbox::new();
+        sandbox.make("x", "old");
+        sandbox.stage("x", "new", false);
+        let planned = sandbox.planned("x", true);
+        let moves = [Move::plan(&planned).unwrap()];
+        killed_after(steps, &sandbox, &planned);
+        fs::remove_dir_all(sandbox.path("x")).ok();
+        fs::create_dir(sandbox.path("spare")).unwrap();
+        sandbox.make("x", "by hand");
+        let outcome = settle(&moves);
+        assert_eq!(outcome, Some(if steps == 3 { "stuck" } else { "it was completed" }));
+        assert_eq!(sandbox.read("x").as_deref(), Some("by hand"));
+        assert_eq!(sandbox.read("staging/x/old").as_deref(), Some("old"));
     }
 }
