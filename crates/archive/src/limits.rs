@@ -74,3 +74,25 @@ impl Default for Limits {
         }
     }
 }
+
+/// Counts the bytes of names and link texts, which unpacking has to remember until the end. Without a bound, a small
+/// archive could exhaust the memory with them.
+#[derive(Debug, Default)]
+pub(crate) struct NameBudget {
+    entries: u64,
+    bytes: u64,
+}
+
+/// Bytes of names beyond [`NAME_BYTES_PER_ENTRY`] for each entry.
+const NAME_BYTES: u64 = 128 << 20;
+const NAME_BYTES_PER_ENTRY: u64 = 256;
+
+impl NameBudget {
+    /// Adds an entry with so many bytes of names. Whether it is within the bound.
+    #[must_use]
+    pub(crate) fn add(&mut self, bytes: usize) -> bool {
+        self.entries += 1;
+        self.bytes += bytes as u64;
+        self.bytes <= NAME_BYTES + self.entries.saturating_mul(NAME_BYTES_PER_ENTRY)
+    }
+}

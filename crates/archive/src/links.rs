@@ -14,8 +14,14 @@ pub(crate) struct LinkCheck {
     opened: Option<OwnedFd>,
 }
 
+const OUTSIDE: &str = "is outside the output";
+
 /// How many links the system follows before it gives up (`MAXSYMLINKS` of Linux). One that needs more leads nowhere.
 const MAX_FOLLOWED: usize = 40;
+
+/// How many components are looked at on the way of one link, at the most: each is a call to the system, and an archive
+/// could ask for millions of them with a few kilobytes. The longest path there may be has half as many.
+const MAX_COMPONENTS: usize = 4096;
 
 impl LinkCheck {
     pub(crate) fn new(root: &Path) -> Self {
@@ -28,41 +34,46 @@ impl LinkCheck {
             return Ok(Some("is absolute"));
         }
         let parent_depth = components(path).count().saturating_sub(1);
-        if leaves_by_its_text(parent_depth, target) || self.leaves_really(path, target)? {
-            return Ok(Some("is outside the output"));
+        if leaves_by_its_text(parent_depth, target) {
+            return Ok(Some(OUTSIDE));
         }
-        Ok(None)
+        self.leaves_really(path, target)
     }
 
     /// Follows the link through the tree, link by link: each is read relative to the output, so nothing outside is
     /// ever looked at.
-    fn leaves_really(&mut self, path: &[u8], target: &[u8]) -> Result<bool, Errno> {
+    fn leaves_really(&mut self, path: &[u8], target: &[u8]) -> Result<Option<&'static str>, Errno> {
         let mut at: Vec<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
         at.pop();
         let mut ahead: VecDeque<Vec<u8>> = components(target).map(<[u8]>::to_vec).collect();
         let mut followed = 0;
+        let mut seen = 0;
         while let Some(component) = ahead.pop_front() {
+            seen += 1;
+            if seen > MAX_COMPONENTS {
+                return Ok(Some("is too many steps away"));
+            }
             if component == b".." {
                 if at.pop().is_none() {
-                    return Ok(true);
+                    return Ok(Some(OUTSIDE));
                 }
                 continue;
             }
             at.push(component);
             let Some(next) = self.read_link(&at.join(&b'/'))? else { continue };
             if next.starts_with(b"/") {
-                return Ok(true);
+                return Ok(Some(OUTSIDE));
             }
             followed += 1;
             if followed > MAX_FOLLOWED {
-                return Ok(false);
+                return Ok(None);
             }
             at.pop();
             for component in components(&next).collect::<Vec<_>>().into_iter().rev() {
                 ahead.push_front(component.to_vec());
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// The text of the link at `path`; `None` for anything that is not a link, and for nothing.

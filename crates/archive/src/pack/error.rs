@@ -46,6 +46,12 @@ pub enum PackError {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// The names in the output are too long, all together, to be remembered while it is unpacked.
+    #[error("the names and links up to `{}` are too long, all together: split the output", path.display())]
+    Names {
+        /// The path of the first entry that is too much.
+        path: PathBuf,
+    },
     /// The output cannot be read, or holds what cannot be kept.
     #[error(transparent)]
     Read(HashError),

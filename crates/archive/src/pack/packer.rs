@@ -14,6 +14,7 @@ use super::header::{self, Kind};
 use super::options::PackOptions;
 use super::sink::{Memory, Sink};
 use crate::frames::LATER_FORMAT;
+use crate::limits::NameBudget;
 use crate::links::LinkCheck;
 
 /// The end of an archive: two blocks of zeros.
@@ -39,6 +40,7 @@ pub(super) struct Packer {
     header: Vec<u8>,
     entries: u64,
     content_bytes: u64,
+    names: NameBudget,
 }
 
 impl Packer {
@@ -50,6 +52,7 @@ impl Packer {
             links: LinkCheck::new(&path),
             workers: options.workers.clone(),
             header_limit: options.limits.header_bytes,
+            names: NameBudget::default(),
             header: Vec::new(),
             entries: 0,
             content_bytes: 0,
@@ -114,6 +117,10 @@ impl Packer {
                 Kind::Symlink { target }
             }
         };
+        let target_len = if let EntryKind::Symlink { target } = &entry.kind { target.len() } else { 0 };
+        if !self.names.add(entry.path.len() + target_len) {
+            return Err(PackError::Names { path: self.full_path(&entry.path) });
+        }
         self.header.clear();
         header::write(&mut self.header, &name, kind);
         // The padding of the entry before counts too.

@@ -17,6 +17,7 @@ use super::guard::{Guard, Pieces};
 use super::names::Names;
 use super::records::{Kind, Records};
 use super::tree::{Made, Tree};
+use crate::limits::NameBudget;
 use crate::links::LinkCheck;
 
 /// Unpacks one archive.
@@ -34,6 +35,7 @@ pub(super) struct Unpacker<'a, P> {
     /// Links are made after everything else, so that nothing is ever created through one.
     symlinks: Vec<(Vec<u8>, Vec<u8>)>,
     hard_links: Vec<HardLink>,
+    names: NameBudget,
 }
 
 struct HardLink {
@@ -77,6 +79,7 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
             contents_end: 0,
             symlinks: Vec::new(),
             hard_links: Vec::new(),
+            names: NameBudget::default(),
         }
     }
 
@@ -136,6 +139,11 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
                 &name,
                 format!("one more than {} entries, which is the limit", self.options.limits.entries),
             ));
+        }
+        let target_len =
+            entry.link_name_bytes().map_err(|error| self.broken(error))?.map_or(0, |target| target.len());
+        if !self.names.add(path.len() + target_len) {
+            return Err(UnpackError::refused(&name, "and too many long names before it to be remembered"));
         }
         if self.is_sparse(&mut entry)? {
             return Err(UnpackError::refused(&name, "which is sparse: its size on disk has no bound"));
@@ -276,6 +284,9 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         // Only in the finished tree can be seen where a link really leads, through other links.
         let mut check = LinkCheck::new(&self.tree.place(b""));
         for (path, target) in &links {
+            if self.options.observer.is_cancelled() {
+                return Err(UnpackError::Cancelled);
+            }
             let refused = check
                 .refuse(path, target)
                 .map_err(|error| UnpackError::io("follow", self.tree.place(path))(error.into()))?;

@@ -359,3 +359,29 @@ fn names_that_are_not_text_come_back_byte_by_byte() {
     let name = std::ffi::OsStr::from_bytes(b"m/\xff\xfe");
     assert_eq!(fs::read(place.staging().join(Path::new(name))).unwrap(), b"1");
 }
+
+#[test]
+fn names_that_would_exhaust_the_memory_are_refused() {
+    // Links are remembered until the end: a few hundred kilobytes, compressed, would take gigabytes.
+    let (dir, target) = ("d/".repeat(120) + &"n".repeat(2000), "t".repeat(3000));
+    let mut tar = m();
+    for number in 0..40_000 {
+        let name = format!("m/{dir}{number}");
+        tar = tar.pax(&[("path", &name), ("linkpath", &target)]).symlink("m/l", "t");
+    }
+    let why = refused(&tar.end());
+    assert!(why.contains("long names"), "{why}");
+}
+
+#[test]
+fn links_that_take_too_many_steps_to_follow_are_refused() {
+    let steps = "x/../".repeat(700);
+    let mut tar = m().dir("m/x/");
+    for number in 0..30 {
+        tar = tar
+            .pax(&[("linkpath", &format!("{steps}c{}", number + 1))])
+            .symlink(&format!("m/c{number}"), "c");
+    }
+    let why = refused(&tar.file("m/c30", b"1").end());
+    assert!(why.contains("steps"), "{why}");
+}

@@ -344,3 +344,46 @@ async fn a_remote_in_the_destination_is_refused() {
     let error = storage.pull(&[output("out")], &forced()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);
 }
+
+#[tokio::test]
+async fn damage_is_reported_also_where_another_command_has_the_outputs() {
+    let lab = Lab::default();
+    let mut newest = String::new();
+    for run in ["run1", "run2"] {
+        for name in ["a", "b"] {
+            lab.write(name, format!("{name} of {run}"));
+            newest = push(&lab, name, run).await;
+        }
+    }
+    fs::write(&newest, "damaged").unwrap();
+    lab.remove("a");
+    lab.remove("b");
+    let storage = lab.storage();
+    storage.pull(&[output("a"), output("b")], &plain()).await.unwrap();
+    assert_eq!((lab.read("a").as_deref(), lab.read("b").as_deref()), (Some("a of run1"), Some("b of run1")));
+    let warnings = lab.reports.warnings();
+    assert!(matches!(&warnings[..], [Warning::DamagedObject { url, .. }] if *url == newest), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn larders_own_directory_is_no_destination_and_no_way_elsewhere() {
+    let lab = Lab::default();
+    lab.write("m", "1");
+    push(&lab, "m", "c").await;
+    let to = pulling(|options| options.to = Some(lab.path(".larder/tmp")));
+    assert_eq!(pull_one(&lab, "m", &to).await.unwrap_err().kind(), ErrorKind::Usage);
+
+    // What a foreign project brings along: a link, a journal, and names that are not larder's.
+    let victim = tempfile::tempdir().unwrap();
+    fs::create_dir(victim.path().join("kept")).unwrap();
+    lab.write(".larder/tmp/mine/file", "kept");
+    let journal = format!("{{\"record\":\"staging\",\"path\":\"{}\"}}\n", victim.path().display());
+    lab.write(".larder/journal/foreign", journal);
+    lab.storage().find(&output("m"), &larder_storage::FindOptions::default()).await.unwrap();
+    assert!(victim.path().join("kept").exists());
+    assert_eq!(lab.read(".larder/tmp/mine/file").as_deref(), Some("kept"));
+    fs::remove_dir_all(lab.path(".larder/tmp")).unwrap();
+    std::os::unix::fs::symlink(victim.path(), lab.path(".larder/tmp")).unwrap();
+    lab.storage().find(&output("m"), &larder_storage::FindOptions::default()).await.unwrap_err();
+    assert!(victim.path().join("kept").exists());
+}
