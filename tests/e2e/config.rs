@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
 use std::process::ExitCode;
 
-use larder_tests::{Case, Sandbox, Tree, run};
+use larder_tests::{Case, Need, Sandbox, Tree, run};
 
 fn main() -> ExitCode {
     run(
@@ -16,6 +18,8 @@ fn main() -> ExitCode {
             Case::new("a_remote_is_relative_to_the_file_that_names_it", relative_remotes),
             Case::new("mistakes_are_named_with_file_and_line", mistakes),
             Case::new("the_project_root_is_found_from_below", project_root),
+            Case::new("a_configuration_that_cannot_be_read_is_no_absent_one", unreadable),
+            Case::new("a_denied_configuration_stops_only_who_needs_it", denied).needs(&[Need::Users]),
         ],
     )
 }
@@ -127,4 +131,70 @@ fn project_root() {
     fs::remove_file(sandbox.path("larder.toml")).unwrap();
     fs::create_dir(sandbox.path("a/b/.git")).unwrap();
     assert_eq!(path_of(), "c/file", ".git, where there is neither");
+}
+
+type Make = fn(&Path);
+
+fn unreadable() {
+    let sandbox = Sandbox::new();
+    Tree::small(1).write(&sandbox.path("sub/model"));
+    let user = sandbox.home().join(".config/larder/config.toml");
+    fs::create_dir_all(user.parent().unwrap()).unwrap();
+    let ways: [(&str, Make); 4] = [
+        ("directory", |path| fs::create_dir(path).unwrap()),
+        ("nothing", |path| symlink("nowhere", path).unwrap()),
+        ("links", |path| symlink(path.file_name().unwrap(), path).unwrap()),
+        ("UTF-8", |path| fs::write(path, b"jobs = 1\n# caf\xe9\n").unwrap()),
+    ];
+    for path in [sandbox.path("larder.toml"), user] {
+        for (said, make) in ways {
+            let _ = fs::remove_file(&path);
+            make(&path);
+            let path_text = path.display().to_string();
+            for args in [&["push", "model"][..], &["ls"], &["hash", "content", "model"]] {
+                let larder = sandbox.larder([]).args(args).in_dir(sandbox.path("sub"));
+                larder.run().fails(2, &[&path_text, said]);
+            }
+            if said == "UTF-8" {
+                sandbox.run(["ls"]).fails(2, &[&format!("{path_text}:2")]);
+            }
+            if path.is_dir() {
+                fs::remove_dir(&path).unwrap();
+            }
+        }
+        fs::remove_file(&path).unwrap();
+    }
+    assert!(!sandbox.path(".larder").exists(), "nothing was kept where nobody wanted it");
+    sandbox.run(["push", "sub/model"]).ok();
+}
+
+fn denied() {
+    /// Nobody else is this user.
+    const USER: u32 = 61_011;
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("file"), "x").unwrap();
+    user_config(&sandbox, "hash = 'sha256'\n");
+    let config = sandbox.home().join(".config/larder/config.toml");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o000)).unwrap();
+    let run = |args: &[&str]| {
+        let larder = sandbox.larder([]).args(args).with_binary(sandbox.public_binary());
+        larder.as_user(USER, &[USER]).run()
+    };
+    let config = config.display().to_string();
+    for args in [
+        &["completions", "bash"][..],
+        &["man"],
+        &["--version"],
+        &["--help"],
+        &["hash", "content", "file", "--hash", "blake3"],
+        &["hash", "env", "HOME", "--hash", "blake3"],
+    ] {
+        run(args).ok();
+    }
+    // Another hash than the configured one would be worse than none.
+    for args in
+        [&["hash", "content", "file"][..], &["ls"], &["find", "file", "--hash", "blake3"], &["push", "file"]]
+    {
+        run(args).fails(2, &[&config]);
+    }
 }

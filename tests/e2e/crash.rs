@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use larder_tests::{Case, Larder, Need, Sandbox, Tree, run};
 
@@ -21,6 +21,8 @@ fn main() -> ExitCode {
             Case::new("several_without_an_exchange", killed_pair_without_exchange)
                 .needs(&[Need::Strace, Need::Overlay]),
             Case::new("staging_beside_an_output_never_gets_into_a_push", staging_is_never_pushed)
+                .needs(&[Need::Strace, Need::Tmpfs]),
+            Case::new("a_read_only_file_system_with_leftovers_can_be_read", read_only_leftovers)
                 .needs(&[Need::Strace, Need::Tmpfs]),
             Case::new("calls_that_fail_are_reported_and_undone", failing_calls).needs(&[Need::Strace]),
         ],
@@ -310,5 +312,38 @@ fn failing_calls() {
                 old.write(&sandbox.path("model"));
             }
         });
+    }
+}
+
+fn read_only_leftovers() {
+    let mut sandbox = Sandbox::new();
+    let project = sandbox.mount_tmpfs("project", 64);
+    sandbox.configure_remote();
+    let remount = |how: &str| {
+        let status = Command::new("mount").arg("-o").arg(format!("remount,{how}")).arg(&project).status();
+        assert!(status.unwrap().success());
+    };
+    let (old, new) = (Tree::small(1), Tree::small(2));
+    new.write(&sandbox.path("model"));
+    sandbox.run(["push", "model", "--command-hash", "x"]).ok();
+    // Killed before the exchange, and behind it: then the journal says that something is to be completed.
+    for kill in ["renameat2:signal=SIGKILL:when=1", "unlinkat:signal=SIGKILL:when=1"] {
+        remove(sandbox.path("model"));
+        old.write(&sandbox.path("model"));
+        let killed = sandbox.larder(["pull", "model", "--force"]).inject(kill).run();
+        assert_eq!(killed.signal, Some(9), "{killed}");
+        assert!(sandbox.leftovers().len() > 1, "no journal, or no staging was left behind");
+        let there = Tree::read(&sandbox.path("model"));
+        remount("ro");
+        sandbox.run(["ls"]).ok();
+        sandbox.run(["find", "model"]).ok();
+        sandbox.run(["push", "model", "--dry-run"]).ok();
+        sandbox.run(["pull", "model", "--to", "elsewhere", "--dry-run"]).ok();
+        sandbox.run(["pull", "model", "--force"]).fails(1, &["read-only"]);
+        Tree::read(&sandbox.path("model")).assert_same(&there);
+        remount("rw");
+        sandbox.run(["pull", "model", "--force"]).ok();
+        Tree::read(&sandbox.path("model")).assert_same(&new);
+        sandbox.assert_clean();
     }
 }

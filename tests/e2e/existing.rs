@@ -13,8 +13,12 @@ fn main() -> ExitCode {
         "existing",
         &[
             Case::new("what_is_there_stays_and_is_compared", stays_and_is_compared),
+            Case::new("what_cannot_be_compared_is_kept_and_said", incomparable),
+            Case::new("a_race_for_the_destination_is_tried_again_and_ends", race).needs(&[Need::Strace]),
             Case::new("force_replaces_whatever_is_there", force_replaces),
             Case::new("without_the_exchange_of_the_file_system", without_exchange).needs(&[Need::Overlay]),
+            Case::new("what_is_in_the_way_of_the_destination_is_named", obstructed),
+            Case::new("a_link_above_the_destination_is_followed_out_of_the_project", linked_parent),
             Case::new("several_outputs_come_from_one_command_hash", one_command_hash),
             Case::new("of_several_outputs_none_moves_where_one_cannot", none_moves),
             Case::new("a_dry_run_changes_nothing", dry_run),
@@ -51,6 +55,55 @@ fn stays_and_is_compared() {
     sandbox.assert_clean();
 }
 
+fn incomparable() {
+    let sandbox = Sandbox::new();
+    let push = |path: &str, own_name: &str| {
+        fs::write(sandbox.path(path), "the same").unwrap();
+        sandbox.run(["push", path, "--command-hash", "x", "--content-hash", own_name]).ok();
+    };
+    push("one", "v1");
+    push("two", "v1");
+    let kept = sandbox.run(["pull", "one", "--json"]).ok();
+    assert_eq!(kept.outcome(), "kept");
+    let said = |args: &[&str], parts: &[&str]| {
+        let run = sandbox.larder(["pull"]).args(args).run().ok();
+        for part in parts {
+            assert!(run.said().contains(part), "`{part}` is not said: {run}");
+        }
+        assert!(!run.said().contains("differs") && !run.said().contains('≠'), "nothing was compared: {run}");
+    };
+    said(&["one"], &["one was kept", "x/v1 is a name of the user's own", "cannot tell", "--force"]);
+    fs::remove_file(sandbox.path("one")).unwrap();
+    let several = sandbox.run(["pull", "one", "two"]);
+    let several = several.fails(1, &["nothing was restored", "two exists", "own", "cannot tell", "--force"]);
+    assert!(!several.stderr.contains("differs"), "{several}");
+    assert!(!sandbox.path("one").exists());
+    sandbox.run(["pull", "one", "two", "--force"]).ok();
+
+    // Of weasel's form: what it is, only that scheme knows.
+    fs::write(sandbox.path("three"), "the same").unwrap();
+    sandbox.run(["push", "three", "--hash", "weasel", "--command-hash", "x"]).ok();
+    said(&["three"], &["three was kept", "weasel's", "cannot tell", "--hash weasel", "--force"]);
+    assert_eq!(sandbox.run(["pull", "three", "--hash", "weasel", "--json"]).ok().outcome(), "up_to_date");
+}
+
+fn race() {
+    let sandbox = pushed(&Tree::small(1));
+    for force in [&[][..], &["--force"]] {
+        let pull = sandbox.larder(["pull", "model", "--json"]).args(force);
+        // As if something had been there for a moment. strace counts the calls of each thread, and any of the pool's six
+        // may be next: of each the first one fails.
+        let again = pull.clone().inject("renameat2:error=EEXIST:when=1").run().ok();
+        assert_eq!(again.outcome(), "restored", "{force:?}");
+        Tree::read(&sandbox.path("model")).assert_same(&Tree::small(1));
+        fs::remove_dir_all(sandbox.path("model")).unwrap();
+        let pull = sandbox.larder(["pull", "model"]).args(force);
+        pull.inject("renameat2:error=EEXIST").run().fails(1, &["model", "keeps making", "pull it again"]);
+        assert!(!sandbox.path("model").exists());
+        sandbox.assert_clean();
+    }
+}
+
 fn force_replaces() {
     let shapes = [Tree::small(1), Tree::of_file("a file"), Tree::new(), Tree::small(2)];
     for new in &shapes {
@@ -85,6 +138,50 @@ fn without_exchange() {
         Tree::read(&sandbox.path("model")).assert_same(tree);
         sandbox.assert_clean();
     }
+}
+
+fn obstructed() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("p")).unwrap();
+    fs::write(sandbox.path("p/q"), "an output").unwrap();
+    sandbox.run(["push", "p/q", "--command-hash", "x"]).ok();
+    fs::remove_dir_all(sandbox.path("p")).unwrap();
+    // Nothing is asked of a remote before it is clear that there is a place: this one does not exist.
+    for (remote, args) in [("shared", &[][..]), ("shared", &["--force"]), ("./absent", &["--dry-run"])] {
+        let pull = sandbox.larder(["pull", "p/q", "--command-hash", "x", "-r", remote]).args(args);
+        let says = |what: &str| {
+            let parts = ["p/q", "project/p is in the way", "not a directory", "move it away"];
+            let run = pull.run().fails(1, &parts);
+            assert_eq!(run.stderr.lines().count(), 1, "{what}: {run}");
+        };
+        fs::write(sandbox.path("p"), "mine").unwrap();
+        says("a file");
+        assert_eq!(fs::read(sandbox.path("p")).unwrap(), b"mine");
+        fs::remove_file(sandbox.path("p")).unwrap();
+        symlink("nowhere", sandbox.path("p")).unwrap();
+        says("a link to nothing");
+        fs::remove_file(sandbox.path("p")).unwrap();
+    }
+    fs::write(sandbox.path("elsewhere"), "mine").unwrap();
+    sandbox.run(["pull", "p/q", "--to", "elsewhere"]).fails(1, &["elsewhere is in the way", "move it away"]);
+    sandbox.run(["pull", "p/q", "--command-hash", "x"]).ok();
+    sandbox.assert_clean();
+}
+
+fn linked_parent() {
+    let sandbox = Sandbox::new();
+    let disk = sandbox.root().join("big-disk");
+    fs::create_dir(&disk).unwrap();
+    symlink(&disk, sandbox.path("models")).unwrap();
+    Tree::small(2).write(&sandbox.path("models/en"));
+    sandbox.run(["push", "models/en"]).ok();
+    fs::remove_dir_all(disk.join("en")).unwrap();
+    for force in [&[][..], &["--force"]] {
+        sandbox.larder(["pull", "models/en"]).args(force).run().ok();
+        Tree::read(&disk.join("en")).assert_same(&Tree::small(2));
+        assert!(sandbox.path("models").is_symlink(), "the link stays");
+    }
+    sandbox.assert_clean();
 }
 
 /// Pushes `a` and `b`, of which the contents are `seed` and one more, under a command hash.

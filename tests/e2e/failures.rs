@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::{Command, ExitCode};
 
-use larder_tests::{Case, Need, Sandbox, Tree, noise, run};
+use larder_tests::{Case, Larder, Need, Sandbox, Tree, noise, run};
 
 fn main() -> ExitCode {
     run(
@@ -23,6 +23,8 @@ fn main() -> ExitCode {
             Case::new("a_remote_that_does_not_answer", silent_remote).needs(&[Need::Strace]),
             Case::new("stdout_that_cannot_be_written", full_stdout).needs(&[Need::DevFull]),
             Case::new("the_worst_of_several_exit_codes", worst_exit_code),
+            Case::new("who_may_start_few_threads_is_served_or_told_so", few_threads).needs(&[Need::Users]),
+            Case::new("who_may_open_few_files_is_served_or_told_so", few_files),
         ],
     )
 }
@@ -267,4 +269,90 @@ fn worst_exit_code() {
     sandbox.run(["pull", "whole", "damaged"]).exits(4);
     sandbox.run(["pull", "whole", "absent"]).exits(3);
     assert!(!sandbox.path("whole").exists());
+}
+
+/// A user who starts nothing else: the limit on processes counts all of one user.
+const LONELY: u32 = 61_010;
+
+/// A tree that takes every way through the pools: files that are read ahead, and one that is hashed in parallel.
+fn many_files() -> Tree {
+    let mut tree = Tree::new().with("large", noise(1, 5 << 20));
+    for number in 0..300_u64 {
+        tree = tree.with(format!("{}/{number}", number % 7), noise(number, 100));
+    }
+    tree
+}
+
+/// Pushes, looks, and pulls with `limited` calls, each of which must work or say that `limit` can be raised. Gives back
+/// how many worked.
+#[track_caller]
+fn check_limited(sandbox: &Sandbox, tree: &Tree, limited: impl Fn(&[&str]) -> Larder, limit: &str) -> usize {
+    let calls: [&[&str]; 6] = [
+        &["hash", "content", "model"],
+        &["push", "model"],
+        &["push", "model", "--force"],
+        &["find", "model"],
+        &["ls", "model"],
+        &["pull", "model", "--to", "copy"],
+    ];
+    let mut worked = 0;
+    for args in calls {
+        let run = limited(args).run();
+        assert!(!run.stderr.contains("panicked"), "{run}");
+        if run.code == Some(0) {
+            worked += 1;
+        } else if run.code != Some(3) || !sandbox.keys().is_empty() {
+            let _ = run.fails(1, &[limit]);
+        }
+    }
+    let copy = sandbox.path("copy");
+    if copy.join("model").exists() {
+        Tree::read(&copy.join("model")).assert_same(tree);
+    }
+    // What was pushed is whole.
+    if !sandbox.keys().is_empty() {
+        sandbox.run(["pull", "model", "--to", "whole"]).ok();
+        Tree::read(&sandbox.path("whole/model")).assert_same(tree);
+        fs::remove_dir_all(sandbox.path("whole")).unwrap();
+    }
+    sandbox.assert_clean();
+    worked
+}
+
+fn few_threads() {
+    let tree = many_files();
+    let mut best = 0;
+    for limit in (1..=12).chain([16, 32]) {
+        let sandbox = Sandbox::new();
+        tree.write(&sandbox.path("model"));
+        fs::create_dir(sandbox.remote()).unwrap();
+        let owner = format!("{LONELY}:{LONELY}");
+        assert!(Command::new("chown").args(["-R", &owner]).arg(sandbox.root()).status().unwrap().success());
+        let limit = format!("--nproc={limit}");
+        let limited = |args: &[&str]| {
+            let larder = sandbox.larder([]).args(args).with_binary(sandbox.public_binary());
+            larder.as_user(LONELY, &[LONELY]).through(["prlimit", &limit])
+        };
+        limited(&["hash", "content", "model"]).run().ok();
+        best = best.max(check_limited(&sandbox, &tree, limited, "ulimit -u"));
+    }
+    assert_eq!(best, 6, "32 threads are enough for everything");
+}
+
+fn few_files() {
+    let tree = many_files();
+    let mut best = 0;
+    for limit in [6, 8, 10, 11, 12, 13, 14, 16, 20, 24, 32, 256] {
+        let sandbox = Sandbox::new();
+        tree.write(&sandbox.path("model"));
+        fs::create_dir(sandbox.remote()).unwrap();
+        // Something to be listed, whatever can be pushed.
+        if limit % 2 == 0 {
+            sandbox.run(["push", "model", "--command-hash", "x"]).ok();
+        }
+        let limit = format!("--nofile={limit}");
+        let limited = |args: &[&str]| sandbox.larder([]).args(args).through(["prlimit", &limit]);
+        best = best.max(check_limited(&sandbox, &tree, limited, "ulimit -n"));
+    }
+    assert_eq!(best, 6, "256 open files are enough for everything");
 }

@@ -12,11 +12,12 @@ fn main() -> ExitCode {
     run(
         "interrupt",
         &[
-            Case::new("while_push_hashes", while_hashing),
-            Case::new("while_push_uploads", while_uploading),
-            Case::new("while_pull_unpacks", while_unpacking).needs(&[Need::Disk(4)]),
-            Case::new("while_pull_compares", while_comparing),
-            Case::new("while_hash_reads", while_hash_reads),
+            Case::new("while_push_hashes", while_hashing).needs(&[Need::Signals]),
+            Case::new("while_push_uploads", while_uploading).needs(&[Need::Signals]),
+            Case::new("while_pull_unpacks", while_unpacking).needs(&[Need::Signals, Need::Disk(4)]),
+            Case::new("while_pull_compares", while_comparing).needs(&[Need::Signals]),
+            Case::new("while_hash_reads", while_hash_reads).needs(&[Need::Signals]),
+            Case::new("what_was_ignored_before_stays_ignored", ignored_before),
         ],
     )
 }
@@ -119,4 +120,24 @@ fn while_hash_reads() {
     sparse(&sandbox, "huge", 64);
     let start = || sandbox.larder(["hash", "content", "huge"]).spawn();
     interrupt(start, |hash| hash.bytes_read() > 256 << 20, || {});
+}
+
+/// As in the background of a script, or under `trap '' INT TERM`: no command is stopped then.
+fn ignored_before() {
+    let sandbox = Sandbox::new();
+    sparse(&sandbox, "huge", 64);
+    sparse(&sandbox, "small", 0);
+    sandbox.run(["push", "small"]).ok();
+    fs::remove_file(sandbox.path("small")).unwrap();
+    sparse(&sandbox, "small", 64);
+    for args in [&["push", "huge"][..], &["pull", "small"], &["hash", "content", "huge"]] {
+        let call = sandbox.larder([]).args(args);
+        let mut running = call.through(["sh", "-c", "trap '' INT TERM; exec \"$0\" \"$@\""]).spawn();
+        running.wait_until(|running| running.bytes_read() > 256 << 20);
+        let _ = running.signal(Signal::INT);
+        let _ = running.signal(Signal::TERM);
+        // Whatever hears one of them stops long before.
+        let read = running.bytes_read();
+        running.wait_until(|running| running.bytes_read() > read + (1 << 30));
+    }
 }

@@ -22,6 +22,16 @@ fn main() -> ExitCode {
             Case::new("who_may_not_is_told_so", denied).needs(&[Need::Users]),
             Case::new("a_read_only_project_is_told_so", read_only_project).needs(&[Need::Users]),
             Case::new("who_may_only_read_pulls", reader).needs(&[Need::Users]),
+            Case::new("force_replaces_a_write_protected_tree", protected).needs(&[Need::Users]),
+            Case::new("a_write_protected_tree_is_put_back_as_it_was", protected_and_put_back)
+                .needs(&[Need::Users, Need::Strace]),
+            Case::new("what_a_killed_pull_leaves_of_a_protected_tree_is_swept", protected_and_killed)
+                .needs(&[Need::Users, Need::Strace]),
+            Case::new("a_write_protected_tree_without_an_exchange", protected_without_exchange).needs(&[
+                Need::Users,
+                Need::Overlay,
+                Need::Strace,
+            ]),
         ],
     )
 }
@@ -106,7 +116,9 @@ fn denied() {
     write_as(EVE, &Tree::small(1), &eve.path("model"));
     let remote = shared.remote().display().to_string();
     for args in [["push", "model"], ["pull", "other"], ["find", "model"]] {
-        as_user(&eve, EVE, args).run().fails(5, &[&remote, "denied"]);
+        let said = as_user(&eve, EVE, args).run().fails(5, &[&remote, "denied"]).stderr;
+        assert!(!said.contains("warning"), "nothing was interrupted: {said}");
+        assert_eq!(said.to_lowercase().matches("permission denied").count(), 1, "{said}");
     }
     as_user(&eve, EVE, ["ls"]).run().fails(5, &[&remote, "denied"]);
     shared.assert_clean();
@@ -139,4 +151,131 @@ fn reader() {
     write_as(EVE, &Tree::small(2), &eve.path("model"));
     as_user(&eve, EVE, ["push", "model"]).run().fails(5, &["denied"]);
     assert_eq!(shared.keys().len(), 1);
+}
+
+/// Takes the owner's right to write from everything in a tree, and from one directory every right.
+fn protect(path: &Path) {
+    for entry in fs::read_dir(path).unwrap() {
+        let entry = entry.unwrap().path();
+        if entry.is_dir() && !entry.is_symlink() {
+            protect(&entry);
+        }
+    }
+    let mode = if path.ends_with("vocab/empty") { 0 } else { 0o555 };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o777
+}
+
+/// Anna's project, where a newer version of each output was pushed than the protected one that is there.
+fn protected_outputs(anna: &Sandbox, outputs: &[&str]) {
+    for output in outputs {
+        write_as(ANNA, &Tree::small(2), &anna.path(output));
+    }
+    let push = as_user(anna, ANNA, ["push", "--command-hash", "x"]).args(outputs);
+    push.run().ok();
+    for output in outputs {
+        write_as(ANNA, &Tree::small(1), &anna.path(output));
+        protect(&anna.path(output));
+    }
+}
+
+fn protected() {
+    let shared = Sandbox::new();
+    team_folder(&shared, 0o2770);
+    let anna = project_of(ANNA, &shared);
+    protected_outputs(&anna, &["model"]);
+    let pull = as_user(&anna, ANNA, ["pull", "model", "--force", "--json"]).run().ok();
+    assert_eq!(pull.outcome(), "restored");
+    assert_eq!(pull.stderr, "");
+    Tree::read(&anna.path("model")).assert_same(&Tree::small(2));
+    assert_eq!(mode(&anna.path("model")), 0o700, "the new tree is not protected");
+    anna.assert_clean();
+    // Somebody else's stays, and nothing is lost.
+    let theirs = anna.path("model");
+    fs::remove_dir_all(&theirs).unwrap();
+    Tree::small(3).write(&theirs);
+    as_user(&anna, ANNA, ["pull", "model", "--force"])
+        .run()
+        .fails(1, &["model: permission denied", "check the permissions"]);
+    Tree::read(&theirs).assert_same(&Tree::small(3));
+    anna.assert_clean();
+}
+
+fn protected_and_put_back() {
+    let shared = Sandbox::new();
+    team_folder(&shared, 0o2770);
+    let anna = project_of(ANNA, &shared);
+    protected_outputs(&anna, &["a", "b"]);
+    // Of each output the first rename is refused: the third is the first one of `b`.
+    as_user(&anna, ANNA, ["pull", "a", "b", "--force"])
+        .inject("renameat2:error=EIO:when=3")
+        .run()
+        .fails(1, &["failed to put into place"]);
+    for output in ["a", "b"] {
+        Tree::read(&anna.path(output)).assert_same(&Tree::small(1));
+        assert_eq!(mode(&anna.path(output)), 0o555, "{output}");
+    }
+    anna.assert_clean();
+}
+
+fn protected_and_killed() {
+    let shared = Sandbox::new();
+    team_folder(&shared, 0o2770);
+    let anna = project_of(ANNA, &shared);
+    protected_outputs(&anna, &["model"]);
+    // Removing the old tree is the first that a pull removes.
+    let killed =
+        as_user(&anna, ANNA, ["pull", "model", "--force"]).inject("unlinkat:signal=SIGKILL:when=1").run();
+    assert_eq!(killed.signal, Some(9), "{killed}");
+    assert!(!anna.leftovers().is_empty(), "it was killed too early or too late");
+    let next = as_user(&anna, ANNA, ["ls"]).run().ok();
+    assert_eq!(next.stderr, "");
+    Tree::read(&anna.path("model")).assert_same(&Tree::small(2));
+    anna.assert_clean();
+}
+
+fn protected_without_exchange() {
+    let shared = Sandbox::new();
+    team_folder(&shared, 0o2770);
+    // The old trees lie in the lower layer: they are moved entry by entry.
+    let anna = Sandbox::on_overlay(|project| {
+        for output in ["a", "b"] {
+            Tree::small(1).write(&project.join(output));
+            protect(&project.join(output));
+        }
+    });
+    anna.configure(&format!("[remotes]\nshared = '{}'\n", shared.remote().display()));
+    for dir in [anna.project(), anna.home()] {
+        give(&dir, ANNA);
+    }
+    let ben = project_of(BEN, &shared);
+    for output in ["a", "b"] {
+        write_as(BEN, &Tree::small(2), &ben.path(output));
+    }
+    as_user(&ben, BEN, ["push", "a", "b", "--command-hash", "x"]).run().ok();
+    let pull = as_user(&anna, ANNA, ["pull", "a", "b", "--force"]);
+    let mut failures = 0;
+    // It comes that far only where the tree can be moved at all.
+    for nth in 1..200 {
+        let run = pull.clone().inject(&format!("renameat2:error=EIO:when={nth}")).run();
+        if run.code == Some(0) {
+            break;
+        }
+        let _ = run.fails(1, &["failed to put into place"]);
+        for output in ["a", "b"] {
+            Tree::read(&anna.path(output)).assert_same(&Tree::small(1));
+            let modes = [output.to_owned(), format!("{output}/vocab"), format!("{output}/vocab/empty")];
+            assert_eq!(modes.map(|path| mode(&anna.path(path))), [0o555, 0o555, 0], "{output} after {nth}");
+        }
+        anna.assert_clean();
+        failures += 1;
+    }
+    assert!(failures > 10, "only {failures} renames failed");
+    for output in ["a", "b"] {
+        Tree::read(&anna.path(output)).assert_same(&Tree::small(2));
+    }
+    anna.assert_clean();
 }

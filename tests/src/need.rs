@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use crate::mount::{Mount, Overlay};
+use crate::server::Server;
 
 /// Something that not every machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,16 +18,27 @@ pub enum Need {
     Overlay,
     /// The right to become other users, with `setpriv`.
     Users,
+    /// SIGINT and SIGTERM that can be heard: shells have them ignored by what they start in the background.
+    Signals,
     /// A Python with the real weasel in `LARDER_WEASEL_PYTHON`.
     Weasel,
     /// `/dev/full`.
     DevFull,
     /// So many GiB free where temporary files are.
     Disk(u64),
+    /// An sshd that tests can start, in `LARDER_TEST_SSHD`.
+    Sshd,
+    /// The server of this backend, which `cargo xtask integration` starts: see [`Server`].
+    Server(&'static str),
 }
 
 /// Why it is not there.
-pub(crate) struct Missing(pub(crate) String);
+pub(crate) enum Missing {
+    /// The machine does not have it.
+    Here(String),
+    /// Nobody started the server of this backend.
+    Server(&'static str),
+}
 
 impl Need {
     pub(crate) fn check(self) -> Result<(), Missing> {
@@ -35,7 +47,7 @@ impl Need {
         static OVERLAY: OnceLock<Option<String>> = OnceLock::new();
         static USERS: OnceLock<Option<String>> = OnceLock::new();
         let cached = |cell: &OnceLock<Option<String>>, probe: fn() -> Option<String>| {
-            cell.get_or_init(probe).clone().map_or(Ok(()), |reason| Err(Missing(reason)))
+            cell.get_or_init(probe).clone().map_or(Ok(()), |reason| Err(Missing::Here(reason)))
         };
         match self {
             Self::Strace => cached(&STRACE, || {
@@ -54,14 +66,21 @@ impl Need {
                 let becomes = succeeds("setpriv", &["--reuid=61001", "--regid=61001", "--groups=61000", "true"]);
                 (!becomes).then(|| "other users cannot be impersonated: setpriv is missing, or this is not root".to_owned())
             }),
+            Self::Signals if crate::signals::are_ignored() => Err(Missing::Here(
+                "SIGINT or SIGTERM is ignored by order of what started this, and `env` cannot reset it".to_owned(),
+            )),
             Self::Weasel if std::env::var_os("LARDER_WEASEL_PYTHON").is_none() => {
-                Err(Missing("weasel is missing: `cargo xtask test` makes its environment where python3 and venv are there".to_owned()))
+                Err(Missing::Here("weasel is missing: `cargo xtask test` makes its environment where python3 and venv are there".to_owned()))
             }
-            Self::DevFull if !Path::new("/dev/full").exists() => Err(Missing("/dev/full is missing".to_owned())),
+            Self::DevFull if !Path::new("/dev/full").exists() => Err(Missing::Here("/dev/full is missing".to_owned())),
             Self::Disk(gib) if free_gib() < gib => {
-                Err(Missing(format!("{gib} GiB of disk are not free in {}", std::env::temp_dir().display())))
+                Err(Missing::Here(format!("{gib} GiB of disk are not free in {}", std::env::temp_dir().display())))
             }
-            Self::Weasel | Self::DevFull | Self::Disk(_) => Ok(()),
+            Self::Sshd if std::env::var_os("LARDER_TEST_SSHD").is_none() => {
+                Err(Missing::Here("LARDER_TEST_SSHD names no sshd that can be started".to_owned()))
+            }
+            Self::Server(backend) if !Server::is_there(backend) => Err(Missing::Server(backend)),
+            Self::Signals | Self::Weasel | Self::DevFull | Self::Disk(_) | Self::Sshd | Self::Server(_) => Ok(()),
         }
     }
 }

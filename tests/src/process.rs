@@ -43,6 +43,11 @@ impl Running {
         Instant::now()
     }
 
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Waits until `condition` holds, which must happen before the process ends.
     ///
     /// # Panics
@@ -76,6 +81,13 @@ impl Running {
         let io = std::fs::read_to_string(format!("/proc/{}/io", self.id())).unwrap_or_default();
         let line = io.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// The most memory that it has had so far, in KiB. A process that has ended has none.
+    pub(crate) fn peak_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().strip_suffix(" kB")?.parse().ok()
     }
 
     /// Waits for its end.

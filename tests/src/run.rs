@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::process::Running;
+use crate::server::Server;
 
 /// One call of the binary, in an environment that holds nothing of the caller's.
 #[derive(Clone, Debug)]
@@ -45,6 +46,13 @@ impl Larder {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.env.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Gives it the variables that lead to a server, credentials among them.
+    #[must_use]
+    pub fn reaching(mut self, server: &Server) -> Self {
+        self.env.extend(server.env());
         self
     }
 
@@ -90,8 +98,10 @@ impl Larder {
 
     /// The command, for what this type does not cover.
     pub fn command(&self) -> Command {
-        let mut line =
-            self.wrapper.iter().cloned().chain([self.binary.clone().into()]).chain(self.args.iter().cloned());
+        // Outermost: what a test itself wraps around the binary has the last word.
+        let reset = crate::signals::reset().iter().map(OsString::from);
+        let wrapped = self.wrapper.iter().cloned().chain([self.binary.clone().into()]);
+        let mut line = reset.chain(wrapped).chain(self.args.iter().cloned());
         let mut command = Command::new(line.next().unwrap());
         command
             .args(line)
@@ -110,6 +120,23 @@ impl Larder {
     /// Runs it to its end.
     pub fn run(&self) -> Run {
         self.spawn().wait()
+    }
+
+    /// Runs it to its end, and returns the most memory that it had, in MiB. The kernel keeps the maximum, and tells it
+    /// as long as the process lives: only what came in its last milliseconds can be missed.
+    ///
+    /// # Panics
+    ///
+    /// It ended before it was looked at.
+    pub fn run_and_measure(&self) -> (Run, u64) {
+        let running = self.spawn();
+        let mut peak = 0;
+        while let Some(kib) = running.peak_kib() {
+            peak = kib;
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert!(peak > 0, "nothing was measured");
+        (running.wait(), peak.div_ceil(1024))
     }
 
     fn describe(&self) -> String {

@@ -8,16 +8,24 @@ use tempfile::TempDir;
 
 use crate::mount::{Mount, Overlay};
 use crate::run::{Larder, Run};
+use crate::server::Server;
 
 /// A temporary directory with `project/` (whose `larder.toml` names the remote `shared`), `remote/` (which the first
-/// push makes) and `home/`.
+/// push makes, unless the remote is on a server) and `home/`.
 #[derive(Debug)]
 pub struct Sandbox {
     root: PathBuf,
+    on_server: Option<OnServer>,
     // Dropped in this order: mounts before the directory that they are in.
     mounts: Vec<Mount>,
     _overlay: Option<Overlay>,
     _dir: TempDir,
+}
+
+#[derive(Debug)]
+struct OnServer {
+    server: Server,
+    remote: String,
 }
 
 impl Default for Sandbox {
@@ -32,7 +40,16 @@ impl Sandbox {
         let dir = temporary();
         // Other users must get in, where a test has some.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        Self { root: dir.path().to_owned(), mounts: Vec::new(), _overlay: None, _dir: dir }.furnished()
+        Self { root: dir.path().to_owned(), on_server: None, mounts: Vec::new(), _overlay: None, _dir: dir }
+            .furnished()
+    }
+
+    /// Makes one whose remote is a new one on the server. Every call of the binary gets the variables that lead there.
+    pub fn on_server(server: Server) -> Self {
+        let remote = server.remote();
+        let sandbox = Self { on_server: Some(OnServer { server, remote }), ..Self::new() };
+        sandbox.configure_remote();
+        sandbox
     }
 
     /// Makes one on an overlay; `fill` makes the lower layer of its project.
@@ -43,7 +60,8 @@ impl Sandbox {
             fill(&lower.join("project"));
         });
         let overlay = overlay.unwrap();
-        Self { root: overlay.path(), mounts: Vec::new(), _overlay: Some(overlay), _dir: dir }.furnished()
+        Self { root: overlay.path(), on_server: None, mounts: Vec::new(), _overlay: Some(overlay), _dir: dir }
+            .furnished()
     }
 
     fn furnished(self) -> Self {
@@ -73,6 +91,12 @@ impl Sandbox {
         self.root().join("remote")
     }
 
+    /// The remote as `larder.toml` names it.
+    pub fn remote_url(&self) -> String {
+        let here = || self.remote().display().to_string();
+        self.on_server.as_ref().map_or_else(here, |on| on.remote.clone())
+    }
+
     /// The user's home.
     pub fn home(&self) -> PathBuf {
         self.root().join("home")
@@ -85,7 +109,7 @@ impl Sandbox {
 
     /// Writes the `larder.toml` that every sandbox begins with: the remote `shared`.
     pub fn configure_remote(&self) {
-        self.configure(&format!("[remotes]\nshared = '{}'\n", self.remote().display()));
+        self.configure(&format!("[remotes]\nshared = '{}'\n", self.remote_url()));
     }
 
     /// Puts a tmpfs of `mib` MiB at a new directory of the sandbox.
@@ -98,7 +122,11 @@ impl Sandbox {
 
     /// A call of the binary in the project.
     pub fn larder<const N: usize>(&self, args: [&str; N]) -> Larder {
-        Larder::new(binary(), &self.project(), &self.home()).args(args)
+        let larder = Larder::new(binary(), &self.project(), &self.home()).args(args);
+        match &self.on_server {
+            Some(on) => larder.reaching(&on.server),
+            None => larder,
+        }
     }
 
     /// Runs the binary in the project.
@@ -168,7 +196,12 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
         .map_or_else(|_| Vec::new(), |entries| entries.map(|entry| entry.unwrap().path()).collect())
 }
 
-fn files_below(dir: &Path) -> Vec<String> {
+/// The paths of all that is below a directory and no directory itself, relative to it, in order.
+///
+/// # Panics
+///
+/// One is not UTF-8.
+pub fn files_below(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut pending = vec![dir.to_owned()];
     while let Some(next) = pending.pop() {

@@ -31,8 +31,10 @@ impl Case {
     fn into_trial(self, theme: &str) -> Trial {
         Trial::ignorable_test(format!("{theme}::{}", self.name), move || {
             for need in self.needs {
-                if let Err(Missing(reason)) = need.check() {
-                    return larder_testkit::ignore(reason);
+                match need.check() {
+                    Ok(()) => {}
+                    Err(Missing::Here(reason)) => return larder_testkit::ignore(reason),
+                    Err(Missing::Server(backend)) => return larder_testkit::ignore_without_server(backend),
                 }
             }
             (self.test)();

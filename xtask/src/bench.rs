@@ -2,18 +2,32 @@
 
 mod chart;
 mod data;
+mod link;
 mod machine;
 mod measure;
+mod peers;
 mod report;
 mod rows;
 mod stage;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) use measure::{MEASURE, measure_child};
 
+use peers::Peers;
+use report::Page;
+use rows::Row;
+use stage::{Local, S3};
+
 use crate::{Result, cargo, process, weasel};
+
+/// What larder's remotes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backend {
+    Local,
+    S3,
+}
 
 struct Options {
     /// How often each command is measured.
@@ -21,11 +35,13 @@ struct Options {
     quick: bool,
     dir: PathBuf,
     only: Vec<String>,
+    backend: Backend,
 }
 
 impl Options {
     fn parse(args: &[String]) -> Result<Self> {
-        let mut options = Self { rounds: 5, quick: false, dir: "/dev/shm".into(), only: Vec::new() };
+        let dir = "/dev/shm".into();
+        let mut options = Self { rounds: 5, quick: false, dir, only: Vec::new(), backend: Backend::Local };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("`{arg}` takes a value"));
@@ -36,14 +52,19 @@ impl Options {
                 }
                 "--dir" => options.dir = value()?.into(),
                 "--only" => options.only.push(value()?.to_lowercase()),
-                "--backend" => match value()?.as_str() {
-                    "local" => {}
-                    other => {
-                        return Err(
-                            format!("there are no benchmarks of the backend `{other}`: it is local").into()
-                        );
-                    }
-                },
+                "--backend" => {
+                    options.backend = match value()?.as_str() {
+                        "local" => Backend::Local,
+                        "s3" => Backend::S3,
+                        other => {
+                            let problem = "it is local or s3";
+                            return Err(format!(
+                                "there are no benchmarks of the backend `{other}`: {problem}"
+                            )
+                            .into());
+                        }
+                    };
+                }
                 _ => return Err(format!("unknown option `{arg}` of bench").into()),
             }
         }
@@ -56,24 +77,73 @@ impl Options {
     }
 }
 
+impl Backend {
+    /// The file below `docs`, without its extension.
+    fn file(self) -> &'static str {
+        match self {
+            Self::Local => "benchmarks",
+            Self::S3 => "benchmarks-s3",
+        }
+    }
+
+    fn page(self) -> Page {
+        match self {
+            Self::Local => Page {
+                title: "Benchmarks",
+                task: "cargo xtask bench",
+                chart: "benchmarks.svg",
+                about: "Hashing and verification are always on. The remote, the archive and the destination are new for \
+                        every run.",
+                runs: ", and more where they take milliseconds",
+            },
+            Self::S3 => Page {
+                title: "Benchmarks with S3",
+                task: "cargo xtask bench --backend s3",
+                chart: "benchmarks-s3.svg",
+                about: "One file of 1 GiB that no codec makes smaller, pushed with `--compression none` to a MinIO on the \
+                        same machine; all pull the same object, which larder pushed. larder hashes the content before \
+                        it pushes and verifies it when it pulls. The object and the destination are new for every run. \
+                        The other programs run with their defaults.",
+                runs: "",
+            },
+        }
+    }
+
+    /// Measures, and says where and with what.
+    fn measure(self, options: &Options, dir: &Path) -> Result<(Vec<Row>, Vec<String>)> {
+        let larder = cargo::build(&["--release", "-p", "larder"])?.larder;
+        let mut machine = machine::describe(&larder, &options.dir)?;
+        let rows = match self {
+            Self::Local => {
+                machine.extend(machine::local_peers()?);
+                rows::local::measure(&Local::set(dir, larder, weasel::python()?)?, options)?
+            }
+            Self::S3 => {
+                let stage = S3::set(dir, larder, Peers::find())?;
+                machine.extend(stage.describe()?);
+                rows::s3::measure(&stage, options).inspect_err(|_| stage.show_log())?
+            }
+        };
+        Ok((rows, machine))
+    }
+}
+
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let options = Options::parse(args)?;
-    let larder = cargo::build(&["--release", "-p", "larder"])?.larder;
     let dir = tempfile::Builder::new().prefix("larder-bench-").tempdir_in(&options.dir)?;
     eprintln!("xtask: the data go to {}", dir.path().display());
-    let stage = stage::Stage::set(dir.path(), larder, weasel::python()?)?;
-    let measured = rows::measure(&stage, &options)?;
-    let machine = machine::describe(&stage.larder, &options.dir)?;
-    let text = report::markdown(&measured, &machine, options.rounds);
+    let (measured, machine) = options.backend.measure(&options, dir.path())?;
+    let text = report::markdown(&options.backend.page(), &measured, &machine, options.rounds);
     print!("{text}");
     if options.quick || !options.only.is_empty() {
         return Ok(());
     }
     let docs = cargo::root().join("docs");
+    let name = options.backend.file();
     fs::create_dir_all(&docs)?;
-    fs::write(docs.join("benchmarks.md"), text)?;
-    fs::write(docs.join("benchmarks.svg"), chart::svg(&measured))?;
-    eprintln!("xtask: wrote docs/benchmarks.md and docs/benchmarks.svg");
+    fs::write(docs.join(format!("{name}.md")), text)?;
+    fs::write(docs.join(format!("{name}.svg")), chart::svg(&measured))?;
+    eprintln!("xtask: wrote docs/{name}.md and docs/{name}.svg");
     Ok(())
 }
 
@@ -81,4 +151,32 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 fn first_line(program: &str, args: &[&str]) -> Result<String> {
     let text = process::stdout_of(std::process::Command::new(program).args(args))?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Options> {
+        Options::parse(&args.iter().copied().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn backends_are_named() {
+        assert_eq!(parse(&[]).unwrap().backend, Backend::Local);
+        assert_eq!(parse(&["--backend", "local"]).unwrap().backend, Backend::Local);
+        let options = parse(&["--backend", "s3", "--quick", "--dir", "/data"]).unwrap();
+        assert_eq!((options.backend, options.rounds), (Backend::S3, 1));
+        assert_eq!(options.dir, Path::new("/data"));
+        for wrong in [&["--backend"][..], &["--backend", "s4"], &["s3"]] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_has_its_own_chart_beside_it() {
+        for backend in [Backend::Local, Backend::S3] {
+            assert_eq!(backend.page().chart, format!("{}.svg", backend.file()));
+        }
+    }
 }

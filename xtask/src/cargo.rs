@@ -19,6 +19,23 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."))
 }
 
+/// Whether the backend for SSH can be built: it links with OpenSSL, whose headers not every machine has.
+pub(crate) fn has_ssh() -> bool {
+    process::is_there("pkg-config", &["--exists", "openssl"]) || std::env::var_os("OPENSSL_DIR").is_some()
+}
+
+/// The arguments that choose all of the workspace that can be built here.
+pub(crate) fn workspace() -> [&'static str; 3] {
+    if has_ssh() {
+        ["--workspace", "--features", "larder/ssh"]
+    } else {
+        eprintln!(
+            "xtask: the backend for SSH is left out, without OpenSSL's headers (Debian: libssl-dev, pkg-config)"
+        );
+        ["--workspace", "--exclude", "larder-backend-ssh"]
+    }
+}
+
 /// What a build made that can be started.
 pub(crate) struct Executables {
     /// The binary `larder`.
@@ -37,15 +54,10 @@ pub(crate) struct Example {
 
 /// Runs `cargo build` with `args`, and finds what it made.
 pub(crate) fn build(args: &[&str]) -> Result<Executables> {
-    let mut command = cargo(&["build"]);
-    command.args(args).arg("--message-format=json-render-diagnostics");
     let mut larder = None;
     let mut examples = Vec::new();
-    for line in process::stdout_of(&mut command)?.lines() {
-        let message: Value = serde_json::from_str(line)?;
-        // With `"test":true` the profile is that of a test binary of the same name.
-        let is_test = message["profile"]["test"].as_bool().unwrap_or(false);
-        let Some(path) = message["executable"].as_str().filter(|_| !is_test) else { continue };
+    for message in messages(args)? {
+        let Some(path) = executable(&message) else { continue };
         let target = &message["target"];
         let [kind, name] =
             [&target["kind"][0], &target["name"]].map(|text| text.as_str().unwrap_or_default());
@@ -60,6 +72,28 @@ pub(crate) fn build(args: &[&str]) -> Result<Executables> {
     }
     examples.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(Executables { larder: larder.ok_or("the build made no binary `larder`")?, examples })
+}
+
+/// Builds a program of a package of the workspace for release, and returns where it is.
+pub(crate) fn build_program(package: &str, name: &str) -> Result<PathBuf> {
+    let messages = messages(&["--release", "-p", package, "--bin", name])?;
+    let made = messages.iter().filter(|message| message["target"]["name"] == name).find_map(executable);
+    Ok(made.ok_or_else(|| format!("the build of {package} made no binary `{name}`"))?.into())
+}
+
+/// What `cargo build` with `args` says about what it makes.
+fn messages(args: &[&str]) -> Result<Vec<Value>> {
+    let mut command = cargo(&["build"]);
+    command.args(args).arg("--message-format=json-render-diagnostics");
+    let text = process::stdout_of(&mut command)?;
+    Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+}
+
+/// The program that a message is about.
+fn executable(message: &Value) -> Option<&str> {
+    // With `"test":true` the profile is that of a test binary of the same name.
+    let is_test = message["profile"]["test"].as_bool().unwrap_or(false);
+    message["executable"].as_str().filter(|_| !is_test)
 }
 
 /// The name of the package directory: `archive` of `…/crates/archive/Cargo.toml`.

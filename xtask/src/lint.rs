@@ -9,16 +9,12 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         return Err(format!("lint takes no arguments, but got `{arg}`").into());
     }
     process::run(&mut cargo::cargo(&["fmt", "--all", "--check"]))?;
-    process::run(&mut cargo::cargo(&[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--all-features",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
-    process::run(cargo::cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    let workspace = cargo::workspace();
+    let clippy = [&["clippy"], &workspace[..], &["--all-targets", "--", "-D", "warnings"]].concat();
+    process::run(&mut cargo::cargo(&clippy))?;
+    process::run(
+        cargo::cargo(&[&["doc"], &workspace[..], &["--no-deps"]].concat()).env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
     check_packages()?;
     if process::is_there("cargo", &["deny", "--version"]) {
         process::run(&mut cargo::cargo(&["deny", "check"]))?;

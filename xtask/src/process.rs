@@ -1,7 +1,9 @@
 //! Commands, printed as they are started.
 
 use std::ffi::OsStr;
+use std::io::Read as _;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::Result;
 
@@ -56,6 +58,28 @@ pub(crate) fn is_there(program: &str, probe: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
+/// What it writes to stdout, where it succeeds within `patience`; a program that hangs is ended. For short answers: one
+/// that fills a pipe counts as hanging.
+pub(crate) fn answer(command: &mut Command, patience: Duration) -> Option<String> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+    let deadline = Instant::now() + patience;
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return None;
+            }
+        }
+    };
+    // Not to its end: what it left running may hold the pipe open.
+    let mut text = [0; 4096];
+    let length = child.stdout.as_mut()?.read(&mut text).ok()?;
+    status.success().then(|| String::from_utf8_lossy(&text[..length]).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +89,13 @@ mod tests {
         let mut command = Command::new("tar");
         command.args(["-c", "a b", ""]).env("CI", "true").env("PATH", "/bin");
         assert_eq!(shown(&command), "CI=true tar -c \"a b\" \"\"");
+    }
+
+    #[test]
+    fn who_hangs_or_fails_does_not_answer() {
+        let ask = |script: &str, patience| answer(Command::new("sh").args(["-c", script]), patience);
+        assert_eq!(ask("echo here", Duration::from_mins(1)).unwrap(), "here\n");
+        assert_eq!(ask("echo here; exit 1", Duration::from_mins(1)), None);
+        assert_eq!(ask("exec sleep 600", Duration::from_millis(50)), None);
     }
 }

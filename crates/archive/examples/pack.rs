@@ -6,10 +6,12 @@
 //!
 //! Without arguments it packs a small directory of its own.
 
-#![expect(clippy::print_stdout, reason = "an example that is run by hand")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example that is run by hand")]
 
 use std::error::Error;
+use std::iter::successors;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::{env, fs, io};
 
 use futures::TryStreamExt;
@@ -18,12 +20,24 @@ use larder_hashing::{OutputPath, Scheme};
 use tokio::io::AsyncWriteExt;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    let Err(error) = run().await else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    for cause in successors(error.source(), |&cause| cause.source()) {
+        eprintln!("  caused by: {cause}");
+    }
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let scratch = tempfile::tempdir()?;
-    let path = arguments
-        .next()
-        .map_or_else(|| make_model(scratch.path()), |path| Path::new(&path).canonicalize())?;
+    let path = match arguments.next() {
+        Some(path) => {
+            Path::new(&path).canonicalize().map_err(|error| format!("failed to find {path}: {error}"))?
+        }
+        None => make_model(scratch.path())?,
+    };
     let archive = arguments.next().map_or_else(|| scratch.path().join("model.tar.zst"), PathBuf::from);
     let compression = arguments.next().as_deref().unwrap_or("zstd").parse()?;
     let scheme: Scheme = arguments.next().as_deref().unwrap_or("blake3").parse()?;

@@ -6,11 +6,13 @@
 //!
 //! Without an argument it makes a small directory of its own.
 
-#![expect(clippy::print_stdout, reason = "an example that is run by hand")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example that is run by hand")]
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::iter::successors;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Instant;
 use std::{env, fs, io};
 
@@ -19,10 +21,22 @@ use futures::{TryStreamExt as _, stream};
 use larder_archive::{Compression, Format, PackOptions, UnpackOptions, pack, unpack};
 use larder_hashing::{OutputPath, Workers};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    for cause in successors(error.source(), |&cause| cause.source()) {
+        eprintln!("  caused by: {cause}");
+    }
+    ExitCode::FAILURE
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let scratch = tempfile::tempdir()?;
     let path: PathBuf = match env::args_os().nth(1) {
-        Some(path) => Path::new(&path).canonicalize()?,
+        Some(path) => {
+            let found = Path::new(&path).canonicalize();
+            found.map_err(|error| format!("failed to find {}: {error}", path.display()))?
+        }
         None => make_model(scratch.path())?,
     };
     let (Some(root), Some(name)) = (path.parent(), path.file_name()) else {

@@ -19,7 +19,10 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
     match &cli.command {
         Command::Completions(args) => completions::run(args, output),
         Command::Man => man::run(output),
-        command => run_in_project(command, &Context::new(&cli.global, output.console())?, output),
+        command => {
+            let needs_remote = !matches!(command, Command::Hash(_));
+            run_in_project(command, &Context::new(&cli.global, needs_remote, output.console())?, output)
+        }
     }
 }
 

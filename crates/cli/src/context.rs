@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use etcetera::base_strategy::{BaseStrategy as _, Xdg};
 use larder_config::{Config, FileKind, Layer, Location, Origin, ProjectRoot, Remote, Setting};
 use larder_hashing::HashOptions;
 use larder_storage::{
-    CancellationToken, Compression, InvalidRemote, RemoteStorage, RemoteUrl, Scheme, StorageOptions, Workers,
+    CancellationToken, Compression, InvalidRemote, RemoteStorage, RemoteUrl, Scheme, SshAccess,
+    StorageOptions, Workers,
 };
 
 use crate::args::Global;
@@ -33,15 +35,24 @@ pub(crate) struct Context {
 
 impl Context {
     /// Finds the project, and reads the configuration.
-    pub(crate) fn new(global: &Global, console: &Console) -> Result<Self> {
+    ///
+    /// A user's file that cannot be read stops only who needs something of it.
+    pub(crate) fn new(global: &Global, needs_remote: bool, console: &Console) -> Result<Self> {
         let working_dir = env::current_dir().map_err(Failure::WorkingDirectory)?;
         let root = ProjectRoot::discover(&working_dir);
         console.verbose(&format_args!("project root: {} ({})", root.path.display(), root.marker));
 
         let project = read_layer(root.config_file(), FileKind::Project)?;
-        let user = read_layer(user_config(), FileKind::User)?;
-        let config =
-            Config::new([Some(flags(global)), Some(environment()?), project, user].into_iter().flatten());
+        let stronger = [Some(flags(global)), Some(environment()?), project].into_iter().flatten();
+        let mut config = Config::new(stronger.clone());
+        match read_layer(user_config(), FileKind::User) {
+            Ok(user) => config = Config::new(stronger.chain(user)),
+            // Without a remote only the scheme matters, and another one than the user's would give another hash.
+            Err(Failure::Config(error)) if !needs_remote && config.hash().is_some() && is_denied(&error) => {
+                console.verbose(&format_args!("{error}: nothing of it is needed"));
+            }
+            Err(failure) => return Err(failure),
+        }
         for file in config.files() {
             console.verbose(&format_args!("configuration: {}", file.display()));
         }
@@ -79,6 +90,7 @@ impl Context {
         options.stall_timeout = self.config.stall_timeout().map(|setting| setting.value);
         options.reporter = Arc::new(ConsoleReporter::new(console.clone()));
         options.cancel = cancel.clone();
+        options.ssh = ssh_access(console)?;
         let storage = RemoteStorage::open(&self.root, &url, options).map_err(|error| match error {
             larder_storage::Error::Remote(error) => unusable(&remote, error),
             error => error.into(),
@@ -105,7 +117,9 @@ impl Context {
 /// Says where the remote is defined, unless it was given on the command line.
 fn unusable(remote: &Remote, error: InvalidRemote) -> Failure {
     let of_option = match &error {
-        InvalidRemote::UnknownOption { option, .. } => {
+        InvalidRemote::UnknownOption { option, .. }
+        | InvalidRemote::OptionValue { option, .. }
+        | InvalidRemote::OptionTwice { option, .. } => {
             remote.options.iter().find(|known| known.name == *option)
         }
         _ => None,
@@ -138,9 +152,39 @@ fn variable(name: &str) -> Result<Option<String>> {
     Ok(text.filter(|text| !text.is_empty()))
 }
 
+/// What the user has for logging in over SSH.
+fn ssh_access(console: &Console) -> Result<SshAccess> {
+    let mut access = SshAccess::default();
+    access.home = etcetera::home_dir().ok();
+    access.user =
+        ["LOGNAME", "USER"].into_iter().find_map(|name| env::var(name).ok()).filter(|name| !name.is_empty());
+    access.agent = env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let given = variable("LARDER_SSH_PASSPHRASE")?;
+    let console = console.clone();
+    access.passphrase = Some(Arc::new(move |identity| {
+        if let Some(given) = &given {
+            return Some(given.clone());
+        }
+        // Where nobody sits at a terminal, the key is passed over, and the error says so.
+        if !io::stdin().is_terminal() {
+            return None;
+        }
+        console.suspend(|| {
+            rpassword::prompt_password(format!("passphrase for {}: ", identity.display()))
+                .ok()
+                .filter(|passphrase| !passphrase.is_empty())
+        })
+    }));
+    Ok(access)
+}
+
 fn user_config() -> Option<PathBuf> {
     // Without a home there is no user's configuration.
     Some(Xdg::new().ok()?.config_dir().join("larder/config.toml"))
+}
+
+fn is_denied(error: &larder_config::Error) -> bool {
+    matches!(error, larder_config::Error::Read { .. })
 }
 
 fn read_layer(path: Option<PathBuf>, kind: FileKind) -> Result<Option<Layer>> {

@@ -1,11 +1,14 @@
 //! What can go wrong in a command, and what that means for the exit code.
 
+use std::error::Error;
 use std::io;
+use std::iter::successors;
 use std::path::PathBuf;
 
 use larder_config::Origin;
 use larder_hashing::{CommandError, HashError, InvalidOutputPath, SiteError};
-use larder_storage::{ErrorKind, InvalidRemote, PackError};
+use larder_storage::{ErrorKind, InvalidRemote, PackError, UnpackError};
+use rustix::io::Errno;
 
 use crate::exit::Exit;
 
@@ -80,28 +83,77 @@ impl Failure {
             Self::Storage(larder_storage::Error::Pack(PackError::Link { .. })) => {
                 Some("`--dereference` stores what links point at")
             }
-            _ => None,
+            _ => match Limit::met_by(self) {
+                Some(Limit::OpenFiles) => Some("raise the limit on open files, `ulimit -n`"),
+                Some(Limit::Threads) => Some("raise the limit on processes, `ulimit -u`, or lower `--jobs`"),
+                Some(Limit::SystemFiles) => {
+                    Some("the whole system has too many files open: close some programs")
+                }
+                None if self.is_of_python() => Some("name another interpreter with `--python EXE`"),
+                None => None,
+            },
         }
+    }
+
+    /// Whether a thread, or a process, was to be started.
+    fn is_of_thread(&self) -> bool {
+        use larder_storage::Error;
+        matches!(
+            self,
+            Self::Runtime(_)
+                | Self::Site(SiteError::Start { .. })
+                | Self::Storage(Error::Pack(PackError::Thread(_)) | Error::Unpack(UnpackError::Thread(_)))
+        )
+    }
+
+    /// Whether an interpreter did not answer.
+    fn is_of_python(&self) -> bool {
+        matches!(self, Self::Site(SiteError::Start { .. } | SiteError::Answer { .. }))
     }
 
     fn error_kind(&self) -> ErrorKind {
         match self {
+            // Whatever it was doing, at a remote too.
+            _ if Limit::met_by(self).is_some() => ErrorKind::Failed,
             Self::Storage(error) => error.kind(),
             Self::CommandHash(CommandError::NotUnderWeasel { .. })
             | Self::Usage(_)
             | Self::Path(_)
             | Self::Remote { .. }
             | Self::GivenRemote(_)
+            | Self::Config(_)
             | Self::ChangeDirectory { .. } => ErrorKind::Usage,
-            Self::Config(larder_config::Error::Read { .. })
-            | Self::CommandHash(_)
+            Self::CommandHash(_)
             | Self::Hash(_)
             | Self::Site(_)
             | Self::WorkingDirectory(_)
             | Self::Runtime(_)
             | Self::Stdout(_) => ErrorKind::Failed,
-            Self::Config(_) => ErrorKind::Usage,
         }
+    }
+}
+
+/// What a process may have so much of, and has no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limit {
+    OpenFiles,
+    SystemFiles,
+    Threads,
+}
+
+impl Limit {
+    /// The limit that is the cause of a failure, if one is.
+    fn met_by(failure: &Failure) -> Option<Self> {
+        let first: &dyn Error = failure;
+        successors(Some(first), |&error| error.source()).find_map(|error| {
+            match Errno::from_io_error(error.downcast_ref()?)? {
+                Errno::MFILE => Some(Self::OpenFiles),
+                Errno::NFILE => Some(Self::SystemFiles),
+                // Of files it means something else: that somebody has locked one, or that one has nothing to say.
+                Errno::AGAIN if failure.is_of_thread() => Some(Self::Threads),
+                _ => None,
+            }
+        })
     }
 }
 
@@ -134,5 +186,23 @@ mod tests {
         assert_eq!(causes(&outer), ["Permission denied (os error 13)"]);
         let read = larder_config::Error::Read { path: "permission denied".into(), source: denied() };
         assert!(causes(&Failure::Config(read)).is_empty());
+    }
+
+    #[test]
+    fn a_limit_of_this_process_is_no_failure_of_the_remote() {
+        // What backends give their sources as.
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] io::Error);
+        let wrapped = |errno: Errno| io::Error::other(Outer(errno.into()));
+        let storage = |source: io::Error| {
+            Failure::Storage(larder_storage::Error::Io { action: "read", path: "x".into(), source })
+        };
+        for failure in [storage(Errno::MFILE.into()), storage(wrapped(Errno::MFILE))] {
+            assert_eq!(failure.exit(), Exit::Failed);
+            assert!(failure.hint().unwrap().contains("`ulimit -n`"));
+        }
+        assert!(Failure::Runtime(Errno::AGAIN.into()).hint().unwrap().contains("`ulimit -u`"));
+        assert_eq!(storage(Errno::AGAIN.into()).hint(), None);
     }
 }

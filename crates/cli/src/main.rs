@@ -15,6 +15,8 @@ mod output;
 mod paths;
 mod progress;
 mod session;
+mod signals;
+mod threads;
 
 use std::env;
 use std::process::ExitCode;

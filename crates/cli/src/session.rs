@@ -6,15 +6,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use larder_storage::{CancellationToken, RemoteStorage};
-use tokio::runtime::Builder;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
-
-/// Threads that wait for remotes. Work is done on the storage's own: these only hand bytes over.
-const WAITING_THREADS: usize = 2;
+use crate::signals::Signals;
+use crate::threads;
 
 /// How long a stopped command may clean up behind itself. What it has not removed by then, the next command does.
 const CLEAN_UP: Duration = Duration::from_millis(1_500);
@@ -34,11 +31,7 @@ impl Session {
     /// At the first SIGINT or SIGTERM the storage is told to stop, and the work ends as soon as it has cleaned up. A
     /// second one ends the process at once.
     pub(crate) fn run<T>(&self, output: &mut Output, work: impl Future<Output = T>) -> Result<T> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(WAITING_THREADS)
-            .enable_all()
-            .build()
-            .map_err(Failure::Runtime)?;
+        let runtime = threads::start().map_err(Failure::Runtime)?;
         let ended = runtime.block_on(self.until_stopped(work));
         // A blocking call that never returns must not keep the process.
         runtime.shutdown_background();
@@ -88,23 +81,4 @@ async fn watch(mut signals: Signals, cancel: CancellationToken, stopped: Arc<Onc
 #[expect(clippy::exit, reason = "the command line is what may end the process")]
 fn end_at_once(exit: Exit) -> ! {
     process::exit(exit.code().into())
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self> {
-        let listen = |kind| signal(kind).map_err(Failure::Runtime);
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) -> Exit {
-        tokio::select! {
-            _ = self.interrupt.recv() => Exit::Interrupted,
-            _ = self.terminate.recv() => Exit::Terminated,
-        }
-    }
 }

@@ -184,6 +184,9 @@ fn texts() {
             "pull absent",
             "pull metrics.json --command-hash z",
             "hash command --explain -d metrics.json -e UNSET --key os=linux -- train",
+            "-C models hash command --hash weasel -- train",
+            "hash site --python ./absent",
+            "hash command --site --python false",
             "push absent metrics.json",
             "push",
             "url models/en",
@@ -193,6 +196,26 @@ fn texts() {
             "-C absent ls",
         ],
     );
+}
+
+#[test]
+fn a_command_hash_of_nothing_is_that_of_a_plain_push_in_every_directory() {
+    let project = Project::new();
+    let stdout = |arguments: &str| {
+        let output = project.command(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", Project::show(arguments, &output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for scheme in ["blake3", "sha256", "weasel"] {
+        let nothing = stdout(&format!("hash command --hash {scheme}"));
+        assert_eq!(stdout(&format!("-C models hash command --hash {scheme}")), nothing);
+        let pushed = stdout(&format!("-C models push en --json --hash {scheme}"));
+        assert!(pushed.contains(&format!("\"command_hash\":\"{}\"", nothing.trim())), "{pushed}");
+        let dep = stdout(&format!("hash command -d metrics.json --hash {scheme}"));
+        assert_eq!(stdout(&format!("-C models hash command -d ../metrics.json --hash {scheme}")), dep);
+    }
+    // Where there is a command, it matters where it runs.
+    assert_ne!(stdout("-C models hash command -- x"), stdout("hash command -- x"));
 }
 
 #[test]

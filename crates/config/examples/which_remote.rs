@@ -1,9 +1,22 @@
 //! Prints the project of the working directory, and the remote that a command would use there.
-#![expect(clippy::print_stdout, reason = "an example shows what it found")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it found")]
+
+use std::error::Error;
+use std::iter::successors;
+use std::process::ExitCode;
 
 use larder_config::{Config, FileKind, Layer, ProjectRoot, Setting};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    for cause in successors(error.source(), |&cause| cause.source()) {
+        eprintln!("  caused by: {cause}");
+    }
+    ExitCode::FAILURE
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let working_dir = std::env::current_dir()?;
     let root = ProjectRoot::discover(&working_dir);
     println!("project root: {} ({})", root.path.display(), root.marker);

@@ -20,6 +20,14 @@ pub enum Error {
         /// Why it cannot.
         source: io::Error,
     },
+    /// What has the name of a configuration file is something else.
+    #[error("the configuration file {} {problem}: make it a file, or remove it", path.display())]
+    NotAFile {
+        /// What has the name.
+        path: PathBuf,
+        /// What it is, as a part of a sentence.
+        problem: &'static str,
+    },
     /// A file is no TOML.
     #[error("{place}: not valid TOML: {problem}")]
     Syntax {

@@ -58,12 +58,31 @@ impl Layer {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or is not valid.
+    /// The file cannot be read, is no file, or is not valid.
     pub fn read(path: &Path, kind: FileKind) -> Result<Option<Self>> {
-        match fs::read_to_string(path) {
-            Ok(text) => Self::from_toml(&text, path, kind).map(Some),
+        let not_a_file = |problem| Err(Error::NotAFile { path: path.to_owned(), problem });
+        let bytes = match fs::metadata(path) {
+            // Looked at first: opening a FIFO would wait for who writes to it.
+            Ok(metadata) if metadata.is_dir() => return not_a_file("is a directory"),
+            Ok(metadata) if !metadata.is_file() => return not_a_file("is not a regular file"),
+            Ok(_) => fs::read(path),
+            Err(error) => Err(error),
+        };
+        match bytes {
+            Ok(bytes) => match str::from_utf8(&bytes) {
+                Ok(text) => Self::from_toml(text, path, kind).map(Some),
+                Err(error) => {
+                    let before = bytes.iter().take(error.valid_up_to());
+                    let line = 1 + before.filter(|byte| **byte == b'\n').count();
+                    let place = Place { path: path.to_owned(), line };
+                    Err(Error::Syntax { place, problem: "it must be UTF-8 text".to_owned() })
+                }
+            },
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                Ok(None)
+                match fs::symlink_metadata(path) {
+                    Ok(metadata) if metadata.is_symlink() => not_a_file("is a link that points at nothing"),
+                    _ => Ok(None),
+                }
             }
             Err(source) => Err(Error::Read { path: path.to_owned(), source }),
         }
@@ -82,4 +101,48 @@ impl Layer {
 /// Takes a number of seconds as a stall timeout. `None` where it is not above 0, or beyond what a clock can count.
 pub fn stall_timeout(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Reads what `make` puts at a path, and gives the error without the path of the test's directory.
+    fn refused(make: impl FnOnce(&Path)) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("larder.toml");
+        make(&path);
+        let error = Layer::read(&path, FileKind::Project).unwrap_err();
+        error.to_string().replace(&format!("{}/", dir.path().display()), "")
+    }
+
+    #[test]
+    fn what_is_there_and_no_file_is_no_absent_file() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Layer::read(&dir.path().join("larder.toml"), FileKind::Project).unwrap().is_none());
+        assert_eq!(
+            refused(|path| fs::create_dir(path).unwrap()),
+            "the configuration file larder.toml is a directory: make it a file, or remove it"
+        );
+        assert_eq!(
+            refused(|path| symlink("nowhere", path).unwrap()),
+            "the configuration file larder.toml is a link that points at nothing: make it a file, or remove it"
+        );
+        assert_eq!(
+            refused(|path| symlink("larder.toml", path).unwrap()),
+            "failed to read the configuration file larder.toml"
+        );
+        let problem = refused(|path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()));
+        assert!(problem.contains("not a regular file"), "{problem}");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_named_with_their_line() {
+        assert_eq!(
+            refused(|path| fs::write(path, b"jobs = 1\n# caf\xe9\n").unwrap()),
+            "larder.toml:2: not valid TOML: it must be UTF-8 text"
+        );
+    }
 }

@@ -36,3 +36,8 @@ pub use layer::{FileKind, Layer, MAX_JOBS, stall_timeout};
 pub use origin::{Origin, Place, Setting};
 pub use remote::{Location, OptionValue, Remote, RemoteDefinition, RemoteOption};
 pub use root::{ProjectRoot, RootMarker};
+
+/// The README's examples, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,7 @@
 //! Where a project begins.
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The directory that paths of outputs are relative to.
@@ -42,14 +43,18 @@ impl ProjectRoot {
 
     /// Finds the project that `working_dir` lies in: the nearest of it and its ancestors with a `larder.toml` or
     /// `project.yml`; if there is none, the nearest with a `.git`; else `working_dir` itself.
+    ///
+    /// Whatever is called `larder.toml` counts, also what is no file or cannot be read: [`Layer::read`] then says so,
+    /// where another project's settings, or none, would be used without a word.
+    ///
+    /// [`Layer::read`]: crate::Layer::read
     pub fn discover(working_dir: &Path) -> Self {
         for dir in working_dir.ancestors() {
-            for (name, marker) in
-                [(Self::CONFIG_FILE, RootMarker::LarderToml), ("project.yml", RootMarker::ProjectYml)]
-            {
-                if dir.join(name).is_file() {
-                    return Self { path: dir.to_owned(), marker };
-                }
+            if fs::symlink_metadata(dir.join(Self::CONFIG_FILE)).is_ok() {
+                return Self { path: dir.to_owned(), marker: RootMarker::LarderToml };
+            }
+            if dir.join("project.yml").is_file() {
+                return Self { path: dir.to_owned(), marker: RootMarker::ProjectYml };
             }
         }
         // In a work tree of git's `.git` is a file.
@@ -67,8 +72,6 @@ impl ProjectRoot {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     /// Makes the files below a fresh directory, and discovers from `a/b` there.
@@ -97,5 +100,17 @@ mod tests {
     fn without_a_project_file_it_is_the_repository_or_the_working_directory() {
         assert_eq!(discover(&[".git", "a/.git"]), ("a".into(), RootMarker::Git));
         assert_eq!(discover(&[]), ("a/b".into(), RootMarker::WorkingDirectory));
+    }
+
+    #[test]
+    fn whatever_is_called_so_marks_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let [below, at] = ["a", "a/larder.toml"].map(|path| dir.path().join(path));
+        fs::create_dir_all(&at).unwrap();
+        fs::write(dir.path().join("larder.toml"), "").unwrap();
+        assert_eq!(ProjectRoot::discover(&below).path, below, "a directory");
+        fs::remove_dir(&at).unwrap();
+        std::os::unix::fs::symlink("nowhere", &at).unwrap();
+        assert_eq!(ProjectRoot::discover(&below).config_file(), Some(at), "a link to nothing");
     }
 }

@@ -6,15 +6,26 @@
 //!
 //! Without a path it makes a small directory of its own, so that there is something to see.
 
-#![expect(clippy::print_stdout, reason = "an example that is run by hand")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example that is run by hand")]
 
 use std::error::Error;
+use std::iter::successors;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::{env, fs, io};
 
 use larder_hashing::{HashOptions, Scheme, content_manifest};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    for cause in successors(error.source(), |&cause| cause.source()) {
+        eprintln!("  caused by: {cause}");
+    }
+    ExitCode::FAILURE
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args_os().skip(1);
     let scratch = tempfile::tempdir()?;
     let path = arguments.next().map_or_else(|| make_model(scratch.path()), |path| Ok(PathBuf::from(path)))?;

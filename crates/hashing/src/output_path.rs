@@ -80,7 +80,8 @@ impl OutputPath {
     }
 
     fn normalise(path: &Path) -> Result<String, InvalidOutputPath> {
-        let shown = || path.display().to_string();
+        // Without the `.` that joining a path of the command line to a directory leaves in the middle.
+        let shown = || path.components().collect::<PathBuf>().display().to_string();
         let text = path
             .to_str()
             .filter(|text| !text.contains('\0'))
@@ -219,7 +220,8 @@ mod tests {
         }
         assert!(OutputPath::new("sub/project.yml").is_ok());
         assert!(OutputPath::new(".github").is_ok());
-        assert!(matches!(OutputPath::new(OsStr::from_bytes(b"\xff")), Err(InvalidOutputPath::NotText(_))));
+        let undecodable = OutputPath::new(OsStr::from_bytes(b"play/./un\xffdec")).unwrap_err();
+        assert_eq!(undecodable, InvalidOutputPath::NotText("play/un\u{fffd}dec".to_owned()));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::weasel;
 #[non_exhaustive]
 pub enum SiteError {
     /// The interpreter could not be started.
-    #[error("failed to run the Python interpreter `{}`: name another one", python.display())]
+    #[error("failed to run the Python interpreter `{}`", python.display())]
     Start {
         /// The interpreter.
         python: PathBuf,

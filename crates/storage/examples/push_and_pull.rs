@@ -1,15 +1,26 @@
 //! Pushes a directory, loses it, and gets it back.
-#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 
 use std::error::Error;
 use std::fs;
+use std::iter::successors;
+use std::process::ExitCode;
 
 use larder_storage::{
     CommandHash, OutputPath, PullOptions, PushOptions, RemoteStorage, RemoteUrl, StorageOptions,
 };
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    let Err(error) = run().await else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    for cause in successors(error.source(), |&cause| cause.source()) {
+        eprintln!("  caused by: {cause}");
+    }
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let project = tempfile::tempdir()?;
     let remote = tempfile::tempdir()?;
     let model = project.path().join("model");

@@ -7,6 +7,7 @@ use larder_archive::{PackError, UnpackError};
 use larder_backend::InvalidKey;
 use larder_hashing::{ContentHash, HashError, OutputPath};
 
+use crate::outcome::Incomparable;
 use crate::remote_url::InvalidRemote;
 
 /// The result of an operation on a storage.
@@ -76,6 +77,41 @@ pub enum Error {
         destination: PathBuf,
         /// What the remote has.
         url: String,
+    },
+    /// Several outputs were to be restored, and one exists and cannot be compared.
+    #[error(
+        "nothing was restored: {} exists, and {}",
+        destination.display(),
+        reason.sentence(url)
+    )]
+    Incomparable {
+        /// What exists.
+        destination: PathBuf,
+        /// What the remote has.
+        url: String,
+        /// Why it cannot be compared.
+        reason: Incomparable,
+    },
+    /// What is at the destination was made or removed again and again while an output was being put there.
+    #[error(
+        "failed to put {} into place: something else keeps making and removing it; pull it again when that has ended",
+        destination.display()
+    )]
+    Contended {
+        /// The destination.
+        destination: PathBuf,
+    },
+    /// Something above the destination is no directory, so that nothing can be put below it.
+    #[error(
+        "failed to restore {}: {} is in the way, for it is not a directory; move it away, and pull again",
+        destination.display(),
+        obstacle.display()
+    )]
+    Obstructed {
+        /// The destination.
+        destination: PathBuf,
+        /// What is there instead of a directory.
+        obstacle: PathBuf,
     },
     /// The arguments do not fit together.
     #[error("{0}")]
@@ -184,11 +220,19 @@ impl Error {
             },
             Self::MissingSource { .. }
             | Self::Differs { .. }
+            | Self::Incomparable { .. }
+            | Self::Contended { .. }
+            | Self::Obstructed { .. }
             | Self::Hash(_)
             | Self::Pack(_)
             | Self::Unpack(_)
             | Self::Io { .. } => ErrorKind::Failed,
         }
+    }
+
+    /// Whether the project's file system takes no changes at all.
+    pub(crate) fn is_read_only_file_system(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem)
     }
 
     pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {

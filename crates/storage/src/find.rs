@@ -36,7 +36,8 @@ impl RemoteStorage {
                 newest = Some(object);
             }
         })
-        .await?;
+        .await
+        .map_err(|error| self.explain(error))?;
         newest.map(|newest| Found { newest, count }).ok_or_else(|| self.not_found(output, options))
     }
 
@@ -47,7 +48,7 @@ impl RemoteStorage {
     /// [`Error::NotFound`] where nothing matches; the remote fails.
     pub async fn find_all(&self, output: &OutputPath, options: &FindOptions) -> Result<Vec<RemoteObject>> {
         self.recover().await?;
-        let objects = self.matches(output, options).await?;
+        let objects = self.matches(output, options).await.map_err(|error| self.explain(error))?;
         if objects.is_empty() { Err(self.not_found(output, options)) } else { Ok(objects) }
     }
 
@@ -58,6 +59,10 @@ impl RemoteStorage {
     /// The remote fails.
     pub async fn list_outputs(&self) -> Result<Vec<String>> {
         self.recover().await?;
+        self.output_names().await.map_err(|error| self.explain(error))
+    }
+
+    async fn output_names(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
         let mut listing = self.backend.list(&Prefix::root(), ListOptions::default().with_delimiter());
         while let Some(item) = self.or_cancelled(listing.try_next()).await?? {

@@ -26,10 +26,15 @@ pub use larder_hashing::{
     CommandHash, ContentHash, OutputPath, Scheme, Workers, command_hash, content_hash, encode_name, env_hash,
     site_hash,
 };
-pub use options::{FindOptions, PullOptions, PushOptions, StorageOptions};
-pub use outcome::{Found, PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject};
+pub use options::{AskPassphrase, FindOptions, PullOptions, PushOptions, SshAccess, StorageOptions};
+pub use outcome::{Found, Incomparable, PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject};
 pub use remote_storage::RemoteStorage;
 pub use remote_url::{InvalidRemote, RemoteOptions, RemoteUrl};
 pub use report::{Event, Phase, Reporter, Silent, Warning};
 /// Asks a [`RemoteStorage`] to stop: see [`StorageOptions::cancel`].
 pub use tokio_util::sync::CancellationToken;
+
+/// The README's examples, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,7 +1,7 @@
 //! What the callers of a storage choose.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub struct StorageOptions {
     pub limits: Limits,
     /// After how long without progress a remote is given up; by default whatever its backend finds right.
     pub stall_timeout: Option<Duration>,
+    /// Who logs in to remotes over SSH, and with what.
+    pub ssh: SshAccess,
     /// Learns what goes on.
     pub reporter: Arc<dyn Reporter>,
     /// When it is cancelled, operations abort what they have begun, clean up, and end with
@@ -37,6 +39,7 @@ impl Default for StorageOptions {
             workers: Workers::default(),
             limits: Limits::default(),
             stall_timeout: None,
+            ssh: SshAccess::default(),
             reporter: Arc::new(Silent),
             cancel: CancellationToken::new(),
         }
@@ -50,6 +53,35 @@ impl fmt::Debug for StorageOptions {
             .field("workers", &self.workers)
             .field("limits", &self.limits)
             .field("stall_timeout", &self.stall_timeout)
+            .field("ssh", &self.ssh)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Gives the passphrase of the private key in a file, or nothing where there is nobody to ask.
+pub type AskPassphrase = Arc<dyn Fn(&Path) -> Option<String> + Send + Sync>;
+
+/// What a user has for logging in to remotes over SSH. Without a home no keys, no known hosts and no configuration of
+/// OpenSSH are found.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct SshAccess {
+    /// The home directory.
+    pub home: Option<PathBuf>,
+    /// The name on this machine.
+    pub user: Option<String>,
+    /// The socket of the agent.
+    pub agent: Option<PathBuf>,
+    /// Asked for the passphrase of a private key, once for each, on a thread that may block.
+    pub passphrase: Option<AskPassphrase>,
+}
+
+impl fmt::Debug for SshAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SshAccess")
+            .field("home", &self.home)
+            .field("user", &self.user)
+            .field("agent", &self.agent)
             .finish_non_exhaustive()
     }
 }

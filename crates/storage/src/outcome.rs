@@ -1,5 +1,6 @@
 //! What operations did.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -67,8 +68,31 @@ pub enum PullOutcome {
     Restored,
     /// What is there is what the remote has.
     UpToDate,
-    /// What is there differs from what the remote has, and was kept.
+    /// What is there differs from what the remote has, or cannot be compared with it, and was kept.
     Kept,
+}
+
+/// Why what is at a destination cannot be compared with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Incomparable {
+    /// The content hash of the object is a name of the user's own.
+    OwnName,
+    /// The content hash of the object has the form of weasel's, which another scheme does not take for one.
+    OtherScheme,
+}
+
+impl Incomparable {
+    /// Says that the object at `url` cannot be compared, why, and what to do.
+    pub fn sentence(self, url: &str) -> impl fmt::Display {
+        let (why, how) = match self {
+            Self::OwnName => ("is a name of the user's own", ""),
+            Self::OtherScheme => ("looks like one of weasel's", "`--hash weasel` compares them, "),
+        };
+        format!(
+            "the content hash of {url} {why}, so larder cannot tell whether both are the same; {how}`--force` replaces it"
+        )
+    }
 }
 
 /// A pulled output.
@@ -89,6 +113,8 @@ pub struct Pulled {
     pub content_hash: ContentHash,
     /// Whether the bytes at the destination were checked against the content hash and have it.
     pub verified: bool,
+    /// Why what was kept could not be compared with the object.
+    pub incomparable: Option<Incomparable>,
     /// The size of the object, in bytes.
     pub bytes: u64,
 }

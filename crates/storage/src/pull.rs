@@ -4,19 +4,24 @@ mod candidates;
 mod fetch;
 
 use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use futures::TryStreamExt as _;
 use larder_hashing::{HashOptions, OutputPath, Scheme};
 
 use crate::error::{Error, Result};
 use crate::options::{FindOptions, PullOptions};
-use crate::outcome::{PullOutcome, Pulled, RemoteObject};
+use crate::outcome::{Incomparable, PullOutcome, Pulled, RemoteObject};
 use crate::remote_storage::{RemoteStorage, error_chain, few_at_once, run_blocking};
 use crate::report::{Phase, PhaseReport, Warning};
 use crate::state::{Planned, Unplaced, place};
 use candidates::{Candidate, Choice};
 use fetch::Fetched;
+
+/// How often outputs are put into place, while something else makes or removes what is there. Each time is a race of
+/// microseconds that the other has to win.
+const MAX_TRIES: u32 = 16;
 
 impl RemoteStorage {
     /// Restores outputs, all or none: they come from one command hash (the given one, or the newest that has all of
@@ -28,8 +33,8 @@ impl RemoteStorage {
     /// # Errors
     ///
     /// [`crate::ErrorKind::NotFound`] where nothing matches; [`crate::ErrorKind::Integrity`] where no whole object
-    /// is left; [`Error::Differs`] where one of several outputs exists and differs; the remote or the project's file
-    /// system fails. Nothing has been changed then.
+    /// is left; [`Error::Differs`] where one of several outputs exists and differs, [`Error::Incomparable`] where it
+    /// cannot be compared; the remote or the project's file system fails. Nothing has been changed then.
     pub async fn pull(&self, outputs: &[OutputPath], options: &PullOptions) -> Result<Vec<Pulled>> {
         check_usage(outputs, options)?;
         let base = options.to.as_deref().unwrap_or(self.root());
@@ -41,19 +46,24 @@ impl RemoteStorage {
             self.check_apart(&wanted.output, &wanted.destination)?;
             self.check_outside_state(&wanted.destination)?;
             self.keys_of(&wanted.output)?;
+            // Before anything is fetched in vain.
+            check_reachable(&wanted.destination)?;
         }
         if options.dry_run {
             self.recover().await?;
         } else {
             self.sweep().await?;
         }
+        self.pull_best(&wanted, options).await.map_err(|error| self.explain(error))
+    }
 
-        let choices = self.choices(&wanted, options).await?;
+    async fn pull_best(&self, wanted: &[Wanted], options: &PullOptions) -> Result<Vec<Pulled>> {
+        let choices = self.choices(wanted, options).await?;
         let mut left = choices.len();
         let mut failure = None;
         for choice in choices {
             left -= 1;
-            match self.pull_choice(&wanted, choice, options).await {
+            match self.pull_choice(wanted, choice, options).await {
                 // Another command hash may have them whole.
                 Err(error @ (Error::Damaged { .. } | Error::NotFound { .. })) => {
                     if let (Error::Damaged { url, source }, true) = (&error, left > 0) {
@@ -65,7 +75,7 @@ impl RemoteStorage {
                 outcome => return outcome,
             }
         }
-        Err(failure.unwrap_or_else(|| self.none_found(&wanted, options)))
+        Err(failure.unwrap_or_else(|| self.none_found(wanted, options)))
     }
 
     async fn pull_choice(
@@ -78,9 +88,9 @@ impl RemoteStorage {
             wanted.iter().zip(&choice).map(|(wanted, candidates)| self.compare(wanted, candidates, options));
         let compared: Vec<Option<Compared>> = few_at_once(compared).try_collect().await?;
         if compared.iter().any(Option::is_none)
-            && let Some(different) = compared.iter().flatten().find(|compared| !compared.is_same)
+            && let Some(error) = compared.iter().flatten().find_map(Compared::as_error)
         {
-            return Err(different.as_error());
+            return Err(error);
         }
         let steps =
             wanted.iter().zip(&choice).zip(compared).map(|((wanted, candidates), compared)| async move {
@@ -102,6 +112,7 @@ impl RemoteStorage {
         mut steps: Vec<Step>,
         options: &PullOptions,
     ) -> Result<Vec<Pulled>> {
+        let mut tries = 1..=MAX_TRIES;
         loop {
             let restores: Vec<usize> =
                 (0..steps.len()).filter(|&index| matches!(steps[index], Step::Restore(_))).collect();
@@ -120,13 +131,23 @@ impl RemoteStorage {
                 Ok(()) => break,
                 Err(Unplaced::Failed(error)) => return Err(error),
                 Err(Unplaced::Appeared(index)) => {
-                    // Another pull was faster: compare, and keep what it has put there.
                     let index = restores[index];
+                    let destination = &wanted[index].destination;
+                    if options.force || fs::symlink_metadata(destination).is_err() {
+                        // To be replaced in the next plan, or gone again.
+                        if tries.next().is_none() {
+                            return Err(Error::Contended { destination: destination.clone() });
+                        }
+                        continue;
+                    }
+                    // Another pull was faster: compare, and keep what it has put there.
                     let Step::Restore(fetched) = &steps[index] else { continue };
                     let object = fetched.object.clone();
                     let compared = self.compare_with(&wanted[index], object).await?;
-                    if !compared.is_same && wanted.len() > 1 {
-                        return Err(compared.as_error());
+                    if wanted.len() > 1
+                        && let Some(error) = compared.as_error()
+                    {
+                        return Err(error);
                     }
                     steps[index] = Step::Leave(compared);
                 }
@@ -154,14 +175,20 @@ impl RemoteStorage {
     }
 
     async fn compare_with(&self, wanted: &Wanted, object: RemoteObject) -> Result<Compared> {
-        let is_same = match object.content_hash.verifiable_under(self.options.scheme) {
-            Some(scheme) => {
-                self.hash_destination(wanted, scheme).await?.as_ref() == Some(&object.content_hash)
+        let found = match object.content_hash.verifiable_under(self.options.scheme) {
+            Some(scheme)
+                if self.hash_destination(wanted, scheme).await?.as_ref() == Some(&object.content_hash) =>
+            {
+                Comparison::Same
+            }
+            Some(_) => Comparison::Differs,
+            None if object.content_hash.verifiable_under(Scheme::Weasel).is_some() => {
+                Comparison::Impossible(Incomparable::OtherScheme)
             }
             // A name of the user's own says nothing about the content.
-            None => false,
+            None => Comparison::Impossible(Incomparable::OwnName),
         };
-        Ok(Compared { destination: wanted.destination.clone(), object, is_same, would_restore: false })
+        Ok(Compared { destination: wanted.destination.clone(), object, found })
     }
 
     async fn hash_destination(
@@ -195,7 +222,7 @@ impl RemoteStorage {
         let candidate =
             candidates.first().ok_or_else(|| self.not_found(&wanted.output, &FindOptions::default()))?;
         let object = self.look_at(wanted, candidate).await?;
-        Ok(Compared { destination: wanted.destination.clone(), object, is_same: false, would_restore: true })
+        Ok(Compared { destination: wanted.destination.clone(), object, found: Comparison::Absent })
     }
 }
 
@@ -216,26 +243,40 @@ enum Step {
 struct Compared {
     destination: PathBuf,
     object: RemoteObject,
-    is_same: bool,
+    found: Comparison,
+}
+
+#[derive(Clone, Copy)]
+enum Comparison {
+    Same,
+    Differs,
+    Impossible(Incomparable),
     /// Nothing is there, and a dry run leaves it so.
-    would_restore: bool,
+    Absent,
 }
 
 impl Compared {
-    fn as_error(&self) -> Error {
-        Error::Differs { destination: self.destination.clone(), url: self.object.url.clone() }
+    /// Why several outputs cannot be restored as one.
+    fn as_error(&self) -> Option<Error> {
+        let (destination, url) = (self.destination.clone(), self.object.url.clone());
+        match self.found {
+            Comparison::Same | Comparison::Absent => None,
+            Comparison::Differs => Some(Error::Differs { destination, url }),
+            Comparison::Impossible(reason) => Some(Error::Incomparable { destination, url, reason }),
+        }
     }
 }
 
 impl Step {
     fn pulled(&self, wanted: &Wanted) -> Pulled {
-        let (object, outcome, verified) = match self {
-            Self::Restore(fetched) => (&fetched.object, PullOutcome::Restored, fetched.verified),
-            Self::Leave(compared) if compared.would_restore => {
-                (&compared.object, PullOutcome::Restored, false)
-            }
-            Self::Leave(compared) if compared.is_same => (&compared.object, PullOutcome::UpToDate, true),
-            Self::Leave(compared) => (&compared.object, PullOutcome::Kept, false),
+        let (object, outcome, verified, incomparable) = match self {
+            Self::Restore(fetched) => (&fetched.object, PullOutcome::Restored, fetched.verified, None),
+            Self::Leave(Compared { object, found, .. }) => match *found {
+                Comparison::Absent => (object, PullOutcome::Restored, false, None),
+                Comparison::Same => (object, PullOutcome::UpToDate, true, None),
+                Comparison::Differs => (object, PullOutcome::Kept, false, None),
+                Comparison::Impossible(reason) => (object, PullOutcome::Kept, false, Some(reason)),
+            },
         };
         Pulled {
             output: wanted.output.clone(),
@@ -245,9 +286,27 @@ impl Step {
             command_hash: object.command_hash.clone(),
             content_hash: object.content_hash.clone(),
             verified,
+            incomparable,
             bytes: object.bytes,
         }
     }
+}
+
+/// Refuses a destination that can never be made, because something above it is no directory and no link to one.
+fn check_reachable(destination: &Path) -> Result<()> {
+    for above in destination.ancestors().skip(1) {
+        match fs::metadata(above) {
+            Ok(found) if found.is_dir() => break,
+            // A link to nothing is in the way like a file.
+            Err(_) if fs::symlink_metadata(above).is_err() => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => break,
+            _ => {
+                let (destination, obstacle) = (destination.to_owned(), above.to_owned());
+                return Err(Error::Obstructed { destination, obstacle });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_usage(outputs: &[OutputPath], options: &PullOptions) -> Result<()> {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use larder_archive::{Compression, LATER_FORMAT, PackError, PackOptions, Packing, Prepared};
-use larder_backend::{BackendExt as _, GetOptions, Key, ObjectMeta, PutMode, PutOptions, Upload};
+use larder_backend::{
+    BackendExt as _, ErrorKind as BackendErrorKind, GetOptions, Key, ObjectMeta, PutMode, PutOptions, Upload,
+};
 use larder_hashing::{CommandHash, ContentHash, OutputPath, Scheme};
 
 use crate::error::{Error, Result};
@@ -14,6 +16,12 @@ use crate::outcome::{PushOutcome, Pushed};
 use crate::remote_storage::{MAX_TRANSFERS, RemoteStorage, few_at_once};
 use crate::report::{Phase, PhaseReport};
 use crate::state::RemoteJournal;
+
+/// About what an archive adds to each file: its header, padding, and now and then an extended header.
+const BYTES_OF_AN_ENTRY: u64 = 1_024;
+
+/// How often an output is sent again because somebody else got in between, before it is given up.
+const MAX_CONFLICTS: u32 = 3;
 
 impl RemoteStorage {
     /// Publishes an output as one object, under what made it and what it contains.
@@ -143,8 +151,12 @@ impl Push<'_> {
         let backend = &self.storage.backend;
         let existing = match self.storage.or_cancelled(backend.stat_if_exists(&key)).await? {
             Ok(existing) => existing,
-            // The first push creates the remote.
-            Err(error) if error.kind() == larder_backend::ErrorKind::RootMissing => None,
+            // The first push creates the remote, where that can be.
+            Err(error)
+                if error.kind() == BackendErrorKind::RootMissing && backend.capabilities().creates_root =>
+            {
+                None
+            }
             Err(error) => return Err(error.into()),
         };
         let pushed = |outcome, bytes| Pushed {
@@ -169,17 +181,39 @@ impl Push<'_> {
         if self.options.dry_run {
             return Ok(pushed(PushOutcome::Uploaded, 0));
         }
-        match self.upload(&key, mode).await {
-            Err(Error::Backend(error)) if error.is_already_exists() => {
-                let meta = self.storage.or_cancelled(backend.stat(&key)).await??;
-                if meta.size > 0 {
-                    return Ok(pushed(PushOutcome::AlreadyPresent, meta.size));
+        let mut conflicts = 0;
+        loop {
+            let error = match self.upload(&key, mode).await {
+                Ok(meta) => {
+                    self.storage.warn_where_not_exclusive();
+                    return Ok(pushed(PushOutcome::Uploaded, meta.size));
                 }
-                // An empty object, as an interrupted weasel leaves it, came in between: it counts as absent.
-                let meta = self.upload(&key, PutMode::Overwrite).await?;
-                Ok(pushed(PushOutcome::Uploaded, meta.size))
+                Err(Error::Backend(error)) => error,
+                Err(error) => return Err(error),
+            };
+            match error.kind() {
+                BackendErrorKind::AlreadyExists if mode == PutMode::CreateOnly => {
+                    match self.storage.or_cancelled(backend.stat_if_exists(&key)).await?? {
+                        Some(meta) if meta.size > 0 => {
+                            return Ok(pushed(PushOutcome::AlreadyPresent, meta.size));
+                        }
+                        // An empty object, as an interrupted weasel leaves it, came in between: it counts as absent.
+                        Some(_) => mode = PutMode::Overwrite,
+                        // It was deleted since.
+                        None if conflicts < MAX_CONFLICTS => conflicts += 1,
+                        None => return Err(error.into()),
+                    }
+                }
+                // Somebody else was at work, and may or may not have published. All of it has to be sent again.
+                BackendErrorKind::Conflict if conflicts < MAX_CONFLICTS => {
+                    conflicts += 1;
+                    let found = self.storage.or_cancelled(backend.stat_if_exists(&key)).await??;
+                    if let Some(meta) = found.filter(|meta| meta.size > 0 && mode == PutMode::CreateOnly) {
+                        return Ok(pushed(PushOutcome::AlreadyPresent, meta.size));
+                    }
+                }
+                _ => return Err(error.into()),
             }
-            outcome => outcome.map(|meta| pushed(PushOutcome::Uploaded, meta.size)),
         }
     }
 
@@ -210,12 +244,13 @@ impl Push<'_> {
         let journal =
             RemoteJournal { state: Arc::clone(&storage.state), remote: storage.backend.to_string() };
         let options = PutOptions::new(mode)
-            .with_size_hint(self.prepared.content_bytes())
+            .with_size_hint(self.prepared.content_bytes() + self.prepared.entries() * BYTES_OF_AN_ENTRY)
             .with_journal(Arc::new(journal));
         let packing = self.prepared.pack_observed(report);
         let mut upload = storage.or_cancelled(storage.backend.begin_put(key, options)).await??;
         match self.send(packing, upload.as_mut()).await {
-            Ok(()) => Ok(upload.commit().await?),
+            // Parts may still be under way. Dropped, it is aborted, and `close` waits for that.
+            Ok(()) => Ok(storage.or_cancelled(upload.commit()).await??),
             Err(error) => {
                 // What failed first is what the caller should read; what an abort leaves behind is for a later sweep.
                 upload.abort().await.ok();

@@ -1,7 +1,10 @@
 //! The storage: a project, a remote, and how to work.
 
+use std::error::Error as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{Stream, StreamExt as _, stream};
 use larder_backend::Backend;
@@ -19,6 +22,10 @@ use crate::state::ProjectState;
 /// How many outputs are transferred at once. Each has its own buffers, so memory grows with it; threads do not.
 pub(crate) const MAX_TRANSFERS: usize = 4;
 
+/// What the user can do where the embedded remote does not exist.
+const NOTHING_PUSHED: &str =
+    "nothing has been pushed yet: `larder push PATH` creates it, or name a remote in larder.toml";
+
 /// Keeps the outputs of one project in one remote.
 ///
 /// Call [`RemoteStorage::close`] at the end: what was aborted may still be under way, and a destructor cannot wait.
@@ -26,10 +33,13 @@ pub(crate) const MAX_TRANSFERS: usize = 4;
 pub struct RemoteStorage {
     root: PathBuf,
     remote_path: Option<PathBuf>,
+    /// Whether the remote is the default one in the project, which the first push makes.
+    is_embedded: bool,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) options: StorageOptions,
     pub(crate) state: Arc<ProjectState>,
     swept: OnceCell<()>,
+    is_said_not_exclusive: AtomicBool,
 }
 
 impl RemoteStorage {
@@ -39,8 +49,9 @@ impl RemoteStorage {
     ///
     /// The remote cannot be used at all: this build has no backend for it, or it has an unknown option.
     pub fn open(root: impl Into<PathBuf>, remote: &RemoteUrl, options: StorageOptions) -> Result<Self> {
-        let mut storage = Self::with_backend(root, backends::open(remote, options.stall_timeout)?, options);
+        let mut storage = Self::with_backend(root, backends::open(remote, &options)?, options);
         storage.remote_path = remote.local_path().map(Path::to_owned);
+        storage.is_embedded = remote.is_embedded();
         Ok(storage)
     }
 
@@ -55,9 +66,11 @@ impl RemoteStorage {
             state: Arc::new(ProjectState::new(&root)),
             root,
             remote_path: None,
+            is_embedded: false,
             backend,
             options,
             swept: OnceCell::new(),
+            is_said_not_exclusive: AtomicBool::new(false),
         }
     }
 
@@ -101,31 +114,47 @@ impl RemoteStorage {
         self.options.reporter.report(Event::Warning(warning));
     }
 
+    /// Says once that pushers may overwrite each other, where an upload has shown that.
+    pub(crate) fn warn_where_not_exclusive(&self) {
+        if !self.backend.capabilities().atomic_create
+            && !self.is_said_not_exclusive.swap(true, Ordering::Relaxed)
+        {
+            self.warn(&Warning::NotExclusive { remote: self.backend.to_string() });
+        }
+    }
+
     /// Fails where the caller has asked to stop.
     pub(crate) fn check_cancelled(&self) -> Result<()> {
         if self.options.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
-    /// Completes or undoes what dead processes of this project had begun, and removes what they left in it: before
-    /// anything is read. Once for each storage.
+    /// Completes or undoes what dead processes of this project had begun, and removes what they left in it: before a
+    /// command reads anything that changes nothing itself.
     pub(crate) async fn recover(&self) -> Result<()> {
+        self.recover_for(true).await
+    }
+
+    async fn recover_for(&self, only_reads: bool) -> Result<()> {
         self.check_cancelled()?;
         let state = Arc::clone(&self.state);
-        for warning in run_blocking(move || state.recover()).await? {
+        for warning in run_blocking(move || state.recover(only_reads)).await? {
             self.warn(&warning);
         }
         Ok(())
     }
 
-    /// [`Self::recover`], and removes what dead processes left on the remote. Once for each storage.
+    /// The same for a command that changes something, and removes what dead processes left on the remote. Once for each storage.
     pub(crate) async fn sweep(&self) -> Result<()> {
         self.swept
             .get_or_try_init(|| async {
-                self.recover().await?;
+                self.recover_for(false).await?;
                 let remote = self.backend.to_string();
                 let orphans = self.state.orphans(&remote);
                 match self.backend.sweep(&orphans).await {
                     Ok(()) => self.state.forget_orphans(&remote),
+                    // Of nothing that was interrupted anything is known, and why the remote cannot be used is what
+                    // the operation itself is about to say.
+                    Err(error) if orphans.is_empty() && is_of_remote(error.kind()) => {}
                     Err(error) => self.warn(&Warning::Sweep { reason: error_chain(&error) }),
                 }
                 Ok(())
@@ -137,6 +166,21 @@ impl RemoteStorage {
     /// Whether the remote is the embedded one, in the directory of the project's state.
     pub(crate) fn keeps_remote_in_state(&self) -> bool {
         self.remote_path.as_deref().is_some_and(|path| self.state.contains(path))
+    }
+
+    /// Says in an error that nothing has been pushed, where that is why there is no remote.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        let is_absent = |error: &larder_backend::Error| {
+            let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+            error.kind() == larder_backend::ErrorKind::RootMissing
+                && source.is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
+        };
+        match error {
+            Error::Backend(error) if self.is_embedded && is_absent(&error) => {
+                Error::Backend(error.with_hint(NOTHING_PUSHED))
+            }
+            error => error,
+        }
     }
 
     /// Refuses a destination in larder's own directory, where it would be swept.
@@ -206,17 +250,50 @@ pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + S
     }
 }
 
-/// An error and its causes in one line.
+/// Whether the remote as a whole refuses, or cannot be reached.
+fn is_of_remote(kind: larder_backend::ErrorKind) -> bool {
+    use larder_backend::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::RootMissing
+            | Kind::PermissionDenied
+            | Kind::Unauthenticated
+            | Kind::RateLimited
+            | Kind::Timeout
+            | Kind::Unavailable
+    )
+}
+
+/// An error and its causes in one line, each cause only where it adds something.
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
+        // The system's number adds nothing where its words stand above.
+        let words = cause_text.split(" (os error ").next().unwrap_or(&cause_text);
+        if !text.to_lowercase().contains(&words.to_lowercase()) {
             text.push_str(": ");
             text.push_str(&cause_text);
         }
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_backend::{Error, ErrorKind, Operation};
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let denied = Error::new(ErrorKind::PermissionDenied, Operation::Sweep, "/store");
+        let said = error_chain(&denied.with_source(io::Error::from_raw_os_error(13)));
+        assert_eq!(said, "failed to clean up /store: permission denied");
+        let other = Error::new(ErrorKind::Other, Operation::Sweep, "/store");
+        let said = error_chain(&other.with_source(io::Error::other("the disk burns")));
+        assert_eq!(said, "failed to clean up /store: unexpected error: the disk burns");
+    }
 }

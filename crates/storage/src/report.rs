@@ -93,6 +93,11 @@ pub enum Warning {
         /// What failed.
         reason: String,
     },
+    /// The remote cannot keep several pushers of one key apart: they may overwrite each other, with the same.
+    NotExclusive {
+        /// The remote.
+        remote: String,
+    },
     /// What an interrupted pull had begun was completed or undone.
     Recovered {
         /// What was done.
@@ -109,6 +114,10 @@ impl fmt::Display for Warning {
                 write!(f, "{url} is damaged ({reason}); `larder push --force` mends it")
             }
             Self::Sweep { reason } => write!(f, "failed to clean up after an interrupted command: {reason}"),
+            Self::NotExclusive { remote } => write!(
+                f,
+                "{remote} cannot refuse what exists already: of several pushes at once each may say that it uploaded"
+            ),
             Self::Recovered { action } => write!(f, "an earlier pull was interrupted: {action}"),
         }
     }

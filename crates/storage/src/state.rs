@@ -4,7 +4,9 @@
 
 mod journal;
 mod placement;
+mod protected;
 mod recovery;
+mod rename;
 mod staging;
 
 use std::fs;

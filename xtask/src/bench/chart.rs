@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::report;
-use super::rows::{Row, Target};
+use super::rows::{Row, Target, Verdict};
 
 /// In pixels.
 const WIDTH: f64 = 900.0;
@@ -37,7 +37,7 @@ const STYLE: &str = "\
 
 pub(crate) fn svg(rows: &[Row]) -> String {
     let rows: Vec<(&Row, f64, f64)> =
-        rows.iter().filter_map(|row| Some((row, ratio(row)?, target(row)?))).collect();
+        rows.iter().filter_map(|row| Some((row, row.ratio()?, target(row)?))).collect();
     #[expect(clippy::cast_precision_loss, reason = "some dozen lines")]
     let height = TOP + LINE * rows.len() as f64 + 14.0;
     let mut svg = format!(
@@ -49,7 +49,7 @@ pub(crate) fn svg(rows: &[Row]) -> String {
     );
     let mut y = TOP;
     for (row, ratio, target) in rows {
-        let class = if row.is_met() { "met" } else { "missed" };
+        let class = if row.verdict() == Verdict::Met { "met" } else { "missed" };
         let bar = ratio.min(LONGEST) * SCALE;
         let (middle, mark) = (y + LINE / 2.0 + 4.0, LABELS + target * SCALE);
         let _ = write!(
@@ -65,7 +65,7 @@ pub(crate) fn svg(rows: &[Row]) -> String {
             y + LINE - 3.0,
             LABELS + bar.max(target * SCALE).max(SCALE) + 10.0,
             report::value(row),
-            if row.is_met() { "met" } else { "missed" },
+            class,
         );
         y += LINE;
     }
@@ -75,15 +75,11 @@ pub(crate) fn svg(rows: &[Row]) -> String {
     svg
 }
 
-fn ratio(row: &Row) -> Option<f64> {
-    row.peer.as_ref().map(|(_, peer)| row.larder.wall() / peer.wall())
-}
-
 /// The target as a ratio.
 fn target(row: &Row) -> Option<f64> {
     match row.target {
         Target::Ratio(most) => Some(most),
         Target::TimesFaster(least) => Some(1.0 / least),
-        Target::Millis(_) | Target::Mib(_) => None,
+        Target::Millis(_) | Target::Mib(_) | Target::LinkShare { .. } => None,
     }
 }

@@ -17,16 +17,21 @@ pub(crate) const SMALL_FILES: u32 = 10_000;
 /// 256 MiB that no codec makes smaller, and 256 MiB of text.
 pub(crate) fn large(dir: &Path) -> Result<()> {
     fs::create_dir(dir)?;
+    incompressible(&dir.join("random.bin"), 256)?;
+    let mut file = BufWriter::new(File::create(dir.join("text.txt"))?);
+    Writer::new(2).text(&mut file, 256 * MIB)?;
+    Ok(file.flush()?)
+}
+
+/// So many MiB that no codec makes smaller.
+pub(crate) fn incompressible(path: &Path, mib: u32) -> Result<()> {
     let mut rng = Rng::with_seed(1);
-    let mut file = BufWriter::new(File::create(dir.join("random.bin"))?);
+    let mut file = BufWriter::new(File::create(path)?);
     let mut block = vec![0; MIB];
-    for _ in 0..256 {
+    for _ in 0..mib {
         rng.fill(&mut block);
         file.write_all(&block)?;
     }
-    file.flush()?;
-    let mut file = BufWriter::new(File::create(dir.join("text.txt"))?);
-    Writer::new(2).text(&mut file, 256 * MIB)?;
     Ok(file.flush()?)
 }
 

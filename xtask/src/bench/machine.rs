@@ -14,8 +14,6 @@ pub(crate) fn describe(larder: &Path, dir: &Path) -> Result<Vec<String>> {
         after_colon("/proc/meminfo", "MemTotal").and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
     let memory =
         memory.map_or_else(String::new, |kib| format!(", {:.0} GiB of memory", kib / f64::from(1 << 20)));
-    let weasel = weasel::python()?;
-    let version = "import importlib.metadata as m, platform as p; print(m.version('weasel'), 'on Python', p.python_version())";
     let commit =
         first_line("git", &["-C", &cargo::root().display().to_string(), "rev-parse", "--short=12", "HEAD"])?;
     let file_system = first_line("stat", &["-f", "-c", "%T", &dir.display().to_string()])?;
@@ -27,6 +25,14 @@ pub(crate) fn describe(larder: &Path, dir: &Path) -> Result<Vec<String>> {
             first_line(&larder.display().to_string(), &["--version"])?,
             rustc()?
         ),
+    ])
+}
+
+/// What larder with a remote in a directory is compared with.
+pub(crate) fn local_peers() -> Result<Vec<String>> {
+    let weasel = weasel::python()?;
+    let version = "import importlib.metadata as m, platform as p; print(m.version('weasel'), 'on Python', p.python_version())";
+    Ok(vec![
         format!(
             "{}; {}",
             first_line("tar", &["--version"])?,

@@ -3,24 +3,37 @@
 use std::fmt::Write as _;
 
 use super::measure::Stats;
-use super::rows::{Row, Target};
+use super::rows::{Peer, Row, Target, Verdict};
+
+/// What a page says besides what was measured.
+pub(crate) struct Page {
+    pub(crate) title: &'static str,
+    /// The task that writes it.
+    pub(crate) task: &'static str,
+    /// Beside it: its chart.
+    pub(crate) chart: &'static str,
+    /// A paragraph after that on what a wall time is.
+    pub(crate) about: &'static str,
+    /// What to add to the number of runs.
+    pub(crate) runs: &'static str,
+}
 
 /// The whole page.
-pub(crate) fn markdown(rows: &[Row], machine: &[String], rounds: usize) -> String {
-    let mut text = String::from(
-        "# Benchmarks\n\nWritten by `cargo xtask bench`; do not edit.\n\n\
+pub(crate) fn markdown(page: &Page, rows: &[Row], machine: &[String], rounds: usize) -> String {
+    let Page { title, task, chart, about, runs } = page;
+    let mut text = format!(
+        "# {title}\n\nWritten by `{task}`; do not edit.\n\n\
          Wall times are medians with the fastest and the slowest run; larder and what it is compared with were measured in \
-         turns. Hashing and verification are always on. The remote, the archive and the destination are new for every run.\n\n",
+         turns. {about}\n\n",
     );
     for line in machine {
         let _ = writeln!(text, "- {line}");
     }
-    let _ = writeln!(text, "- runs of each command: {rounds}, and more where they take milliseconds\n");
-    text.push_str("![wall time of larder against its peers](benchmarks.svg)\n\n");
+    let _ = writeln!(text, "- runs of each command: {rounds}{runs}\n");
+    let _ = writeln!(text, "![wall time of larder against its peers]({chart})\n");
     text.push_str("| what | larder | peer | | result | target | |\n|---|---|---|---|---|---|---|\n");
     for row in rows {
-        let (peer, time) =
-            row.peer.as_ref().map_or_else(Default::default, |(name, stats)| (*name, wall(stats)));
+        let time = row.peer_stats().map(wall).unwrap_or_default();
         let larder = match row.target {
             Target::Mib(_) => String::new(),
             _ => wall(&row.larder),
@@ -29,19 +42,39 @@ pub(crate) fn markdown(rows: &[Row], machine: &[String], rounds: usize) -> Strin
             text,
             "| {} | {larder} | {time} | {} | {} | {} | {} |",
             row.name,
-            if peer.is_empty() { String::new() } else { format!("`{}`", peer.replace('|', "\\|")) },
+            row.peer.as_ref().map(peer).unwrap_or_default(),
             value(row),
             target(row.target),
-            if row.is_met() { "met" } else { "**missed**" },
+            verdict(row.verdict()),
         );
     }
     text.push_str("\n## Processor time and memory\n\nMedians of processor seconds; the highest resident set of any one process.\n\n");
     text.push_str("| what | larder CPU | larder peak | peer CPU | peer peak |\n|---|---|---|---|---|\n");
     for row in rows {
-        let Some((_, peer)) = &row.peer else { continue };
+        let Some(peer) = row.peer_stats() else { continue };
         let _ = writeln!(text, "| {} | {} | {} |", row.name, used(&row.larder), used(peer));
     }
     text
+}
+
+fn peer(peer: &Peer) -> String {
+    let mut text = format!("`{}`", peer.name);
+    if !peer.without.is_empty() {
+        let _ = write!(text, ", without {}", peer.without);
+    }
+    if let Err(reason) = &peer.stats {
+        let _ = write!(text, ": missing: {reason}");
+    }
+    // A bar ends a cell, and so does a line.
+    text.replace('|', "\\|").replace('\n', " ")
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Met => "met",
+        Verdict::Missed => "**missed**",
+        Verdict::NotMeasured => "**not measured**",
+    }
 }
 
 fn used(stats: &Stats) -> String {
@@ -59,12 +92,13 @@ fn wall(stats: &Stats) -> String {
 
 /// What a row came to, with its unit.
 pub(crate) fn value(row: &Row) -> String {
-    let value = row.value();
+    let Some(value) = row.value() else { return "–".to_owned() };
     match row.target {
         Target::Ratio(_) => format!("{value:.2}x"),
         Target::TimesFaster(_) => format!("{value:.1}x as fast"),
         Target::Millis(_) => format!("{value:.1} ms"),
         Target::Mib(_) => format!("{value:.0} MiB"),
+        Target::LinkShare { .. } => format!("{:.0} % of the link", (value * 100.0).floor()),
     }
 }
 
@@ -74,5 +108,22 @@ fn target(target: Target) -> String {
         Target::TimesFaster(least) => format!("at least {least}x as fast"),
         Target::Millis(most) => format!("under {most} ms"),
         Target::Mib(most) => format!("at most {most:.0} MiB"),
+        Target::LinkShare { least, .. } => format!("at least {:.0} % of the link", least * 100.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_says_what_a_peer_leaves_out_and_why_it_is_missing() {
+        let shown = |without, stats: Result<Stats, &str>| {
+            peer(&Peer { name: "a | b", without, stats: stats.map_err(str::to_owned) })
+        };
+        let stats = || Ok(Stats::from_iter([]));
+        assert_eq!(shown("", stats()), "`a \\| b`");
+        assert_eq!(shown("hashing", stats()), "`a \\| b`, without hashing");
+        assert_eq!(shown("hashing", Err("no\nGo")), "`a \\| b`, without hashing: missing: no Go");
     }
 }

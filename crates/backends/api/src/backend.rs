@@ -135,12 +135,21 @@ pub struct Capabilities {
     pub atomic_overwrite: bool,
     /// The longest segment of a key that the remote takes, in bytes.
     pub max_name_len: usize,
+    /// The first upload may create the root of the remote. Where this is false, a missing root stays missing.
+    pub creates_root: bool,
 }
 
 impl Capabilities {
     /// Describes a remote.
     pub const fn new(atomic_create: bool, atomic_overwrite: bool, max_name_len: usize) -> Self {
-        Self { atomic_create, atomic_overwrite, max_name_len }
+        Self { atomic_create, atomic_overwrite, max_name_len, creates_root: false }
+    }
+
+    /// Says that the first upload may create the root of the remote.
+    #[must_use]
+    pub const fn with_created_root(mut self, creates_root: bool) -> Self {
+        self.creates_root = creates_root;
+        self
     }
 }
 

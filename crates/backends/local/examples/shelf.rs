@@ -4,13 +4,15 @@
 //! cargo run -p larder-backend-local --example shelf -- Cargo.toml /tmp/shelf
 //! ```
 
-#![expect(clippy::print_stdout, reason = "it shows what it does")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it shows what it does")]
 
 use std::env;
 use std::error::Error;
 use std::fs::File;
 use std::io::Read;
+use std::iter::successors;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use bytes::BytesMut;
 use futures::TryStreamExt;
@@ -18,7 +20,16 @@ use larder_backend::{Backend, GetOptions, Key, ListOptions, Listed, Prefix, PutO
 use larder_backend_local::{CreateRoot, LocalBackend, LocalConfig};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    let Err(error) = run().await else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    for cause in successors(error.source(), |&cause| cause.source()) {
+        eprintln!("  caused by: {cause}");
+    }
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args_os().skip(1).map(PathBuf::from);
     // Without arguments it keeps itself, in a directory of the working directory.
     let source = arguments.next().map_or_else(env::current_exe, Ok)?;
@@ -30,7 +41,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     backend.sweep(&[]).await?;
 
     let key = Key::parse(format!("files/{name}"))?;
-    let mut file = File::open(&source)?;
+    let mut file =
+        File::open(&source).map_err(|error| format!("failed to open {}: {error}", source.display()))?;
     let mut upload = backend.begin_put(&key, PutOptions::default()).await?;
     loop {
         let mut chunk = BytesMut::zeroed(1024 * 1024);

@@ -90,7 +90,7 @@ impl fmt::Display for LocalBackend {
 impl Backend for LocalBackend {
     fn capabilities(&self) -> Capabilities {
         let atomic_create = !self.remote.file_system.cannot_create_exclusively.load(Ordering::Relaxed);
-        Capabilities::new(atomic_create, true, MAX_NAME_LEN)
+        Capabilities::new(atomic_create, true, MAX_NAME_LEN).with_created_root(true)
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {

@@ -34,8 +34,8 @@ const OF_FILE: Mode =
 /// How often something is tried again that others were faster with.
 const ATTEMPTS: u32 = 100;
 /// How often, and how long in between, something is tried again that was denied.
-const DENIED_ATTEMPTS: u32 = 20;
-const DENIED_PAUSE: Duration = Duration::from_millis(1);
+const DENIED_ATTEMPTS: u32 = 50;
+const DENIED_PAUSE: Duration = Duration::from_millis(2);
 
 /// Tells what is worth another attempt, and for how long.
 ///
@@ -227,19 +227,23 @@ impl RootDirectory {
     fn make_once<'a>(&self, segments: impl Iterator<Item = &'a str>) -> io::Result<OwnedFd> {
         let mut directory = self.directory.try_clone()?;
         for segment in segments {
-            let child = match open_directory(&directory, segment) {
-                Ok(child) => child,
+            let (child, is_new) = match open_directory(&directory, segment) {
+                Ok(child) => (child, false),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    match rustix::fs::mkdirat(&directory, segment, self.directory_mode) {
-                        Ok(()) => sync_directory(&directory)?,
-                        Err(Errno::EXIST) => {}
+                    let is_new = match rustix::fs::mkdirat(&directory, segment, self.directory_mode) {
+                        Ok(()) => true,
+                        Err(Errno::EXIST) => false,
                         Err(error) => return Err(error.into()),
-                    }
-                    open_directory(&directory, segment)?
+                    };
+                    (open_directory(&directory, segment)?, is_new)
                 }
                 Err(error) => return Err(error),
             };
+            // Before the disk is waited for: until then the team is denied.
             self.share(&child)?;
+            if is_new {
+                sync_directory(&directory)?;
+            }
             directory = child;
         }
         Ok(directory)

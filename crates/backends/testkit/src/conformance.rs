@@ -23,7 +23,7 @@ use larder_backend::Backend;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::conformance::context::Context;
-use crate::required::ignore;
+use crate::required::ignore_without_server;
 
 /// The backend that is tested.
 #[async_trait]
@@ -89,9 +89,8 @@ impl std::fmt::Debug for Remote {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Features {
-    /// Why it cannot be tested on this machine: all tests are ignored with this reason, or fail where
-    /// `LARDER_REQUIRE_ALL=1` is set.
-    pub missing: Option<String>,
+    /// There is no server to test with: all tests are ignored, as [`ignore_without_server`] says.
+    pub has_no_server: bool,
     /// Other processes can open the same remote.
     pub processes: bool,
     /// How much the memory of a process may grow while it uploads or downloads, in bytes. Nothing where the remote is
@@ -110,7 +109,7 @@ pub struct Features {
 impl Default for Features {
     fn default() -> Self {
         Self {
-            missing: None,
+            has_no_server: false,
             processes: true,
             memory: Some(64 * 1024 * 1024),
             large: 256 * 1024 * 1024,
@@ -211,8 +210,8 @@ where
     let kind = subject.name();
     let run = move || {
         let features = subject.features();
-        if let Some(missing) = features.missing {
-            return ignore(missing);
+        if features.has_no_server {
+            return ignore_without_server(kind);
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let outcome = runtime.block_on(async {

@@ -2,11 +2,13 @@
 //!
 //! - [`MemoryBackend`]: a remote in memory, which logs the requests that it gets.
 //! - [`FaultyBackend`]: wraps any backend and goes wrong where a test says so.
+//! - [`proxy`]: puts a link or a server that goes wrong in front of a real server.
 //! - [`conformance`]: the promises of [`larder_backend::Backend`], as a suite that every backend runs.
 //! - [`Required`]: tests that need what not every machine has are ignored with the reason, or fail where all are asked
 //!   for.
 
 pub mod conformance;
+pub mod proxy;
 
 mod clock;
 mod faulty;
@@ -22,7 +24,7 @@ pub use gate::Gate;
 pub use journal::FileJournal;
 pub use memory::{MemoryBackend, Request};
 pub use payload::payload;
-pub use required::{Required, ignore};
+pub use required::{Required, ignore, ignore_without_server};
 
 /// The README is tested too.
 #[cfg(doctest)]

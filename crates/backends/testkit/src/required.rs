@@ -55,3 +55,17 @@ pub fn ignore(reason: impl Into<String>) -> Result<Completion, Failed> {
     }
     Ok(Completion::ignored_with(reason))
 }
+
+/// Ends a test that needs a server which the environment does not name: ignored with how to start it, or failed where
+/// `LARDER_TEST_SERVERS_REQUIRED=1` is set, as it is where one was started.
+///
+/// # Errors
+///
+/// The server is required.
+pub fn ignore_without_server(backend: &str) -> Result<Completion, Failed> {
+    let reason = format!("needs a server: `cargo xtask integration --backend {backend}` starts one");
+    if env::var_os("LARDER_TEST_SERVERS_REQUIRED").is_some_and(|value| value == "1") {
+        return Err(format!("{reason}, and LARDER_TEST_SERVERS_REQUIRED=1 says that there is one").into());
+    }
+    Ok(Completion::ignored_with(reason))
+}

@@ -20,7 +20,7 @@ pub(crate) enum Hash {
     /// Prints the hash of what makes an output.
     ///
     /// It covers the command's arguments, the content of its dependencies, and whatever else is named. The directory that
-    /// the command runs in counts where it is not the project root.
+    /// the command runs in counts where it is not the project root. With nothing at all it is what a plain push uses.
     Command(HashCommand),
     /// Prints the hash of environment variables.
     ///

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use larder_hashing::{
@@ -63,7 +64,7 @@ fn content(args: &HashContent, context: &Context, output: &mut Output) {
 fn command(args: &HashCommand, context: &Context, output: &mut Output) -> Result<()> {
     let mut inputs = CommandInputs::new(args.command.iter().cloned())
         .with_deps(args.deps.iter().map(|path| context.dependency(path)))
-        .with_cwd(context.below_root());
+        .with_cwd(working_dir(args, context)?);
     if args.site {
         inputs = inputs.with_site(site_hash(context, output.console(), &mut std::io::sink())?);
     }
@@ -86,6 +87,19 @@ fn command(args: &HashCommand, context: &Context, output: &mut Output) -> Result
     drop(options);
     print_one(output, context.scheme, hash.as_str(), manifest);
     Ok(())
+}
+
+/// Where the command runs, from the project root. What is hashed without a command runs nowhere.
+fn working_dir<'a>(args: &HashCommand, context: &'a Context) -> Result<&'a Path> {
+    let below_root = if args.command.is_empty() { Path::new("") } else { context.below_root() };
+    if context.scheme == Scheme::Weasel && !below_root.as_os_str().is_empty() {
+        return Err(Failure::Usage(format!(
+            "a command of weasel's runs in the project root, not in {}: hash it there, or with `-C {}`, or under another scheme",
+            below_root.display(),
+            context.root.display(),
+        )));
+    }
+    Ok(below_root)
 }
 
 fn env(args: &HashEnv, context: &Context, output: &mut Output) -> Result<()> {

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::output::document::{Failed, Transfer};
-use crate::output::text::{printable, size};
+use crate::output::text::{compressed, printable};
 use crate::paths::Named;
 
 pub(super) fn run(args: &Pull, context: &Context, output: &mut Output) -> Result<()> {
@@ -27,11 +27,15 @@ pub(super) fn run(args: &Pull, context: &Context, output: &mut Output) -> Result
             for pulled in &pulled {
                 output.entry(Transfer::pulled(pulled, args.dry_run));
                 if pulled.outcome == PullOutcome::Kept {
-                    output.console().warn(&format_args!(
-                        "{} differs from {} and was kept; `--force` replaces it",
-                        pulled.destination.display(),
-                        pulled.url
-                    ));
+                    let (destination, url) = (pulled.destination.display(), &pulled.url);
+                    match pulled.incomparable {
+                        None => output.console().warn(&format_args!(
+                            "{destination} differs from {url} and was kept; `--force` replaces it"
+                        )),
+                        Some(reason) => output
+                            .console()
+                            .warn(&format_args!("{destination} was kept: {}", reason.sentence(url))),
+                    }
                 }
                 output.summary(&summary(pulled, args));
             }
@@ -89,9 +93,14 @@ fn summary(pulled: &Pulled, args: &Pull) -> String {
         None => output.to_string(),
     };
     printable(&match pulled.outcome {
-        PullOutcome::Restored if args.dry_run => format!("would restore {place} ← {url} ({})", size(*bytes)),
-        PullOutcome::Restored => format!("restored {place} ← {url} ({}, {verified})", size(*bytes)),
+        PullOutcome::Restored if args.dry_run => {
+            format!("would restore {place} ← {url} ({})", compressed(*bytes))
+        }
+        PullOutcome::Restored => format!("restored {place} ← {url} ({}, {verified})", compressed(*bytes)),
         PullOutcome::UpToDate => format!("up to date: {place} = {url}"),
+        PullOutcome::Kept if pulled.incomparable.is_some() => {
+            format!("kept {place}, not compared with {url}")
+        }
         PullOutcome::Kept => format!("kept {place} ≠ {url}"),
     })
 }

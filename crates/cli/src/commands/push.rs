@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::output::document::{Failed, Transfer};
-use crate::output::text::{printable, size};
+use crate::output::text::{compressed, printable, size};
 
 pub(super) fn run(args: &Push, context: &Context, output: &mut Output) -> Result<()> {
     output.set_dry_run(args.dry_run);
@@ -53,12 +53,12 @@ pub(super) fn run(args: &Push, context: &Context, output: &mut Output) -> Result
 fn summary(pushed: &Pushed, dry_run: bool, is_embedded: bool) -> String {
     let Pushed { output, url, bytes, content_bytes, .. } = pushed;
     let done = match pushed.outcome {
-        PushOutcome::AlreadyPresent => format!("already present: {output} → {url} ({})", size(*bytes)),
+        PushOutcome::AlreadyPresent => format!("already present: {output} → {url} ({})", compressed(*bytes)),
         PushOutcome::Uploaded if dry_run => {
             format!("would upload {output} → {url} ({})", size(*content_bytes))
         }
         PushOutcome::Uploaded => {
-            format!("uploaded {output} → {url} ({}, compressed {})", size(*content_bytes), size(*bytes))
+            format!("uploaded {output} → {url} ({}, {})", size(*content_bytes), compressed(*bytes))
         }
     };
     let note = if is_embedded { ", kept on this machine only" } else { "" };

@@ -11,6 +11,11 @@ pub(crate) fn size(bytes: u64) -> String {
     BinaryBytes(bytes).to_string()
 }
 
+/// The size of an object, which is an archive: told from that of what is in it.
+pub(crate) fn compressed(bytes: u64) -> String {
+    format!("{} compressed", size(bytes))
+}
+
 /// A time in ISO 8601, in UTC, to the second. `None` for one that no calendar has.
 pub(crate) fn time(time: SystemTime) -> Option<String> {
     let timestamp = Timestamp::try_from(time).ok()?;

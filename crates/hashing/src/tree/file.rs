@@ -165,13 +165,17 @@ impl OpenFile {
     }
 
     /// Feeds all of a large file to `hasher`: on the compute threads, where one piece is hashed while the next is
-    /// read.
+    /// read, and on this one where there are none.
     ///
     /// # Errors
     ///
     /// Those of [`OpenFile::read`].
     pub fn hash_into(mut self, hasher: &mut DigestHasher, workers: &Workers) -> Result<(), HashError> {
-        workers.install(|| {
+        let Some(threads) = workers.compute() else {
+            let mut buffer = Vec::new();
+            return self.feed(hasher, &mut buffer);
+        };
+        threads.install(|| {
             let len = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(CHUNK);
             let (mut current, mut next) = (vec![0; len], vec![0; len]);
             let mut filled = self.read(&mut current)?;
@@ -188,10 +192,15 @@ impl OpenFile {
     /// Hashes the file on this thread alone.
     pub(super) fn digest_here(&mut self, scheme: Scheme, buffer: &mut Vec<u8>) -> Result<Digest, HashError> {
         let mut hasher = DigestHasher::new(scheme);
+        self.feed(&mut hasher, buffer)?;
+        Ok(hasher.finish())
+    }
+
+    fn feed(&mut self, hasher: &mut DigestHasher, buffer: &mut Vec<u8>) -> Result<(), HashError> {
         buffer.resize(usize::try_from(self.remaining).unwrap_or(usize::MAX).min(CHUNK / 4), 0);
         loop {
             match self.read(buffer)? {
-                0 => return Ok(hasher.finish()),
+                0 => return Ok(()),
                 len => hasher.update(&buffer[..len]),
             }
         }

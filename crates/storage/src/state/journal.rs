@@ -195,8 +195,9 @@ impl DeadJournal {
     pub(super) fn open(path: &Path) -> Result<Opened> {
         let opened =
             OpenOptions::new().read(true).write(true).open(path).or_else(|error| match error.kind() {
-                // Another user's: a lock needs no more than reading, and removing it is up to the directory.
-                io::ErrorKind::PermissionDenied => File::open(path),
+                // Another user's, or on a file system that is read-only by now: a lock needs no more than reading, and
+                // removing it is up to the directory.
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => File::open(path),
                 _ => Err(error),
             });
         let mut file = match opened {

@@ -5,11 +5,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Record, Session, path_text};
+use super::rename::{Stopped, exchange, exists, is_dir, is_unsupported, move_tree, rename, rename_noreplace};
 use crate::error::{Error, Result};
 
 /// What is to be moved where.
@@ -138,18 +138,6 @@ fn undo_all(moves: &[Move]) -> Result<()> {
     Ok(())
 }
 
-/// Why a move stopped.
-enum Stopped {
-    Appeared,
-    Io(io::Error),
-}
-
-impl From<io::Error> for Stopped {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
 impl Move {
     fn plan(planned: &Planned) -> Result<Self> {
         let Planned { staged, destination, backup, replace } = planned;
@@ -198,7 +186,7 @@ impl Move {
             return rename_noreplace(&self.staged, &self.destination);
         }
         if !self.has_begun() {
-            match renameat_with(CWD, &self.staged, CWD, &self.destination, RenameFlags::EXCHANGE) {
+            match exchange(&self.staged, &self.destination) {
                 Ok(()) => return Ok(()),
                 // What was to be replaced has gone meanwhile.
                 Err(Errno::NOENT) => return rename_noreplace(&self.staged, &self.destination),
@@ -228,9 +216,13 @@ impl Move {
             return Ok(());
         }
         if self.has_begun() {
+            if !done && !self.is_known() {
+                // Somebody has put something there meanwhile: the old tree stays in the backup, and is not mixed with it.
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
             // Of two files, one replaces the other below.
             if done && (is_dir(&self.destination) || is_dir(&self.backup)) {
-                fs::rename(&self.destination, &self.staged)?;
+                rename(&self.destination, &self.staged)?;
             }
             if is_dir(&self.backup) {
                 return move_tree(&self.backup, &self.destination);
@@ -241,79 +233,14 @@ impl Move {
             return Ok(());
         }
         if exists(&self.staged) {
-            return Ok(renameat_with(CWD, &self.staged, CWD, &self.destination, RenameFlags::EXCHANGE)?);
+            return Ok(exchange(&self.staged, &self.destination)?);
         }
         match identity(&self.destination)? {
-            Some(found) if found == self.new => fs::rename(&self.destination, &self.staged),
+            Some(found) if found == self.new => rename(&self.destination, &self.staged),
             // Somebody has replaced it since: it is not ours any more.
             _ => Ok(()),
         }
     }
-}
-
-/// Moves a file or directory to a name that must be free.
-fn rename_noreplace(from: &Path, to: &Path) -> Result<(), Stopped> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(()),
-        Err(Errno::EXIST) => Err(Stopped::Appeared),
-        Err(error) if is_unsupported(error) => rename_if_absent(from, to),
-        Err(error) => Err(io::Error::from(error).into()),
-    }
-}
-
-/// [`rename_noreplace`] on a file system that has no such rename. For a file a link does the same; a directory cannot
-/// replace anything but an empty directory.
-fn rename_if_absent(from: &Path, to: &Path) -> Result<(), Stopped> {
-    if exists(to) {
-        return Err(Stopped::Appeared);
-    }
-    if !is_dir(from) {
-        match fs::hard_link(from, to) {
-            Ok(()) => return Ok(fs::remove_file(from)?),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Stopped::Appeared),
-            // No links either: what is left is the look above.
-            Err(_) => {}
-        }
-    }
-    match fs::rename(from, to) {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::DirectoryNotEmpty
-                    | io::ErrorKind::AlreadyExists
-                    | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Err(Stopped::Appeared)
-        }
-        outcome => Ok(outcome?),
-    }
-}
-
-/// Moves a file or a directory tree, into what an interrupted call has left at `to`. Overlay file systems cannot rename
-/// a directory that comes from a lower layer: there its entries are moved one by one.
-fn move_tree(from: &Path, to: &Path) -> io::Result<()> {
-    if !exists(from) {
-        return Ok(());
-    }
-    if !is_dir(to) {
-        match fs::rename(from, to) {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices && is_dir(from) => {
-                fs::create_dir(to)?;
-            }
-            outcome => return outcome,
-        }
-    }
-    for entry in fs::read_dir(from)? {
-        let name = entry?.file_name();
-        move_tree(&from.join(&name), &to.join(&name))?;
-    }
-    fs::remove_dir(from)
-}
-
-/// Whether the file system cannot do this kind of rename: overlayfs says EXDEV, NFS and some FUSE say EINVAL.
-fn is_unsupported(error: Errno) -> bool {
-    [Errno::XDEV, Errno::INVAL, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP].contains(&error)
 }
 
 /// The directories above the destinations that do not exist, outermost first.
@@ -356,14 +283,6 @@ fn identity(path: &Path) -> io::Result<Option<Identity>> {
         }
         Err(error) => Err(error),
     }
-}
-
-fn exists(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
-}
-
-fn is_dir(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::journal::{DeadJournal, Opened, Record};
 use super::placement::Settled;
+use super::protected::remove;
 use super::{ProjectState, lock, placement};
 use crate::error::{Error, Result};
 use crate::report::Warning;
@@ -14,8 +15,9 @@ impl ProjectState {
     /// Completes or undoes what dead processes were putting into place, and removes their stagings. Their uploads are
     /// kept for [`ProjectState::orphans`].
     ///
-    /// Only what could leave a wrong tree behind is an error; what cannot be cleaned up is a warning.
-    pub(crate) fn recover(&self) -> Result<Vec<Warning>> {
+    /// Only what could leave a wrong tree behind is an error; what cannot be cleaned up is a warning. So is everything
+    /// to a command that only reads, where the file system of the project is read-only.
+    pub(crate) fn recover(&self, only_reads: bool) -> Result<Vec<Warning>> {
         let mut warnings = Vec::new();
         for dir in [self.journal_dir(), self.staging_dir()] {
             if fs::symlink_metadata(&dir).is_ok_and(|found| found.is_symlink()) {
@@ -34,7 +36,13 @@ impl ProjectState {
                     warnings.push(Warning::Sweep { reason });
                 }
                 Opened::Dead(journal) => {
-                    match settle(&journal)? {
+                    let settled = match settle(&journal) {
+                        Err(error) if only_reads && error.is_read_only_file_system() => {
+                            Err(Warning::Sweep { reason: error.to_string() })
+                        }
+                        settled => settled?,
+                    };
+                    match settled {
                         Ok(warning) => warnings.extend(warning),
                         Err(stuck) => {
                             // Its staging may hold the only copy of something.
@@ -43,7 +51,7 @@ impl ProjectState {
                         }
                     }
                     for staging in journal.outside_stagings() {
-                        warnings.extend(remove_tree(staging));
+                        warnings.extend(remove_staging(staging));
                     }
                     warnings.extend(self.remove_stagings_of(&path)?);
                     if journal.has_uploads() {
@@ -58,7 +66,7 @@ impl ProjectState {
         for staging in names(&self.staging_dir())? {
             // Other names are not ours to remove.
             if owner(&staging).is_some_and(|id| !self.journal_dir().join(id).exists()) {
-                warnings.extend(remove_tree(&staging));
+                warnings.extend(remove_staging(&staging));
             }
         }
         Ok(warnings)
@@ -68,7 +76,7 @@ impl ProjectState {
         let id = journal.file_name().and_then(|name| name.to_str());
         let stagings = names(&self.staging_dir())?;
         let its_own = stagings.iter().filter(|staging| owner(staging) == id);
-        Ok(its_own.filter_map(|staging| remove_tree(staging)).collect())
+        Ok(its_own.filter_map(|staging| remove_staging(staging)).collect())
     }
 }
 
@@ -110,12 +118,14 @@ fn settle(journal: &DeadJournal) -> Result<Result<Option<Warning>, Warning>> {
     Ok(Ok(warning))
 }
 
-fn remove_tree(path: &Path) -> Option<Warning> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+fn remove_staging(path: &Path) -> Option<Warning> {
+    match remove(path) {
+        Ok(()) => None,
+        // It harms nobody there, and the next command that can write removes it.
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => None,
+        Err(error) => {
             Some(Warning::Sweep { reason: format!("failed to remove {}: {error}", path.display()) })
         }
-        _ => None,
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use larder_hashing::STAGING_PREFIX;
 
 use super::journal::{Record, Session};
+use super::protected::remove;
 use crate::error::{Error, Result};
 
 /// A directory of its own for one output, on the file system of its destination. Removed when it is dropped.
@@ -56,7 +57,7 @@ impl Drop for Staging {
     fn drop(&mut self) {
         if !self.session.is_unfinished() {
             // What stays is swept by the next command, once this process is gone.
-            fs::remove_dir_all(&self.path).ok();
+            remove(&self.path).ok();
         }
         self.session.staging_gone();
     }

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::time::{Duration, SystemTime};
 
 use crate::support::{Lab, command, content, output};
-use larder_storage::{Error, ErrorKind, FindOptions, Warning};
+use larder_storage::{
+    Error, ErrorKind, FindOptions, PullOptions, RemoteStorage, RemoteUrl, StorageOptions, Warning,
+};
 
 fn finding(change: impl FnOnce(&mut FindOptions)) -> FindOptions {
     let mut options = FindOptions::default();
@@ -115,4 +117,45 @@ async fn a_listing_shows_the_outputs_and_nothing_of_larders_own() {
     crate::support::write(&lab.object("stray.txt"), "x");
     // `%41` is not how larder or weasel would write `A`.
     assert_eq!(lab.storage().list_outputs().await.unwrap(), ["a b/c", "z"]);
+}
+
+#[tokio::test]
+async fn an_embedded_remote_that_does_not_exist_yet_says_that_nothing_was_pushed() {
+    let project = tempfile::tempdir().unwrap();
+    let (root, any) = (project.path(), FindOptions::default());
+    let errors = async |url: RemoteUrl| -> Vec<Error> {
+        let storage = RemoteStorage::open(root, &url, StorageOptions::default()).unwrap();
+        let model = output("m");
+        let named = finding(|options| {
+            options.command_hash = Some(command("c"));
+            options.content_hash = Some(content("h"));
+        });
+        let pull_named = crate::support::pulling(|options| {
+            options.command_hash = Some(command("c"));
+            options.content_hash = Some(content("h"));
+        });
+        let outputs = [model.clone()];
+        vec![
+            storage.list_outputs().await.unwrap_err(),
+            storage.find(&model, &any).await.unwrap_err(),
+            storage.find(&model, &named).await.unwrap_err(),
+            storage.find_all(&model, &any).await.unwrap_err(),
+            storage.pull(&outputs, &PullOptions::default()).await.unwrap_err(),
+            storage.pull(&outputs, &pull_named).await.unwrap_err(),
+        ]
+    };
+    for error in errors(RemoteUrl::embedded(root)).await {
+        let text = error.to_string();
+        assert_eq!(error.kind(), ErrorKind::Remote, "{text}");
+        assert!(text.contains("nothing has been pushed yet") && !text.contains("share"), "{text}");
+    }
+    for error in errors(RemoteUrl::parse("./absent", root).unwrap()).await {
+        let text = error.to_string();
+        assert!(!text.contains("nothing has been pushed yet") && text.contains("share"), "{text}");
+    }
+    std::fs::create_dir_all(root.join(".larder")).unwrap();
+    std::fs::write(root.join(".larder/store"), "a file").unwrap();
+    let url = RemoteUrl::embedded(root);
+    let opened = RemoteStorage::open(root, &url, StorageOptions::default());
+    assert!(opened.unwrap_err().to_string().contains("not a directory"));
 }

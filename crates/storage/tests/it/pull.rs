@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::{Lab, command, content, noise, output, pulling};
 use larder_storage::{
-    CancellationToken, Error, ErrorKind, Phase, PullOptions, PullOutcome, Pulled, PushOptions, Scheme,
-    Warning,
+    CancellationToken, Error, ErrorKind, Incomparable, Phase, PullOptions, PullOutcome, Pulled, PushOptions,
+    Scheme, Warning,
 };
 
 fn plain() -> PullOptions {
@@ -74,11 +74,8 @@ async fn an_opaque_hash_is_not_verified_and_the_result_says_so() {
     lab.write("m", "hello\n");
     let options = crate::support::pushing(|options| options.content_hash = Some(content("v1")));
     lab.storage().push(&output("m"), &command("c"), &options).await.unwrap();
-    assert_eq!(
-        pull_one(&lab, "m", &plain()).await.unwrap().outcome,
-        PullOutcome::Kept,
-        "it cannot be compared"
-    );
+    let kept = pull_one(&lab, "m", &plain()).await.unwrap();
+    assert_eq!((kept.outcome, kept.incomparable), (PullOutcome::Kept, Some(Incomparable::OwnName)));
     lab.remove("m");
     assert!(!pull_one(&lab, "m", &plain()).await.unwrap().verified);
 }
@@ -382,6 +379,14 @@ async fn larders_own_directory_is_no_destination_and_no_way_elsewhere() {
     lab.storage().find(&output("m"), &larder_storage::FindOptions::default()).await.unwrap();
     assert!(victim.path().join("kept").exists());
     assert_eq!(lab.read(".larder/tmp/mine/file").as_deref(), Some("kept"));
+    // Names of larder's that are no directories are removed as what they are.
+    lab.write(".larder/tmp/1-2-3.4", "a file");
+    std::os::unix::fs::symlink(victim.path(), lab.path(".larder/tmp/1-2-3.5")).unwrap();
+    let warnings = lab.reports.warnings().len();
+    lab.storage().find(&output("m"), &larder_storage::FindOptions::default()).await.unwrap();
+    assert_eq!(fs::read_dir(lab.path(".larder/tmp")).unwrap().count(), 1);
+    assert_eq!(lab.reports.warnings().len(), warnings + 1, "only the foreign journal is named again");
+    assert!(victim.path().join("kept").exists());
     fs::remove_dir_all(lab.path(".larder/tmp")).unwrap();
     std::os::unix::fs::symlink(victim.path(), lab.path(".larder/tmp")).unwrap();
     lab.storage().find(&output("m"), &larder_storage::FindOptions::default()).await.unwrap_err();

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use crate::support::{Lab, command, content, noise, output, pulling, pushing};
-use larder_backend::{ErrorKind as Remote, Key, Operation, UploadToken};
+use larder_backend::{Capabilities, ErrorKind as Remote, Key, Operation, UploadToken};
 use larder_storage::{
     CancellationToken, ContentHash, Error, ErrorKind, FindOptions, PullOptions, PullOutcome, PushOptions,
     PushOutcome, RemoteStorage, Warning,
@@ -301,6 +301,28 @@ async fn what_cannot_be_swept_is_a_warning_and_kept_for_later() {
 }
 
 #[tokio::test]
+async fn where_nothing_was_interrupted_only_what_the_operation_does_not_say_is_a_warning() {
+    let sweep = |kind| async move {
+        let far = Far::default();
+        far.lab.write("m", "1");
+        let storage = far.faulty([Fault::new(Operation::Sweep, Effect::Error(kind))]);
+        storage.push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap();
+        storage.close().await.unwrap();
+        far.lab.reports.warnings()
+    };
+    for kind in [
+        Remote::PermissionDenied,
+        Remote::Unauthenticated,
+        Remote::Unavailable,
+        Remote::Timeout,
+        Remote::RootMissing,
+    ] {
+        assert_eq!(sweep(kind).await, [], "{kind:?}");
+    }
+    assert!(matches!(sweep(Remote::Other).await[..], [Warning::Sweep { .. }]));
+}
+
+#[tokio::test]
 async fn a_push_notes_what_it_has_open_until_it_is_gone() {
     let far = Far::default();
     far.lab.write("m", noise(4, 3 << 20));
@@ -349,4 +371,47 @@ async fn a_dry_run_makes_no_change_anywhere() {
     far.storage().pull(&[output("m")], &absent).await.unwrap_err();
     assert!(!far.lab.path("m").exists());
     assert!(far.lab.leftovers().is_empty());
+}
+
+#[tokio::test]
+async fn a_conflict_is_not_exists_and_the_output_is_sent_again() {
+    let far = Far::default();
+    far.lab.write("m", noise(5, 3 << 20));
+    let conflict = || Fault::new(Operation::Commit, Effect::Error(Remote::Conflict));
+    let storage = far.faulty([conflict().times(2)]);
+    let pushed = storage.push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap();
+    assert_eq!(pushed.outcome, PushOutcome::Uploaded);
+    let sent = far.remote.bytes(&far.only_key()).unwrap();
+    assert_eq!(pushed.bytes, sent.len() as u64);
+    far.lab.remove("m");
+    far.storage().pull(&[output("m")], &both(&pushed.content_hash)).await.unwrap();
+
+    // The other one has published meanwhile, without this one seeing it before.
+    let storage = far.faulty([Fault::new(Operation::Stat, Effect::Error(Remote::NotFound)), conflict()]);
+    let pushed = storage.push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap();
+    assert_eq!(pushed.outcome, PushOutcome::AlreadyPresent);
+
+    let storage = far.faulty([conflict().always()]);
+    let error = storage.push(&output("m"), &command("never"), &PushOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Remote, "{error}");
+    assert!(far.remote.open_uploads().is_empty());
+}
+
+#[tokio::test]
+async fn a_remote_that_cannot_keep_pushers_apart_is_named_once() {
+    let far = Far::default();
+    for name in ["m", "n"] {
+        far.lab.write(name, name);
+    }
+    let remote = far.remote.clone().with_capabilities(Capabilities::new(false, true, 255));
+    let storage = RemoteStorage::with_backend(far.lab.project.path(), Arc::new(remote), far.lab.options());
+    let said = |name: &str| {
+        let warnings = far.lab.reports.warnings();
+        let said = warnings.iter().filter(|it| matches!(it, Warning::NotExclusive { .. })).count();
+        (name.to_owned(), said)
+    };
+    for (name, expected) in [("m", 1), ("m", 1), ("n", 1)] {
+        storage.push(&output(name), &command("c"), &PushOptions::default()).await.unwrap();
+        assert_eq!(said(name), (name.to_owned(), expected));
+    }
 }

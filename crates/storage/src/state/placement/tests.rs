@@ -169,8 +169,7 @@ fn several_outputs_killed_between_the_moves_are_completed() {
         let planned = [sandbox.planned("a", true), sandbox.planned("b", true)];
         let moves: Vec<Move> = planned.iter().map(|planned| Move::plan(planned).unwrap()).collect();
         if exchange {
-            renameat_with(CWD, &planned[0].staged, CWD, &planned[0].destination, RenameFlags::EXCHANGE)
-                .unwrap();
+            super::exchange(&planned[0].staged, &planned[0].destination).unwrap();
         } else {
             killed_after(3, &sandbox, &planned[0]);
         }
@@ -208,8 +207,7 @@ fn files_and_directories_are_put_back_for_one_another() {
             let planned = sandbox.planned("x", true);
             let moved = Move::plan(&planned).unwrap();
             if exchange {
-                renameat_with(CWD, &planned.staged, CWD, &planned.destination, RenameFlags::EXCHANGE)
-                    .unwrap();
+                super::exchange(&planned.staged, &planned.destination).unwrap();
             } else {
                 fs::rename(&planned.destination, &planned.backup).unwrap();
                 fs::rename(&planned.staged, &planned.destination).unwrap();
@@ -239,4 +237,18 @@ fn what_somebody_has_made_since_is_never_touched() {
         assert_eq!(sandbox.read("x").as_deref(), Some("by hand"));
         assert_eq!(sandbox.read("staging/x/old").as_deref(), Some("old"));
     }
+}
+
+#[test]
+fn an_old_tree_is_not_mixed_with_what_has_appeared_in_its_place() {
+    let sandbox = Sandbox::new();
+    sandbox.make("x", "old");
+    sandbox.stage("x", "new", false);
+    let planned = sandbox.planned("x", true);
+    let moved = Move::plan(&planned).unwrap();
+    fs::rename(&planned.destination, &planned.backup).unwrap();
+    sandbox.make("x", "by hand");
+    assert!(moved.undo().is_err());
+    assert_eq!(sandbox.read("x").as_deref(), Some("by hand"));
+    assert_eq!(sandbox.read("staging/x/old").as_deref(), Some("old"));
 }

@@ -1,0 +1,374 @@
+//! From answers of the server, and of the network, to errors of the backend.
+
+use std::error::Error as StdError;
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::RequestId as _;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::date_time::{DateTime, Format};
+use larder_backend::{Error, ErrorKind, Operation};
+
+use crate::watch::is_stall;
+
+/// One attempt failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// The server's name for it.
+    pub(crate) code: String,
+    pub(crate) status: Option<u16>,
+    /// How long the server wants to be left alone.
+    pub(crate) retry_after: Option<Duration>,
+    /// The server may have done what it was asked, because its answer never came.
+    pub(crate) is_uncertain: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(error: Error) -> Self {
+        Self { error, code: String::new(), status: None, retry_after: None, is_uncertain: false }
+    }
+
+    /// Makes the failure one of another kind.
+    #[must_use]
+    pub(crate) fn into_kind(self, kind: ErrorKind, operation: Operation) -> Self {
+        let error = Error::new(kind, operation, self.error.location()).with_source(chain(&self.error));
+        Self { error, ..self }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::new(error)
+    }
+}
+
+/// Where a request went, for its errors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    pub(crate) operation: Operation,
+    /// The URL of the object or of the remote.
+    pub(crate) location: &'a str,
+    pub(crate) bucket: &'a str,
+    /// The URL of the server, where it is not AWS's own.
+    pub(crate) endpoint: Option<&'a str>,
+}
+
+impl Target<'_> {
+    /// Reads what the SDK makes of an answer, or of its absence.
+    pub(crate) fn failure<E>(self, error: &SdkError<E, HttpResponse>) -> Failure
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        let Some(response) = error.raw_response() else { return self.without_answer(error) };
+        let status = response.status().as_u16();
+        let header = |name: &str| response.headers().get(name).map(str::to_owned);
+        let retry_after = header("retry-after").and_then(|text| retry_after(&text));
+        let bucket_region = header("x-amz-bucket-region");
+        // MinIO says in a header what the absent body of an answer to HEAD cannot.
+        let code = match error.code() {
+            Some(code) if code != "NotFound" => Some(code.to_owned()),
+            _ => header("x-minio-error-code"),
+        };
+        let code = code.unwrap_or_default();
+        let message = error.message().map(str::to_owned);
+        let request_id = error.request_id().map(str::to_owned);
+
+        if matches!(error, SdkError::ResponseError(_)) || (status < 300 && code.is_empty()) {
+            // The answer broke off, or is none of S3.
+            let failed = self.error(ErrorKind::Unavailable).with_source(chain(error));
+            return Failure { status: Some(status), retry_after, is_uncertain: true, ..Failure::new(failed) };
+        }
+        let mut failed = self.error(kind(status, &code));
+        if status == 404 && code.is_empty() && self.operation != Operation::Stat {
+            // S3 says what is not there.
+            failed = self.no_s3();
+        } else if let Some(hint) = self.hint(status, &code, bucket_region.as_deref()) {
+            failed = failed.with_hint(hint);
+        }
+        let mut cause = match (code.as_str(), message) {
+            ("", None) => format!("the server answered {status}"),
+            ("", Some(message)) => format!("the server answered {status}: {message}"),
+            (code, None) => format!("the server answered {status} {code}"),
+            (code, Some(message)) => format!("the server answered {status} {code}: {message}"),
+        };
+        if let Some(id) = request_id.filter(|_| status >= 500) {
+            cause = format!("{cause} (request {id})");
+        }
+        // S3 may say 200 before it knows, and the reason in the body.
+        let is_uncertain = !(300..500).contains(&status);
+        if is_retryable(status, &code) {
+            failed = failed.with_retryable(true);
+        }
+        Failure { error: failed.with_source(cause), code, status: Some(status), retry_after, is_uncertain }
+    }
+
+    /// The server answers, but not as S3 does.
+    pub(crate) fn no_s3(self) -> Error {
+        let hint = self.endpoint.map_or("the server does not answer as S3 does".to_owned(), |endpoint| {
+            format!("{endpoint} does not answer as S3 does: check the endpoint")
+        });
+        self.error(ErrorKind::RootMissing).with_hint(hint)
+    }
+
+    /// Reads an error of the body of an answer.
+    pub(crate) fn broken_body(self, error: &(dyn StdError + 'static)) -> Failure {
+        let kind = if is_stall(error) { ErrorKind::Timeout } else { ErrorKind::Unavailable };
+        Failure::new(self.error(kind).with_source(chain(error)))
+    }
+
+    fn without_answer<E>(self, error: &SdkError<E, HttpResponse>) -> Failure
+    where
+        E: StdError + 'static,
+    {
+        if let Some(credentials) = find::<CredentialsError>(error) {
+            let failed = self.error(ErrorKind::Unauthenticated).with_hint(
+                "no AWS credentials could be loaded: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or \
+                 log in; for a public bucket use the option anonymous=true",
+            );
+            // Where they are asked for again in the middle of an upload, that may have been the network.
+            let may_pass = matches!(credentials, CredentialsError::ProviderTimedOut(_));
+            return Failure::new(failed.with_source(chain(credentials)).with_retryable(may_pass));
+        }
+        let stalled = is_stall(error)
+            || match error {
+                SdkError::TimeoutError(_) => true,
+                SdkError::DispatchFailure(failure) => failure.is_timeout(),
+                _ => false,
+            };
+        let kind = match error {
+            _ if stalled => ErrorKind::Timeout,
+            SdkError::DispatchFailure(failure) if failure.is_io() => ErrorKind::Unavailable,
+            SdkError::ConstructionFailure(_) => ErrorKind::InvalidInput,
+            _ => ErrorKind::Unavailable,
+        };
+        if kind == ErrorKind::InvalidInput {
+            return Failure::new(self.error(kind).with_source(chain(error)));
+        }
+        let server = self.endpoint.map_or("AWS".to_owned(), |endpoint| format!("the endpoint {endpoint}"));
+        let causes = root_causes(error);
+        let hint = if causes.contains("invalid peer certificate") {
+            format!("{server} has a certificate that is not trusted here: see AWS_CA_BUNDLE")
+        } else {
+            format!("check the network, and {server}")
+        };
+        Failure { is_uncertain: true, ..Failure::new(self.error(kind).with_hint(hint).with_source(causes)) }
+    }
+
+    fn error(self, kind: ErrorKind) -> Error {
+        Error::new(kind, self.operation, self.location)
+    }
+
+    /// What the user can do.
+    fn hint(self, status: u16, code: &str, region: Option<&str>) -> Option<String> {
+        let bucket = self.bucket;
+        Some(match code {
+            "NoSuchBucket" => format!("there is no bucket `{bucket}`: check its name and the endpoint, or create it"),
+            "InvalidBucketName" => format!("`{bucket}` cannot be the name of a bucket"),
+            "AllAccessDisabled" | "AccountProblem" => format!("the owner of the bucket `{bucket}` has to settle this"),
+            "RequestTimeTooSkewed" => "the clock of this machine is wrong: set it".to_owned(),
+            "ExpiredToken" | "TokenRefreshRequired" | "ExpiredTokenException" => {
+                "the session has expired: log in again".to_owned()
+            }
+            "InvalidAccessKeyId" | "InvalidToken" | "InvalidTokenId" | "InvalidClientTokenId" => {
+                "the server does not know these credentials: check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN and the profile, \
+                 and that they belong to this endpoint"
+                    .to_owned()
+            }
+            "SignatureDoesNotMatch" if self.endpoint.is_some() && self.operation != Operation::Stat => {
+                "the secret key is wrong: check AWS_SECRET_ACCESS_KEY or the profile; or the server knows no \
+                 checksums: AWS_REQUEST_CHECKSUM_CALCULATION=when_required is for those"
+                    .to_owned()
+            }
+            "SignatureDoesNotMatch" => {
+                "the secret key is wrong: check AWS_SECRET_ACCESS_KEY or the profile".to_owned()
+            }
+            "InvalidObjectState" => {
+                "the object is archived: restore it first, as with `aws s3api restore-object`".to_owned()
+            }
+            "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
+                match region {
+                    Some(region) => format!("the bucket `{bucket}` is in the region {region}: set the option region"),
+                    None => format!("the bucket `{bucket}` is in another region: set the option region"),
+                }
+            }
+            "SlowDown" | "SlowDownRead" | "SlowDownWrite" | "TooManyRequests" | "RequestLimitExceeded" => {
+                "the server asks for fewer requests: try again later".to_owned()
+            }
+            "KeyTooLongError" => "the name is too long for the server".to_owned(),
+            "EntityTooLarge" => "the object is larger than the server takes".to_owned(),
+            _ => match status {
+                301 | 307 => match region {
+                    Some(region) => format!("the bucket `{bucket}` is in the region {region}: set the option region"),
+                    None => format!("the bucket `{bucket}` is elsewhere: set the options region or endpoint"),
+                },
+                401 | 403 => self.permission_hint(),
+                429 => "the server asks for fewer requests: try again later".to_owned(),
+                507 => "free some space on the server, or ask for a larger quota".to_owned(),
+                _ => return None,
+            },
+        })
+    }
+
+    fn permission_hint(self) -> String {
+        let bucket = self.bucket;
+        match self.operation {
+            Operation::Stat | Operation::Get => format!(
+                "check that the credentials allow s3:GetObject there, and s3:ListBucket on the bucket `{bucket}`: \
+                 without that a missing object is refused too"
+            ),
+            Operation::List => {
+                format!("check that the credentials allow s3:ListBucket on the bucket `{bucket}`")
+            }
+            Operation::Delete => {
+                format!("check that the credentials allow s3:DeleteObject in the bucket `{bucket}`")
+            }
+            Operation::Abort | Operation::Sweep => {
+                format!("check that the credentials allow s3:AbortMultipartUpload in the bucket `{bucket}`")
+            }
+            _ => format!("check that the credentials allow s3:PutObject in the bucket `{bucket}`"),
+        }
+    }
+}
+
+/// What an answer means. Codes: "List of error codes" in the Amazon S3 API Reference.
+fn kind(status: u16, code: &str) -> ErrorKind {
+    match code {
+        "NoSuchBucket" => ErrorKind::RootMissing,
+        "NoSuchKey" | "NoSuchVersion" => ErrorKind::NotFound,
+        "PreconditionFailed" => ErrorKind::AlreadyExists,
+        "ConditionalRequestConflict" | "OperationAborted" | "NoSuchUpload" => ErrorKind::Conflict,
+        "RequestTimeTooSkewed"
+        | "InvalidAccessKeyId"
+        | "InvalidToken"
+        | "InvalidTokenId"
+        | "ExpiredToken"
+        | "TokenRefreshRequired"
+        | "ExpiredTokenException"
+        | "SignatureDoesNotMatch"
+        | "InvalidClientTokenId" => ErrorKind::Unauthenticated,
+        "SlowDown"
+        | "SlowDownRead"
+        | "SlowDownWrite"
+        | "TooManyRequests"
+        | "RequestLimitExceeded"
+        | "ServiceUnavailable" => ErrorKind::RateLimited,
+        "BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" => {
+            ErrorKind::Integrity
+        }
+        "RequestTimeout" | "IncompleteBody" | "InternalError" => ErrorKind::Unavailable,
+        "InvalidObjectState" => ErrorKind::PermissionDenied,
+        "KeyTooLongError"
+        | "InvalidBucketName"
+        | "EntityTooLarge"
+        | "InvalidArgument"
+        | "InvalidStorageClass" => ErrorKind::InvalidInput,
+        "NotImplemented" => ErrorKind::Unsupported,
+        "XMinioStorageFull" | "QuotaExceeded" | "XMinioAdminBucketQuotaExceeded" => ErrorKind::NoSpace,
+        _ => match status {
+            401 => ErrorKind::Unauthenticated,
+            403 => ErrorKind::PermissionDenied,
+            404 => ErrorKind::NotFound,
+            409 => ErrorKind::Conflict,
+            412 => ErrorKind::AlreadyExists,
+            429 | 503 => ErrorKind::RateLimited,
+            501 => ErrorKind::Unsupported,
+            507 => ErrorKind::NoSpace,
+            500 | 502 | 504.. => ErrorKind::Unavailable,
+            _ => ErrorKind::Other,
+        },
+    }
+}
+
+/// What may succeed the next time although its kind says nothing of the sort.
+fn is_retryable(status: u16, code: &str) -> bool {
+    let passes = [
+        // A conditional conflict is not "exists": somebody else was at work, and may have failed.
+        "ConditionalRequestConflict",
+        "OperationAborted",
+        // Damaged on its way.
+        "BadDigest",
+        "XAmzContentSHA256Mismatch",
+        "XAmzContentChecksumMismatch",
+    ];
+    passes.contains(&code) || matches!(status, 500 | 502 | 504)
+}
+
+/// Seconds, or a date.
+fn retry_after(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = SystemTime::try_from(DateTime::from_str(text.trim(), Format::HttpDate).ok()?).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// The first error of a type in a chain of causes.
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The last two causes of an error: those above them say only which layers it came through.
+fn root_causes(error: &(dyn StdError + 'static)) -> String {
+    let (mut last, mut next) = (error, error.source());
+    let mut above = error;
+    while let Some(cause) = next {
+        (above, last, next) = (last, cause, cause.source());
+    }
+    let (above, last) = (above.to_string(), last.to_string());
+    if above.contains(&last) { above } else { format!("{above}: {last}") }
+}
+
+/// An error and its causes in one line, each said once.
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // The SDK lists where it has looked for credentials, each on a line.
+        let text = error.to_string();
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let text = lines.join("; ");
+        if !texts.iter().any(|said| said.contains(&text)) {
+            texts.push(text);
+        }
+        next = error.source();
+    }
+    texts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conditional_conflict_is_not_exists() {
+        assert_eq!(kind(412, "PreconditionFailed"), ErrorKind::AlreadyExists);
+        assert_eq!(kind(409, "ConditionalRequestConflict"), ErrorKind::Conflict);
+        assert!(is_retryable(409, "ConditionalRequestConflict"));
+    }
+
+    #[test]
+    fn a_denial_is_never_a_miss() {
+        assert_eq!(kind(403, ""), ErrorKind::PermissionDenied);
+        assert_eq!(kind(403, "AccessDenied"), ErrorKind::PermissionDenied);
+        assert_eq!(kind(404, ""), ErrorKind::NotFound);
+        assert_eq!(kind(404, "NoSuchBucket"), ErrorKind::RootMissing);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(retry_after("3"), Some(Duration::from_secs(3)));
+        assert_eq!(retry_after("Fri, 01 Jan 2010 00:00:00 GMT"), Some(Duration::ZERO));
+        let year_3000 = retry_after("Wed, 01 Jan 3000 00:00:00 GMT").unwrap();
+        assert!(year_3000 > Duration::from_secs(1_000_000_000));
+        assert_eq!(retry_after("soon"), None);
+    }
+}

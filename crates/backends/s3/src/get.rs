@@ -1,0 +1,479 @@
+//! Looking at objects and reading them.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use futures::stream::{self, StreamExt as _};
+use http_body::Body as _;
+use larder_backend::{
+    ByteStream, Error, ErrorKind, GetOptions, GetResult, Key, ObjectMeta, Operation, Result, Version,
+};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::backend::Remote;
+use crate::error::{Failure, chain};
+use crate::retry::Attempts;
+
+/// How much one request reads, in bytes: as other clients of S3 have it. An object up to this size takes one request; a
+/// larger one is read by several at once.
+const CHUNK: u64 = 8 * 1024 * 1024;
+
+/// How many requests read ahead at once. Together they cover the bandwidth times delay of 1 Gbit/s and 400 ms; what
+/// they have read and nobody has taken yet is all that a download keeps in memory.
+const CHUNKS_AHEAD: usize = 6;
+
+/// Looks at one object.
+pub(crate) async fn stat(remote: &Remote, key: &Key) -> Result<ObjectMeta> {
+    let connection = remote.connection().await?;
+    let location = remote.location(key);
+    let target = remote.target(Operation::Stat, &location);
+    remote
+        .patience
+        .retrying(|| async {
+            let request = connection
+                .client
+                .head_object()
+                .bucket(&remote.config.bucket)
+                .key(remote.object(key))
+                .set_request_payer(remote.request_payer());
+            match Box::pin(request.send()).await {
+                Ok(output) => {
+                    let size = output.content_length().unwrap_or_default();
+                    Ok(meta(key, size, output.last_modified(), output.e_tag()))
+                }
+                Err(error) => Err(explain_head(remote, key, target.failure(&error)).await),
+            }
+        })
+        .await
+}
+
+/// An answer to HEAD has no body, so a wrong clock, a wrong secret and a denial look alike, and a missing bucket looks
+/// like a missing object. A request for one byte says which it is.
+async fn explain_head(remote: &Remote, key: &Key, failure: Failure) -> Failure {
+    let is_vague =
+        failure.code.is_empty() && matches!(failure.status, Some(301 | 307 | 400 | 401 | 403 | 404));
+    if !is_vague {
+        return failure;
+    }
+    if failure.status == Some(404) && remote.is_known_to_exist() {
+        return failure;
+    }
+    match get_range(remote, key, Operation::Stat, Some(&(0..1)), None).await {
+        Err(explained) if !explained.code.is_empty() => {
+            if explained.error.is_not_found() {
+                remote.exists();
+            }
+            explained
+        }
+        Err(explained) if explained.status == Some(404) => {
+            let location = remote.location(key);
+            remote.target(Operation::Stat, &location).no_s3().into()
+        }
+        _ => failure,
+    }
+}
+
+/// Reads an object, or a range of it.
+pub(crate) async fn get(remote: Arc<Remote>, key: Key, options: GetOptions) -> Result<GetResult> {
+    let wanted = options.range.unwrap_or(0..u64::MAX);
+    let version = options.if_version.as_ref();
+    if wanted.is_empty() {
+        return empty(&remote, &key, wanted.start, false, version).await;
+    }
+    let first = wanted.start..wanted.end.min(wanted.start.saturating_add(CHUNK));
+    let mut attempts = remote.patience.attempts();
+    let mut asked = Some(&first);
+    let (output, answer) = loop {
+        let output = match get_range(&remote, &key, Operation::Get, asked, version).await {
+            Ok(output) => output,
+            // Nothing is in the range.
+            Err(failure) if failure.status == Some(416) => {
+                return empty(&remote, &key, wanted.start, true, version).await;
+            }
+            Err(failure) => {
+                attempts.pause_after(failure).await?;
+                continue;
+            }
+        };
+        let answer = Answer::read(&output, asked).map_err(|problem| {
+            Error::new(ErrorKind::Unsupported, Operation::Get, remote.location(&key)).with_source(problem)
+        })?;
+        if answer.is_range && answer.size > answer.range.end && !is_strong(output.e_tag()) {
+            // Several requests could not be held to one version: all of it comes by one.
+            asked = None;
+            continue;
+        }
+        break (output, answer);
+    };
+    remote.exists();
+    let meta =
+        meta(&key, i64::try_from(answer.size).unwrap_or(i64::MAX), output.last_modified(), output.e_tag());
+    let wanted = wanted.start..wanted.end.min(answer.size).max(wanted.start);
+    let reader = Arc::new(Reader { remote, key, version: meta.version.clone(), is_ranged: answer.is_range });
+    let rest = if answer.is_range { answer.range.end..wanted.end } else { 0..0 };
+    let mut download = Download { rest, chunks: VecDeque::new(), reader };
+    download.fetch(answer.range, Some(output.body.into_inner()));
+    download.fetch_ahead();
+    let stream = download.into_stream();
+    let stream = if answer.is_range { stream } else { cut(stream, wanted) };
+    Ok(GetResult::new(meta, stream))
+}
+
+/// What a server has answered to a request for a range, or for all.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    /// The bytes that follow.
+    range: Range<u64>,
+    /// The size of the object.
+    size: u64,
+    /// Whether it is what was asked for; otherwise the server does not know ranges, and all of it comes.
+    is_range: bool,
+}
+
+impl Answer {
+    fn read(output: &GetObjectOutput, asked: Option<&Range<u64>>) -> Result<Self, &'static str> {
+        let length = output.content_length().and_then(|length| u64::try_from(length).ok());
+        Self::of(output.content_range(), length, asked)
+    }
+
+    fn of(
+        content_range: Option<&str>,
+        length: Option<u64>,
+        asked: Option<&Range<u64>>,
+    ) -> Result<Self, &'static str> {
+        let Some(text) = content_range else {
+            let size = length.ok_or("the server does not say how large the object is")?;
+            return Ok(Self { range: 0..size, size, is_range: false });
+        };
+        let (range, size) =
+            parse_content_range(text).ok_or("the server does not say which range it answers with")?;
+        let asked = asked.ok_or("the server answers with a range that it was not asked for")?;
+        let is_asked = range.start == asked.start && range.end == asked.end.min(size);
+        if !is_asked || length.is_some_and(|length| length != range.end - range.start) {
+            return Err("the server answers with another range than it was asked for");
+        }
+        Ok(Self { range, size, is_range: true })
+    }
+}
+
+/// Whether an `ETag` stands for the very bytes: a weak one does not, and no request can be held to it.
+fn is_strong(e_tag: Option<&str>) -> bool {
+    e_tag.is_some_and(|e_tag| !e_tag.starts_with("W/"))
+}
+
+/// The object without bytes.
+async fn empty(
+    remote: &Remote,
+    key: &Key,
+    start: u64,
+    said_empty: bool,
+    version: Option<&Version>,
+) -> Result<GetResult> {
+    let meta = match stat(remote, key).await {
+        Ok(meta) => meta,
+        Err(error) if error.is_not_found() => {
+            return Err(Error::new(ErrorKind::NotFound, Operation::Get, remote.location(key)));
+        }
+        Err(error) => return Err(error),
+    };
+    let is_another = version.is_some_and(|version| meta.version.as_ref() != Some(version));
+    // The server has said that nothing is there: it was replaced since. (An empty range begins anywhere.)
+    let has_grown = said_empty && meta.size > start;
+    if is_another || has_grown {
+        return Err(Error::new(ErrorKind::Conflict, Operation::Get, remote.location(key)));
+    }
+    Ok(GetResult::new(meta, stream::empty().boxed()))
+}
+
+/// One request. (The SDK's futures are large, so they are boxed.)
+async fn get_range(
+    remote: &Remote,
+    key: &Key,
+    operation: Operation,
+    range: Option<&Range<u64>>,
+    version: Option<&Version>,
+) -> Result<GetObjectOutput, Failure> {
+    let connection = remote.connection().await?;
+    let location = remote.location(key);
+    let request = connection
+        .client
+        .get_object()
+        .bucket(&remote.config.bucket)
+        .key(remote.object(key))
+        .set_range(range.map(|range| format!("bytes={}-{}", range.start, range.end - 1)))
+        .set_if_match(version.map(|version| version.as_str().to_owned()))
+        .set_request_payer(remote.request_payer());
+    Box::pin(request.send()).await.map_err(|error| {
+        let failure = remote.target(operation, &location).failure(&error);
+        // Here a failed precondition means that the object is another one by now.
+        if failure.status == Some(412) { failure.into_kind(ErrorKind::Conflict, operation) } else { failure }
+    })
+}
+
+/// What all requests for one object share.
+struct Reader {
+    remote: Arc<Remote>,
+    key: Key,
+    version: Option<Version>,
+    /// Whether the rest of a chunk can be asked for.
+    is_ranged: bool,
+}
+
+impl Reader {
+    /// Reads a chunk and hands on what arrives. Where the connection breaks, it goes on at that byte.
+    async fn read(&self, range: Range<u64>, mut body: Option<SdkBody>, pieces: &Pieces) -> Result<()> {
+        let mut at = range.start;
+        let mut attempts = self.remote.patience.attempts();
+        while at < range.end {
+            let opened = match body.take() {
+                Some(body) => Ok(body),
+                None => self.open(at..range.end).await,
+            };
+            let failure = match opened {
+                Ok(body) => match self.drain(body, &mut at, range.end, pieces, &mut attempts).await {
+                    None => continue,
+                    // Nobody reads any more.
+                    Some(_) if pieces.is_closed() => return Ok(()),
+                    Some(failure) => failure,
+                },
+                Err(failure) => failure,
+            };
+            if at >= range.end {
+                // All bytes have come, and then the checksum said that they are others.
+                let location = self.remote.location(&self.key);
+                let error = Error::new(ErrorKind::Integrity, Operation::Get, location);
+                return Err(error.with_source(chain(&failure.error)));
+            }
+            if !self.is_ranged {
+                return Err(failure.error.with_retryable(false));
+            }
+            attempts.pause_after(failure).await?;
+        }
+        Ok(())
+    }
+
+    async fn open(&self, range: Range<u64>) -> Result<SdkBody, Failure> {
+        let output =
+            get_range(&self.remote, &self.key, Operation::Get, Some(&range), self.version.as_ref()).await?;
+        match Answer::read(&output, Some(&range)) {
+            Ok(answer) if answer.is_range => Ok(output.body.into_inner()),
+            other => {
+                let problem = other.err().unwrap_or("the server answers with all of it instead of a range");
+                let error =
+                    Error::new(ErrorKind::Unsupported, Operation::Get, self.remote.location(&self.key));
+                Err(error.with_source(problem).into())
+            }
+        }
+    }
+
+    /// Hands on a body. `None` where it came to its end.
+    async fn drain(
+        &self,
+        mut body: SdkBody,
+        at: &mut u64,
+        end: u64,
+        pieces: &Pieces,
+        attempts: &mut Attempts,
+    ) -> Option<Failure> {
+        let location = self.remote.location(&self.key);
+        let target = self.remote.target(Operation::Get, &location);
+        loop {
+            let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await;
+            match frame {
+                Some(Ok(frame)) => {
+                    let Ok(mut bytes) = frame.into_data() else { continue };
+                    let left = usize::try_from(end - *at).unwrap_or(usize::MAX);
+                    bytes.truncate(left);
+                    *at += bytes.len() as u64;
+                    if bytes.is_empty() {
+                        continue;
+                    }
+                    if pieces.send(Ok(bytes)).await.is_err() {
+                        return Some(Error::new(ErrorKind::Cancelled, Operation::Get, location).into());
+                    }
+                    // Behind the send: a reader that takes its time is no silence of the server's.
+                    attempts.progressed();
+                }
+                Some(Err(error)) => return Some(target.broken_body(&*error)),
+                None if *at >= end => return None,
+                None => {
+                    let error = Error::new(ErrorKind::Unavailable, Operation::Get, location.as_str());
+                    return Some(error.with_source("the connection ended before the object did").into());
+                }
+            }
+        }
+    }
+}
+
+/// Where the pieces of one chunk go.
+type Pieces = mpsc::Sender<Result<Bytes>>;
+
+/// How many pieces of a chunk may wait for their reader. A chunk that was asked for is small enough to wait as a whole.
+const PIECES: usize = 2048;
+/// The same where all of an object comes at once: of pieces of up to half a MiB.
+const PIECES_OF_ALL: usize = 32;
+
+/// A chunk that is being read, on a task of its own so that it goes on while its reader works.
+struct ChunkTask {
+    pieces: mpsc::Receiver<Result<Bytes>>,
+    /// How many bytes have not come yet.
+    left: u64,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// An object that is being read by several requests, in order.
+struct Download {
+    reader: Arc<Reader>,
+    chunks: VecDeque<ChunkTask>,
+    /// What has not been asked for yet.
+    rest: Range<u64>,
+}
+
+impl Download {
+    fn fetch(&mut self, range: Range<u64>, body: Option<SdkBody>) {
+        let (sender, pieces) = mpsc::channel(if self.reader.is_ranged { PIECES } else { PIECES_OF_ALL });
+        let left = range.end - range.start;
+        let reader = Arc::clone(&self.reader);
+        let task = tokio::spawn(async move {
+            if let Err(error) = reader.read(range, body, &sender).await {
+                sender.send(Err(error)).await.ok();
+            }
+        });
+        self.chunks.push_back(ChunkTask { pieces, left, _task: AbortOnDropHandle::new(task) });
+    }
+
+    fn fetch_ahead(&mut self) {
+        while self.chunks.len() < CHUNKS_AHEAD && !self.rest.is_empty() {
+            let end = self.rest.end.min(self.rest.start + CHUNK);
+            let range = self.rest.start..end;
+            self.rest.start = end;
+            self.fetch(range, None);
+        }
+    }
+
+    fn into_stream(self) -> ByteStream {
+        stream::unfold(Some(self), |download| async move {
+            let mut download = download?;
+            loop {
+                let chunk = download.chunks.front_mut()?;
+                match chunk.pieces.recv().await {
+                    Some(Ok(bytes)) => {
+                        chunk.left = chunk.left.saturating_sub(bytes.len() as u64);
+                        return Some((Ok(bytes), Some(download)));
+                    }
+                    Some(Err(error)) => return Some((Err(error), None)),
+                    None if chunk.left > 0 => {
+                        let location = download.reader.remote.location(&download.reader.key);
+                        let error = Error::new(ErrorKind::Other, Operation::Get, location);
+                        return Some((Err(error.with_source("its reader has ended before it did")), None));
+                    }
+                    None => {
+                        download.chunks.pop_front();
+                        download.fetch_ahead();
+                    }
+                }
+            }
+        })
+        .boxed()
+    }
+}
+
+/// Takes a range out of a stream that has everything.
+fn cut(stream: ByteStream, wanted: Range<u64>) -> ByteStream {
+    let mut at = 0;
+    stream
+        .filter_map(move |piece| {
+            let piece = piece.map(|bytes| {
+                let begin = at;
+                at += bytes.len() as u64;
+                let within = |offset: u64| {
+                    usize::try_from(offset.saturating_sub(begin)).unwrap_or(usize::MAX).min(bytes.len())
+                };
+                bytes.slice(within(wanted.start)..within(wanted.end).max(within(wanted.start)))
+            });
+            std::future::ready(match piece {
+                Ok(bytes) if bytes.is_empty() => None,
+                piece => Some(piece),
+            })
+        })
+        .boxed()
+}
+
+/// Reads `bytes 0-99/1234`: the range, and how large the object is.
+fn parse_content_range(text: &str) -> Option<(Range<u64>, u64)> {
+    let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (start, last) = range.split_once('-')?;
+    let (start, last, size): (u64, u64, u64) = (start.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
+    (start <= last && last < size).then(|| (start..last + 1, size))
+}
+
+/// Describes an object. Times are cut to seconds: HEAD tells no more, and a listing must agree with it.
+pub(crate) fn meta(key: &Key, size: i64, modified: Option<&DateTime>, e_tag: Option<&str>) -> ObjectMeta {
+    let seconds = modified.map_or(0, DateTime::secs);
+    let modified = SystemTime::try_from(DateTime::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH);
+    let meta = ObjectMeta::new(key.clone(), u64::try_from(size).unwrap_or_default(), modified);
+    match e_tag {
+        Some(e_tag) => meta.with_version(Version::new(e_tag)),
+        None => meta,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt as _;
+
+    use super::*;
+
+    #[test]
+    fn content_ranges_are_read() {
+        assert_eq!(parse_content_range("bytes 0-99/1234"), Some((0..100, 1234)));
+        assert_eq!(
+            parse_content_range("bytes 8388608-9999999/10000000"),
+            Some((8_388_608..10_000_000, 10_000_000))
+        );
+        for text in ["bytes */0", "bytes 0-9/*", "bytes 5-4/10", "bytes 0-10/10", "0-1/2", "bytes 0-1"] {
+            assert_eq!(parse_content_range(text), None, "{text}");
+        }
+        let largest = u64::MAX;
+        assert_eq!(parse_content_range(&format!("bytes {}-{largest}/{largest}", largest - 5)), None);
+    }
+
+    #[test]
+    fn an_answer_is_what_was_asked_for_or_all_of_it() {
+        let asked = 10..20;
+        let answer = |range, length| Answer::of(range, length, Some(&asked));
+        let right = Answer { range: 10..20, size: 100, is_range: true };
+        assert_eq!(answer(Some("bytes 10-19/100"), Some(10)), Ok(right));
+        let short = Answer { range: 10..15, size: 15, is_range: true };
+        assert_eq!(answer(Some("bytes 10-14/15"), None), Ok(short));
+        assert_eq!(answer(None, Some(100)), Ok(Answer { range: 0..100, size: 100, is_range: false }));
+        for (range, length) in [
+            (None, None),
+            (Some("bytes 11-19/100"), Some(9)),
+            (Some("bytes 10-99/100"), Some(90)),
+            (Some("bytes 10-14/100"), Some(5)),
+            (Some("bytes 10-19/100"), Some(100)),
+            (Some("bytes 18446744073709551610-18446744073709551614/18446744073709551615"), Some(5)),
+        ] {
+            assert!(answer(range, length).is_err(), "{range:?} {length:?}");
+        }
+        assert!(Answer::of(Some("bytes 0-9/10"), Some(10), None).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_range_is_cut_out_of_a_stream() {
+        for (wanted, expected) in [(0..9, "abcdefghi"), (2..4, "cd"), (3..6, "def"), (1..1, ""), (8..20, "i")]
+        {
+            let all = stream::iter(["abc", "def", "ghi"].map(|text| Ok(Bytes::from(text)))).boxed();
+            let pieces: Vec<Bytes> = cut(all, wanted).try_collect().await.unwrap();
+            assert_eq!(pieces.concat(), expected.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Multipart uploads: beginning, sending parts, and aborting, whoever is gone by then.
+
+use std::mem;
+use std::sync::Arc;
+
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedPart, ServerSideEncryption, StorageClass};
+use larder_backend::{Error, ErrorKind, Key, Operation, Result, UploadJournal, UploadToken};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::backend::Remote;
+use crate::client::Connection;
+use crate::part::{Part, spool_error};
+
+/// How many parts are sent at once, besides the one that is being filled. With parts of 16 MiB they cover the bandwidth
+/// times delay of 1 Gbit/s and 500 ms, and keep 80 MiB in memory.
+const PARTS_AT_ONCE: usize = 4;
+
+/// S3's limit.
+const MAX_PARTS: i32 = 10_000;
+
+/// What objects of larder are.
+pub(crate) const CONTENT_TYPE: &str = "application/octet-stream";
+
+/// Aborts an upload of a process that is gone.
+pub(crate) async fn abort_orphan(remote: &Remote, token: &UploadToken) -> Result<()> {
+    let mut words = token.as_str().splitn(3, ' ');
+    let (Some(endpoint), Some(id), Some(Ok(key))) =
+        (words.next(), words.next(), words.next().map(Key::parse))
+    else {
+        // Not written by this backend.
+        return Ok(());
+    };
+    let connection = remote.connection().await?;
+    if endpoint != endpoint_name(connection) {
+        // Another server would not know it, and it would be forgotten.
+        return Err(Error::new(ErrorKind::Other, Operation::Sweep, remote.location(&key)).with_hint(
+            format!("an upload is open at the endpoint {endpoint}: push or pull with that again"),
+        ));
+    }
+    abort(remote, &key, id, Operation::Sweep).await
+}
+
+/// What tells servers apart that have buckets of one name.
+fn endpoint_name(connection: &Connection) -> &str {
+    connection.endpoint.as_deref().unwrap_or("aws")
+}
+
+/// Makes the server forget an upload, which may be gone.
+async fn abort(remote: &Remote, key: &Key, id: &str, operation: Operation) -> Result<()> {
+    let connection = remote.connection().await?;
+    let location = remote.location(key);
+    let target = remote.target(operation, &location);
+    let patience = remote.patience.for_cleaning_up();
+    let request = || async {
+        let request = connection
+            .client
+            .abort_multipart_upload()
+            .bucket(&remote.config.bucket)
+            .key(remote.object(key))
+            .upload_id(id)
+            .set_request_payer(remote.request_payer());
+        let Ok(sent) = tokio::time::timeout(patience.attempt_timeout(), request.send()).await else {
+            return Err(Error::new(ErrorKind::Timeout, operation, location.as_str()).into());
+        };
+        match sent.map_err(|error| target.failure(&error)) {
+            // Any other 404 may be another server's.
+            Err(failure) if matches!(&*failure.code, "NoSuchUpload" | "NoSuchBucket") => Ok(()),
+            aborted => aborted.map(drop),
+        }
+    };
+    patience.retrying(request).await
+}
+
+/// A multipart upload that is open. Dropped, it is aborted by a task for which [`larder_backend::Backend::close`] waits.
+pub(crate) struct Multipart {
+    remote: Arc<Remote>,
+    key: Key,
+    endpoint: String,
+    pub(crate) id: String,
+    journal: Option<Arc<dyn UploadJournal>>,
+    parts: JoinSet<Result<CompletedPart>>,
+    /// How many parts were begun.
+    begun: i32,
+    done: Vec<CompletedPart>,
+    /// Nothing is left to abort.
+    is_over: bool,
+}
+
+impl Multipart {
+    /// Creates it on a task: the server may know of it when the caller does not wait any more.
+    pub(crate) async fn begin(
+        remote: &Arc<Remote>,
+        key: &Key,
+        journal: Option<Arc<dyn UploadJournal>>,
+    ) -> Result<Self> {
+        let (sender, receiver) = oneshot::channel();
+        let create = Self::create(Arc::clone(remote), key.clone(), journal);
+        remote.wait_for(tokio::spawn(async move {
+            // Where nobody receives it, it is dropped, and so aborted.
+            drop(sender.send(create.await));
+        }));
+        receiver.await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Cancelled, Operation::Put, remote.location(key))
+                .with_source("the runtime is ending"))
+        })
+    }
+
+    async fn create(remote: Arc<Remote>, key: Key, journal: Option<Arc<dyn UploadJournal>>) -> Result<Self> {
+        let connection = remote.connection().await?;
+        let config = &remote.config;
+        let location = remote.location(&key);
+        let target = remote.target(Operation::Put, &location);
+        let request = || async {
+            let request = connection
+                .client
+                .create_multipart_upload()
+                .bucket(&config.bucket)
+                .key(remote.object(&key))
+                .content_type(CONTENT_TYPE)
+                // S3 takes parts with the checksum that the upload was begun with, and no other.
+                .set_checksum_algorithm(connection.has_checksums.then_some(ChecksumAlgorithm::Crc32))
+                .set_storage_class(config.storage_class.as_deref().map(StorageClass::from))
+                .set_server_side_encryption(config.sse.as_deref().map(ServerSideEncryption::from))
+                .set_ssekms_key_id(config.sse_kms_key_id.clone())
+                .set_request_payer(remote.request_payer());
+            request.send().await.map_err(|error| target.failure(&error))
+        };
+        let created = remote.patience.retrying(request).await?;
+        let id = created.upload_id().unwrap_or_default().to_owned();
+        let multipart = Self {
+            endpoint: endpoint_name(connection).to_owned(),
+            id,
+            journal,
+            parts: JoinSet::new(),
+            begun: 0,
+            done: Vec::new(),
+            is_over: false,
+            key,
+            remote: Arc::clone(&remote),
+        };
+        if let Some(journal) = &multipart.journal {
+            // Dropped where that fails, and so aborted.
+            journal.opened(&multipart.token()).map_err(|error| {
+                Error::new(ErrorKind::Other, Operation::Put, location.as_str())
+                    .with_hint("the upload could not be noted in the project's journal")
+                    .with_source(error)
+            })?;
+        }
+        Ok(multipart)
+    }
+
+    fn token(&self) -> UploadToken {
+        UploadToken::new(format!("{} {} {}", self.endpoint, self.id, self.key))
+    }
+
+    /// Sends a part, as soon as fewer than [`PARTS_AT_ONCE`] are under way.
+    pub(crate) async fn send(&mut self, part: Part) -> Result<()> {
+        while self.parts.len() >= PARTS_AT_ONCE {
+            self.wait_for_one().await?;
+        }
+        if self.begun == MAX_PARTS {
+            return Err(Error::new(ErrorKind::InvalidInput, Operation::Put, self.remote.location(&self.key))
+                .with_hint(
+                    "the object became much larger than it was said to be, and S3 takes 10,000 parts",
+                ));
+        }
+        self.begun += 1;
+        let send = send_part(Arc::clone(&self.remote), self.key.clone(), self.id.clone(), self.begun, part);
+        self.parts.spawn(send);
+        Ok(())
+    }
+
+    async fn wait_for_one(&mut self) -> Result<()> {
+        match self.parts.join_next().await {
+            Some(Ok(part)) => self.done.push(part?),
+            Some(Err(error)) => {
+                return Err(Error::new(ErrorKind::Other, Operation::Put, self.remote.location(&self.key))
+                    .with_source(error));
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Waits for all parts.
+    pub(crate) async fn finish(&mut self) -> Result<Vec<CompletedPart>> {
+        while !self.parts.is_empty() {
+            self.wait_for_one().await?;
+        }
+        let mut parts = mem::take(&mut self.done);
+        parts.sort_unstable_by_key(CompletedPart::part_number);
+        Ok(parts)
+    }
+
+    /// The server has made an object of it.
+    pub(crate) fn published(mut self) {
+        self.is_over = true;
+        if let Some(journal) = &self.journal {
+            journal.closed(&self.token());
+        }
+    }
+
+    pub(crate) async fn abort(mut self) -> Result<()> {
+        let aborted = self.start_abort();
+        match aborted {
+            Some(aborted) => aborted.await.unwrap_or(Ok(())),
+            None => Ok(()),
+        }
+    }
+
+    /// Aborts on a task, which goes on where nobody waits.
+    fn start_abort(&mut self) -> Option<oneshot::Receiver<Result<()>>> {
+        if mem::replace(&mut self.is_over, true) {
+            return None;
+        }
+        // Without a runtime nothing can be sent; the journal remembers.
+        let runtime = Handle::try_current().ok()?;
+        let (sender, receiver) = oneshot::channel();
+        let mut parts = mem::take(&mut self.parts);
+        let (remote, key, id) = (Arc::clone(&self.remote), self.key.clone(), self.id.clone());
+        let (journal, token) = (self.journal.take(), self.token());
+        self.remote.wait_for(runtime.spawn(async move {
+            // A part that arrives behind the abort would stay.
+            parts.shutdown().await;
+            let aborted = abort(&remote, &key, &id, Operation::Abort).await;
+            if let (Ok(()), Some(journal)) = (&aborted, journal) {
+                journal.closed(&token);
+            }
+            sender.send(aborted).ok();
+        }));
+        Some(receiver)
+    }
+}
+
+impl Drop for Multipart {
+    fn drop(&mut self) {
+        self.start_abort();
+    }
+}
+
+async fn send_part(
+    remote: Arc<Remote>,
+    key: Key,
+    id: String,
+    number: i32,
+    part: Part,
+) -> Result<CompletedPart> {
+    let connection = remote.connection().await?;
+    let location = remote.location(&key);
+    let target = remote.target(Operation::Put, &location);
+    let request = || async {
+        let request = connection
+            .client
+            .upload_part()
+            .bucket(&remote.config.bucket)
+            .key(remote.object(&key))
+            .upload_id(&id)
+            .part_number(number)
+            .set_checksum_algorithm(connection.has_checksums.then_some(ChecksumAlgorithm::Crc32))
+            .content_length(part.len())
+            .set_request_payer(remote.request_payer())
+            .body(part.body().await.map_err(|error| spool_error(location.as_str(), error))?);
+        let request = request.customize();
+        let request = if connection.has_checksums { request.disable_payload_signing() } else { request };
+        request.send().await.map_err(|error| target.failure(&error))
+    };
+    let sent = remote.patience.retrying(request).await?;
+    Ok(CompletedPart::builder()
+        .part_number(number)
+        .set_e_tag(sent.e_tag().map(str::to_owned))
+        .set_checksum_crc32(sent.checksum_crc32().map(str::to_owned))
+        .set_checksum_crc32_c(sent.checksum_crc32_c().map(str::to_owned))
+        .set_checksum_crc64_nvme(sent.checksum_crc64_nvme().map(str::to_owned))
+        .build())
+}

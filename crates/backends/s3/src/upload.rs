@@ -1,0 +1,273 @@
+//! Writing objects.
+
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_s3::types::{CompletedMultipartUpload, ServerSideEncryption, StorageClass};
+use bytes::Bytes;
+use larder_backend::{
+    Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, PutOptions, Result, Upload, UploadJournal, Version,
+};
+
+use crate::backend::Remote;
+use crate::error::Failure;
+use crate::get;
+use crate::multipart::{CONTENT_TYPE, Multipart};
+use crate::part::{Part, PartBuffer, part_size, spool_error};
+
+/// An upload: a buffer that becomes a single request, or the parts of a multipart upload.
+pub(crate) struct S3Upload {
+    remote: Arc<Remote>,
+    key: Key,
+    mode: PutMode,
+    journal: Option<Arc<dyn UploadJournal>>,
+    part_size: usize,
+    buffer: PartBuffer,
+    multipart: Option<Multipart>,
+    written: u64,
+    /// A write failed, or its future was dropped before it was done.
+    broken: bool,
+}
+
+impl S3Upload {
+    pub(crate) fn new(remote: Arc<Remote>, key: Key, options: PutOptions) -> Self {
+        let part_size = remote.config.part_size.unwrap_or_else(|| part_size(options.size_hint));
+        Self {
+            remote,
+            key,
+            mode: options.mode,
+            journal: options.journal,
+            part_size,
+            buffer: PartBuffer::new(part_size),
+            multipart: None,
+            written: 0,
+            broken: false,
+        }
+    }
+
+    fn location(&self) -> String {
+        self.remote.location(&self.key)
+    }
+
+    fn broken(&self, operation: Operation) -> Error {
+        Error::new(ErrorKind::Cancelled, operation, self.location())
+            .with_source("an earlier write failed, or was not waited for: the upload can only be aborted")
+    }
+
+    /// Sends the buffer as a part, while others are under way.
+    async fn send_part(&mut self) -> Result<()> {
+        let size = self.part_size;
+        let part = mem::replace(&mut self.buffer, PartBuffer::new(size));
+        let part = part.finish().await.map_err(|error| spool_error(self.location(), error))?;
+        let multipart = if let Some(multipart) = &mut self.multipart {
+            multipart
+        } else {
+            let begun = Multipart::begin(&self.remote, &self.key, self.journal.clone()).await?;
+            self.multipart.insert(begun)
+        };
+        multipart.send(part).await
+    }
+
+    /// Says whether a create-only commit can leave it to the server that nothing is overwritten.
+    async fn condition(&self) -> Result<Option<String>> {
+        if self.mode == PutMode::Overwrite {
+            return Ok(None);
+        }
+        if self.remote.creates_exclusively().await {
+            return Ok(Some("*".to_owned()));
+        }
+        // The best that is left: look, then publish. Who comes in between publishes the same.
+        match get::stat(&self.remote, &self.key).await {
+            Ok(_) => Err(Error::new(ErrorKind::AlreadyExists, Operation::Commit, self.location())),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Publishes, until it is done or fails for good.
+    async fn publish<F>(
+        &self,
+        mut attempt: impl FnMut(Option<String>) -> F,
+    ) -> Result<(ObjectMeta, Certainty)>
+    where
+        F: Future<Output = Result<Option<String>, Failure>>,
+    {
+        let mut attempts = self.remote.patience.attempts();
+        loop {
+            let condition = self.condition().await?;
+            let failure = match attempt(condition).await {
+                Ok(e_tag) => {
+                    let published =
+                        ObjectMeta::new(self.key.clone(), self.written, self.published_at().await?);
+                    let published = match e_tag {
+                        Some(e_tag) => published.with_version(Version::new(e_tag)),
+                        None => published,
+                    };
+                    return Ok((published, Certainty::Certain));
+                }
+                Err(failure) => failure,
+            };
+            let may_be_ours = failure.error.is_already_exists() || failure.code == "NoSuchUpload";
+            // What is replaced was there before, and says nothing.
+            if may_be_ours && attempts.is_uncertain() && self.mode == PutMode::CreateOnly {
+                // An earlier attempt whose answer was lost may have been this very object.
+                match get::stat(&self.remote, &self.key).await {
+                    Ok(meta) if meta.size == self.written => return Ok((meta, Certainty::Probable)),
+                    _ => return Err(failure.error),
+                }
+            }
+            if failure.status == Some(501)
+                && self.mode == PutMode::CreateOnly
+                && self.remote.preconditions_are_refused()
+            {
+                continue;
+            }
+            attempts.pause_after(failure).await?;
+        }
+    }
+
+    async fn published_at(&self) -> Result<std::time::SystemTime> {
+        Ok(self.remote.connection().await?.clock.last_answer())
+    }
+
+    async fn put(&self, part: &Part) -> Result<ObjectMeta> {
+        let location = self.location();
+        let target = self.remote.target(Operation::Commit, &location);
+        let connection = self.remote.connection().await?;
+        let (config, location) = (&self.remote.config, &location);
+        self.publish(|condition| async move {
+            let request = connection
+                .client
+                .put_object()
+                .bucket(&config.bucket)
+                .key(self.remote.object(&self.key))
+                .content_type(CONTENT_TYPE)
+                .content_length(part.len())
+                .set_if_none_match(condition)
+                .set_storage_class(config.storage_class.as_deref().map(StorageClass::from))
+                .set_server_side_encryption(config.sse.as_deref().map(ServerSideEncryption::from))
+                .set_ssekms_key_id(config.sse_kms_key_id.clone())
+                .set_request_payer(self.remote.request_payer())
+                .body(part.body().await.map_err(|error| spool_error(location.as_str(), error))?);
+            let request = request.customize();
+            let request = if connection.has_checksums { request.disable_payload_signing() } else { request };
+            let output = request.send().await.map_err(|error| target.failure(&error))?;
+            Ok(output.e_tag().map(str::to_owned))
+        })
+        .await
+        .map(|(meta, _)| meta)
+    }
+
+    async fn complete(&mut self) -> Result<ObjectMeta> {
+        let Some(multipart) = &mut self.multipart else { return Err(self.broken(Operation::Commit)) };
+        let parts = multipart.finish().await?;
+        let id = multipart.id.clone();
+        let location = self.location();
+        let target = self.remote.target(Operation::Commit, &location);
+        let connection = self.remote.connection().await?;
+        let upload = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let (id, upload, this) = (&id, &upload, &*self);
+        let published = this
+            .publish(|condition| async move {
+                let request = connection
+                    .client
+                    .complete_multipart_upload()
+                    .bucket(&this.remote.config.bucket)
+                    .key(this.remote.object(&this.key))
+                    .upload_id(id)
+                    .set_if_none_match(condition)
+                    .multipart_upload(upload.clone())
+                    .set_request_payer(this.remote.request_payer());
+                let output = request.send().await.map_err(|error| {
+                    let failure = target.failure(&error);
+                    // Who asks for the same id again gets the same answer: all of it has to be sent again.
+                    match failure.error.kind() {
+                        ErrorKind::Conflict => failure.into_kind(ErrorKind::Conflict, Operation::Commit),
+                        _ => failure,
+                    }
+                })?;
+                Ok(output.e_tag().map(str::to_owned))
+            })
+            .await;
+        let (meta, certainty) = published?;
+        if let (Some(multipart), Certainty::Certain) = (self.multipart.take(), certainty) {
+            multipart.published();
+        }
+        // Otherwise it is dropped, and so aborted: the object may be another's.
+        Ok(meta)
+    }
+}
+
+/// Whether an object is known to be the one that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Certainty {
+    Certain,
+    /// The answer was lost, and there is an object of this size.
+    Probable,
+}
+
+#[async_trait]
+impl Upload for S3Upload {
+    async fn write(&mut self, mut chunk: Bytes) -> Result<()> {
+        if self.broken {
+            return Err(self.broken(Operation::Put));
+        }
+        // Until all of it is taken, a dropped future loses it.
+        self.broken = true;
+        self.written += chunk.len() as u64;
+        while !chunk.is_empty() {
+            // A full buffer is sent when more comes: the last part of a small object is the only one.
+            if self.buffer.is_full() {
+                self.send_part().await?;
+            }
+            self.buffer.take(&mut chunk).await.map_err(|error| spool_error(self.location(), error))?;
+        }
+        self.broken = false;
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<ObjectMeta> {
+        if self.broken {
+            return Err(self.broken(Operation::Commit));
+        }
+        let committed = if self.multipart.is_some() {
+            match self.send_part().await {
+                Ok(()) => self.complete().await,
+                Err(error) => Err(error),
+            }
+        } else {
+            let size = self.part_size;
+            let part = mem::replace(&mut self.buffer, PartBuffer::new(size));
+            match part.finish().await {
+                Ok(part) => self.put(&part).await,
+                Err(error) => Err(spool_error(self.location(), error)),
+            }
+        };
+        if committed.is_err()
+            && let Some(multipart) = self.multipart.take()
+        {
+            // Why the commit failed is what the caller should read; the journal keeps what could not be aborted.
+            multipart.abort().await.ok();
+        }
+        committed
+    }
+
+    async fn abort(mut self: Box<Self>) -> Result<()> {
+        match self.multipart.take() {
+            Some(multipart) => multipart.abort().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for S3Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Upload")
+            .field("key", &self.key)
+            .field("mode", &self.mode)
+            .field("written", &self.written)
+            .finish_non_exhaustive()
+    }
+}

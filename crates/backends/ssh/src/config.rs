@@ -1,0 +1,268 @@
+//! Where the remote is, and what the user has for reaching it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+/// After how long without progress an operation is given up, by default. Each attempt may take a third of it, so that
+/// a connection that died in silence is noticed and replaced before the operation ends.
+const STALL_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// The keys that OpenSSH tries where nothing is configured, in its order, as far as libssh2 knows them.
+const DEFAULT_IDENTITIES: [&str; 3] = [".ssh/id_rsa", ".ssh/id_ecdsa", ".ssh/id_ed25519"];
+
+/// How to open an [`crate::SshBackend`].
+///
+/// Nothing is taken from the environment: [`SshConfig::with_openssh_defaults`] fills in what OpenSSH would use for a
+/// given home directory.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SshConfig {
+    /// The host, or its alias in the configuration files.
+    pub host: String,
+    /// The port; by default that of the configuration files, else 22.
+    pub port: Option<u16>,
+    /// Whom to log in as; by default the user of the configuration files, else [`SshConfig::local_user`].
+    pub user: Option<String>,
+    /// The directory on the host.
+    pub path: RemotePath,
+    /// The user's name on this machine.
+    pub local_user: Option<String>,
+    /// The user's home directory on this machine: for `~` and `%d` in configuration files.
+    pub home: Option<PathBuf>,
+    /// Configuration files of OpenSSH; of two values the first counts. Those that do not exist are passed over.
+    pub config_files: Vec<PathBuf>,
+    /// Files of known hosts, unless a configuration file names others. New hosts are added to the first, where the
+    /// configuration says so.
+    pub known_hosts: Vec<PathBuf>,
+    /// Files of known hosts that are read besides.
+    pub global_known_hosts: Vec<PathBuf>,
+    /// The socket of the user's agent.
+    pub agent: Option<PathBuf>,
+    /// Private keys, unless a configuration file names others. Those that do not exist are passed over.
+    pub identities: Vec<PathBuf>,
+    /// Asked for the passphrase of a private key.
+    pub passphrase: Option<AskPassphrase>,
+    /// After how long without progress an operation fails, with all its attempts.
+    pub stall_timeout: Duration,
+}
+
+/// The directory of a remote on its host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemotePath {
+    /// From the root of the file system; begins with `/`.
+    Absolute(String),
+    /// From the home directory of the user on the host; may be empty.
+    Home(String),
+}
+
+/// A passphrase, which is not shown.
+#[derive(Clone)]
+pub struct Passphrase(String);
+
+impl Passphrase {
+    /// Wraps the text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passphrase(…)")
+    }
+}
+
+/// Gives the passphrase of the private key in a file, or nothing where there is nobody to ask. Called once for each
+/// file, on a thread that may block.
+#[derive(Clone)]
+pub struct AskPassphrase(Arc<Ask>);
+
+type Ask = dyn Fn(&Path) -> Option<Passphrase> + Send + Sync;
+
+impl AskPassphrase {
+    /// Wraps a function.
+    pub fn new(ask: impl Fn(&Path) -> Option<Passphrase> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+
+    pub(crate) fn ask(&self, identity: &Path) -> Option<Passphrase> {
+        (self.0)(identity)
+    }
+}
+
+impl fmt::Debug for AskPassphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AskPassphrase(…)")
+    }
+}
+
+impl SshConfig {
+    /// The remote in the directory `path` of `host`. Knows no keys and no hosts: see
+    /// [`SshConfig::with_openssh_defaults`].
+    pub fn new(host: impl Into<String>, path: RemotePath) -> Self {
+        Self {
+            host: host.into(),
+            port: None,
+            user: None,
+            path,
+            local_user: None,
+            home: None,
+            config_files: Vec::new(),
+            known_hosts: Vec::new(),
+            global_known_hosts: Vec::new(),
+            agent: None,
+            identities: Vec::new(),
+            passphrase: None,
+            stall_timeout: STALL_TIMEOUT,
+        }
+    }
+
+    /// Uses the files that OpenSSH uses for a user with this home directory: configuration, known hosts and keys, its
+    /// own and the machine's.
+    #[must_use]
+    pub fn with_openssh_defaults(mut self, home: &Path) -> Self {
+        self.home = Some(home.to_owned());
+        self.config_files = vec![home.join(".ssh/config"), PathBuf::from("/etc/ssh/ssh_config")];
+        self.known_hosts = vec![home.join(".ssh/known_hosts"), home.join(".ssh/known_hosts2")];
+        self.global_known_hosts =
+            ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from).into();
+        self.identities = DEFAULT_IDENTITIES.iter().map(|name| home.join(name)).collect();
+        self
+    }
+
+    /// Sets whom to log in as.
+    #[must_use]
+    pub fn with_user(mut self, user: Option<String>) -> Self {
+        self.user = user;
+        self
+    }
+
+    /// Sets the port.
+    #[must_use]
+    pub fn with_port(mut self, port: Option<u16>) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Sets the user's name on this machine.
+    #[must_use]
+    pub fn with_local_user(mut self, user: Option<String>) -> Self {
+        self.local_user = user;
+        self
+    }
+
+    /// Sets the socket of the user's agent.
+    #[must_use]
+    pub fn with_agent(mut self, socket: Option<PathBuf>) -> Self {
+        self.agent = socket;
+        self
+    }
+
+    /// Sets who is asked for passphrases.
+    #[must_use]
+    pub fn with_passphrase(mut self, ask: Option<AskPassphrase>) -> Self {
+        self.passphrase = ask;
+        self
+    }
+
+    /// Sets after how long without progress an operation fails; `None` is the default.
+    #[must_use]
+    pub fn with_stall_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.stall_timeout = timeout.unwrap_or(STALL_TIMEOUT);
+        self
+    }
+
+    /// The URL of the remote.
+    pub(crate) fn url(&self) -> String {
+        let mut url = "ssh://".to_owned();
+        if let Some(user) = &self.user {
+            url.extend(utf8_percent_encode(user, IN_USER));
+            url.push('@');
+        }
+        if self.host.contains(':') {
+            url.extend(["[", &self.host, "]"]);
+        } else {
+            url.push_str(&self.host);
+        }
+        if let Some(port) = self.port {
+            url.push(':');
+            url.push_str(&port.to_string());
+        }
+        let path = match &self.path {
+            RemotePath::Absolute(path) => path.clone(),
+            RemotePath::Home(path) => format!("/~/{path}"),
+        };
+        url.extend(utf8_percent_encode(path.trim_end_matches('/'), IN_PATH));
+        url
+    }
+}
+
+/// What is written as `%XX` in the path of a URL.
+const IN_PATH: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`');
+/// What is written so in the name of a user.
+const IN_USER: &AsciiSet = &IN_PATH.add(b'/').add(b':').add(b'@').add(b'[').add(b']');
+
+/// Whether a host can be handed to programs and shells: what OpenSSH refuses too, and what could be taken for an option.
+pub(crate) fn is_safe_host(host: &str) -> bool {
+    !host.is_empty()
+        && !host.starts_with('-')
+        && host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-:%".contains(&byte) || !byte.is_ascii())
+}
+
+/// Whether a user's name can be.
+pub(crate) fn is_safe_user(user: &str) -> bool {
+    !user.is_empty()
+        && !user.starts_with('-')
+        && !user.ends_with('\\')
+        && !user.chars().any(|c| c.is_control() || c.is_whitespace() || "'`\"$;&<>|(){}".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_is_what_was_given() {
+        let home = SshConfig::new("box", RemotePath::Home("store".into()));
+        assert_eq!(home.url(), "ssh://box/~/store");
+        let spaced = SshConfig::new("box", RemotePath::Absolute("/my store/100%".into()));
+        assert_eq!(spaced.with_user(Some("me@x".into())).url(), "ssh://me%40x@box/my%20store/100%25");
+        let config = SshConfig::new("::1", RemotePath::Absolute("/srv/store/".into()));
+        assert_eq!(
+            config.with_user(Some("me".into())).with_port(Some(2222)).url(),
+            "ssh://me@[::1]:2222/srv/store"
+        );
+    }
+
+    #[test]
+    fn what_a_shell_or_an_option_could_be_made_of_is_no_host_and_no_user() {
+        for host in ["box", "box.example.org", "::1", "fe80::1%eth0", "b\u{fc}cher.example"] {
+            assert!(is_safe_host(host), "{host}");
+        }
+        for host in ["", "-oProxyCommand=x", "a;b", "$(x)", "a b", "a`b`", "a\nb"] {
+            assert!(!is_safe_host(host), "{host}");
+        }
+        for user in ["-l", "a;b", "$(x)", "a b", "a'b", ""] {
+            assert!(!is_safe_user(user), "{user}");
+        }
+        assert!(is_safe_user("DOMAIN\\me") && is_safe_user("me@example.org"));
+    }
+
+    #[test]
+    fn a_passphrase_is_not_shown() {
+        let config = SshConfig::new("h", RemotePath::Home(String::new()));
+        let config = config.with_passphrase(Some(AskPassphrase::new(|_| Some(Passphrase::new("hunter2")))));
+        assert!(!format!("{config:?} {:?}", Passphrase::new("hunter2")).contains("hunter2"));
+    }
+}

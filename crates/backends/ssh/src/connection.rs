@@ -1,0 +1,342 @@
+//! A connection to the server: from the socket to SFTP, and the calls of SFTP.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use larder_backend::ErrorKind;
+use ssh2::{DisconnectCode, File, FileStat, OpenFlags, OpenType, Sftp};
+
+use crate::auth::{self, Passphrases};
+use crate::config::AskPassphrase;
+use crate::error::{Trouble, from_io, is_end_of_directory};
+use crate::known_hosts::KnownHosts;
+use crate::openssh::Target;
+use crate::reach::{check_host, connect, prefer_known_types};
+use crate::wire::{Wait, Wire};
+
+/// How long saying goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How much is on its way to the server at once, in bytes: more than its window of 2 MiB, in whole packets of libssh2,
+/// which copies all of it.
+const WRITE_AHEAD: usize = 78 * 30_000;
+
+/// How much libssh2 is asked for at once, in bytes. It asks the server for four times as much.
+const READ: u64 = 1024 * 1024;
+
+/// A connection over which files are reached.
+pub(crate) struct Connection {
+    sftp: Option<Sftp>,
+    pub(crate) wire: Wire,
+    proxy: Option<crate::proxy::Running>,
+    /// How long the server took for a small answer.
+    pub(crate) round_trip: Duration,
+}
+
+/// What logging in takes, beside the target.
+pub(crate) struct LogIn<'a> {
+    pub(crate) ask: Option<&'a AskPassphrase>,
+    pub(crate) passphrases: &'a Passphrases,
+    /// How long the server may take for one answer.
+    pub(crate) limit: Duration,
+    /// Set where nobody wants the connection any more.
+    pub(crate) cancel: Option<std::sync::Arc<std::sync::atomic::AtomicBool>>,
+}
+
+impl Connection {
+    /// Connects, checks the host, logs in and begins SFTP.
+    pub(crate) fn open(target: &Target, log_in: &LogIn<'_>) -> Result<Self, Trouble> {
+        let limit = target.connect_timeout.map_or(log_in.limit, |timeout| timeout.min(log_in.limit));
+        let (stream, proxy) = connect(target, limit)?;
+        let mut wire = Wire::new(stream, limit)?;
+        wire.cancel.clone_from(&log_in.cancel);
+        let opened = Self::begin(&mut wire, target, log_in);
+        match opened {
+            Ok((sftp, round_trip)) => {
+                wire.limit = log_in.limit;
+                let interval = target.alive_interval.unwrap_or(log_in.limit / 3);
+                wire.session.set_keepalive(true, u32::try_from(interval.as_secs()).unwrap_or(60).max(1));
+                Ok(Self { sftp: Some(sftp), wire, proxy, round_trip })
+            }
+            Err(mut trouble) => {
+                wire.cut();
+                if let Some(said) = proxy.map(crate::proxy::Running::said).filter(|said| !said.is_empty()) {
+                    let source = format!("the program of ProxyJump or ProxyCommand says: {said}");
+                    trouble = trouble.with_source(source);
+                }
+                Err(trouble)
+            }
+        }
+    }
+
+    fn begin(wire: &mut Wire, target: &Target, log_in: &LogIn<'_>) -> Result<(Sftp, Duration), Trouble> {
+        let known = KnownHosts::read(target.known_hosts.iter().chain(&target.global_known_hosts)).map_err(
+            |(file, error)| {
+                Trouble::new(ErrorKind::InvalidInput)
+                    .with_hint(format!("the known hosts in {} cannot be read", file.display()))
+                    .with_source(error)
+            },
+        )?;
+        prefer_known_types(wire, &known, target);
+        // libssh2's calls that change the session want it whole.
+        let mut session = wire.session.clone();
+        wire.drive(Wait::Answer, || session.handshake())?;
+        check_host(wire, &known, target)?;
+        auth::log_in(wire, target, log_in.ask, log_in.passphrases)?;
+        let begun = Instant::now();
+        let sftp = wire.drive(Wait::Answer, || wire.session.sftp()).map_err(|trouble| {
+            if wire.is_dead() || matches!(trouble.kind, ErrorKind::Timeout | ErrorKind::Cancelled) {
+                return trouble;
+            }
+            let hint = "the server lets you in, but has no SFTP: it needs a line `Subsystem sftp internal-sftp` in \
+                        its sshd_config";
+            Trouble::new(ErrorKind::Unsupported).with_hint(hint).hopeless()
+        })?;
+        // Opening the channel, starting the subsystem and its greeting are three.
+        Ok((sftp, begun.elapsed() / 3))
+    }
+
+    fn sftp(&self) -> Result<&Sftp, Trouble> {
+        self.sftp.as_ref().ok_or_else(|| Trouble::new(ErrorKind::Unavailable).broken())
+    }
+
+    /// One call of SFTP.
+    fn call<T>(&self, mut call: impl FnMut(&Sftp) -> Result<T, ssh2::Error>) -> Result<T, Trouble> {
+        let sftp = self.sftp()?;
+        self.wire.drive(Wait::Answer, || call(sftp))
+    }
+
+    /// Looks at what a path leads to.
+    pub(crate) fn stat(&self, path: &str) -> Result<FileStat, Trouble> {
+        self.call(|sftp| sftp.stat(Path::new(path)))
+    }
+
+    /// Looks at what has a name, links too.
+    pub(crate) fn lstat(&self, path: &str) -> Result<FileStat, Trouble> {
+        self.call(|sftp| sftp.lstat(Path::new(path)))
+    }
+
+    /// A path without links in it.
+    pub(crate) fn real_path(&self, path: &str) -> Result<String, Trouble> {
+        let path = self.call(|sftp| sftp.realpath(Path::new(path)))?;
+        path.into_os_string().into_string().map_err(|_| {
+            Trouble::new(ErrorKind::InvalidInput).with_hint("the directory has a name that is not UTF-8")
+        })
+    }
+
+    pub(crate) fn make_directory(&self, path: &str, mode: u32) -> Result<(), Trouble> {
+        let mode = i32::try_from(mode).unwrap_or(0o755);
+        self.call(|sftp| sftp.mkdir(Path::new(path), mode))
+    }
+
+    pub(crate) fn remove_directory(&self, path: &str) -> Result<(), Trouble> {
+        self.call(|sftp| sftp.rmdir(Path::new(path)))
+    }
+
+    pub(crate) fn remove(&self, path: &str) -> Result<(), Trouble> {
+        self.call(|sftp| sftp.unlink(Path::new(path)))
+    }
+
+    /// Renames, and fails where the new name exists: version 3 of SFTP has no flags, and OpenSSH links and unlinks.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), Trouble> {
+        let flags = ssh2::RenameFlags::ATOMIC | ssh2::RenameFlags::NATIVE;
+        self.call(|sftp| sftp.rename(Path::new(from), Path::new(to), Some(flags)))
+    }
+
+    pub(crate) fn set_mode(&self, path: &str, mode: u32) -> Result<(), Trouble> {
+        self.call(|sftp| sftp.setstat(Path::new(path), FileStat { perm: Some(mode), ..nothing() }))
+    }
+
+    pub(crate) fn set_modified(&self, path: &str, seconds: u64) -> Result<(), Trouble> {
+        let stat = FileStat { atime: Some(seconds), mtime: Some(seconds), ..nothing() };
+        self.call(|sftp| sftp.setstat(Path::new(path), copy(&stat)))
+    }
+
+    /// Opens a file, does something with it, and closes it with a look at the answer.
+    pub(crate) fn with_file<T>(
+        &self,
+        path: &str,
+        flags: OpenFlags,
+        mode: u32,
+        act: impl FnOnce(&mut Open<'_>) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let mode = i32::try_from(mode).unwrap_or(0o600);
+        let file = self.call(|sftp| sftp.open_mode(Path::new(path), flags, mode, OpenType::File))?;
+        let mut open = Open { file, wire: &self.wire };
+        let acted = act(&mut open);
+        let Open { mut file, wire } = open;
+        match acted {
+            Err(trouble) if trouble.is_broken => {
+                // Its destructor would wait for an answer.
+                wire.cut();
+                Err(trouble)
+            }
+            acted => {
+                let closed = wire.drive(Wait::WhileAlive, || file.close());
+                if closed.as_ref().is_err_and(|trouble| trouble.is_broken) {
+                    wire.cut();
+                }
+                let value = acted?;
+                closed.map(|()| value)
+            }
+        }
+    }
+
+    /// Reads a directory, as long as `entry` wants more.
+    pub(crate) fn read_directory(
+        &self,
+        path: &str,
+        mut entry: impl FnMut(&str, &FileStat) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let mut directory = self.call(|sftp| sftp.opendir(Path::new(path)))?;
+        let read = loop {
+            let next = self.wire.drive(Wait::Answer, || match directory.readdir() {
+                Err(error) if is_end_of_directory(&error) => Ok(None),
+                other => other.map(Some),
+            });
+            match next {
+                Ok(Some((name, stat))) => match name.to_str() {
+                    // Others cannot be keys.
+                    Some(name) if !matches!(name, "." | "..") => {
+                        if let Err(trouble) = entry(name, &stat) {
+                            break Err(trouble);
+                        }
+                    }
+                    _ => {}
+                },
+                Ok(None) => break Ok(()),
+                Err(trouble) => break Err(trouble),
+            }
+        };
+        if read.as_ref().is_err_and(|trouble| trouble.is_broken) {
+            self.wire.cut();
+            return read;
+        }
+        self.wire.drive(Wait::Answer, || directory.close())?;
+        read
+    }
+
+    /// Ends the session in order, where that does not take long.
+    pub(crate) fn close(mut self) {
+        self.wire.limit = GOODBYE;
+        self.wire.cancel = None;
+        if let Some(mut sftp) = self.sftp.take() {
+            let _ = self.wire.drive(Wait::Answer, || sftp.shutdown());
+            let wire = &self.wire;
+            let _ = wire.drive(Wait::Answer, || {
+                wire.session.disconnect(Some(DisconnectCode::ByApplication), "done", None)
+            });
+        }
+        self.wire.cut();
+        drop(self.proxy.take());
+    }
+
+    /// Gives the connection up.
+    pub(crate) fn cut(self) {
+        self.wire.cut();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Without this, destructors of libssh2 would wait for answers.
+        self.wire.cut();
+    }
+}
+
+/// An open file.
+pub(crate) struct Open<'a> {
+    file: File,
+    wire: &'a Wire,
+}
+
+impl Open<'_> {
+    pub(crate) fn stat(&mut self) -> Result<FileStat, Trouble> {
+        self.wire.drive(Wait::Answer, || self.file.stat())
+    }
+
+    pub(crate) fn set_mode(&mut self, mode: u32) -> Result<(), Trouble> {
+        self.wire.drive(Wait::Answer, || self.file.setstat(FileStat { perm: Some(mode), ..nothing() }))
+    }
+
+    /// Flushes to the disk, where the server can.
+    pub(crate) fn sync(&mut self) -> Result<(), Trouble> {
+        match self.wire.drive(Wait::WhileAlive, || self.file.fsync()) {
+            Err(trouble) if trouble.is_unsupported() => Ok(()),
+            synced => synced,
+        }
+    }
+
+    /// Writes at a position. `progressed` is told of each piece that the server has.
+    pub(crate) fn write(
+        &mut self,
+        position: u64,
+        bytes: &[u8],
+        mut progressed: impl FnMut(),
+    ) -> Result<(), Trouble> {
+        self.seek(position)?;
+        let mut written = 0;
+        while written < bytes.len() {
+            // What is not confirmed is given again, with more behind it: so the line is never idle.
+            let given = &bytes[written..bytes.len().min(written + WRITE_AHEAD)];
+            let written_now =
+                self.wire.drive(Wait::Answer, || self.file.write(given).map_err(|error| from_io(&error)));
+            match written_now {
+                Ok(count) => written += count,
+                Err(trouble) => return Err(self.explain(trouble)),
+            }
+            progressed();
+        }
+        Ok(())
+    }
+
+    /// Reads so many bytes from a position; fewer where the file ends.
+    pub(crate) fn read(&mut self, position: u64, length: usize) -> Result<Vec<u8>, Trouble> {
+        self.seek(position)?;
+        let mut bytes = vec![0; length];
+        let mut read = 0;
+        while read < length {
+            let left = length - read;
+            // libssh2 asks for four times as much as it is asked for. Near the end that would be thrown away.
+            let ahead = if left > 128 * 1024 { left.div_ceil(4) } else { left };
+            let end = read + ahead.min(usize::try_from(READ).unwrap_or(ahead));
+            let target = &mut bytes[read..end];
+            let count =
+                self.wire.drive(Wait::Answer, || self.file.read(target).map_err(|error| from_io(&error)))?;
+            if count == 0 {
+                bytes.truncate(read);
+                break;
+            }
+            read += count;
+        }
+        Ok(bytes)
+    }
+
+    fn seek(&mut self, position: u64) -> Result<(), Trouble> {
+        self.file.seek(SeekFrom::Start(position)).map(drop).map_err(|error| from_io(&error).into())
+    }
+
+    /// A server has no word for a full disk: look whether that is it.
+    fn explain(&mut self, trouble: Trouble) -> Trouble {
+        if !trouble.is_failure() {
+            return trouble;
+        }
+        match self.wire.drive(Wait::Answer, || self.file.statvfs()) {
+            // What is left may be less than a block for each of our requests.
+            Ok(space) if space.f_bavail.saturating_mul(space.f_frsize.max(1)) < WRITE_AHEAD as u64 => {
+                trouble.into_no_space()
+            }
+            _ => trouble,
+        }
+    }
+}
+
+/// Attributes of which none is set.
+fn nothing() -> FileStat {
+    FileStat { size: None, uid: None, gid: None, perm: None, atime: None, mtime: None }
+}
+
+fn copy(stat: &FileStat) -> FileStat {
+    FileStat { ..*stat }
+}

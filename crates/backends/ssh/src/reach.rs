@@ -1,0 +1,119 @@
+//! The way to the host, and whether it is that host.
+
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use larder_backend::ErrorKind;
+use ssh2::MethodType;
+
+use crate::error::Trouble;
+use crate::known_hosts::{self, KnownHosts, Verdict};
+use crate::openssh::Target;
+use crate::wire::{Stream, Wire};
+
+/// Opens the way to the host.
+pub(crate) fn connect(
+    target: &Target,
+    limit: Duration,
+) -> Result<(Stream, Option<crate::proxy::Running>), Trouble> {
+    if let Some(proxy) = &target.proxy {
+        let (stream, running) = proxy.start().map_err(|error| {
+            Trouble::new(ErrorKind::Unavailable)
+                .with_hint("the program of ProxyJump or ProxyCommand cannot be started")
+                .with_source(error)
+        })?;
+        return Ok((Stream::Local(stream), Some(running)));
+    }
+    let Target { host, port, .. } = target;
+    let addresses = (host.as_str(), *port).to_socket_addrs().map_err(|error| {
+        Trouble::new(ErrorKind::Unavailable)
+            .with_hint(format!("the host {host} is not found: check its name"))
+            .with_source(error)
+    })?;
+    let mut last = None;
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, limit) {
+            Ok(stream) => {
+                // Requests are small, and each is waited for.
+                stream
+                    .set_nodelay(true)
+                    .map_err(|error| Trouble::new(ErrorKind::Other).with_source(error))?;
+                return Ok((Stream::Tcp(stream), None));
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    let Some(error) = last else {
+        return Err(Trouble::new(ErrorKind::Unavailable).with_hint(format!("the host {host} has no address")));
+    };
+    let is_timeout = error.kind() == std::io::ErrorKind::TimedOut;
+    let kind = if is_timeout { ErrorKind::Timeout } else { ErrorKind::Unavailable };
+    let hint = if error.kind() == std::io::ErrorKind::ConnectionRefused {
+        format!("nothing listens at port {port} of {host}: check the port, and whether sshd runs")
+    } else {
+        format!("port {port} of {host} does not answer: check the network")
+    };
+    Err(Trouble::new(kind).with_hint(hint).with_source(error).broken())
+}
+
+/// Asks for the types of keys that are known of the host: of another type it would look like another host.
+pub(crate) fn prefer_known_types(wire: &Wire, known: &KnownHosts, target: &Target) {
+    let mut types = Vec::new();
+    for known in known.key_types(&target.key_name, target.port) {
+        match known {
+            "ssh-rsa" => types.extend(["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"]),
+            other => types.push(other),
+        }
+    }
+    if types.is_empty() {
+        return;
+    }
+    let supported = wire.session.supported_algs(MethodType::HostKey).unwrap_or_default();
+    types.retain(|known| supported.contains(known));
+    for other in supported {
+        if !types.contains(&other) {
+            types.push(other);
+        }
+    }
+    // Where it is refused, libssh2's own order stands, and the key is checked all the same.
+    let _ = wire.session.method_pref(MethodType::HostKey, &types.join(","));
+}
+
+/// Refuses a host whose key is not known to be its own.
+pub(crate) fn check_host(wire: &Wire, known: &KnownHosts, target: &Target) -> Result<(), Trouble> {
+    let Target { key_name, port, .. } = target;
+    let refuse = |hint: String| Err(Trouble::new(ErrorKind::Unavailable).with_hint(hint).hopeless());
+    let Some(key) = wire.session.host_key().map(|(key, _)| key.to_vec()) else {
+        return refuse("the host shows no key".to_owned());
+    };
+    let name = known_hosts::name(key_name, *port);
+    let shown = format!("{} {}", known_hosts::key_type(&key), known_hosts::fingerprint(&key));
+    let line = known_hosts::line(key_name, *port, &key);
+    let file = target.known_hosts.first();
+    let file_name = file.map_or("known_hosts".into(), |file| file.display().to_string());
+    match known.check(key_name, *port, &key) {
+        Verdict::Known => Ok(()),
+        Verdict::Unknown if target.accept_new => match file.map(|file| known_hosts::append(file, &line)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(Trouble::new(ErrorKind::Other)
+                .with_hint(format!("the key of {name} cannot be added to {file_name}"))
+                .with_source(error)
+                .hopeless()),
+            None => refuse(format!("the key of {name} is new, and no file of known hosts is configured")),
+        },
+        Verdict::Unknown => refuse(format!(
+            "the host {name} is not known; its key is {shown}; if that is right, accept it with: echo '{line}' >> \
+             {file_name}"
+        )),
+        Verdict::Changed { file, line: number } => refuse(format!(
+            "the key of the host {name} is not the one in {}:{number}: it shows {shown}; somebody may be listening; if \
+             the host was set up anew, accept it with: ssh-keygen -R '{name}' -f {} && echo '{line}' >> {file_name}",
+            file.display(),
+            file.display(),
+        )),
+        Verdict::Revoked { file, line } => refuse(format!(
+            "the key of the host {name}, {shown}, is revoked by {}:{line}: nobody may use it",
+            file.display()
+        )),
+    }
+}

@@ -1,0 +1,239 @@
+//! The directory of the remote, and the way from it to a key.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use larder_backend::{Error, ErrorKind, Key, Operation};
+
+use crate::config::RemotePath;
+use crate::connection::Connection;
+use crate::error::Trouble;
+
+/// The longest name that the usual file systems take, in bytes.
+pub(crate) const MAX_NAME_LEN: usize = 255;
+
+/// What is larder's own, and where uploads are before they are published.
+const OWN_DIRECTORIES: [&str; 3] = [".larder", "1", "tmp"];
+pub(crate) const TEMPORARIES: &str = ".larder/1/tmp";
+
+/// Everything of the root's mode but setuid, which means nothing on a directory.
+const OF_DIRECTORY: u32 = 0o3777;
+const OF_FILE: u32 = 0o666;
+/// The owner of what an upload makes can always use it; whoever lost these bits could not even sweep.
+const OWNER_OF_DIRECTORY: u32 = 0o700;
+const OWNER_OF_FILE: u32 = 0o600;
+
+/// The root of a remote, which need not exist yet.
+#[derive(Debug)]
+pub(crate) struct Place {
+    path: RemotePath,
+    url: String,
+    found: Mutex<Option<Arc<Root>>>,
+}
+
+/// The root of a remote, as it is on the server.
+#[derive(Debug)]
+pub(crate) struct Root {
+    /// Absolute, without links in it.
+    path: String,
+    /// The mode of every directory below.
+    directory_mode: u32,
+    /// The mode of every file below.
+    pub(crate) file_mode: u32,
+}
+
+impl Place {
+    pub(crate) fn new(path: RemotePath, url: String) -> Self {
+        Self { path, url, found: Mutex::default() }
+    }
+
+    /// The URL of the remote.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where an object is, for people.
+    pub(crate) fn location(&self, key: &Key) -> String {
+        format!("{}/{key}", self.url)
+    }
+
+    /// Refuses keys that this backend does not take.
+    pub(crate) fn check(&self, key: &Key, operation: Operation) -> Result<(), Error> {
+        let refuse = |hint: &str| {
+            Err(Error::new(ErrorKind::InvalidInput, operation, self.location(key)).with_hint(hint))
+        };
+        if key.segments().any(|segment| segment.len() > MAX_NAME_LEN) {
+            return refuse("a part of the name is longer than the 255 bytes that file systems take");
+        }
+        if is_temporary(key.as_str()) {
+            return refuse("`.larder/1/tmp` is for uploads that are under way");
+        }
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        match &self.path {
+            // The server takes relative paths from there.
+            RemotePath::Home(path) if path.is_empty() => ".".to_owned(),
+            RemotePath::Absolute(path) | RemotePath::Home(path) => path.clone(),
+        }
+    }
+
+    /// Finds the root for an operation that never creates it.
+    pub(crate) fn root(&self, connection: &Connection) -> Result<Arc<Root>, Trouble> {
+        let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(root) = known {
+            return Ok(root);
+        }
+        let text = self.text();
+        let stat = connection.stat(&text).map_err(|trouble| {
+            if trouble.is_absent() { missing("check the path on the server") } else { trouble }
+        })?;
+        if !stat.is_dir() {
+            return Err(missing("what is there is not a directory, and a remote is one"));
+        }
+        let mode = stat.perm.unwrap_or(0o755);
+        let path = connection.real_path(&text)?;
+        let root = Arc::new(Root {
+            path: path.trim_end_matches('/').to_owned(),
+            directory_mode: (mode & OF_DIRECTORY) | OWNER_OF_DIRECTORY,
+            file_mode: (mode & OF_FILE) | OWNER_OF_FILE,
+        });
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&root));
+        Ok(root)
+    }
+
+    /// Finds the root for an upload, which creates at most its last component.
+    pub(crate) fn root_or_create(&self, connection: &Connection) -> Result<Arc<Root>, Trouble> {
+        let text = self.text();
+        match self.root(connection) {
+            Err(trouble) if trouble.kind == ErrorKind::RootMissing => {}
+            found => return found,
+        }
+        match connection.make_directory(&text, 0o777) {
+            Err(trouble) if trouble.is_absent() => {
+                Err(missing("the directory above it is missing too: check the path, or create it"))
+            }
+            // Somebody else was faster, or it is not a directory: finding it tells.
+            Err(trouble) if !trouble.is_failure() => Err(trouble),
+            _ => self.root(connection),
+        }
+    }
+}
+
+fn missing(hint: &str) -> Trouble {
+    Trouble::new(ErrorKind::RootMissing).with_hint(hint)
+}
+
+/// Whether a path below the root is the place of temporaries, or is in it.
+pub(crate) fn is_temporary(path: &str) -> bool {
+    path.strip_prefix(TEMPORARIES).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl Root {
+    /// The path of something below the root, or of the root itself.
+    pub(crate) fn path_of(&self, below: &str) -> String {
+        match below.trim_end_matches('/') {
+            "" if self.path.is_empty() => "/".to_owned(),
+            "" => self.path.clone(),
+            below => format!("{}/{below}", self.path),
+        }
+    }
+
+    /// The path of a file that is being written.
+    pub(crate) fn temporary(&self, name: &str) -> String {
+        self.path_of(&format!("{TEMPORARIES}/{name}"))
+    }
+
+    /// Whether no link leads away on the path of a directory: whoever can write to the root must not be able to make
+    /// another user read or write elsewhere.
+    pub(crate) fn is_straight(&self, connection: &Connection, below: &str) -> Result<bool, Trouble> {
+        let path = self.path_of(below);
+        match connection.real_path(&path) {
+            Ok(real) => Ok(real == path),
+            Err(trouble) if trouble.is_absent() => Ok(false),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Makes the directories of temporaries.
+    pub(crate) fn make_own(&self, connection: &Connection) -> Result<(), Trouble> {
+        self.make(connection, &mut OWN_DIRECTORIES.into_iter())
+    }
+
+    /// Makes the directories above a key.
+    pub(crate) fn make_parents(&self, connection: &Connection, key: &Key) -> Result<(), Trouble> {
+        let mut segments = key.segments();
+        segments.next_back();
+        self.make(connection, &mut segments)
+    }
+
+    fn make(&self, connection: &Connection, segments: &mut dyn Iterator<Item = &str>) -> Result<(), Trouble> {
+        let mut path = self.path.clone();
+        for segment in segments {
+            path.push('/');
+            path.push_str(segment);
+            match connection.make_directory(&path, self.directory_mode) {
+                // The server's umask has had its say: the team has the last word.
+                Ok(()) => connection.set_mode(&path, self.directory_mode)?,
+                Err(trouble) if trouble.is_broken => return Err(trouble),
+                Err(trouble) => match connection.lstat(&path) {
+                    Ok(stat) if stat.is_dir() => {
+                        // Where it lacks bits, because of the umask or because its maker was killed: what others own is
+                        // theirs, and then this fails.
+                        let mode = stat.perm.unwrap_or(self.directory_mode) & 0o7777;
+                        if mode & self.directory_mode != self.directory_mode {
+                            match connection.set_mode(&path, mode | self.directory_mode) {
+                                Err(trouble) if trouble.is_broken => return Err(trouble),
+                                _ => {}
+                            }
+                        }
+                    }
+                    Ok(_) => {
+                        return Err(Trouble::new(ErrorKind::Other)
+                            .with_hint("a directory has to be above it, and something else has that name")
+                            .with_source(format!("{path} is not a directory")));
+                    }
+                    Err(other) if other.is_broken => return Err(other),
+                    Err(_) => return Err(trouble),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the directories above a key that have become empty. Others may be about to use one of them: they make
+    /// it again.
+    pub(crate) fn prune(&self, connection: &Connection, key: &Key) -> Result<(), Trouble> {
+        let mut path = key.as_str();
+        while let Some((parent, _)) = path.rsplit_once('/') {
+            match connection.remove_directory(&self.path_of(parent)) {
+                Ok(()) => path = parent,
+                Err(trouble) if trouble.is_broken => return Err(trouble),
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_below_the_root_and_the_place_of_temporaries_is_no_key() {
+        let mut root = Root { path: "/srv/store".into(), directory_mode: 0, file_mode: 0 };
+        assert_eq!(root.path_of(""), "/srv/store");
+        assert_eq!(root.path_of("a/b/"), "/srv/store/a/b");
+        root.path = String::new();
+        assert_eq!((root.path_of("").as_str(), root.path_of("a").as_str()), ("/", "/a"));
+        assert!(
+            is_temporary(".larder/1/tmp/x")
+                && is_temporary(".larder/1/tmp")
+                && !is_temporary(".larder/1/tmpx")
+        );
+        let place = Place::new(RemotePath::Home("s".into()), "ssh://h/~/s".into());
+        let key = Key::parse(".larder/1/tmp/x").unwrap();
+        assert_eq!(place.check(&key, Operation::Put).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+}

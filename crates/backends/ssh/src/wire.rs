@@ -1,0 +1,151 @@
+//! A session of libssh2 whose calls do not block: the waiting is done here, so that it ends.
+//!
+//! libssh2's own timeout counts each of the many steps of a call anew, and nothing could interrupt it.
+
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use larder_backend::ErrorKind;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use ssh2::{BlockDirections, Session};
+
+use crate::error::{Trouble, is_again};
+
+/// How often a wait looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a session talks through.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    /// The other end is a program.
+    Local(UnixStream),
+}
+
+impl Stream {
+    pub(crate) fn shut_down(&self) {
+        // It may be closed already.
+        let _ = match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
+            Self::Local(stream) => stream.shutdown(Shutdown::Both),
+        };
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Local(stream) => stream.as_fd(),
+        }
+    }
+}
+
+/// What libssh2 holds of the stream.
+struct Shared(Arc<Stream>);
+
+impl AsRawFd for Shared {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+/// How long to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// For the answer.
+    Answer,
+    /// As long as the server shows that it is there: for what flushes to a disk.
+    WhileAlive,
+}
+
+/// A session and what it talks through.
+pub(crate) struct Wire {
+    pub(crate) session: Session,
+    stream: Arc<Stream>,
+    /// How long one call may take.
+    pub(crate) limit: Duration,
+    /// Set where nobody wants the answer any more.
+    pub(crate) cancel: Option<Arc<AtomicBool>>,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: Stream, limit: Duration) -> Result<Self, Trouble> {
+        let stream = Arc::new(stream);
+        let mut session = Session::new()?;
+        session.set_tcp_stream(Shared(Arc::clone(&stream)));
+        session.set_blocking(false);
+        // Only destructors block, and they are the last resort.
+        session.set_timeout(1000);
+        Ok(Self { session, stream, limit, cancel: None })
+    }
+
+    /// Ends everything that this session does, at once.
+    pub(crate) fn cut(&self) {
+        self.stream.shut_down();
+    }
+
+    /// Whether the other end is gone: libssh2 does not always tell that from a refusal.
+    pub(crate) fn is_dead(&self) -> bool {
+        use rustix::net::{RecvFlags, recv};
+        let mut byte = [0_u8; 1];
+        match recv(&*self.stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((count, _)) => count == 0,
+            Err(error) => !matches!(error, rustix::io::Errno::AGAIN | rustix::io::Errno::INTR),
+        }
+    }
+
+    /// Calls until there is an answer.
+    pub(crate) fn drive<T>(
+        &self,
+        wait: Wait,
+        mut call: impl FnMut() -> Result<T, ssh2::Error>,
+    ) -> Result<T, Trouble> {
+        let mut since = Instant::now();
+        loop {
+            match call() {
+                Ok(value) => return Ok(value),
+                Err(error) if is_again(&error) => self.wait(wait, &mut since)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn wait(&self, wait: Wait, since: &mut Instant) -> Result<(), Trouble> {
+        if self.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
+            return Err(Trouble::cancelled());
+        }
+        let left = self.limit.saturating_sub(since.elapsed());
+        if left.is_zero() {
+            return Err(Trouble::stalled(self.limit));
+        }
+        let flags = match self.session.block_directions() {
+            BlockDirections::Outbound => PollFlags::OUT,
+            BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
+            BlockDirections::None | BlockDirections::Inbound => PollFlags::IN,
+        };
+        if wait == Wait::WhileAlive && flags == PollFlags::IN {
+            // Sends something only where it is time for it. The request itself is out: nothing gets mixed up.
+            let _ = self.session.keepalive_send();
+        }
+        let pause = left.min(LOOK);
+        let pause = Timespec { tv_sec: 0, tv_nsec: i64::from(pause.subsec_nanos()) };
+        let mut fds = [PollFd::new(&self.stream, flags)];
+        match poll(&mut fds, Some(&pause)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Ok(_) => {
+                if wait == Wait::WhileAlive {
+                    *since = Instant::now();
+                }
+                Ok(())
+            }
+            Err(error) => {
+                Err(Trouble::new(ErrorKind::Unavailable).with_source(std::io::Error::from(error)).broken())
+            }
+        }
+    }
+}

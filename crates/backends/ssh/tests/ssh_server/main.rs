@@ -1,0 +1,59 @@
+//! What the backend promises, against a real sshd: `cargo xtask integration --backend ssh` starts one.
+
+mod conformance;
+mod faults;
+mod files;
+mod hosts;
+mod keys;
+mod server;
+mod trial;
+
+use std::process::ExitCode;
+
+use trial::trials;
+
+fn main() -> ExitCode {
+    let others = trials![
+        hosts::{
+            an_unknown_host_is_refused_with_the_line_that_accepts_it,
+            a_changed_key_is_refused_with_the_command_that_accepts_it,
+            a_revoked_key_is_refused,
+            a_new_host_is_accepted_and_remembered_where_the_user_says_so,
+            a_changed_key_is_refused_whatever_the_user_says,
+            a_host_of_which_another_type_of_key_is_known_is_that_host,
+            hashed_names_are_known,
+            a_host_that_refuses_says_so,
+            a_host_that_does_not_answer_ends_in_time,
+            a_host_without_a_name_says_so,
+            a_program_in_between_is_the_connection,
+        },
+        keys::{
+            without_a_key_it_says_what_was_tried,
+            a_wrong_user_is_not_let_in,
+            a_passphrase_is_asked_for_once,
+            without_anybody_to_ask_a_passphrase_is_missing,
+            a_wrong_passphrase_is_no_key,
+            the_agent_is_asked,
+            an_agent_is_not_asked_for_other_keys_than_the_configured,
+        },
+        files::{
+            the_bits_of_the_root_are_those_of_all,
+            links_and_pipes_are_no_objects,
+            nothing_is_published_through_a_link,
+            at_most_the_last_directory_of_a_remote_is_made,
+            a_directory_in_the_way_is_told,
+            old_temporaries_are_swept_and_young_ones_are_not,
+            a_home_is_where_the_server_says,
+        },
+        faults::{
+            one_fault_of_the_link_is_survived_by_an_upload,
+            one_fault_on_the_way_back_is_survived_by_an_upload,
+            one_fault_of_the_link_is_survived_by_a_download,
+            a_permanent_fault_ends_an_upload_in_time,
+            a_permanent_fault_ends_a_download_in_time,
+            sessions_that_died_idle_are_replaced,
+            a_cancelled_upload_ends_at_once_on_a_dead_link,
+        },
+    ];
+    larder_testkit::conformance::main_with(conformance::Ssh, others)
+}

@@ -1,0 +1,111 @@
+//! A server that answers what a test says.
+
+mod body;
+mod connection;
+mod request;
+mod rule;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use crate::proxy::fired::Fired;
+use crate::proxy::http::connection::connection;
+pub use crate::proxy::http::request::HttpRequest;
+use crate::proxy::http::request::Log;
+use crate::proxy::http::rule::Rules;
+pub use crate::proxy::http::rule::{HttpAction, HttpRule, Reply};
+use crate::proxy::worker::{Worker, accept};
+
+/// Forwards HTTP/1.1 requests to a server and does to them what [`HttpRule`]s say. Bodies are streamed both ways, the
+/// headers with the `Host` go through unchanged, and what is not hit by a rule is answered as by the server itself. An
+/// `Expect: 100-continue` is answered by the proxy, as soon as the server takes the body.
+///
+/// ```no_run
+/// use larder_testkit::proxy::{HttpAction, HttpProxy, HttpRule, Reply};
+///
+/// # fn main() -> std::io::Result<()> {
+/// # let server = "127.0.0.1:9000".parse().unwrap();
+/// # fn push_to(url: String) {}
+/// let proxy = HttpProxy::start(server)?;
+/// let slow_down = Reply::new(503).header("Retry-After", "0").body("<Error><Code>SlowDown</Code></Error>");
+/// let slowed = proxy.add(HttpRule::new(slow_down).on(|request| request.method() == "PUT").times(2));
+/// let lost = proxy.add(HttpRule::new(HttpAction::LoseAnswer).on(|request| request.has_query("uploadId")));
+///
+/// push_to(proxy.url());
+/// assert_eq!((slowed.count(), lost.count()), (2, 1));
+/// assert_eq!(proxy.count(|request| request.method() == "GET"), 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct HttpProxy {
+    shared: Arc<Shared>,
+    worker: Worker,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: SocketAddr,
+    rules: Rules,
+    log: Log,
+}
+
+impl HttpProxy {
+    /// Listens on a free port of 127.0.0.1 and forwards to the server at `target`, with no rules.
+    ///
+    /// # Errors
+    ///
+    /// No socket or no thread can be had.
+    pub fn start(target: SocketAddr) -> io::Result<Self> {
+        let shared = Arc::new(Shared { target, rules: Rules::default(), log: Log::default() });
+        let serving = Arc::clone(&shared);
+        let worker = Worker::start("larder-http-proxy", |listener| serve(listener, serving))?;
+        Ok(Self { shared, worker })
+    }
+
+    /// Where clients connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.worker.address()
+    }
+
+    /// The proxy's root as a URL, without a slash at its end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// Adds a rule, and returns the count of how often it did what it says. Where several match a request, the one that
+    /// was added first counts, and besides it all that only strip headers.
+    pub fn add(&self, rule: HttpRule) -> Fired {
+        self.shared.rules.add(rule)
+    }
+
+    /// Forgets all rules.
+    pub fn heal(&self) {
+        self.shared.rules.clear();
+    }
+
+    /// The requests so far, in the order in which they came.
+    pub fn requests(&self) -> Vec<HttpRequest> {
+        self.shared.log.all()
+    }
+
+    /// The requests since the log was taken last.
+    pub fn take_requests(&self) -> Vec<HttpRequest> {
+        self.shared.log.take()
+    }
+
+    /// How many of the requests in the log are such.
+    pub fn count(&self, such: impl Fn(&HttpRequest) -> bool) -> usize {
+        self.requests().iter().filter(|request| such(request)).count()
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let client = accept(&listener).await;
+        tokio::spawn(connection(client, Arc::clone(&shared)));
+    }
+}

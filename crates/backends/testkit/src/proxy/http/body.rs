@@ -1,0 +1,145 @@
+//! Bodies of answers that go wrong.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::Notify;
+
+use crate::proxy::fired::Fired;
+
+/// Closes a connection when all that was written to it has been flushed: an error of a body would close it earlier, with
+/// bytes in hyper's buffer.
+#[derive(Debug, Default)]
+pub(super) struct Closing {
+    asked: AtomicBool,
+    flushed: Notify,
+}
+
+impl Closing {
+    fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn on_flush(&self) {
+        if self.asked.load(Ordering::Relaxed) {
+            self.flushed.notify_one();
+        }
+    }
+
+    pub(super) async fn due(&self) {
+        self.flushed.notified().await;
+    }
+}
+
+/// What happens to a body.
+#[derive(Debug)]
+pub(super) enum Damage {
+    Cut(Arc<Closing>),
+    Stall,
+    Corrupt,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The proxy's.
+    Own(Option<Bytes>),
+    /// The server's.
+    Servers(Incoming),
+    /// The server's, which goes wrong.
+    Damaged(Damaged),
+}
+
+#[derive(Debug)]
+pub(super) struct Damaged {
+    body: Incoming,
+    damage: Damage,
+    fired: Fired,
+    /// How many bytes come before it happens.
+    remaining: u64,
+    happened: bool,
+}
+
+impl Damaged {
+    pub(super) fn new(body: Incoming, damage: Damage, at: u64, fired: Fired) -> Self {
+        Self { body, damage, fired, remaining: at, happened: false }
+    }
+
+    /// Whether nothing more may come.
+    fn stands(&self) -> bool {
+        self.happened && !matches!(self.damage, Damage::Corrupt)
+    }
+
+    /// What of a chunk goes on.
+    fn pass(&mut self, chunk: Bytes) -> Bytes {
+        let at = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+        if self.happened || at >= chunk.len() {
+            self.remaining = self.remaining.saturating_sub(chunk.len() as u64);
+            return chunk;
+        }
+        self.happened = true;
+        self.fired.add();
+        if let Damage::Corrupt = self.damage {
+            let mut bytes = BytesMut::from(chunk);
+            bytes[at] = !bytes[at];
+            bytes.freeze()
+        } else {
+            chunk.slice(..at)
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        if !self.stands() {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                end => return Poll::Ready(end),
+            };
+            let chunk = match frame.into_data() {
+                Ok(chunk) => self.pass(chunk),
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            };
+            if !chunk.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(chunk))));
+            }
+        }
+        // hyper flushes what it has when a body has nothing more for the moment.
+        if let Damage::Cut(closing) = &self.damage {
+            closing.ask();
+        }
+        Poll::Pending
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            Self::Own(body) => Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Servers(body) => Pin::new(body).poll_frame(cx),
+            Self::Damaged(damaged) => damaged.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(body) => body.is_none(),
+            Self::Servers(body) => body.is_end_stream(),
+            Self::Damaged(damaged) => !damaged.stands() && damaged.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(body) => SizeHint::with_exact(body.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Servers(body) => body.size_hint(),
+            Self::Damaged(damaged) if damaged.stands() => SizeHint::default(),
+            Self::Damaged(damaged) => damaged.body.size_hint(),
+        }
+    }
+}

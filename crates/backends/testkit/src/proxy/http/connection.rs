@@ -1,0 +1,192 @@
+//! One connection of a client, and the one to the server that goes with it.
+
+use std::future::pending;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use hyper::service::service_fn;
+use hyper::{Request, Response, Version, client, server};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+
+use crate::proxy::http::Shared;
+use crate::proxy::http::body::{Answer, Closing, Damage, Damaged};
+use crate::proxy::http::request::HttpRequest;
+use crate::proxy::http::rule::{HttpAction, Pick};
+
+pub(super) async fn connection(client: TcpStream, shared: Arc<Shared>) {
+    if client.set_nodelay(true).is_err() {
+        return;
+    }
+    let closing = Arc::new(Closing::default());
+    let exchange = Arc::new(Exchange { shared, closing: Arc::clone(&closing), server: Mutex::default() });
+    let service = service_fn(move |request| {
+        let exchange = Arc::clone(&exchange);
+        async move { exchange.answer(request).await }
+    });
+    let io = TokioIo::new(Watched { stream: client, closing: Arc::clone(&closing) });
+    tokio::select! {
+        // Its errors are the client's business, or what a rule asked for.
+        _ = server::conn::http1::Builder::new().serve_connection(io, service) => {}
+        () = closing.due() => {}
+    }
+}
+
+struct Exchange {
+    shared: Arc<Shared>,
+    closing: Arc<Closing>,
+    /// Where the last request went, if more may go there.
+    server: Mutex<Option<SendRequest<Incoming>>>,
+}
+
+impl Exchange {
+    /// # Errors
+    ///
+    /// The connection is closed without an answer.
+    async fn answer(&self, request: Request<Incoming>) -> io::Result<Response<Answer>> {
+        let seen = HttpRequest::of(&request);
+        let number = self.shared.log.add(seen.clone());
+        let (mut head, body) = request.into_parts();
+        let pick = self.shared.rules.pick(&seen, &mut head.headers);
+        let request = Request::from_parts(head, body);
+        let response = match pick {
+            None => self.forward(number, request).await?.map(Answer::Servers),
+            Some(pick) => self.act(number, request, pick).await?,
+        };
+        self.shared.log.answered(number, response.status().as_u16());
+        Ok(response)
+    }
+
+    async fn act(
+        &self,
+        number: usize,
+        request: Request<Incoming>,
+        pick: Pick,
+    ) -> io::Result<Response<Answer>> {
+        let Pick { action, fired } = pick;
+        let (damage, at) = match action {
+            HttpAction::Respond(reply) => {
+                // An answer before the end of the body closes the connection under a client that still sends.
+                exhaust(request.into_body()).await?;
+                let mut response = Response::new(Answer::Own(Some(reply.body)));
+                *response.status_mut() = reply.status;
+                *response.headers_mut() = reply.headers;
+                fired.add();
+                return Ok(response);
+            }
+            HttpAction::LoseAnswer => {
+                exhaust(self.forward(number, request).await?.into_body()).await?;
+                fired.add();
+                return Err(io::Error::other("the test loses the answer"));
+            }
+            HttpAction::StallAnswer => {
+                fired.add();
+                return pending().await;
+            }
+            HttpAction::CutBody { after } => (Damage::Cut(Arc::clone(&self.closing)), after),
+            HttpAction::StallBody { after } => (Damage::Stall, after),
+            HttpAction::CorruptBody { at } => (Damage::Corrupt, at),
+            HttpAction::StripHeader(_) => {
+                return Ok(self.forward(number, request).await?.map(Answer::Servers));
+            }
+        };
+        let response = self.forward(number, request).await?;
+        Ok(response.map(|body| Answer::Damaged(Damaged::new(body, damage, at, fired))))
+    }
+
+    /// Sends a request to the server.
+    async fn forward(&self, number: usize, mut request: Request<Incoming>) -> io::Result<Response<Incoming>> {
+        *request.version_mut() = Version::HTTP_11;
+        let mut server = self.server.lock().await;
+        loop {
+            let (mut sender, is_new) = match server.take() {
+                Some(sender) => (sender, false),
+                None => (self.connect().await?, true),
+            };
+            if sender.ready().await.is_err() && !is_new {
+                continue;
+            }
+            match sender.try_send_request(request).await {
+                Ok(response) => {
+                    self.shared.log.server_answered(number, response.status().as_u16());
+                    *server = Some(sender);
+                    return Ok(response);
+                }
+                Err(mut error) => match error.take_message() {
+                    // The server had closed the connection, and has not heard of the request.
+                    Some(unsent) if !is_new => request = unsent,
+                    _ => return Err(io::Error::other(error.into_error())),
+                },
+            }
+        }
+    }
+
+    async fn connect(&self) -> io::Result<SendRequest<Incoming>> {
+        let stream = TcpStream::connect(self.shared.target).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) =
+            client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        // It ends when the sender is dropped, and its errors are those of its requests.
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+}
+
+/// Reads a body to its end.
+async fn exhaust(mut body: Incoming) -> io::Result<()> {
+    while let Some(frame) = body.frame().await {
+        frame.map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+/// A client's connection, which tells when it is flushed.
+struct Watched {
+    stream: TcpStream,
+    closing: Arc<Closing>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.closing.on_flush();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,132 @@
+//! One way of one connection: a pipe with bytes on their way.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, sleep_until};
+
+use crate::proxy::tcp::link::Link;
+use crate::proxy::tcp::script::Ending;
+use crate::proxy::tcp::{Direction, Shared};
+
+/// Below this a buffer is replaced: what is read into it would be too little at once.
+const LEAST_ROOM: usize = 4096;
+
+pub(super) struct Pump<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) link: &'a Link,
+    pub(super) direction: Direction,
+    /// When the first byte may enter the link.
+    pub(super) begin: Instant,
+}
+
+/// What is in the pipe, and when it comes out.
+type Queued = (Instant, Item);
+
+enum Item {
+    Data(Bytes),
+    /// The sender has closed its side.
+    End,
+    /// The sender is gone.
+    Reset,
+}
+
+/// How much is in the pipe. The queue itself has no bound: its bound changes with the shape of the link.
+#[derive(Default)]
+struct Flight {
+    bytes: AtomicU64,
+    landed: Notify,
+}
+
+/// Forwards until the sender has closed its side, or the receiver is gone.
+///
+/// # Errors
+///
+/// The whole connection is to end so.
+pub(super) async fn pump(pump: Pump<'_>, from: ReadHalf<'_>, to: WriteHalf<'_>) -> Result<(), Ending> {
+    let flight = Flight::default();
+    let (queue, arrivals) = unbounded_channel();
+    let fill = async {
+        pump.fill(from, queue, &flight).await;
+        // What is in the pipe still has to come out.
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        result = pump.deliver(arrivals, to, &flight) => result,
+        () = fill => Ok(()),
+    }
+}
+
+impl Pump<'_> {
+    async fn fill(&self, mut from: ReadHalf<'_>, queue: UnboundedSender<Queued>, flight: &Flight) {
+        sleep_until(self.begin).await;
+        let mut buffer = BytesMut::new();
+        loop {
+            while flight.bytes.load(Ordering::Relaxed) >= self.link.window() {
+                flight.landed.notified().await;
+            }
+            while let Some(room) = self.link.full_until() {
+                sleep_until(room).await;
+            }
+            let chunk = self.link.chunk();
+            if buffer.capacity() < LEAST_ROOM {
+                buffer.reserve(chunk.max(LEAST_ROOM));
+            }
+            let item = match from.read_buf(&mut (&mut buffer).limit(chunk)).await {
+                Ok(0) => Item::End,
+                Ok(_) => Item::Data(buffer.split().freeze()),
+                Err(_) => Item::Reset,
+            };
+            let (len, last) = match &item {
+                Item::Data(bytes) => (bytes.len(), false),
+                Item::End | Item::Reset => (0, true),
+            };
+            flight.bytes.fetch_add(len as u64, Ordering::Relaxed);
+            if queue.send((self.link.enter(len), item)).is_err() || last {
+                return;
+            }
+        }
+    }
+
+    async fn deliver(
+        &self,
+        mut arrivals: UnboundedReceiver<Queued>,
+        mut to: WriteHalf<'_>,
+        flight: &Flight,
+    ) -> Result<(), Ending> {
+        let mut offset = 0;
+        while let Some((due, item)) = arrivals.recv().await {
+            // A sleep that is over still goes to the timer.
+            if due > Instant::now() {
+                sleep_until(due).await;
+            }
+            let bytes = match item {
+                Item::Data(bytes) => bytes,
+                Item::Reset => return Err(Ending::Reset),
+                Item::End => {
+                    let _ = to.shutdown().await;
+                    return Ok(());
+                }
+            };
+            let (passed, hit) = self.shared.script.admit(self.direction, offset, bytes.len());
+            offset += passed as u64;
+            // Before they are written: whoever has received them finds them counted.
+            self.shared.count(self.direction).fetch_add(passed as u64, Ordering::Relaxed);
+            if to.write_all(&bytes[..passed]).await.is_err() {
+                // The other way still brings what the receiver said before it went away, and then its end.
+                return Ok(());
+            }
+            if let Some(hit) = hit {
+                hit.fired.add();
+                return Err(hit.ending);
+            }
+            flight.bytes.fetch_sub(bytes.len() as u64, Ordering::Relaxed);
+            flight.landed.notify_one();
+        }
+        Ok(())
+    }
+}

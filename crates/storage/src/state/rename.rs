@@ -1,0 +1,124 @@
+//! Renaming files and directories, on every file system and with protected directories too.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use super::protected::{Unprotected, is_protected};
+
+/// Why a move stopped.
+pub(super) enum Stopped {
+    /// Something is there.
+    Appeared,
+    Io(io::Error),
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Exchanges two names in one step.
+pub(super) fn exchange(one: &Path, other: &Path) -> rustix::io::Result<()> {
+    rename_with(one, other, RenameFlags::EXCHANGE, &[one, other])
+}
+
+/// Moves a file or directory, over what may be replaced by it.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    Ok(rename_with(from, to, RenameFlags::empty(), &[from])?)
+}
+
+/// A directory that gets another parent must be writable itself, because its `..` changes. One of ours that is not
+/// becomes so for the moment.
+fn rename_with(from: &Path, to: &Path, flags: RenameFlags, moved: &[&Path]) -> rustix::io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, flags) {
+        Err(error) if is_protected(error) => {
+            let unprotected: Vec<_> = moved.iter().filter_map(|path| Unprotected::new(path)).collect();
+            if unprotected.is_empty() { Err(error) } else { renameat_with(CWD, from, CWD, to, flags) }
+        }
+        outcome => outcome,
+    }
+}
+
+/// Moves a file or directory to a name that must be free.
+pub(super) fn rename_noreplace(from: &Path, to: &Path) -> Result<(), Stopped> {
+    match rename_with(from, to, RenameFlags::NOREPLACE, &[from]) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => Err(Stopped::Appeared),
+        Err(error) if is_unsupported(error) => rename_if_absent(from, to),
+        Err(error) => Err(io::Error::from(error).into()),
+    }
+}
+
+/// [`rename_noreplace`] on a file system that has no such rename. For a file a link does the same; a directory cannot
+/// replace anything but an empty directory.
+fn rename_if_absent(from: &Path, to: &Path) -> Result<(), Stopped> {
+    if exists(to) {
+        return Err(Stopped::Appeared);
+    }
+    if !is_dir(from) {
+        match fs::hard_link(from, to) {
+            Ok(()) => return Ok(fs::remove_file(from)?),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Stopped::Appeared),
+            // No links either: what is left is the look above.
+            Err(_) => {}
+        }
+    }
+    match rename(from, to) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::DirectoryNotEmpty
+                    | io::ErrorKind::AlreadyExists
+                    | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Err(Stopped::Appeared)
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
+/// Moves a file or a directory tree, into what an interrupted call has left at `to`. Overlay file systems cannot rename
+/// a directory that comes from a lower layer: there its entries are moved one by one.
+pub(super) fn move_tree(from: &Path, to: &Path) -> io::Result<()> {
+    if !exists(from) {
+        return Ok(());
+    }
+    if !is_dir(to) {
+        match rename(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices && is_dir(from) => {
+                fs::create_dir(to)?;
+            }
+            outcome => return outcome,
+        }
+    }
+    let unprotected = Unprotected::new(from);
+    // What is there is on its way back, and has its own mode.
+    let _other = Unprotected::new(to);
+    for entry in fs::read_dir(from)? {
+        let name = entry?.file_name();
+        move_tree(&from.join(&name), &to.join(&name))?;
+    }
+    if let Some(unprotected) = unprotected {
+        unprotected.protect(to)?;
+    }
+    fs::remove_dir(from)
+}
+
+/// Whether the file system cannot do this kind of rename: overlayfs says EXDEV, NFS and some FUSE say EINVAL.
+pub(super) fn is_unsupported(error: Errno) -> bool {
+    [Errno::XDEV, Errno::INVAL, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP].contains(&error)
+}
+
+pub(super) fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+pub(super) fn is_dir(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+}

@@ -1,0 +1,79 @@
+//! How many requests an answer takes.
+
+use std::fs;
+
+use larder_tests::{Larder, Run, Tree};
+
+use crate::store::{Store, operations, proxy_to_server};
+
+pub(crate) fn of_a_small_output() {
+    let store = Store::new();
+    let proxy = proxy_to_server();
+    let counted = |larder: Larder| -> (Run, Vec<String>) {
+        let run = larder.env("AWS_ENDPOINT_URL_S3", proxy.url()).run();
+        (run, operations(&proxy))
+    };
+    Tree::small(1).write(&store.path("model"));
+    let push = || store.larder(["push", "model", "--json", "--command-hash", "x"]);
+    let (run, requests) = counted(push());
+    assert_eq!(run.ok().outcome(), "uploaded");
+    // Before the first upload a server that is not AWS is asked whether it honours preconditions: it is told twice to
+    // create the same.
+    assert_eq!(requests, ["HEAD", "PUT", "PUT", "PUT"]);
+    let (run, requests) = counted(push());
+    assert_eq!(requests, ["HEAD"], "a push of what is present");
+    let content = run.ok().field("content_hash");
+
+    let with_both = |command: &str, content: &str| {
+        store.larder([command, "model", "--command-hash", "x", "--content-hash", content])
+    };
+    assert_eq!(counted(with_both("find", &content)).1, ["HEAD"]);
+    assert_eq!(counted(with_both("find", "absent")).1, ["HEAD"]);
+    assert_eq!(counted(with_both("url", &content)).1, Vec::<String>::new());
+    fs::remove_dir_all(store.path("model")).unwrap();
+    assert_eq!(counted(with_both("pull", "absent")).1, ["GET"]);
+    assert_eq!(counted(with_both("pull", &content)).1, ["GET"]);
+    Tree::read(&store.path("model")).assert_same(&Tree::small(1));
+    assert_eq!(counted(store.larder(["ls"])).1, ["GET delimiter"]);
+}
+
+pub(crate) fn of_a_listing_by_one_hash() {
+    let store = Store::new();
+    let proxy = proxy_to_server();
+    for seed in 0..4 {
+        Tree::small(seed).write(&store.path("model"));
+        for command in ["x", "y"] {
+            store.run(["push", "model", "--command-hash", command]).ok();
+        }
+        fs::remove_dir_all(store.path("model")).unwrap();
+    }
+    // What other outputs have is not listed.
+    Tree::small(1).write(&store.path("model-2"));
+    store.run(["push", "model-2"]).ok();
+    let content = blake3::hash(b"something else").to_hex().to_string();
+    let content = format!("blake3-tree-{content}");
+    let hashes: [&[&str]; 3] = [&[], &["--command-hash", "x"], &["--content-hash", &content]];
+    for hash in hashes {
+        let find = store.larder(["find", "model"]).args(hash).env("AWS_ENDPOINT_URL_S3", proxy.url()).run();
+        assert!(matches!(find.code, Some(0 | 3)), "{find}");
+        assert_eq!(operations(&proxy), ["GET"], "{hash:?}");
+    }
+    store.larder(["pull", "model"]).env("AWS_ENDPOINT_URL_S3", proxy.url()).run().ok();
+    assert_eq!(operations(&proxy), ["GET", "GET"], "the list, and the object");
+}
+
+pub(crate) fn of_a_sweep_with_nothing_to_sweep() {
+    let store = Store::new();
+    let proxy = proxy_to_server();
+    for path in ["model", "other"] {
+        Tree::small(1).write(&store.path(path));
+        store.run(["push", path]).ok();
+    }
+    for args in [["push", "model"], ["pull", "model"], ["push", "other"], ["find", "model"]] {
+        store.larder(args).env("AWS_ENDPOINT_URL_S3", proxy.url()).run().ok();
+    }
+    let swept = proxy.count(|request| {
+        request.method() == "DELETE" || request.has_query("uploads") || request.has_query("uploadId")
+    });
+    assert_eq!(swept, 0, "{:?}", operations(&proxy));
+}

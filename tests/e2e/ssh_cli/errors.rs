@@ -1,0 +1,188 @@
+//! What cannot be done is said in one line, with the host and the path and what to do, under the right exit code, in time.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
+
+use larder_testkit::proxy::{Direction, LinkFault};
+use larder_tests::{Larder, Run, Tree, noise};
+
+use crate::sshd::Sshd;
+use crate::store::{Account, Store, temporaries_in};
+
+/// Nobody waits longer for being told that it cannot be. Half of that is for a machine that is busy.
+const SECONDS: Duration = Duration::from_secs(10);
+
+/// Every way to ask the remote for something.
+pub(crate) const COMMANDS: [&[&str]; 5] = [
+    &["push", "model"],
+    &["pull", "absent"],
+    &["pull", "absent", "--command-hash", "x", "--content-hash", "y"],
+    &["find", "absent"],
+    &["ls"],
+];
+
+/// Runs it with `-v`, which says all that is said without and more, and asserts that it fails in time and says `parts`.
+#[track_caller]
+pub(crate) fn assert_fails_fast(larder: &Larder, code: i32, parts: &[&str]) -> Run {
+    assert_fails_within(larder, SECONDS, code, parts)
+}
+
+#[track_caller]
+fn assert_fails_within(larder: &Larder, limit: Duration, code: i32, parts: &[&str]) -> Run {
+    let started = Instant::now();
+    let run = larder.clone().arg("-v").run();
+    assert!(run.after(started) < limit, "it took {:?}: {run}", run.after(started));
+    let run = run.fails(code, parts);
+    assert_clean_message(&run);
+    run
+}
+
+/// Nothing of how the program is made, and no text in another text's quotes.
+#[track_caller]
+fn assert_clean_message(run: &Run) {
+    for part in ["\\n", "Session(", "SFTP(", "panicked", "Some(", "Os {", "[Session", "warning: "] {
+        assert!(!run.stderr.contains(part), "`{part}` is not for people: {run}");
+    }
+}
+
+/// A store with an output to push.
+pub(crate) fn furnished() -> Store {
+    let store = Store::new();
+    Tree::small(1).write(&store.path("model"));
+    store
+}
+
+/// Asserts that every command fails, and that nothing is left of it.
+#[track_caller]
+pub(crate) fn assert_all_fail(store: &Store, remote: &str, code: i32, parts: &[&str]) {
+    for command in COMMANDS {
+        assert_fails_fast(&store.larder([]).args(command).args(["-r", remote]), code, parts);
+    }
+    store.assert_clean();
+}
+
+pub(crate) fn a_port_where_nobody_listens() {
+    let store = furnished();
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let remote = store.at_port(port);
+    for command in COMMANDS {
+        let larder = store.larder(["--stall-timeout", "3"]).args(command).args(["-r", &remote]);
+        assert_fails_within(
+            &larder,
+            2 * SECONDS,
+            5,
+            &[&remote, &format!("port {port} of {}", store.account.host)],
+        );
+    }
+    store.assert_clean();
+}
+
+pub(crate) fn a_host_that_says_nothing() {
+    let store = furnished();
+    // Takes connections, and that is all.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let remote = store.at_port(silent.local_addr().unwrap().port());
+    for command in [&["push", "model"][..], &["ls"]] {
+        let larder = store.larder(["--stall-timeout", "3"]).args(command).args(["-r", &remote]);
+        assert_fails_within(&larder, 2 * SECONDS, 5, &[&remote, "3"]);
+    }
+    store.assert_clean();
+}
+
+pub(crate) fn a_link_that_dies_in_the_middle() {
+    let store = Store::new();
+    Tree::new().with("large", noise(1, 24 << 20)).write(&store.path("model"));
+    let timeout = ["--stall-timeout", "3", "--compression", "none"];
+    let proxy = store.proxy();
+    let fired = proxy.inject(LinkFault::stall_after(Direction::Up, 5 << 20).in_total().always());
+    let push = store.through(&proxy, ["push", "model"]).args(timeout);
+    let remote = store.at_port(proxy.address().port());
+    assert_fails_within(&push, 3 * SECONDS, 5, &[&remote]);
+    assert!(fired.count() > 0);
+    assert_eq!(store.keys(), Vec::<String>::new(), "half an object");
+
+    store.larder(["push", "model"]).run().ok();
+    fs::remove_dir_all(store.path("model")).unwrap();
+    let proxy = store.proxy();
+    proxy.inject(LinkFault::stall_after(Direction::Down, 5 << 20).in_total().always());
+    let pull = store.through(&proxy, ["pull", "model", "--stall-timeout", "3"]);
+    let remote = store.at_port(proxy.address().port());
+    assert_fails_within(&pull, 3 * SECONDS, 5, &[&remote]);
+    assert!(!store.path("model").exists());
+}
+
+pub(crate) fn a_host_without_a_name() {
+    let store = furnished();
+    let nowhere = Account { host: "no-such-host.invalid".to_owned(), ..store.account.clone() };
+    let remote = nowhere.url_of(&store.directory);
+    for command in [&["push", "model"][..], &["ls"]] {
+        let larder = store.larder(["--stall-timeout", "3"]).args(command).args(["-r", &remote]);
+        assert_fails_within(&larder, 2 * SECONDS, 5, &[&remote, "no-such-host.invalid is not found"]);
+    }
+}
+
+pub(crate) fn a_server_without_sftp() {
+    let store = furnished();
+    let sshd = Sshd::start(&store, "");
+    store.write_ssh("known_hosts", &sshd.known);
+    let remote = sshd.account.url_of(&store.directory);
+    assert_all_fail(&store, &remote, 5, &[&remote, "SFTP", "Subsystem sftp"]);
+}
+
+pub(crate) fn a_directory_that_is_missing() {
+    let store = furnished();
+    let remote = store.remote_url();
+    for command in &COMMANDS[1..] {
+        assert_fails_fast(&store.larder([]).args(*command), 5, &[&remote]);
+    }
+    // A push makes the last component, and no other.
+    let below = format!("{remote}/below");
+    assert_all_fail(&store, &below, 5, &[&below]);
+    assert!(!store.directory.exists());
+    store.run(["push", "model"]).ok();
+    // And a file is no directory.
+    let file = store.directory.join("file");
+    fs::write(&file, "").unwrap();
+    let remote = format!("{remote}/file");
+    assert_all_fail(&store, &remote, 5, &[&remote]);
+    fs::remove_file(file).unwrap();
+}
+
+/// An account that every system has, and that may do nothing.
+pub(crate) const NOBODY: &str = "nobody";
+
+pub(crate) fn a_directory_that_one_may_not_enter() {
+    let store = furnished();
+    store.run(["push", "model", "--command-hash", "x"]).ok();
+    let key = store.key();
+    let remote = store.for_user(NOBODY);
+    fs::set_permissions(&store.directory, fs::Permissions::from_mode(0o700)).unwrap();
+    assert_all_fail(&store, &remote, 5, &[&remote, "denied"]);
+    // To look into, but not to write.
+    Tree::small(2).write(&store.path("other"));
+    fs::set_permissions(&store.directory, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_fails_fast(&store.larder(["push", "other", "-r", &remote]), 5, &[&remote, "denied"]);
+    assert_eq!(store.keys(), [key]);
+    store.assert_nothing_open();
+}
+
+pub(crate) fn a_full_disk() {
+    let mut sandbox = larder_tests::Sandbox::new();
+    let disk = sandbox.mount_tmpfs("disk", 16);
+    let store = Store::new();
+    let remote = disk.join("store");
+    let url = store.account.url_of(&remote);
+    for (name, seed, mib) in [("model", 1, 40), ("other", 2, 24)] {
+        Tree::new().with("large", noise(seed, mib << 20)).write(&store.path(name));
+        let push = store.larder(["push", name, "-r", &url]);
+        assert_fails_within(&push, 6 * SECONDS, 1, &[&url, "space"]);
+        assert!(temporaries_in(&remote).is_empty(), "what fills the disk was left there");
+        store.assert_clean();
+    }
+    Tree::small(1).write(&store.path("small"));
+    store.run(["push", "small", "-r", &url]).ok();
+    assert_eq!(store.run(["ls", "-r", &url]).ok().line(), "small");
+}

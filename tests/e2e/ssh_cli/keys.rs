@@ -1,0 +1,129 @@
+//! Who one is, where that does not suffice: said in a sentence of its own, in time, without the secrets.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use larder_tests::{Larder, Run};
+
+use crate::errors::{COMMANDS, assert_all_fail, assert_fails_fast, furnished};
+use crate::store::Store;
+
+const PASSPHRASE: &str = "open sesame";
+
+fn encrypt(identity: &Path) {
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-p", "-q", "-P", "", "-N", PASSPHRASE, "-f"]).arg(identity);
+    let done = keygen.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// A store whose only key has a passphrase.
+fn encrypted() -> Store {
+    let store = furnished();
+    encrypt(&store.ssh().join("id_ed25519"));
+    store
+}
+
+/// Without the terminal that the tests may have been started from.
+fn without_terminal(larder: Larder) -> Larder {
+    larder.through(["setsid", "--wait"])
+}
+
+#[track_caller]
+fn assert_no_secret(run: &Run, secret: &str) {
+    assert!(!run.said().contains(secret), "a secret is printed: {run}");
+}
+
+pub(crate) fn that_are_missing() {
+    let store = furnished();
+    for name in ["id_ed25519", "id_ed25519.pub"] {
+        fs::remove_file(store.ssh().join(name)).unwrap();
+    }
+    let who = format!("{} as {}", store.account.host, store.account.user);
+    assert_all_fail(&store, &store.remote_url(), 5, &[&store.remote_url(), &who, "id_ed25519", "agent"]);
+    // One that the server does not know.
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(store.ssh().join("id_ed25519"));
+    assert!(keygen.status().unwrap().success());
+    assert_all_fail(&store, &store.remote_url(), 5, &[&store.remote_url(), &who, "id_ed25519"]);
+}
+
+pub(crate) fn of_another_user() {
+    let store = furnished();
+    let remote = store.for_user("larder-no-such-user");
+    let who = format!("{} as larder-no-such-user", store.account.host);
+    assert_all_fail(&store, &remote, 5, &[&remote, &who]);
+}
+
+pub(crate) fn with_a_passphrase_and_nobody_to_ask() {
+    let store = encrypted();
+    for command in COMMANDS {
+        let larder = without_terminal(store.larder([]).args(command));
+        assert_fails_fast(&larder, 5, &[&store.remote_url(), "id_ed25519", "passphrase"]);
+    }
+}
+
+pub(crate) fn with_a_passphrase_in_the_environment() {
+    let store = encrypted();
+    let with = |passphrase: &str, command: &[&str]| {
+        without_terminal(store.larder([]).args(command)).env("LARDER_SSH_PASSPHRASE", passphrase)
+    };
+    let run = with(PASSPHRASE, &["push", "model", "-v"]).run().ok();
+    assert_no_secret(&run, PASSPHRASE);
+    let wrong = "hunter2-and-more";
+    let run = assert_fails_fast(&with(wrong, &["ls"]), 5, &[&store.remote_url(), "id_ed25519"]);
+    assert_no_secret(&run, wrong);
+}
+
+/// An agent. Ended when it is dropped.
+struct Agent(Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Agent {
+    /// Starts one with a key.
+    fn with(socket: &Path, identity: &Path) -> Self {
+        let mut command = Command::new("ssh-agent");
+        let agent = Self(command.arg("-D").arg("-a").arg(socket).stdout(Stdio::null()).spawn().unwrap());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        // Ready as soon as a key can be added.
+        loop {
+            let added = Command::new("ssh-add")
+                .arg("-q")
+                .arg(identity)
+                .env("SSH_AUTH_SOCK", socket)
+                .output()
+                .unwrap();
+            if added.status.success() {
+                return agent;
+            }
+            assert!(Instant::now() < deadline, "{}", String::from_utf8_lossy(&added.stderr));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+pub(crate) fn of_an_agent() {
+    let store = furnished();
+    let (socket, identity) = (store.root().join("agent"), store.ssh().join("id_ed25519"));
+    let agent = Agent::with(&socket, &identity);
+    // The agent has it, and its file has a passphrase: nobody is asked.
+    encrypt(&identity);
+    let larder =
+        |command: &[&str]| without_terminal(store.larder([]).args(command)).env("SSH_AUTH_SOCK", &socket);
+    larder(&["push", "model"]).run().ok();
+    for name in ["id_ed25519", "id_ed25519.pub"] {
+        fs::remove_file(store.ssh().join(name)).unwrap();
+    }
+    larder(&["ls"]).run().ok();
+    // One that is gone is no reason to wait.
+    drop(agent);
+    assert_fails_fast(&larder(&["ls"]), 5, &[&store.remote_url(), "agent"]);
+}

@@ -1,0 +1,140 @@
+//! A server of a test's own, which lacks something or whose sessions are killed.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::store::{Account, Store, server_home};
+
+/// Between choosing a port and listening on it, another program may take it: how often others are tried.
+const ATTEMPTS: usize = 5;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Sshd {
+    process: Child,
+    pub(crate) account: Account,
+    /// The line of its host key, for known hosts at its port.
+    pub(crate) known: String,
+    dir: TempDir,
+}
+
+impl Sshd {
+    /// Starts one with these lines in its configuration, for the user of the store.
+    pub(crate) fn start(store: &Store, lines: &str) -> Self {
+        (0..ATTEMPTS)
+            .find_map(|_| Self::attempt(store, lines))
+            .expect("sshd finds its port taken again and again")
+    }
+
+    /// With all that a remote takes.
+    pub(crate) fn usual(store: &Store) -> Self {
+        Self::start(store, "Subsystem sftp internal-sftp\n")
+    }
+
+    fn attempt(store: &Store, lines: &str) -> Option<Self> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("larder-test-").permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755));
+        let dir = builder.tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let at = |name: &str| dir.path().join(name);
+        let key = at("host");
+        let made =
+            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).output();
+        assert!(made.unwrap().status.success());
+        fs::copy(server_home().join(".ssh/id_ed25519.pub"), at("authorized_keys")).unwrap();
+        let config = format!(
+            "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
+             UseDNS no\nPidFile none\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n\
+             KbdInteractiveAuthentication no\nMaxStartups 500\n{lines}",
+            key.display(),
+            at("authorized_keys").display(),
+        );
+        fs::write(at("config"), config).unwrap();
+        let log = File::create(at("log")).unwrap();
+        let sshd = std::env::var_os("LARDER_TEST_SSHD").expect("the case needs `Need::Sshd`");
+        let mut command = Command::new(sshd);
+        command
+            .args(["-D", "-e", "-f"])
+            .arg(at("config"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let process = command.spawn().unwrap();
+        let public = fs::read_to_string(at("host.pub")).unwrap();
+        let known = format!("[127.0.0.1]:{port} {public}");
+        let account = Account { user: store.account.user.clone(), host: "127.0.0.1".to_owned(), port };
+        let mut sshd = Self { process, account, known, dir };
+        let deadline = Instant::now() + PATIENCE;
+        while !(sshd.log().contains("Server listening on") && sshd.greets()) {
+            if sshd.process.try_wait().unwrap().is_some() {
+                assert!(sshd.log().to_lowercase().contains("address already in use"), "{}", sshd.log());
+                return None;
+            }
+            assert!(Instant::now() < deadline, "sshd does not begin: {}", sshd.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Some(sshd)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    fn greets(&self) -> bool {
+        let mut bytes = [0; 8];
+        let stream = TcpStream::connect(self.address());
+        stream.and_then(|mut stream| stream.read_exact(&mut bytes)).is_ok() && bytes == *b"SSH-2.0-"
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.account.port))
+    }
+
+    /// Kills the processes of all sessions, and returns how many there were.
+    pub(crate) fn kill_sessions(&self) -> usize {
+        let mut killed = 0;
+        for id in descendants(self.process.id()) {
+            if kill_process(id, Signal::KILL).is_ok() {
+                killed += 1;
+            }
+        }
+        killed
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        // Sessions outlive the listener.
+        self.kill_sessions();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The processes below another one.
+fn descendants(id: u32) -> Vec<Pid> {
+    let processes: Vec<(u32, u32)> =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| parent(&entry.ok()?.path())).collect();
+    let mut found = vec![id];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(processes.iter().filter(|(_, of)| *of == parent).map(|(id, _)| *id));
+        next += 1;
+    }
+    found[1..].iter().filter_map(|id| Pid::from_raw(i32::try_from(*id).ok()?)).collect()
+}
+
+/// The ids of a process and of its parent.
+fn parent(process: &Path) -> Option<(u32, u32)> {
+    let id = process.file_name()?.to_str()?.parse().ok()?;
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    // The name before it may have anything in it.
+    let fields = stat.rsplit_once(')')?.1;
+    Some((id, fields.split_whitespace().nth(1)?.parse().ok()?))
+}

@@ -1,0 +1,21 @@
+//! Objects that are not what their names say.
+
+/// What happened to an object, and what is left of its bytes.
+pub type Damage = (&'static str, fn(&[u8]) -> Vec<u8>);
+
+/// What storage, links and people do to objects.
+pub const DAMAGES: [Damage; 5] = [
+    ("a flipped bit", |whole| {
+        let mut bytes = whole.to_vec();
+        bytes[whole.len() / 2] ^= 1;
+        bytes
+    }),
+    ("a flipped bit at the end", |whole| {
+        let mut bytes = whole.to_vec();
+        bytes[whole.len() - 3] ^= 0x10;
+        bytes
+    }),
+    ("truncated", |whole| whole[..whole.len() - 7].to_vec()),
+    ("halved", |whole| whole[..whole.len() / 2].to_vec()),
+    ("longer", |whole| [whole, b"more"].concat()),
+];

@@ -1,0 +1,132 @@
+//! larder with a remote in a directory, against tar, zstd and weasel.
+
+use super::{MIB, Peer, Row, Target};
+use crate::Result;
+use crate::bench::Options;
+use crate::bench::data::SMALL_FILES;
+use crate::bench::measure::{Stats, in_turns};
+use crate::bench::stage::{LARGE, Local, SMALL, WEIGHTS, with_slow_opens};
+
+/// A data set, its name in the table, how many entries it has, and the ratios that pushing and pulling it may have.
+const DATA: [(&str, &str, f64, f64, f64); 3] = [
+    (LARGE, "512 MiB", 3.0, 1.0, 0.8),
+    (SMALL, "10,000 files", SMALL_FILES as f64 + 101.0, 1.1, 1.2),
+    (WEIGHTS, "weights", 1.0, 0.5, 0.8),
+];
+
+const TAR_PUSH: &str = "tar | zstd -3 -T0";
+const TAR_PULL: &str = "zstd -dc | tar";
+
+pub(crate) fn measure(stage: &Local, options: &Options) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut memory = Vec::new();
+    for (data, name, entries, push_target, pull_target) in DATA {
+        let most_memory = |mib: f64| Target::Mib(mib + 20.0 * further_cores() + 256.0 * entries / MIB);
+        let push = format!("push, {name}");
+        if options.wants(&push) {
+            let subjects = [stage.larder_push(data, "zstd"), stage.tar_push(data)];
+            let [larder, tar] = pair(in_turns(&subjects, options.rounds)?)?;
+            memory.push(Row::of_memory(&push, &larder, most_memory(128.0)));
+            rows.push(Row {
+                name: push,
+                larder,
+                peer: Some(Peer::measured(TAR_PUSH, tar)),
+                target: Target::Ratio(push_target),
+            });
+        }
+        let pull = format!("pull, {name}");
+        if options.wants(&pull) {
+            stage.keep_push(data)?;
+            let [larder, tar] =
+                pair(in_turns(&[stage.larder_pull(data), stage.tar_pull()], options.rounds)?)?;
+            memory.push(Row::of_memory(&pull, &larder, most_memory(64.0)));
+            rows.push(Row {
+                name: pull,
+                larder,
+                peer: Some(Peer::measured(TAR_PULL, tar)),
+                target: Target::Ratio(pull_target),
+            });
+        }
+    }
+    slow_opens(stage, options, &mut rows)?;
+    against_weasel(stage, options, &mut rows)?;
+    rows.extend(memory);
+    latency(stage, options, &mut rows)?;
+    Ok(rows)
+}
+
+/// The cores beyond two: each may cost 20 MiB more.
+fn further_cores() -> f64 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(cores.saturating_sub(2)).map_or(0.0, f64::from)
+}
+
+fn pair(stats: Vec<Stats>) -> Result<[Stats; 2]> {
+    stats.try_into().map_err(|_| "two subjects were measured".into())
+}
+
+fn slow_opens(stage: &Local, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
+    if !options.wants("10,000 files where each open takes 1 ms") {
+        return Ok(());
+    }
+    stage.keep_push(SMALL)?;
+    let push = [stage.larder_push(SMALL, "zstd"), stage.tar_push(SMALL)];
+    let pull = [stage.larder_pull(SMALL), stage.tar_pull()];
+    for (verb, subjects, peer) in [("push", push, TAR_PUSH), ("pull", pull, TAR_PULL)] {
+        let [larder, other] = pair(in_turns(&subjects.map(with_slow_opens), options.rounds)?)?;
+        let name = format!("{verb}, 10,000 files where each open takes 1 ms");
+        rows.push(Row { name, larder, peer: Some(Peer::measured(peer, other)), target: Target::Ratio(0.25) });
+    }
+    Ok(())
+}
+
+fn against_weasel(stage: &Local, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
+    let mut add = |name: &str, larder: Stats, peer: Peer, target| {
+        rows.push(Row {
+            name: format!("{name}, 512 MiB, against weasel"),
+            larder,
+            peer: Some(peer),
+            target: Target::TimesFaster(target),
+        });
+    };
+    if options.wants("push against weasel") {
+        let subjects =
+            [stage.larder_push(LARGE, "gzip"), stage.larder_push(LARGE, "zstd"), stage.weasel_push()];
+        let stats = in_turns(&subjects, options.rounds)?;
+        let [gzip, zstd, weasel] = stats.try_into().map_err(|_| "three subjects were measured")?;
+        add("push with gzip", gzip, Peer::measured("weasel push", weasel.clone()), 4.0);
+        add("push with zstd", zstd, Peer::measured("weasel push", weasel), 7.0);
+    }
+    if options.wants("pull against weasel") {
+        stage.keep_push(LARGE)?;
+        stage.keep_weasel_push()?;
+        let subjects = [stage.larder_pull(LARGE), stage.weasel_pull()];
+        let [larder, weasel] = pair(in_turns(&subjects, options.rounds)?)?;
+        add("pull", larder, Peer::measured("weasel pull", weasel), 4.0);
+    }
+    Ok(())
+}
+
+/// Milliseconds vary more than seconds, and cost less.
+const LATENCY_ROUNDS: usize = 4;
+
+fn latency(stage: &Local, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
+    let rounds = options.rounds * LATENCY_ROUNDS + 1;
+    if options.wants("larder --version") {
+        let stats = in_turns(&[stage.version()], rounds)?;
+        let row = |larder| Row {
+            name: "larder --version".to_owned(),
+            larder,
+            peer: None,
+            target: Target::Millis(10.0),
+        };
+        rows.extend(stats.into_iter().map(row));
+    }
+    let name = "larder find among 10,000 objects of one command hash";
+    if options.wants(name) {
+        let stats = in_turns(&[stage.find(10_000)?], rounds)?;
+        let row = |larder| Row { name: name.to_owned(), larder, peer: None, target: Target::Millis(30.0) };
+        rows.extend(stats.into_iter().map(row));
+    }
+    Ok(())
+}

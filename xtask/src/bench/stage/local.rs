@@ -1,0 +1,169 @@
+//! For remotes in directories: a project with the data, places to restore to, remotes and archives.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+
+use super::{COMMAND_HASH, Stage};
+use crate::bench::data;
+use crate::bench::measure::Subject;
+use crate::{Result, process};
+
+/// The data sets.
+pub(crate) const LARGE: &str = "large";
+pub(crate) const SMALL: &str = "small";
+pub(crate) const WEIGHTS: &str = "weights.bin";
+
+pub(crate) struct Local {
+    pub(crate) stage: Stage,
+    weasel: PathBuf,
+}
+
+impl Local {
+    /// Makes the data and the places.
+    pub(crate) fn set(dir: &Path, larder: PathBuf, weasel: PathBuf) -> Result<Self> {
+        let stage = Stage::new(dir, larder, &["weasel-restored", "tar-restored"])?;
+        for place in ["project", "weasel-restored"] {
+            let project = json!({
+                "remotes": { "default": stage.at("weasel-remote") },
+                "commands": [{ "name": "make", "script": ["make"], "deps": [], "outputs": [LARGE] }],
+            });
+            fs::write(stage.at(place).join("project.yml"), project.to_string())?;
+        }
+        eprintln!("xtask: making the data");
+        data::large(&stage.at("project").join(LARGE))?;
+        data::small(&stage.at("project").join(SMALL))?;
+        data::weights(&stage.at("project").join(WEIGHTS))?;
+        Ok(Self { stage, weasel })
+    }
+
+    /// `larder push` to a remote that does not exist yet.
+    pub(crate) fn larder_push<'a>(&'a self, data: &'a str, compression: &'a str) -> Subject<'a> {
+        self.stage.subject(&["remote", "project/.larder"], move || {
+            let mut command = self.stage.command(&self.stage.larder, "project");
+            command.args([
+                "push",
+                data,
+                "--compression",
+                compression,
+                "--command-hash",
+                COMMAND_HASH,
+                "--remote",
+            ]);
+            command.arg(self.stage.at("remote"));
+            command
+        })
+    }
+
+    /// `larder pull` of what [`Local::keep_push`] pushed, to where nothing is.
+    pub(crate) fn larder_pull<'a>(&'a self, data: &'a str) -> Subject<'a> {
+        self.stage.subject(
+            &["restored/large", "restored/small", "restored/weights.bin", "restored/.larder"],
+            move || {
+                let mut command = self.stage.command(&self.stage.larder, "restored");
+                command
+                    .args(["pull", data, "--command-hash", COMMAND_HASH, "--remote"])
+                    .arg(self.stage.at("kept"));
+                command
+            },
+        )
+    }
+
+    /// Pushes once with larder, and packs once with tar and zstd, what pulls are measured with.
+    pub(crate) fn keep_push(&self, data: &str) -> Result<()> {
+        let mut push = self.stage.command(&self.stage.larder, "project");
+        push.args(["push", data, "--command-hash", COMMAND_HASH, "--quiet", "--remote"])
+            .arg(self.stage.at("kept"));
+        process::run(&mut push)?;
+        process::run(&mut self.tar_pack(data, "kept.tar.zst"))
+    }
+
+    fn tar_pack(&self, data: &str, archive: &str) -> Command {
+        let mut command = self.stage.command("sh", "project");
+        command.args(["-c", "tar -c \"$0\" | zstd -q -3 -T0 > \"$1\"", data]).arg(self.stage.at(archive));
+        command
+    }
+
+    /// `tar -c | zstd -3 -T0`.
+    pub(crate) fn tar_push<'a>(&'a self, data: &'a str) -> Subject<'a> {
+        self.stage.subject(&["made.tar.zst"], move || self.tar_pack(data, "made.tar.zst"))
+    }
+
+    /// `zstd -dc | tar -x`.
+    pub(crate) fn tar_pull(&self) -> Subject<'_> {
+        self.stage.subject(&["tar-restored/large", "tar-restored/small", "tar-restored/weights.bin"], || {
+            let mut command = self.stage.command("sh", "tar-restored");
+            command.args(["-c", "zstd -q -dc \"$0\" | tar -x"]).arg(self.stage.at("kept.tar.zst"));
+            command
+        })
+    }
+
+    /// `weasel push` of the large data, to a remote that does not exist yet.
+    pub(crate) fn weasel_push(&self) -> Subject<'_> {
+        self.stage.subject(&["weasel-remote"], || self.weasel("push", "project"))
+    }
+
+    /// `weasel pull` of what weasel pushed.
+    pub(crate) fn weasel_pull(&self) -> Subject<'_> {
+        self.stage.subject(&["weasel-restored/large", "weasel-restored/project.lock"], || {
+            self.weasel("pull", "weasel-restored")
+        })
+    }
+
+    /// Pushes once with weasel, for its pulls.
+    pub(crate) fn keep_weasel_push(&self) -> Result<()> {
+        process::run(&mut self.weasel("push", "project"))
+    }
+
+    fn weasel(&self, task: &str, place: &str) -> Command {
+        let mut command = self.stage.command(&self.weasel, place);
+        command.args(["-m", "weasel", task, "default", "."]);
+        command
+    }
+
+    /// `larder --version`.
+    pub(crate) fn version(&self) -> Subject<'_> {
+        self.stage.subject(&[], || {
+            let mut command = self.stage.command(&self.stage.larder, "project");
+            command.arg("--version");
+            command
+        })
+    }
+
+    /// `larder find` by a command hash that has `objects` objects.
+    pub(crate) fn find(&self, objects: u32) -> Result<Subject<'_>> {
+        let dir = self.stage.at("crowded").join("model").join(COMMAND_HASH);
+        fs::create_dir_all(&dir)?;
+        for number in 0..objects {
+            fs::write(dir.join(format!("blake3-{number:064x}")), "an object")?;
+        }
+        Ok(self.stage.subject(&[], || {
+            let mut command = self.stage.command(&self.stage.larder, "project");
+            command
+                .args(["find", "model", "--command-hash", COMMAND_HASH, "--remote"])
+                .arg(self.stage.at("crowded"));
+            command
+        }))
+    }
+}
+
+/// Makes every open of a file take a millisecond longer, as it does on a network file system.
+pub(crate) fn with_slow_opens(subject: Subject<'_>) -> Subject<'_> {
+    const OPENS: &str = "?open,openat,?openat2,?creat";
+    let Subject { clear, command } = subject;
+    let command = move || {
+        let inner = command();
+        let mut outer = Command::new("strace");
+        outer.args(["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e"]);
+        outer.arg(format!("trace={OPENS}")).arg("-e").arg(format!("inject={OPENS}:delay_enter=1000"));
+        outer.arg(inner.get_program()).args(inner.get_args()).env_clear();
+        outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        if let Some(dir) = inner.get_current_dir() {
+            outer.current_dir(dir);
+        }
+        outer
+    };
+    Subject { clear, command: Box::new(command) }
+}

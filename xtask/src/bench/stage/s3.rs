@@ -1,0 +1,251 @@
+//! For remotes in S3: a server, a long and narrow link to it, a project with one object, and a place to restore to.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::Stage;
+use crate::bench::data;
+use crate::bench::link::{self, Link};
+use crate::bench::measure::Subject;
+use crate::bench::peers::{Found, Peers};
+use crate::servers::{Backend, Server};
+use crate::{Result, process};
+
+/// What is pushed and pulled, in the project.
+pub(crate) const MADE: &str = "object.bin";
+pub(crate) const OBJECT_MIB: u32 = 1024;
+
+/// The link.
+pub(crate) const LINK_RTT_MS: u32 = 100;
+pub(crate) const LINK_MBIT: u32 = 1000;
+
+const LOG_LINES: usize = 30;
+
+/// What leads clients to the server.
+const ENDPOINT: &str = "AWS_ENDPOINT_URL_S3";
+/// What peers pull to.
+const PULLED: &str = "pulled.bin";
+/// Whatever pulls leave.
+const RESTORED: [&str; 3] = ["restored/object.bin", "restored/pulled.bin", "restored/.larder"];
+/// The remote of rclone that its environment configures.
+const RCLONE_REMOTE: &str = "bench";
+
+pub(crate) struct S3 {
+    pub(crate) stage: Stage,
+    server: Server,
+    link: Link,
+    pub(crate) peers: Peers,
+    /// `s3://BUCKET`.
+    bucket: String,
+    endpoint: String,
+}
+
+/// The object that [`S3::keep_push`] pushed.
+pub(crate) struct Kept {
+    /// `s3://BUCKET/KEY`.
+    url: String,
+    /// For who has no credentials.
+    pub(crate) presigned: Result<String, String>,
+}
+
+impl S3 {
+    /// Makes the data and the places, and starts the servers.
+    pub(crate) fn set(dir: &Path, larder: PathBuf, peers: Peers) -> Result<Self> {
+        if !process::is_there("curl", &["--version"]) {
+            return Err("there is no `curl` on PATH: objects are removed by it, and it is measured".into());
+        }
+        let stage = Stage::new(dir, larder, &[])?;
+        let server = Backend::named("s3")?.start(dir)?;
+        let (endpoint, bucket) = (variable(&server, ENDPOINT)?, variable(&server, "LARDER_TEST_S3_URL")?);
+        let (endpoint, bucket) = (endpoint.to_owned(), bucket.to_owned());
+        let link = Link::start(link::address_of(&endpoint)?, LINK_RTT_MS, LINK_MBIT)?;
+        eprintln!("xtask: making the data");
+        data::incompressible(&stage.at("project").join(MADE), OBJECT_MIB)?;
+        Ok(Self { stage, server, link, peers, bucket, endpoint })
+    }
+
+    /// The server and the peers, a line each.
+    pub(crate) fn describe(&self) -> Result<Vec<String>> {
+        let mut lines = vec![
+            format!("{}, on the same machine and the same file system", self.server.program),
+            format!("link: a proxy with a round trip of {LINK_RTT_MS} ms and {LINK_MBIT} Mbit/s each way"),
+        ];
+        lines.extend(self.peers.describe());
+        let curl = crate::bench::first_line("curl", &["--version"])?;
+        lines.push(curl.split(" (").next().unwrap_or_default().to_owned());
+        Ok(lines)
+    }
+
+    /// Shows the end of the server's log, for when something has failed.
+    pub(crate) fn show_log(&self) {
+        if let Some(log) = self.server.log_tail(LOG_LINES) {
+            eprintln!("--- the last {LOG_LINES} lines of the server's log\n{log}\n---");
+        }
+    }
+
+    /// A command that is led to the server.
+    fn client(&self, program: impl AsRef<std::ffi::OsStr>, place: &str) -> Command {
+        let mut command = self.stage.command(program, place);
+        self.server.lead(&mut command);
+        command
+    }
+
+    fn larder(&self, args: &[&str], place: &str, remote: &str) -> Command {
+        let mut command = self.client(&self.stage.larder, place);
+        command.args(args).args(["--command-hash", super::COMMAND_HASH]);
+        command.args(["--remote", &format!("{}/{remote}", self.bucket)]);
+        command
+    }
+
+    fn push(&self, remote: &str) -> Command {
+        self.larder(&["push", MADE, "--compression", "none"], "project", remote)
+    }
+
+    /// A subject before which nothing is where pushes go to.
+    fn pushing<'a>(&'a self, command: impl Fn() -> Command + 'a) -> Subject<'a> {
+        let clear = || {
+            self.stage.clear(&["project/.larder"])?;
+            self.remove_pushed()
+        };
+        Subject { clear: Box::new(clear), command: Box::new(command) }
+    }
+
+    /// `larder push` to where nothing is.
+    pub(crate) fn larder_push(&self) -> Subject<'_> {
+        self.pushing(|| self.push("pushed"))
+    }
+
+    /// `aws s3 cp` up.
+    pub(crate) fn aws_push(&self) -> Result<Subject<'_>, String> {
+        let program = path(&self.peers.aws)?;
+        let to = format!("{}/pushed/{MADE}", self.bucket);
+        Ok(self.pushing(move || self.aws(program, &["cp", MADE, &to], "project")))
+    }
+
+    /// `rclone copyto` up.
+    pub(crate) fn rclone_push(&self) -> Result<Subject<'_>, String> {
+        let program = path(&self.peers.rclone)?;
+        let to = rclone_name(&format!("{}/pushed/{MADE}", self.bucket));
+        Ok(self.pushing(move || self.rclone(program, MADE, &to, "project")))
+    }
+
+    /// Pushes once, with larder, what everybody pulls.
+    pub(crate) fn keep_push(&self) -> Result<Kept> {
+        process::run(self.push("kept").arg("--quiet"))?;
+        let found = process::stdout_of(&mut self.larder(&["find", MADE], "project", "kept"))?;
+        let url = found.trim().to_owned();
+        let presigned = path(&self.peers.aws).and_then(|program| {
+            let mut presign = self.aws(program, &["presign", &url, "--expires-in", "86400"], "project");
+            process::stdout_of(&mut presign).map_err(|error| error.to_string())
+        });
+        let presigned = presigned.map(|url| url.trim().to_owned());
+        Ok(Kept { url, presigned })
+    }
+
+    /// `larder pull` of it, to where nothing is.
+    pub(crate) fn larder_pull(&self) -> Subject<'_> {
+        self.stage.subject(&RESTORED, || self.larder(&["pull", MADE], "restored", "kept"))
+    }
+
+    /// `aws s3 cp` down.
+    pub(crate) fn aws_pull<'a>(&'a self, kept: &'a Kept) -> Result<Subject<'a>, String> {
+        let program = path(&self.peers.aws)?;
+        Ok(self.stage.subject(&RESTORED, move || self.aws(program, &["cp", &kept.url, PULLED], "restored")))
+    }
+
+    /// `rclone copyto` down, of what it pushed itself: of what others pushed it knows no MD5 to compare with.
+    pub(crate) fn rclone_pull(&self) -> Result<Subject<'_>, String> {
+        let program = path(&self.peers.rclone)?;
+        let from = rclone_name(&format!("{}/kept-by-rclone/{MADE}", self.bucket));
+        process::run(&mut self.rclone(program, MADE, &from, "project")).map_err(|error| error.to_string())?;
+        Ok(self.stage.subject(&RESTORED, move || self.rclone(program, &from, PULLED, "restored")))
+    }
+
+    /// `curl` of a presigned URL.
+    pub(crate) fn curl_pull<'a>(&'a self, kept: &'a Kept) -> Result<Subject<'a>, String> {
+        let url = kept.presigned.as_ref().map_err(|error| format!("no presigned URL: {error}"))?;
+        Ok(self.stage.subject(&RESTORED, move || {
+            let mut command = self.client("curl", "restored");
+            command.args(["--silent", "--show-error", "--fail", "--output", PULLED, url]);
+            command
+        }))
+    }
+
+    /// Leads a subject through the link.
+    pub(crate) fn over_link<'a>(&'a self, subject: Subject<'a>) -> Subject<'a> {
+        let Subject { clear, command } = subject;
+        let command = move || {
+            let mut command = command();
+            command.env(ENDPOINT, format!("http://{}", self.link.address));
+            command
+        };
+        Subject { clear, command: Box::new(command) }
+    }
+
+    fn aws(&self, program: &Path, args: &[&str], place: &str) -> Command {
+        let mut command = self.client(program, place);
+        command.arg("s3").args(args);
+        command
+    }
+
+    fn rclone(&self, program: &Path, from: &str, to: &str, place: &str) -> Command {
+        let mut command = self.client(program, place);
+        let settings =
+            [("TYPE", "s3"), ("PROVIDER", "Minio"), ("ENV_AUTH", "true"), ("ENDPOINT", &self.endpoint)];
+        let settings = settings
+            .map(|(name, value)| (format!("RCLONE_CONFIG_{}_{name}", RCLONE_REMOTE.to_uppercase()), value));
+        // It looks for none, and does not say that there is none.
+        command.env("RCLONE_CONFIG", "/dev/null");
+        command.envs(settings).args(["copyto", from, to]);
+        command
+    }
+
+    /// Removes every object that was pushed, by MinIO's own way to remove a prefix.
+    fn remove_pushed(&self) -> Result<()> {
+        let bucket = self.bucket.trim_start_matches("s3://");
+        let mut curl = self.client("curl", "home");
+        curl.args(["--silent", "--show-error", "--fail", "--config", "-"]);
+        curl.args(["--aws-sigv4", "aws:amz:us-east-1:s3", "--request", "DELETE"]);
+        curl.args(["--header", "x-minio-force-delete: true"]);
+        curl.arg(format!("{}/{bucket}/pushed/", self.endpoint));
+        // Not as an argument: those are for everybody to read.
+        let id = variable(&self.server, "AWS_ACCESS_KEY_ID")?;
+        let secret = variable(&self.server, "AWS_SECRET_ACCESS_KEY")?;
+        let user = format!("user = \"{id}:{secret}\"\n");
+        let shown = process::shown(&curl);
+        let mut child = curl
+            .stdin(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("failed to start `{shown}`: {error}"))?;
+        let said = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(user.as_bytes()));
+        if child.wait()?.success() && said.is_ok() {
+            return Ok(());
+        }
+        Err(format!("the objects of the round before cannot be removed: `{shown}` failed").into())
+    }
+}
+
+fn variable<'a>(server: &'a Server, name: &str) -> Result<&'a str> {
+    let found = server.env.iter().find(|(known, _)| *known == name);
+    Ok(found.map(|(_, value)| value.as_str()).ok_or_else(|| format!("the server has no {name}"))?)
+}
+
+fn path(found: &Found) -> Result<&Path, String> {
+    found.as_ref().map(|program| program.path.as_path()).map_err(Clone::clone)
+}
+
+/// How rclone calls what is at `s3://…`.
+fn rclone_name(url: &str) -> String {
+    format!("{RCLONE_REMOTE}:{}", url.trim_start_matches("s3://"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rclone_has_its_own_names() {
+        assert_eq!(rclone_name("s3://bucket/a/b"), "bench:bucket/a/b");
+    }
+}

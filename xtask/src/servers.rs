@@ -1,0 +1,158 @@
+//! Real servers that tests run against: one file a server. They listen on random loopback ports, keep their data in a
+//! temporary directory, take fresh credentials, and end with this process.
+
+pub(crate) mod go;
+mod guard;
+mod minio;
+mod sshd;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+pub(crate) use guard::{GUARD, guard_child};
+pub(crate) use minio::fetch as fetch_minio;
+
+use crate::Result;
+use guard::Guarded;
+
+/// A backend whose tests need a server.
+pub(crate) struct Backend {
+    /// What it is called on the command line; its test targets are called `<name>_…`.
+    pub(crate) name: &'static str,
+    /// The variable with the URL under which tests may write: where the caller has set it, that server is taken as it is.
+    pub(crate) variable: &'static str,
+    /// Starts a server with its data in a directory below this one.
+    start: fn(&Path) -> Result<Server>,
+}
+
+/// Every backend with a server.
+pub(crate) const BACKENDS: &[Backend] = &[minio::S3, sshd::SSH];
+
+impl Backend {
+    /// The backend of this name.
+    pub(crate) fn named(name: &str) -> Result<&'static Self> {
+        BACKENDS.iter().find(|backend| backend.name == name).ok_or_else(|| {
+            let names: Vec<&str> = BACKENDS.iter().map(|backend| backend.name).collect();
+            format!("no tests of the backend `{name}` need a server: it is one of {}", names.join(", "))
+                .into()
+        })
+    }
+
+    /// The server that the environment names, else a new one.
+    pub(crate) fn server(&self, dir: &Path) -> Result<Server> {
+        let given = env::var_os(self.variable).filter(|url| !url.is_empty());
+        match given {
+            Some(url) => {
+                let url = url.to_string_lossy();
+                eprintln!("xtask: {}: the server of {}={url}", self.name, self.variable);
+                let program = url.into_owned();
+                Ok(Server { program, env: Vec::new(), hidden: Vec::new(), about: Vec::new(), guarded: None })
+            }
+            None => self.start(dir),
+        }
+    }
+
+    /// A new server, whatever the environment names.
+    pub(crate) fn start(&self, dir: &Path) -> Result<Server> {
+        (self.start)(dir)
+    }
+}
+
+/// A server that answers; one that was started here ends when this is dropped.
+pub(crate) struct Server {
+    /// The variables that lead clients to it.
+    pub(crate) env: Vec<(&'static str, String)>,
+    /// Variables of the caller that would lead them elsewhere.
+    hidden: Vec<OsString>,
+    /// What it is, with its version.
+    pub(crate) program: String,
+    /// What a person may want to know, a line each.
+    pub(crate) about: Vec<String>,
+    guarded: Option<Guarded>,
+}
+
+impl Server {
+    /// Leads a command to it.
+    pub(crate) fn lead(&self, command: &mut Command) {
+        for name in &self.hidden {
+            command.env_remove(name);
+        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+    }
+
+    /// The last lines of its log, where it was started here.
+    pub(crate) fn log_tail(&self, lines: usize) -> Option<String> {
+        self.guarded.as_ref().map(|guarded| tail(&guarded.log(), lines))
+    }
+
+    /// Waits until it ends by itself, and says how; for one that was not started here there is nothing to wait for.
+    pub(crate) fn wait(&mut self) -> Option<String> {
+        self.guarded.as_mut().map(Guarded::wait)
+    }
+}
+
+fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// What of the machine decides which server is taken.
+pub(crate) struct Machine {
+    /// The directories of `PATH`.
+    path: Vec<PathBuf>,
+    /// Where programs are kept that were made here.
+    cache: PathBuf,
+}
+
+impl Machine {
+    pub(crate) fn this() -> Result<Self> {
+        let path = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
+        Ok(Self { path, cache: cache(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))? })
+    }
+
+    /// The program of this name.
+    pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let runs = |path: &PathBuf| {
+            fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        };
+        self.path.iter().map(|dir| dir.join(name)).find(runs)
+    }
+}
+
+fn cache(xdg: Option<OsString>, home: Option<OsString>) -> Result<PathBuf> {
+    let absolute = |dir: Option<OsString>| dir.map(PathBuf::from).filter(|dir: &PathBuf| dir.is_absolute());
+    let base = absolute(xdg).or_else(|| absolute(home).map(|home| home.join(".cache")));
+    let base = base.ok_or("neither XDG_CACHE_HOME nor HOME names a directory: servers are kept there")?;
+    Ok(base.join("larder/xtask"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_is_where_caches_are() {
+        let cache = |xdg: &str, home: &str| cache(Some(xdg.into()), Some(home.into()));
+        assert_eq!(cache("/c", "/h").unwrap(), Path::new("/c/larder/xtask"));
+        // A relative one is to be ignored, says the specification of these variables.
+        assert_eq!(cache("c", "/h").unwrap(), Path::new("/h/.cache/larder/xtask"));
+        assert!(cache("", "").is_err());
+    }
+
+    #[test]
+    fn backends_are_known_by_name() {
+        assert_eq!(Backend::named("s3").unwrap().variable, "LARDER_TEST_S3_URL");
+        assert_eq!(Backend::named("ssh").unwrap().variable, "LARDER_TEST_SSH_URL");
+        assert!(Backend::named("s4").err().unwrap().to_string().ends_with("it is one of s3, ssh"));
+    }
+
+    #[test]
+    fn the_tail_of_a_log_is_its_last_lines() {
+        assert_eq!(tail("a\nb\nc\n", 2), "b\nc");
+        assert_eq!(tail("a\n", 2), "a");
+        assert_eq!(tail("", 2), "");
+    }
+}

@@ -1,0 +1,210 @@
+//! What is in the directory of an sshd: keys, its configuration, and a home for clients.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::find::Programs;
+use crate::{Result, process};
+
+/// The types of the host's keys, and how many bits they have. The first is the one that clients may rely on to know.
+const HOST_KEYS: [(&str, Option<&str>); 3] = [("ed25519", None), ("ecdsa", None), ("rsa", Some("2048"))];
+
+/// What some versions demand and others do not know: from 9.8 on, whoever fails to log in is kept out for a while, and
+/// some tests fail a lot.
+const SINCE_9_8: &str = "PerSourcePenalties no\n";
+
+/// The server's files.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) dir: PathBuf,
+    pub(super) config: PathBuf,
+    /// Where tests may write.
+    pub(super) data: PathBuf,
+    /// The home of a client.
+    pub(super) home: PathBuf,
+    /// The account that logs in: the one that runs this.
+    pub(super) user: String,
+}
+
+impl Files {
+    /// Makes them in `dir`.
+    pub(super) fn make(programs: &Programs, dir: &Path, port: u16) -> Result<Self> {
+        if !dir.to_str().is_some_and(is_plain) {
+            return Err(format!(
+                "{} has characters that a URL or sshd_config has to quote: choose another --dir",
+                dir.display()
+            )
+            .into());
+        }
+        let [config, data, home] = ["sshd_config", "data", "home"].map(|name| dir.join(name));
+        let files = Self { dir: dir.to_owned(), config, data, home, user: user()? };
+        fs::create_dir(&files.data)?;
+        let ssh = files.home.join(".ssh");
+        fs::create_dir_all(&ssh)?;
+        // ssh refuses a key that others can read.
+        fs::set_permissions(&files.home, fs::Permissions::from_mode(0o700))?;
+        let mut known = Vec::new();
+        for (kind, bits) in HOST_KEYS {
+            let public = generate(&programs.keygen, &dir.join(format!("host_{kind}")), kind, bits)?;
+            known.push(format!("[127.0.0.1]:{port} {public}\n"));
+        }
+        fs::write(ssh.join("known_hosts"), known.concat())?;
+        let public = generate(&programs.keygen, &ssh.join("id_ed25519"), "ed25519", None)?;
+        fs::write(dir.join("authorized_keys"), format!("{public}\n"))?;
+        fs::write(ssh.join("config"), files.client_config(port))?;
+        files.configure(&programs.sshd, port)?;
+        Ok(files)
+    }
+
+    /// For people, and for other clients: `ssh -F config larder`.
+    fn client_config(&self, port: u16) -> String {
+        let (ssh, user) = (self.home.join(".ssh"), &self.user);
+        let ssh = ssh.display();
+        format!(
+            "Host larder\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n  IdentityFile {ssh}/id_ed25519\n  \
+             IdentitiesOnly yes\n  UserKnownHostsFile {ssh}/known_hosts\n  GlobalKnownHostsFile /dev/null\n  \
+             StrictHostKeyChecking yes\n"
+        )
+    }
+
+    /// Writes the server's configuration, and has sshd look at it.
+    fn configure(&self, sshd: &Path, port: u16) -> Result<()> {
+        let usual = self.server_config(port);
+        let mut text = format!("{usual}{SINCE_9_8}");
+        // Each complaint that can be answered comes once.
+        for _ in 0..3 {
+            fs::write(&self.config, &text)?;
+            let mut command = Command::new(sshd);
+            let checked = command.arg("-t").arg("-f").arg(&self.config).stdin(Stdio::null()).output()?;
+            if checked.status.success() {
+                return Ok(());
+            }
+            let complaint = String::from_utf8_lossy(&checked.stderr).into_owned();
+            if complaint.contains("PerSourcePenalties") && text != usual {
+                text.clone_from(&usual);
+            } else if let Some(missing) = missing_directory(&complaint).filter(|dir| !dir.exists()) {
+                // Packages leave that to whatever starts the service.
+                eprintln!("xtask: sshd wants {}: it is made", missing.display());
+                fs::create_dir_all(&missing)
+                    .map_err(|error| format!("failed to make {}: {error}", missing.display()))?;
+                fs::set_permissions(&missing, fs::Permissions::from_mode(0o755))?;
+            } else {
+                return Err(format!("sshd refuses its configuration: {}", complaint.trim()).into());
+            }
+        }
+        Err("sshd refuses its configuration".into())
+    }
+
+    fn server_config(&self, port: u16) -> String {
+        let dir = self.dir.display();
+        let keys = HOST_KEYS.map(|(kind, _)| format!("HostKey {dir}/host_{kind}\n")).concat();
+        format!(
+            "ListenAddress 127.0.0.1:{port}\n{keys}\
+             AuthorizedKeysFile {dir}/authorized_keys\n\
+             PubkeyAuthentication yes\n\
+             PasswordAuthentication no\n\
+             KbdInteractiveAuthentication no\n\
+             PermitRootLogin prohibit-password\n\
+             StrictModes no\n\
+             UsePAM no\n\
+             UseDNS no\n\
+             PidFile none\n\
+             PrintMotd no\n\
+             PermitUserRC no\n\
+             LogLevel VERBOSE\n\
+             MaxSessions 64\n\
+             MaxStartups 500\n\
+             # Sessions of clients that are gone end too: they outlive the listener.\n\
+             ClientAliveInterval 20\n\
+             ClientAliveCountMax 6\n\
+             # For tests of ProxyJump, which jump to where they are.\n\
+             AllowTcpForwarding local\n\
+             PermitOpen 127.0.0.1:{port}\n\
+             X11Forwarding no\n\
+             # A private umask: nothing is shared by chance.\n\
+             Subsystem sftp internal-sftp -u 077\n"
+        )
+    }
+}
+
+/// Whether text means itself in URLs and in the configuration of sshd.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte))
+}
+
+/// The directory that a complaint of sshd is about.
+fn missing_directory(complaint: &str) -> Option<PathBuf> {
+    let mut lines = complaint.lines();
+    let path = lines.find_map(|line| line.split_once("Missing privilege separation directory: "))?.1.trim();
+    Some(PathBuf::from(path)).filter(|path| path.is_absolute())
+}
+
+/// The name of the account that runs this.
+fn user() -> Result<String> {
+    let name = process::answer(Command::new("id").arg("-un"), Duration::from_secs(10));
+    let name = name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    name.ok_or_else(|| {
+        "sshd lets in accounts of this machine only, and the one of this process has no name".into()
+    })
+}
+
+/// Makes a pair of keys without a passphrase, and returns the public one: its type and its text.
+fn generate(keygen: &Path, file: &Path, kind: &str, bits: Option<&str>) -> Result<String> {
+    let mut command = Command::new(keygen);
+    command.args(["-q", "-t", kind, "-N", "", "-C", "larder-test", "-f"]).arg(file);
+    command.args(bits.map(|bits| ["-b", bits]).into_iter().flatten());
+    let made = command.stdin(Stdio::null()).output();
+    let made = made.map_err(|error| format!("failed to start {}: {error}", keygen.display()))?;
+    if !made.status.success() {
+        let said = String::from_utf8_lossy(&made.stderr).into_owned();
+        return Err(format!("`{}` failed: {}", process::shown(&command), said.trim()).into());
+    }
+    let public = fs::read_to_string(file.with_extension("pub"))?;
+    let words: Vec<&str> = public.split_whitespace().take(2).collect();
+    Ok(words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sshd_names_the_directory_that_it_lacks() {
+        let said = "Missing privilege separation directory: /run/sshd\r\n";
+        assert_eq!(missing_directory(said).unwrap(), Path::new("/run/sshd"));
+        assert_eq!(missing_directory("/etc/ssh/sshd_config: line 3: Bad configuration option"), None);
+    }
+
+    #[test]
+    fn odd_directories_are_refused() {
+        assert!(is_plain("/tmp/larder-sshd-Ab1_2"));
+        for odd in ["/tmp/with space", "/tmp/100%", "/tmp/gr\u{f6}\u{df}e", "/tmp/a\"b", "/tmp/~x"] {
+            assert!(!is_plain(odd), "{odd}");
+        }
+    }
+
+    #[test]
+    fn what_the_configuration_says() {
+        let files = Files {
+            dir: "/d".into(),
+            config: "/d/sshd_config".into(),
+            data: "/d/data".into(),
+            home: "/d/home".into(),
+            user: "me".into(),
+        };
+        let server = files.server_config(7);
+        for line in
+            ["ListenAddress 127.0.0.1:7", "PasswordAuthentication no", "HostKey /d/host_rsa", "PidFile none"]
+        {
+            assert!(server.lines().any(|other| other == line), "{line} is not in {server}");
+        }
+        let client = files.client_config(7);
+        assert!(
+            client.contains("  IdentityFile /d/home/.ssh/id_ed25519\n") && client.contains("  User me\n"),
+            "{client}"
+        );
+    }
+}

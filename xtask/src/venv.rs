@@ -1,0 +1,33 @@
+//! Python environments, below the target directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::{Result, cargo, process};
+
+/// Makes the environment of this name, once, with what the file in the workspace lists, and returns its Python. The file
+/// names every package with its version: what is run is the same tomorrow.
+pub(crate) fn python(name: &str, requirements: &str) -> Result<PathBuf> {
+    let requirements = cargo::root().join(requirements);
+    let wanted = fs::read_to_string(&requirements)?;
+    let dir = cargo::target_dir()?.join(name);
+    let python = dir.join("bin/python");
+    // Written last, so that an environment that was interrupted halfway is made again.
+    let stamp = dir.join("requirements.txt");
+    if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted)
+        && process::is_there(&text(&python)?, &["--version"])
+    {
+        return Ok(python);
+    }
+    process::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&dir))?;
+    let pip =
+        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"];
+    process::run(Command::new(&python).args(pip).arg(&requirements))?;
+    fs::write(stamp, wanted)?;
+    Ok(python)
+}
+
+fn text(path: &Path) -> Result<String> {
+    Ok(path.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()))?.to_owned())
+}
