@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -57,8 +58,12 @@ pub(super) struct Move {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
-    /// Alone: all places of a move are on one file system, and device numbers may change with a reboot.
+    /// Without the device: all places of a move are on one file system, and device numbers may change with a reboot.
     inode: u64,
+    /// When it was made, as seconds and nanoseconds since 1970, where the file system knows: what somebody makes after
+    /// the other was removed often gets its inode number.
+    #[serde(default)]
+    created: Option<(u64, u32)>,
 }
 
 /// Puts all of `planned` into place, or nothing.
@@ -172,8 +177,10 @@ impl Move {
 
     /// Whether the destination is free, or holds the old tree or the new one: nothing of anybody else's.
     fn is_known(&self) -> bool {
-        let found = identity(&self.destination);
-        matches!(&found, Ok(found) if found.is_none() || *found == self.previous || *found == Some(self.new))
+        let Ok(found) = identity(&self.destination) else { return false };
+        // An old file may have become another when it was linked: an overlay copies it then.
+        let is_in_backup = || matches!(identity(&self.backup), Ok(backup) if backup == found);
+        found.is_none() || found == self.previous || found == Some(self.new) || is_in_backup()
     }
 
     /// Whether everything is where this move has left it.
@@ -277,7 +284,11 @@ pub(super) fn remove_empty(parents: &[PathBuf]) {
 
 fn identity(path: &Path) -> io::Result<Option<Identity>> {
     match fs::symlink_metadata(path) {
-        Ok(found) => Ok(Some(Identity { inode: found.ino() })),
+        Ok(found) => {
+            let created = found.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            let created = created.map(|since| (since.as_secs(), since.subsec_nanos()));
+            Ok(Some(Identity { inode: found.ino(), created }))
+        }
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(None)
         }

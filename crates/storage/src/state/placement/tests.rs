@@ -228,10 +228,11 @@ fn what_somebody_has_made_since_is_never_touched() {
         sandbox.stage("x", "new", false);
         let planned = sandbox.planned("x", true);
         let moves = [Move::plan(&planned).unwrap()];
+        // Made while all else is there: later it could get the old tree's inode, within one tick of the clock.
+        sandbox.make("elsewhere", "by hand");
         killed_after(steps, &sandbox, &planned);
         fs::remove_dir_all(sandbox.path("x")).ok();
-        fs::create_dir(sandbox.path("spare")).unwrap();
-        sandbox.make("x", "by hand");
+        fs::rename(sandbox.path("elsewhere"), sandbox.path("x")).unwrap();
         let outcome = settle(&moves);
         assert_eq!(outcome, Some(if steps == 3 { "stuck" } else { "it was completed" }));
         assert_eq!(sandbox.read("x").as_deref(), Some("by hand"));
