@@ -132,6 +132,27 @@ pub(crate) fn a_server_without_sftp() {
     assert_all_fail(&store, &remote, 5, &[&remote, "SFTP", "Subsystem sftp"]);
 }
 
+/// A server that flushes for longer than the stall timeout, but answers meanwhile, is busy and not gone.
+pub(crate) fn a_disk_that_is_slow_is_waited_for() {
+    let store = furnished();
+    let sshd = Sshd::with_slow_disk(&store, 15);
+    store.write_ssh("known_hosts", &sshd.known);
+    let remote = sshd.account.url_of(&store.directory);
+    let push = ["push", "model", "--command-hash", "slow", "--json", "-r", &remote];
+    let run = store.larder(push).args(["--stall-timeout", "9"]).run();
+    assert_eq!(run.ok().outcome(), "uploaded");
+}
+
+pub(crate) fn a_disk_that_hangs_is_given_up() {
+    let store = furnished();
+    let sshd = Sshd::with_slow_disk(&store, 3600);
+    store.write_ssh("known_hosts", &sshd.known);
+    let remote = sshd.account.url_of(&store.directory);
+    let push = store.larder(["push", "model", "--command-hash", "slow", "-r", &remote]);
+    let push = push.args(["--stall-timeout", "9"]);
+    assert_fails_within(&push, 12 * SECONDS, 5, &[&remote, "its files did not answer for 90 s", "disk"]);
+}
+
 pub(crate) fn a_directory_that_is_missing() {
     let store = furnished();
     let remote = store.remote_url();

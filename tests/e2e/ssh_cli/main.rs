@@ -97,6 +97,12 @@ fn main() -> ExitCode {
             sessions_that_always_end_are_told,
         },
     ]);
+    cases.extend(cases![&[SERVER, Need::Sshd, Need::Strace] =>
+        errors::{
+            a_disk_that_is_slow_is_waited_for,
+            a_disk_that_hangs_is_given_up,
+        },
+    ]);
     cases.extend(cases![&[SERVER, Need::Users] =>
         errors::{
             a_directory_that_one_may_not_enter,

@@ -1,5 +1,6 @@
 //! A server of a test's own, which lacks something or whose sessions are killed.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,6 +15,8 @@ use crate::store::{Account, Store, server_home};
 
 /// Between choosing a port and listening on it, another program may take it: how often others are tried.
 const ATTEMPTS: usize = 5;
+/// The line that makes a server of files of it.
+const SFTP: &str = "Subsystem sftp internal-sftp\n";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Sshd {
@@ -27,17 +30,29 @@ pub(crate) struct Sshd {
 impl Sshd {
     /// Starts one with these lines in its configuration, for the user of the store.
     pub(crate) fn start(store: &Store, lines: &str) -> Self {
+        Self::start_through(&[], store, lines)
+    }
+
+    /// One whose disk takes so many seconds to flush a file: `Need::Strace`.
+    pub(crate) fn with_slow_disk(store: &Store, seconds: u32) -> Self {
+        let inject = format!("inject=fsync:delay_enter={}", u64::from(seconds) * 1_000_000);
+        let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", &inject];
+        Self::start_through(&strace, store, SFTP)
+    }
+
+    /// As the last argument of a program.
+    fn start_through(program: &[&str], store: &Store, lines: &str) -> Self {
         (0..ATTEMPTS)
-            .find_map(|_| Self::attempt(store, lines))
+            .find_map(|_| Self::attempt(program, store, lines))
             .expect("sshd finds its port taken again and again")
     }
 
     /// With all that a remote takes.
     pub(crate) fn usual(store: &Store) -> Self {
-        Self::start(store, "Subsystem sftp internal-sftp\n")
+        Self::start(store, SFTP)
     }
 
-    fn attempt(store: &Store, lines: &str) -> Option<Self> {
+    fn attempt(program: &[&str], store: &Store, lines: &str) -> Option<Self> {
         let mut builder = tempfile::Builder::new();
         builder.prefix("larder-test-").permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755));
         let dir = builder.tempdir().unwrap();
@@ -58,8 +73,10 @@ impl Sshd {
         fs::write(at("config"), config).unwrap();
         let log = File::create(at("log")).unwrap();
         let sshd = std::env::var_os("LARDER_TEST_SSHD").expect("the case needs `Need::Sshd`");
-        let mut command = Command::new(sshd);
+        let mut words = program.iter().map(OsStr::new).chain([sshd.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or(&sshd));
         command
+            .args(words)
             .args(["-D", "-e", "-f"])
             .arg(at("config"))
             .stdin(Stdio::null())

@@ -38,7 +38,7 @@ pub(crate) fn log_in(
     passphrases: &Passphrases,
 ) -> Result<(), Trouble> {
     let session = &wire.session;
-    let offered = match wire.drive(Wait::Answer, || session.auth_methods(&target.user).map(str::to_owned)) {
+    let offered = match wire.drive(Wait::Protocol, || session.auth_methods(&target.user).map(str::to_owned)) {
         Ok(methods) => methods,
         // The server asks for nothing.
         Err(_) if session.authenticated() => return Ok(()),
@@ -68,7 +68,7 @@ impl Attempts<'_> {
         what: &str,
         call: impl FnMut() -> Result<(), ssh2::Error>,
     ) -> Result<bool, Trouble> {
-        match self.wire.drive(Wait::Answer, call) {
+        match self.wire.drive(Wait::Protocol, call) {
             Ok(()) => return Ok(true),
             Err(trouble) if matches!(trouble.kind, ErrorKind::Timeout | ErrorKind::Cancelled) => {
                 return Err(trouble);

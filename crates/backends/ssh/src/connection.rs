@@ -55,7 +55,10 @@ impl Connection {
         match opened {
             Ok((sftp, round_trip)) => {
                 wire.limit = log_in.limit;
-                let interval = target.alive_interval.unwrap_or(log_in.limit / 3);
+                // Often enough to hear of the server within the limit, whatever OpenSSH is told. libssh2 knows seconds, and
+                // no less than two: below, a server that is busy counts as silent.
+                let often = log_in.limit / 3;
+                let interval = target.alive_interval.map_or(often, |interval| interval.min(often));
                 wire.session.set_keepalive(true, u32::try_from(interval.as_secs()).unwrap_or(60).max(1));
                 Ok(Self { sftp: Some(sftp), wire, proxy, round_trip })
             }
@@ -81,11 +84,11 @@ impl Connection {
         prefer_known_types(wire, &known, target);
         // libssh2's calls that change the session want it whole.
         let mut session = wire.session.clone();
-        wire.drive(Wait::Answer, || session.handshake())?;
+        wire.drive(Wait::Protocol, || session.handshake())?;
         check_host(wire, &known, target)?;
         auth::log_in(wire, target, log_in.ask, log_in.passphrases)?;
         let begun = Instant::now();
-        let sftp = wire.drive(Wait::Answer, || wire.session.sftp()).map_err(|trouble| {
+        let sftp = wire.drive(Wait::Protocol, || wire.session.sftp()).map_err(|trouble| {
             if wire.is_dead() || matches!(trouble.kind, ErrorKind::Timeout | ErrorKind::Cancelled) {
                 return trouble;
             }
@@ -104,7 +107,7 @@ impl Connection {
     /// One call of SFTP.
     fn call<T>(&self, mut call: impl FnMut(&Sftp) -> Result<T, ssh2::Error>) -> Result<T, Trouble> {
         let sftp = self.sftp()?;
-        self.wire.drive(Wait::Answer, || call(sftp))
+        self.wire.drive(Wait::Files, || call(sftp))
     }
 
     /// Looks at what a path leads to.
@@ -173,7 +176,7 @@ impl Connection {
                 Err(trouble)
             }
             acted => {
-                let closed = wire.drive(Wait::WhileAlive, || file.close());
+                let closed = wire.drive(Wait::Files, || file.close());
                 if closed.as_ref().is_err_and(|trouble| trouble.is_broken) {
                     wire.cut();
                 }
@@ -191,7 +194,7 @@ impl Connection {
     ) -> Result<(), Trouble> {
         let mut directory = self.call(|sftp| sftp.opendir(Path::new(path)))?;
         let read = loop {
-            let next = self.wire.drive(Wait::Answer, || match directory.readdir() {
+            let next = self.wire.drive(Wait::Files, || match directory.readdir() {
                 Err(error) if is_end_of_directory(&error) => Ok(None),
                 other => other.map(Some),
             });
@@ -213,7 +216,7 @@ impl Connection {
             self.wire.cut();
             return read;
         }
-        self.wire.drive(Wait::Answer, || directory.close())?;
+        self.wire.drive(Wait::Files, || directory.close())?;
         read
     }
 
@@ -222,9 +225,9 @@ impl Connection {
         self.wire.limit = GOODBYE;
         self.wire.cancel = None;
         if let Some(mut sftp) = self.sftp.take() {
-            let _ = self.wire.drive(Wait::Answer, || sftp.shutdown());
+            let _ = self.wire.drive(Wait::Protocol, || sftp.shutdown());
             let wire = &self.wire;
-            let _ = wire.drive(Wait::Answer, || {
+            let _ = wire.drive(Wait::Protocol, || {
                 wire.session.disconnect(Some(DisconnectCode::ByApplication), "done", None)
             });
         }
@@ -253,16 +256,16 @@ pub(crate) struct Open<'a> {
 
 impl Open<'_> {
     pub(crate) fn stat(&mut self) -> Result<FileStat, Trouble> {
-        self.wire.drive(Wait::Answer, || self.file.stat())
+        self.wire.drive(Wait::Files, || self.file.stat())
     }
 
     pub(crate) fn set_mode(&mut self, mode: u32) -> Result<(), Trouble> {
-        self.wire.drive(Wait::Answer, || self.file.setstat(FileStat { perm: Some(mode), ..nothing() }))
+        self.wire.drive(Wait::Files, || self.file.setstat(FileStat { perm: Some(mode), ..nothing() }))
     }
 
     /// Flushes to the disk, where the server can.
     pub(crate) fn sync(&mut self) -> Result<(), Trouble> {
-        match self.wire.drive(Wait::WhileAlive, || self.file.fsync()) {
+        match self.wire.drive(Wait::Files, || self.file.fsync()) {
             Err(trouble) if trouble.is_unsupported() => Ok(()),
             synced => synced,
         }
@@ -281,7 +284,7 @@ impl Open<'_> {
             // What is not confirmed is given again, with more behind it: so the line is never idle.
             let given = &bytes[written..bytes.len().min(written + WRITE_AHEAD)];
             let written_now =
-                self.wire.drive(Wait::Answer, || self.file.write(given).map_err(|error| from_io(&error)));
+                self.wire.drive(Wait::Files, || self.file.write(given).map_err(|error| from_io(&error)));
             match written_now {
                 Ok(count) => written += count,
                 Err(trouble) => return Err(self.explain(trouble)),
@@ -303,7 +306,7 @@ impl Open<'_> {
             let end = read + ahead.min(usize::try_from(READ).unwrap_or(ahead));
             let target = &mut bytes[read..end];
             let count =
-                self.wire.drive(Wait::Answer, || self.file.read(target).map_err(|error| from_io(&error)))?;
+                self.wire.drive(Wait::Files, || self.file.read(target).map_err(|error| from_io(&error)))?;
             if count == 0 {
                 bytes.truncate(read);
                 break;
@@ -322,7 +325,7 @@ impl Open<'_> {
         if !trouble.is_failure() {
             return trouble;
         }
-        match self.wire.drive(Wait::Answer, || self.file.statvfs()) {
+        match self.wire.drive(Wait::Files, || self.file.statvfs()) {
             // What is left may be less than a block for each of our requests.
             Ok(space) if space.f_bavail.saturating_mul(space.f_frsize.max(1)) < WRITE_AHEAD as u64 => {
                 trouble.into_no_space()

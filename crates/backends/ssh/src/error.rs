@@ -141,6 +141,18 @@ impl Trouble {
             .broken()
     }
 
+    /// The server is there, and its files are not.
+    pub(crate) fn hanging(limit: Duration) -> Self {
+        Self::new(ErrorKind::Timeout)
+            .with_source(format!(
+                "the server is there, but its files did not answer for {} s",
+                limit.as_secs_f64()
+            ))
+            .with_hint("look whether the disk of the server hangs")
+            .broken()
+            .hopeless()
+    }
+
     /// The caller does not want it any more.
     pub(crate) fn cancelled() -> Self {
         Self::new(ErrorKind::Cancelled).hopeless()

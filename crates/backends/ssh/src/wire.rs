@@ -54,13 +54,25 @@ impl AsRawFd for Shared {
     }
 }
 
-/// How long to wait.
+/// A server that is there, but whose files do not answer, is waited for so many times as long as one that is silent: ten
+/// times the stall timeout. A disk that has much to write makes every call that touches it wait, at times for minutes.
+const BUSY: u32 = 30;
+
+/// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// For the answer.
-    Answer,
-    /// As long as the server shows that it is there: for what flushes to a disk.
-    WhileAlive,
+    /// A step of the protocol, which takes no time.
+    Protocol,
+    /// The server's files. As long as the server shows that it is there, they are only busy.
+    Files,
+}
+
+/// Since when something is waited for.
+struct Waiting {
+    wait: Wait,
+    begun: Instant,
+    /// When the server was last heard of.
+    heard: Instant,
 }
 
 /// A session and what it talks through.
@@ -105,30 +117,34 @@ impl Wire {
         wait: Wait,
         mut call: impl FnMut() -> Result<T, ssh2::Error>,
     ) -> Result<T, Trouble> {
-        let mut since = Instant::now();
+        let begun = Instant::now();
+        let mut waiting = Waiting { wait, begun, heard: begun };
         loop {
             match call() {
                 Ok(value) => return Ok(value),
-                Err(error) if is_again(&error) => self.wait(wait, &mut since)?,
+                Err(error) if is_again(&error) => self.wait(&mut waiting)?,
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    fn wait(&self, wait: Wait, since: &mut Instant) -> Result<(), Trouble> {
+    fn wait(&self, waiting: &mut Waiting) -> Result<(), Trouble> {
         if self.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
             return Err(Trouble::cancelled());
         }
-        let left = self.limit.saturating_sub(since.elapsed());
+        let left = self.limit.saturating_sub(waiting.heard.elapsed());
         if left.is_zero() {
             return Err(Trouble::stalled(self.limit));
+        }
+        if waiting.begun.elapsed() >= self.limit * BUSY {
+            return Err(Trouble::hanging(self.limit * BUSY));
         }
         let flags = match self.session.block_directions() {
             BlockDirections::Outbound => PollFlags::OUT,
             BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
             BlockDirections::None | BlockDirections::Inbound => PollFlags::IN,
         };
-        if wait == Wait::WhileAlive && flags == PollFlags::IN {
+        if waiting.wait == Wait::Files && flags == PollFlags::IN {
             // Sends something only where it is time for it. The request itself is out: nothing gets mixed up.
             let _ = self.session.keepalive_send();
         }
@@ -138,8 +154,8 @@ impl Wire {
         match poll(&mut fds, Some(&pause)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => Ok(()),
             Ok(_) => {
-                if wait == Wait::WhileAlive {
-                    *since = Instant::now();
+                if waiting.wait == Wait::Files {
+                    waiting.heard = Instant::now();
                 }
                 Ok(())
             }
