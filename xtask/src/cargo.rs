@@ -24,16 +24,24 @@ pub(crate) fn has_ssh() -> bool {
     process::is_there("pkg-config", &["--exists", "openssl"]) || std::env::var_os("OPENSSL_DIR").is_some()
 }
 
+/// All backends but the one for SSH, as features of the binary.
+const WITHOUT_SSH: [&str; 3] = ["--no-default-features", "--features", "larder/local,larder/s3"];
+
 /// The arguments that choose all of the workspace that can be built here.
-pub(crate) fn workspace() -> [&'static str; 3] {
+pub(crate) fn workspace() -> Vec<&'static str> {
     if has_ssh() {
-        ["--workspace", "--features", "larder/ssh"]
-    } else {
-        eprintln!(
-            "xtask: the backend for SSH is left out, without OpenSSL's headers (Debian: libssl-dev, pkg-config)"
-        );
-        ["--workspace", "--exclude", "larder-backend-ssh"]
+        return vec!["--workspace"];
     }
+    eprintln!(
+        "xtask: the backend for SSH is left out, without OpenSSL's headers (Debian: libssl-dev, pkg-config)"
+    );
+    [&["--workspace", "--exclude", "larder-backend-ssh"], &WITHOUT_SSH[..]].concat()
+}
+
+/// The arguments that choose the binary, with all backends that can be built here.
+pub(crate) fn larder() -> Vec<&'static str> {
+    let without = if has_ssh() { &[][..] } else { &WITHOUT_SSH };
+    [&["-p", "larder"], without].concat()
 }
 
 /// What a build made that can be started.
@@ -50,6 +58,13 @@ pub(crate) struct Example {
     pub(crate) name: String,
     /// What to start.
     pub(crate) path: PathBuf,
+}
+
+impl Example {
+    /// Whether it belongs to the crate in this directory.
+    pub(crate) fn is_of(&self, directory: &str) -> bool {
+        self.name.split('/').next() == Some(directory)
+    }
 }
 
 /// Runs `cargo build` with `args`, and finds what it made.

@@ -2,9 +2,11 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Instant;
 
-use crate::servers::{self, BACKENDS, Backend};
+use crate::cargo::Executables;
+use crate::servers::{self, BACKENDS, Backend, Server};
 use crate::{Result, cargo, process};
 
 /// How much of a server's log is shown when its tests fail.
@@ -51,6 +53,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let built = cargo::build(&[&workspace[..], &["--all-targets"]].concat())?;
     let mut failed = Vec::new();
     for backend in &options.backends {
+        if backend.name == "ssh" && !cargo::has_ssh() {
+            failed.push("ssh, which cannot be built here");
+            continue;
+        }
         let server = backend.server(&options.dir)?;
         // With the whole workspace, because features are unified over what is built.
         let mut tests = cargo::cargo(&[&["test"], &workspace[..], &["--no-fail-fast", "--test"]].concat());
@@ -60,7 +66,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             tests.env("LARDER_REQUIRE_ALL", "1");
         }
         server.lead(&mut tests);
-        if !process::status(&mut tests)? {
+        let passed = process::status(&mut tests)?;
+        let has_run = !options.filters.is_empty() || run_example(backend, &server, &built)?;
+        if !(passed && has_run) {
             failed.push(backend.name);
             if let Some(log) = server.log_tail(LOG_LINES) {
                 eprintln!("\n--- the last {LOG_LINES} lines of the server's log\n{log}\n---");
@@ -73,6 +81,20 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         return Ok(());
     }
     Err(format!("tests failed: {} (after {seconds} s)", failed.join(", ")).into())
+}
+
+/// Runs the example of the backend's crate, and says whether it succeeded.
+fn run_example(backend: &Backend, server: &Server, built: &Executables) -> Result<bool> {
+    for example in built.examples.iter().filter(|example| example.is_of(backend.name)) {
+        println!("\nexample {}", example.name);
+        let mut command = Command::new(&example.path);
+        command.arg(cargo::root().join("README.md")).args(backend.example_arguments(server)?);
+        server.lead(&mut command);
+        if !process::status(&mut command)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// `cargo xtask minio`.

@@ -25,7 +25,12 @@ pub(crate) struct Backend {
     pub(crate) variable: &'static str,
     /// Starts a server with its data in a directory below this one.
     start: fn(&Path) -> Result<Server>,
+    /// What the crate's example takes behind its file, from the variables that lead clients to the server.
+    example: fn(&Variables<'_>) -> Option<Vec<String>>,
 }
+
+/// Gives the value of a variable.
+type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Every backend with a server.
 pub(crate) const BACKENDS: &[Backend] = &[minio::S3, sshd::SSH];
@@ -52,6 +57,16 @@ impl Backend {
             }
             None => self.start(dir),
         }
+    }
+
+    /// The arguments that lead the crate's example to the server, behind its file.
+    pub(crate) fn example_arguments(&self, server: &Server) -> Result<Vec<String>> {
+        let variables = |wanted: &str| {
+            let given = server.env.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.clone());
+            given.or_else(|| env::var(wanted).ok())
+        };
+        let arguments = (self.example)(&variables);
+        arguments.ok_or_else(|| format!("{} is not what CONTRIBUTING.md says", self.variable).into())
     }
 
     /// A new server, whatever the environment names.

@@ -4,6 +4,7 @@ use std::env;
 use std::time::Instant;
 
 use crate::cargo::Example;
+use crate::servers::BACKENDS;
 use crate::{Result, cargo, process, weasel};
 
 struct Options<'a> {
@@ -83,14 +84,15 @@ fn test_with_programs(options: &Options<'_>) -> Result<bool> {
     process::status(tests.args(["--", "--ignored"]).args(options.filters))
 }
 
-/// Runs each example in an empty directory, and returns those that failed.
+/// Runs each example that needs no server in an empty directory, and returns those that failed.
 fn run_examples(examples: &[Example], filters: &[String]) -> Result<Vec<String>> {
     let wanted = |example: &&Example| {
         filters.is_empty()
             || filters.iter().any(|filter| example.name.contains(filter) || "example".contains(filter))
     };
     let mut failed = Vec::new();
-    for example in examples.iter().filter(wanted) {
+    let needs_server = |example: &&Example| BACKENDS.iter().any(|backend| example.is_of(backend.name));
+    for example in examples.iter().filter(wanted).filter(|example| !needs_server(example)) {
         println!("\nexample {}", example.name);
         let dir = tempfile::tempdir()?;
         if !process::status(std::process::Command::new(&example.path).current_dir(dir.path()))? {

@@ -18,11 +18,22 @@ use files::Files;
 use find::Programs;
 
 use super::guard::{Guarded, Plan};
-use super::{Backend, Machine, Server};
+use super::{Backend, Machine, Server, Variables};
 use crate::Result;
 
 /// The backend whose tests run against it.
-pub(super) const SSH: Backend = Backend { name: "ssh", variable: "LARDER_TEST_SSH_URL", start };
+pub(super) const SSH: Backend = Backend { name: "ssh", variable: "LARDER_TEST_SSH_URL", start, example };
+
+/// `HOST DIRECTORY PORT USER HOME`.
+fn example(variables: &Variables<'_>) -> Option<Vec<String>> {
+    let url = variables(SSH.variable)?;
+    let (authority, directory) = url.strip_prefix("ssh://")?.split_once('/')?;
+    let (user, host) = authority.split_once('@')?;
+    let (host, port) = host.rsplit_once(':')?;
+    let directory = format!("/{directory}/example");
+    let home = variables("LARDER_TEST_SSH_HOME")?;
+    Some([host, &directory, port, user, &home].map(str::to_owned).to_vec())
+}
 
 /// It is ready in a fraction of a second.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,6 +1,6 @@
 //! Puts a file into a directory on another machine, lists what is there, and reads it back.
 //!
-//! `cargo run -p larder-backend-ssh --example shelf -- FILE HOST DIRECTORY [PORT [USER [HOME]]]`
+//! `cargo run -p larder-backend-ssh --example remote_shelf -- FILE HOST DIRECTORY [PORT [USER [HOME]]]`
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -19,7 +19,7 @@ use larder_backend_ssh::{RemotePath, SshBackend, SshConfig};
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [file, host, directory, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: shelf FILE HOST DIRECTORY [PORT [USER [HOME]]]".into());
+        return Err("usage: remote_shelf FILE HOST DIRECTORY [PORT [USER [HOME]]]".into());
     };
     let home = rest.get(2).cloned().or_else(|| env::var("HOME").ok()).ok_or("there is no HOME")?;
     let path = match directory.strip_prefix("~/") {
