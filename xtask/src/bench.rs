@@ -111,7 +111,7 @@ impl Backend {
 
     /// Measures, and says where and with what.
     fn measure(self, options: &Options, dir: &Path) -> Result<(Vec<Row>, Vec<String>)> {
-        let larder = cargo::build(&["--release", "-p", "larder"])?.larder;
+        let larder = cargo::build(&[&["--release"], &cargo::larder()[..]].concat())?.larder;
         let mut machine = machine::describe(&larder, &options.dir)?;
         let rows = match self {
             Self::Local => {
