@@ -120,14 +120,6 @@ impl Connection {
         self.call(|sftp| sftp.lstat(Path::new(path)))
     }
 
-    /// A path without links in it.
-    pub(crate) fn real_path(&self, path: &str) -> Result<String, Trouble> {
-        let path = self.call(|sftp| sftp.realpath(Path::new(path)))?;
-        path.into_os_string().into_string().map_err(|_| {
-            Trouble::new(ErrorKind::InvalidInput).with_hint("the directory has a name that is not UTF-8")
-        })
-    }
-
     pub(crate) fn make_directory(&self, path: &str, mode: u32) -> Result<(), Trouble> {
         let mode = i32::try_from(mode).unwrap_or(0o755);
         self.call(|sftp| sftp.mkdir(Path::new(path), mode))

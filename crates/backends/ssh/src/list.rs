@@ -29,7 +29,7 @@ pub(crate) fn list(remote: &Arc<Remote>, prefix: &Prefix, options: &ListOptions)
     let walk = Walk {
         remote: Arc::clone(remote),
         delimiter: options.delimiter,
-        directories: vec![Directory { path: prefix.as_str().to_owned(), only_asks: false }],
+        directories: vec![Directory { path: prefix.as_str().to_owned(), is_known: false, only_asks: false }],
         reading: FuturesUnordered::new(),
         found: VecDeque::new(),
     };
@@ -49,6 +49,8 @@ pub(crate) fn list(remote: &Arc<Remote>, prefix: &Prefix, options: &ListOptions)
 struct Directory {
     /// Below the root; empty, or ending in `/`.
     path: String,
+    /// What is above it has shown that it is a directory, and no link.
+    is_known: bool,
     /// Only whether there is an object in it or below.
     only_asks: bool,
 }
@@ -95,7 +97,7 @@ impl Walk {
             pool.run(task, move |connection, _| {
                 let root = remote.place.root(connection)?;
                 let path = directory.path.trim_end_matches('/');
-                if is_temporary(path) || !root.is_straight(connection, path)? {
+                if is_temporary(path) || !(directory.is_known || root.is_straight(connection, path)?) {
                     return Ok(Found::default());
                 }
                 if directory.only_asks {
@@ -119,7 +121,8 @@ fn entries(connection: &Connection, root: &Root, path: &str, delimiter: bool) ->
             let (size, modified) = (stat.size.unwrap_or_default(), stat.mtime.unwrap_or_default());
             found.items.push(Listed::Object(describe(key, size, modified)));
         } else {
-            found.directories.push(Directory { path: format!("{key}/"), only_asks: delimiter });
+            let path = format!("{key}/");
+            found.directories.push(Directory { path, is_known: true, only_asks: delimiter });
         }
         if found.items.len() + found.directories.len() > MAX_ENTRIES {
             return Err(Trouble::new(larder_backend::ErrorKind::Unsupported)

@@ -156,8 +156,7 @@ impl Publication {
             };
             match placed {
                 Placed::Done => return Ok(modified),
-                // A path whose last component is missing counts as straight.
-                Placed::Again => self.root.make_parents(connection, &self.key)?,
+                Placed::Again => {}
                 Placed::Exists => {
                     let is_object = match connection.lstat(&path) {
                         Ok(stat) => stat.is_file(),

@@ -33,7 +33,7 @@ pub(crate) struct Place {
 /// The root of a remote, as it is on the server.
 #[derive(Debug)]
 pub(crate) struct Root {
-    /// Absolute, without links in it.
+    /// Absolute, or relative to where the server begins. It may lead over links: it is the user's own.
     path: String,
     /// The mode of every directory below.
     directory_mode: u32,
@@ -92,9 +92,8 @@ impl Place {
             return Err(missing("what is there is not a directory, and a remote is one"));
         }
         let mode = stat.perm.unwrap_or(0o755);
-        let path = connection.real_path(&text)?;
         let root = Arc::new(Root {
-            path: path.trim_end_matches('/').to_owned(),
+            path: text.trim_end_matches('/').to_owned(),
             directory_mode: (mode & OF_DIRECTORY) | OWNER_OF_DIRECTORY,
             file_mode: (mode & OF_FILE) | OWNER_OF_FILE,
         });
@@ -144,15 +143,23 @@ impl Root {
         self.path_of(&format!("{TEMPORARIES}/{name}"))
     }
 
-    /// Whether no link leads away on the path of a directory: whoever can write to the root must not be able to make
-    /// another user read or write elsewhere.
+    /// Whether a directory is there, and no link leads away on the path to it from the root: whoever can write to the root
+    /// must not be able to make another user read or write elsewhere.
+    ///
+    /// It looks at each component. To have the server resolve the path would be one question, but ssh2 has room for 128
+    /// bytes of the answer, and asks again and again where there are more and the session does not block.
     pub(crate) fn is_straight(&self, connection: &Connection, below: &str) -> Result<bool, Trouble> {
-        let path = self.path_of(below);
-        match connection.real_path(&path) {
-            Ok(real) => Ok(real == path),
-            Err(trouble) if trouble.is_absent() => Ok(false),
-            Err(trouble) => Err(trouble),
+        let below = below.trim_end_matches('/');
+        let ends = below.match_indices('/').map(|(end, _)| end).chain((!below.is_empty()).then_some(below.len()));
+        for end in ends {
+            match connection.lstat(&self.path_of(&below[..end])) {
+                Ok(stat) if stat.is_dir() => {}
+                Ok(_) => return Ok(false),
+                Err(trouble) if trouble.is_absent() => return Ok(false),
+                Err(trouble) => return Err(trouble),
+            }
         }
+        Ok(true)
     }
 
     /// Makes the directories of temporaries.

@@ -3,10 +3,11 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use larder_backend::{Backend as _, BackendExt as _, Error, ErrorKind, PutOptions};
+use futures::TryStreamExt as _;
+use larder_backend::{Backend as _, BackendExt as _, Error, ErrorKind, ListOptions, Prefix, PutOptions};
 use larder_backend_ssh::SshBackend;
 use larder_testkit::payload;
-use larder_testkit::proxy::{Direction, LinkFault, TcpProxy};
+use larder_testkit::proxy::{Direction, LinkFault, LinkShape, TcpProxy};
 
 use crate::server::{Home, explained, key, put, read};
 use crate::trial::{DONE, Outcome};
@@ -26,6 +27,32 @@ const OFFSETS: [u64; 8] = [0, 1, 700, 2_500, 4_000, 300_000, 4 * 1024 * 1024, 10
 type MakeFault = fn(Direction, u64) -> LinkFault;
 const FAULTS: [(&str, MakeFault); 3] =
     [("cut", LinkFault::cut_after), ("reset", LinkFault::reset_after), ("stall", LinkFault::stall_after)];
+
+/// Of an answer that is longer than 127 bytes, ssh2 loses its place where it has to wait for it.
+pub(crate) async fn long_paths_are_reached_over_a_long_link() -> Outcome {
+    let home = Home::new()?;
+    let root = home.server().directory()?;
+    let proxy = TcpProxy::start(home.address()?)?;
+    proxy.shape(LinkShape::default().round_trip(Duration::from_millis(20)));
+    let linked = root.path().join("a-link-to-the-root");
+    std::os::unix::fs::symlink(root.path(), &linked)?;
+    let config = home.config_at(&linked, proxy.address().port()).with_stall_timeout(Some(PATIENCE));
+    let backend = SshBackend::new(config);
+    let name = format!("{}/{}/{}", "o".repeat(200), "c".repeat(120), "h".repeat(120));
+    put(&backend, &name, b"bytes".as_slice()).await?;
+    if read(&backend, &name).await? != "bytes" || backend.stat(&key(&name)?).await?.size != 5 {
+        return Err("the object is not what was written".into());
+    }
+    let prefix = Prefix::parse(format!("{}/", "o".repeat(200)))?;
+    let found: Vec<_> = backend.list(&prefix, ListOptions::default()).try_collect().await?;
+    let count = found.len();
+    if count != 1 {
+        return Err(format!("{count} objects are listed").into());
+    }
+    backend.delete(&key(&name)?).await?;
+    backend.close().await?;
+    DONE
+}
 
 pub(crate) async fn one_fault_of_the_link_is_survived_by_an_upload() -> Outcome {
     one_fault_is_survived(Direction::Up, true).await

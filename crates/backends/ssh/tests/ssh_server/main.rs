@@ -46,6 +46,7 @@ fn main() -> ExitCode {
             a_home_is_where_the_server_says,
         },
         faults::{
+            long_paths_are_reached_over_a_long_link,
             one_fault_of_the_link_is_survived_by_an_upload,
             one_fault_on_the_way_back_is_survived_by_an_upload,
             one_fault_of_the_link_is_survived_by_a_download,
