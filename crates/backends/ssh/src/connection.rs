@@ -12,7 +12,7 @@ use crate::config::AskPassphrase;
 use crate::error::{Trouble, from_io, is_end_of_directory};
 use crate::known_hosts::KnownHosts;
 use crate::openssh::Target;
-use crate::reach::{check_host, connect, prefer_known_types};
+use crate::reach::{check_host, connect, prefer_fast_ciphers, prefer_known_types};
 use crate::wire::{Wait, Wire};
 
 /// How long saying goodbye may take.
@@ -82,6 +82,7 @@ impl Connection {
             },
         )?;
         prefer_known_types(wire, &known, target);
+        prefer_fast_ciphers(wire);
         // libssh2's calls that change the session want it whole.
         let mut session = wire.session.clone();
         wire.drive(Wait::Protocol, || session.handshake())?;
