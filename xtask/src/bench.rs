@@ -18,7 +18,7 @@ pub(crate) use measure::{MEASURE, measure_child};
 use peers::Peers;
 use report::Page;
 use rows::Row;
-use stage::{Local, S3};
+use stage::{Local, S3, Ssh};
 
 use crate::{Result, cargo, process, weasel};
 
@@ -27,6 +27,7 @@ use crate::{Result, cargo, process, weasel};
 enum Backend {
     Local,
     S3,
+    Ssh,
 }
 
 struct Options {
@@ -56,8 +57,9 @@ impl Options {
                     options.backend = match value()?.as_str() {
                         "local" => Backend::Local,
                         "s3" => Backend::S3,
+                        "ssh" => Backend::Ssh,
                         other => {
-                            let problem = "it is local or s3";
+                            let problem = "it is local, s3 or ssh";
                             return Err(format!(
                                 "there are no benchmarks of the backend `{other}`: {problem}"
                             )
@@ -83,6 +85,7 @@ impl Backend {
         match self {
             Self::Local => "benchmarks",
             Self::S3 => "benchmarks-s3",
+            Self::Ssh => "benchmarks-ssh",
         }
     }
 
@@ -106,6 +109,16 @@ impl Backend {
                         The other programs run with their defaults.",
                 runs: "",
             },
+            Self::Ssh => Page {
+                title: "Benchmarks with SSH",
+                task: "cargo xtask bench --backend ssh",
+                chart: "benchmarks-ssh.svg",
+                about: "One file of 512 MiB that no codec makes smaller, pushed with `--compression none` to an sshd on the \
+                        same machine; all pull the same object, which larder pushed. larder hashes the content before \
+                        it pushes and verifies it when it pulls. The object and the destination are new for every run. \
+                        All use the same cipher; the other programs run with their defaults otherwise.",
+                runs: "",
+            },
         }
     }
 
@@ -122,6 +135,11 @@ impl Backend {
                 let stage = S3::set(dir, larder, Peers::find())?;
                 machine.extend(stage.describe()?);
                 rows::s3::measure(&stage, options).inspect_err(|_| stage.show_log())?
+            }
+            Self::Ssh => {
+                let stage = Ssh::set(dir, larder)?;
+                machine.extend(stage.describe());
+                rows::ssh::measure(&stage, options).inspect_err(|_| stage.show_log())?
             }
         };
         Ok((rows, machine))
@@ -175,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_page_has_its_own_chart_beside_it() {
-        for backend in [Backend::Local, Backend::S3] {
+        for backend in [Backend::Local, Backend::S3, Backend::Ssh] {
             assert_eq!(backend.page().chart, format!("{}.svg", backend.file()));
         }
     }

@@ -70,9 +70,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         let has_run = !options.filters.is_empty() || run_example(backend, &server, &built)?;
         if !(passed && has_run) {
             failed.push(backend.name);
-            if let Some(log) = server.log_tail(LOG_LINES) {
-                eprintln!("\n--- the last {LOG_LINES} lines of the server's log\n{log}\n---");
-            }
+            server.show_log(LOG_LINES);
         }
     }
     let seconds = started.elapsed().as_secs();

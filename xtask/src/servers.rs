@@ -97,6 +97,19 @@ impl Server {
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
     }
 
+    /// The value of a variable that leads clients to it.
+    pub(crate) fn variable(&self, name: &str) -> Result<&str> {
+        let found = self.env.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
+        Ok(found.ok_or_else(|| format!("the server has no {name}"))?)
+    }
+
+    /// Shows the last lines of its log, for when something has failed.
+    pub(crate) fn show_log(&self, lines: usize) {
+        if let Some(log) = self.log_tail(lines) {
+            eprintln!("\n--- the last {lines} lines of the server's log\n{log}\n---");
+        }
+    }
+
     /// The last lines of its log, where it was started here.
     pub(crate) fn log_tail(&self, lines: usize) -> Option<String> {
         self.guarded.as_ref().map(|guarded| tail(&guarded.log(), lines))

@@ -2,8 +2,11 @@
 
 pub(crate) mod local;
 pub(crate) mod s3;
+pub(crate) mod ssh;
 
-use super::measure::Stats;
+use super::Options;
+use super::measure::{Stats, Subject, in_turns};
+use crate::Result;
 
 const MIB: f64 = (1 << 20) as f64;
 
@@ -92,8 +95,53 @@ impl Row {
     }
 }
 
+/// A program that does the same, and how larder should compare with it. To be so fast against the faster of two is to be
+/// it against both: each has its row.
+struct Rival<'a> {
+    /// The row's name.
+    row: &'a str,
+    name: &'static str,
+    without: &'static str,
+    target: Target,
+    subject: Result<Subject<'a>, String>,
+}
+
+/// Measures larder in turns with those of its rivals that are wanted and there.
+fn compare<'a>(
+    larder: impl FnOnce() -> Subject<'a>,
+    rivals: impl IntoIterator<Item = Rival<'a>>,
+    options: &Options,
+    rows: &mut Vec<Row>,
+) -> Result<()> {
+    let mut subjects = vec![larder()];
+    let mut wanted = Vec::new();
+    for Rival { row, name, without, target, subject } in rivals {
+        if options.wants(row) {
+            let measured = subject.map(|subject| {
+                subjects.push(subject);
+                subjects.len() - 1
+            });
+            wanted.push((row, name, without, target, measured));
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let stats = in_turns(&subjects, options.rounds)?;
+    let larder = stats.first().ok_or("nothing was measured")?;
+    rows.extend(wanted.into_iter().map(|(row, name, without, target, measured)| Row {
+        name: row.to_owned(),
+        larder: larder.clone(),
+        peer: Some(Peer { name, without, stats: measured.map(|place| stats[place].clone()) }),
+        target,
+    }));
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
     use crate::bench::measure::Sample;
 
@@ -132,5 +180,49 @@ mod tests {
         let missing = Peer { name: "peer", without: "", stats: Err("it is not there".to_owned()) };
         row.peer = Some(missing);
         assert_eq!((row.value(), row.verdict()), (None, Verdict::NotMeasured));
+    }
+
+    fn subject() -> Subject<'static> {
+        Subject { clear: Box::new(|| Ok(())), command: Box::new(|| Command::new("true")) }
+    }
+
+    fn rows(only: &[&str]) -> Vec<Row> {
+        let rival =
+            |row, subject| Rival { row, name: "rival", without: "care", target: Target::Ratio(0.9), subject };
+        let rivals = [
+            rival("push, against one", Err("it is not here".to_owned())),
+            rival("push, against another", Ok(subject())),
+            rival("pull, against a third", Ok(subject())),
+        ];
+        let mut options = Options::parse(&[]).unwrap();
+        options.rounds = 0;
+        options.only = only.iter().map(ToString::to_string).collect();
+        let mut rows = Vec::new();
+        compare(subject, rivals, &options, &mut rows).unwrap();
+        rows
+    }
+
+    #[test]
+    fn a_peer_that_is_missing_has_a_row_that_says_why() {
+        let rows = rows(&[]);
+        let seen = |row: &Row| {
+            let peer = row.peer.as_ref().unwrap();
+            (row.name.clone(), peer.stats.as_ref().err().cloned())
+        };
+        let wanted = [
+            ("push, against one", Some("it is not here")),
+            ("push, against another", None),
+            ("pull, against a third", None),
+        ];
+        let wanted = wanted.map(|(name, missing)| (name.to_owned(), missing.map(str::to_owned)));
+        assert_eq!(rows.iter().map(seen).collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn only_the_rows_that_are_wanted_are_measured() {
+        let names = |only: &[&str]| rows(only).into_iter().map(|row| row.name).collect::<Vec<_>>();
+        assert_eq!(names(&["push"]), ["push, against one", "push, against another"]);
+        assert_eq!(names(&["another", "third"]), ["push, against another", "pull, against a third"]);
+        assert!(names(&["weights"]).is_empty());
     }
 }

@@ -2,6 +2,7 @@
 
 mod local;
 mod s3;
+mod ssh;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,10 +11,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) use local::{LARGE, Local, SMALL, WEIGHTS, with_slow_opens};
-pub(crate) use s3::{LINK_MBIT, LINK_RTT_MS, OBJECT_MIB, S3};
+pub(crate) use s3::{OBJECT_MIB, S3};
+pub(crate) use ssh::{Ssh, Way};
 
 use super::measure::Subject;
 use crate::Result;
+
+/// The link that is in front of servers, each way.
+pub(crate) const LINK_RTT_MS: u32 = 100;
+pub(crate) const LINK_MBIT: u32 = 1000;
+
+/// How much of a server's log is shown when something has failed.
+const LOG_LINES: usize = 30;
 
 /// The command hash of everything that larder pushes here.
 const COMMAND_HASH: &str = "bench";

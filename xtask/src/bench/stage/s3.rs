@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::Stage;
+use super::{LINK_MBIT, LINK_RTT_MS, Stage};
 use crate::bench::data;
 use crate::bench::link::{self, Link};
 use crate::bench::measure::Subject;
@@ -15,12 +15,6 @@ use crate::{Result, process};
 /// What is pushed and pulled, in the project.
 pub(crate) const MADE: &str = "object.bin";
 pub(crate) const OBJECT_MIB: u32 = 1024;
-
-/// The link.
-pub(crate) const LINK_RTT_MS: u32 = 100;
-pub(crate) const LINK_MBIT: u32 = 1000;
-
-const LOG_LINES: usize = 30;
 
 /// What leads clients to the server.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL_S3";
@@ -57,7 +51,7 @@ impl S3 {
         }
         let stage = Stage::new(dir, larder, &[])?;
         let server = Backend::named("s3")?.start(dir)?;
-        let (endpoint, bucket) = (variable(&server, ENDPOINT)?, variable(&server, "LARDER_TEST_S3_URL")?);
+        let (endpoint, bucket) = (server.variable(ENDPOINT)?, server.variable("LARDER_TEST_S3_URL")?);
         let (endpoint, bucket) = (endpoint.to_owned(), bucket.to_owned());
         let link = Link::start(link::address_of(&endpoint)?, LINK_RTT_MS, LINK_MBIT)?;
         eprintln!("xtask: making the data");
@@ -79,9 +73,7 @@ impl S3 {
 
     /// Shows the end of the server's log, for when something has failed.
     pub(crate) fn show_log(&self) {
-        if let Some(log) = self.server.log_tail(LOG_LINES) {
-            eprintln!("--- the last {LOG_LINES} lines of the server's log\n{log}\n---");
-        }
+        self.server.show_log(super::LOG_LINES);
     }
 
     /// A command that is led to the server.
@@ -210,8 +202,8 @@ impl S3 {
         curl.args(["--header", "x-minio-force-delete: true"]);
         curl.arg(format!("{}/{bucket}/pushed/", self.endpoint));
         // Not as an argument: those are for everybody to read.
-        let id = variable(&self.server, "AWS_ACCESS_KEY_ID")?;
-        let secret = variable(&self.server, "AWS_SECRET_ACCESS_KEY")?;
+        let id = self.server.variable("AWS_ACCESS_KEY_ID")?;
+        let secret = self.server.variable("AWS_SECRET_ACCESS_KEY")?;
         let user = format!("user = \"{id}:{secret}\"\n");
         let shown = process::shown(&curl);
         let mut child = curl
@@ -224,11 +216,6 @@ impl S3 {
         }
         Err(format!("the objects of the round before cannot be removed: `{shown}` failed").into())
     }
-}
-
-fn variable<'a>(server: &'a Server, name: &str) -> Result<&'a str> {
-    let found = server.env.iter().find(|(known, _)| *known == name);
-    Ok(found.map(|(_, value)| value.as_str()).ok_or_else(|| format!("the server has no {name}"))?)
 }
 
 fn path(found: &Found) -> Result<&Path, String> {

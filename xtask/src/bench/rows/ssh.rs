@@ -1,0 +1,77 @@
+//! larder with a remote over SSH, against OpenSSH's own scp and sftp, also over a long link.
+
+use super::{Rival, Row, Target, compare};
+use crate::Result;
+use crate::bench::Options;
+use crate::bench::stage::{LINK_RTT_MS, Ssh, Way};
+
+/// What scp and sftp leave out.
+const WITHOUT: &str = "any hash of the content, and `fsync`";
+const WITHOUT_VERIFYING: &str = "any hash of the content";
+
+/// Peak memory, in MiB, of any size of output.
+const MOST_MEMORY: f64 = 192.0;
+
+pub(crate) fn measure(stage: &Ssh, options: &Options) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (way, where_to) in ways() {
+        let [scp, sftp] = ["scp", "sftp"].map(|peer| row_name("push", &where_to, peer));
+        let rivals = [
+            Rival {
+                row: &scp,
+                name: "scp",
+                without: WITHOUT,
+                target: target(way),
+                subject: Ok(stage.scp_push(way)),
+            },
+            Rival {
+                row: &sftp,
+                name: "sftp put",
+                without: WITHOUT,
+                target: target(way),
+                subject: Ok(stage.sftp_push(way)?),
+            },
+        ];
+        compare(|| stage.larder_push(way), rivals, options, &mut rows)?;
+    }
+    let kept = stage.keep_push()?;
+    for (way, where_from) in ways() {
+        let [scp, sftp] = ["scp", "sftp"].map(|peer| row_name("pull", &where_from, peer));
+        let rivals = [
+            Rival {
+                row: &scp,
+                name: "scp",
+                without: WITHOUT_VERIFYING,
+                target: target(way),
+                subject: Ok(stage.scp_pull(way, &kept)),
+            },
+            Rival {
+                row: &sftp,
+                name: "sftp get",
+                without: WITHOUT_VERIFYING,
+                target: target(way),
+                subject: Ok(stage.sftp_pull(way, &kept)?),
+            },
+        ];
+        compare(|| stage.larder_pull(way), rivals, options, &mut rows)?;
+    }
+    let memory = |row: &Row| Row::of_memory(&row.name, &row.larder, Target::Mib(MOST_MEMORY));
+    let against_scp = rows.iter().filter(|row| row.name.ends_with("scp"));
+    rows.extend(against_scp.map(memory).collect::<Vec<_>>());
+    Ok(rows)
+}
+
+fn ways() -> [(Way, String); 2] {
+    [(Way::Loopback, "loopback".to_owned()), (Way::Link, format!("{LINK_RTT_MS} ms"))]
+}
+
+fn row_name(verb: &str, way: &str, peer: &str) -> String {
+    format!("{verb}, 512 MiB, {way}, against {peer}")
+}
+
+fn target(way: Way) -> Target {
+    match way {
+        Way::Loopback => Target::Ratio(1.0),
+        Way::Link => Target::TimesFaster(3.0),
+    }
+}
