@@ -1,5 +1,5 @@
 //! Creates and writes files: small ones on the file threads, many at a time; large ones on a thread of their own, so that
-//! writing and hashing overlap with decompressing.
+//! writing, hashing and decompressing overlap.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -105,12 +105,13 @@ impl Files {
         executable: bool,
     ) -> Result<LargeFile<'_>, UnpackError> {
         let file = self.shared.tree.create(path, executable)?;
+        let hasher = self.shared.scheme.map(DigestHasher::new);
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => none.insert(Writer::start(Arc::clone(&self.shared))?),
         };
         writer.send(Order::Begin(file))?;
-        Ok(LargeFile { writer })
+        Ok(LargeFile { writer, hasher })
     }
 }
 
@@ -137,9 +138,10 @@ impl Shared {
     }
 }
 
-/// A large file that is being written.
+/// A large file that is being written. Its bytes are hashed here and written there, because each takes about as long.
 pub(super) struct LargeFile<'a> {
     writer: &'a mut Writer,
+    hasher: Option<DigestHasher>,
 }
 
 impl LargeFile<'_> {
@@ -150,13 +152,17 @@ impl LargeFile<'_> {
 
     /// Appends bytes to the file.
     pub(super) fn write(&mut self, bytes: Vec<u8>) -> Result<(), UnpackError> {
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&bytes);
+        }
         self.writer.send(Order::Write(bytes))
     }
 
     /// Waits until everything is written.
     pub(super) fn finish(self) -> Result<Option<Digest>, UnpackError> {
         self.writer.send(Order::Finish)?;
-        self.writer.results.recv().map_err(|_| UnpackError::Panicked)?
+        self.writer.results.recv().map_err(|_| UnpackError::Panicked)??;
+        Ok(self.hasher.map(DigestHasher::finish))
     }
 }
 
@@ -169,7 +175,7 @@ enum Order {
 /// The thread that writes large files, one after the other.
 struct Writer {
     orders: SyncSender<Order>,
-    results: Receiver<Result<Option<Digest>, UnpackError>>,
+    results: Receiver<Result<(), UnpackError>>,
     /// Buffers to be filled again. Made while there are fewer than [`PIECES`].
     empty: Receiver<Vec<u8>>,
     made: usize,
@@ -183,9 +189,11 @@ impl Writer {
         let (result_sender, results) = sync_channel(1);
         let (returned, empty) = sync_channel(PIECES);
         let ended = thread::spawn("larder-write", move || {
+            // The directory is not removed while this thread may write into it.
+            let _kept = shared;
             while let Ok(order) = received.recv() {
                 let Order::Begin(file) = order else { continue };
-                let outcome = write_large(&shared, file, &received, &returned);
+                let outcome = write_large(file, &received, &returned);
                 let failed = outcome.is_err();
                 if result_sender.send(outcome).is_err() || failed {
                     return;
@@ -212,34 +220,26 @@ impl Writer {
     fn failure(&self) -> UnpackError {
         match self.results.recv() {
             Ok(Err(error)) => error,
-            Ok(Ok(_)) | Err(_) => UnpackError::Panicked,
+            Ok(Ok(())) | Err(_) => UnpackError::Panicked,
         }
     }
 }
 
-/// Writes and hashes one file, and gives its buffers back.
+/// Writes one file, and gives its buffers back.
 fn write_large(
-    shared: &Shared,
     mut file: NewFile,
     orders: &Receiver<Order>,
     returned: &SyncSender<Vec<u8>>,
-) -> Result<Option<Digest>, UnpackError> {
-    let mut hasher = shared.scheme.map(DigestHasher::new);
+) -> Result<(), UnpackError> {
     loop {
         match orders.recv() {
             Ok(Order::Write(mut bytes)) => {
                 file.write(&bytes)?;
-                if let Some(hasher) = &mut hasher {
-                    hasher.update(&bytes);
-                }
                 bytes.clear();
                 // Fails where the archive was given up.
                 let _ = returned.send(bytes);
             }
-            Ok(Order::Finish) => {
-                file.close()?;
-                return Ok(hasher.map(DigestHasher::finish));
-            }
+            Ok(Order::Finish) => return file.close(),
             Ok(Order::Begin(_)) | Err(_) => return Err(UnpackError::Cancelled),
         }
     }
