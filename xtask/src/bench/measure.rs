@@ -70,13 +70,18 @@ pub(crate) struct Subject<'a> {
     pub(crate) command: Box<dyn Fn() -> Command + 'a>,
 }
 
-/// Measures the subjects in turns, so that whatever the machine does meanwhile meets all of them alike.
+/// Measures the subjects in turns, so that whatever the machine does meanwhile meets all of them alike. Of several rounds
+/// a first one is not counted: a virtual machine gets its memory when it touches it, and that takes as long as the rest.
 pub(crate) fn in_turns(subjects: &[Subject<'_>], rounds: usize) -> Result<Vec<Stats>> {
     let mut all = vec![Stats { samples: Vec::new() }; subjects.len()];
-    for _ in 0..rounds {
+    let warm_up = usize::from(rounds > 1);
+    for round in 0..warm_up + rounds {
         for (subject, stats) in subjects.iter().zip(&mut all) {
             (subject.clear)()?;
-            stats.samples.push(measure(&(subject.command)())?);
+            let sample = measure(&(subject.command)())?;
+            if round >= warm_up {
+                stats.samples.push(sample);
+            }
         }
     }
     for subject in subjects {
