@@ -4,6 +4,9 @@
 //! not here is a decision: no URL parsing, no compression, no retry policy for callers (each backend retries by
 //! itself what is worth it), no progress, no rename, no directories.
 //!
+//! The feature `http` has what backends on object stores share: how often an attempt is repeated, and how a large object
+//! is read by several requests.
+//!
 //! Nothing is visible under its key before [`Upload::commit`] has been called and has succeeded: the end of a stream
 //! never means commit.
 
@@ -11,6 +14,10 @@ mod backend;
 mod error;
 mod key;
 mod object;
+#[cfg(feature = "http")]
+pub mod read_ahead;
+#[cfg(feature = "http")]
+pub mod retry;
 mod upload;
 
 pub use backend::{

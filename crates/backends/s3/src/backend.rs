@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use aws_sdk_s3::types::RequestPayer;
+use larder_backend::retry::Patience;
 use larder_backend::{
     Backend, Capabilities, Error, ErrorKind, GetOptions, GetResult, Key, ListOptions, ObjectMeta,
     ObjectStream, Operation, Prefix, PutMode, PutOptions, Result, Upload, UploadToken,
@@ -17,7 +18,6 @@ use crate::client::Connection;
 use crate::config::S3Config;
 use crate::error::Target;
 use crate::precondition::Preconditions;
-use crate::retry::Patience;
 use crate::upload::S3Upload;
 use crate::{get, list, multipart};
 

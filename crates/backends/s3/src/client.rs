@@ -22,10 +22,10 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector};
+use larder_backend::retry::Patience;
 use larder_backend::{Error, ErrorKind, Operation, Result};
 
 use crate::config::{self, S3Config};
-use crate::retry::Patience;
 use crate::watch::{RemoteClock, WatchedClient};
 
 /// How long the metadata service of an instance may take, where there is one: it is on the same machine. Elsewhere

@@ -8,7 +8,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::date_time::{DateTime, Format};
-use larder_backend::{Error, ErrorKind, Operation};
+use larder_backend::{Error, ErrorKind, Operation, retry};
 
 use crate::watch::is_stall;
 
@@ -41,6 +41,13 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::new(error)
+    }
+}
+
+impl From<Failure> for retry::Failure {
+    fn from(failure: Failure) -> Self {
+        let Failure { error, retry_after, is_uncertain, .. } = failure;
+        Self::from(error).with_retry_after(retry_after).with_uncertainty(is_uncertain)
     }
 }
 

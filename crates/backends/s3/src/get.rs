@@ -1,25 +1,23 @@
 //! Looking at objects and reading them.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use async_trait::async_trait;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::body::SdkBody;
-use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use http_body::Body as _;
+use larder_backend::read_ahead::{Body, RangeSource, ReadAhead};
+use larder_backend::retry::{self, Patience};
 use larder_backend::{
     ByteStream, Error, ErrorKind, GetOptions, GetResult, Key, ObjectMeta, Operation, Result, Version,
 };
-use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::backend::Remote;
-use crate::error::{Failure, chain};
-use crate::retry::Attempts;
+use crate::error::Failure;
 
 /// How much one request reads, in bytes: as other clients of S3 have it. An object up to this size takes one request; a
 /// larger one is read by several at once.
@@ -28,6 +26,8 @@ const CHUNK: u64 = 8 * 1024 * 1024;
 /// How many requests read ahead at once. Together they cover the bandwidth times delay of 1 Gbit/s and 400 ms; what
 /// they have read and nobody has taken yet is all that a download keeps in memory.
 const CHUNKS_AHEAD: usize = 6;
+
+const READ_AHEAD: ReadAhead = ReadAhead::new(CHUNK, CHUNKS_AHEAD);
 
 /// Looks at one object.
 pub(crate) async fn stat(remote: &Remote, key: &Key) -> Result<ObjectMeta> {
@@ -116,12 +116,10 @@ pub(crate) async fn get(remote: Arc<Remote>, key: Key, options: GetOptions) -> R
     let meta =
         meta(&key, i64::try_from(answer.size).unwrap_or(i64::MAX), output.last_modified(), output.e_tag());
     let wanted = wanted.start..wanted.end.min(answer.size).max(wanted.start);
-    let reader = Arc::new(Reader { remote, key, version: meta.version.clone(), is_ranged: answer.is_range });
+    let reader = Arc::new(Reader { remote, key, version: meta.version.clone() });
     let rest = if answer.is_range { answer.range.end..wanted.end } else { 0..0 };
-    let mut download = Download { rest, chunks: VecDeque::new(), reader };
-    download.fetch(answer.range, Some(output.body.into_inner()));
-    download.fetch_ahead();
-    let stream = download.into_stream();
+    let body = reader.body(output.body.into_inner());
+    let stream = READ_AHEAD.with_ranges(answer.is_range).read(reader, answer.range, body, rest);
     let stream = if answer.is_range { stream } else { cut(stream, wanted) };
     Ok(GetResult::new(meta, stream))
 }
@@ -222,162 +220,52 @@ struct Reader {
     remote: Arc<Remote>,
     key: Key,
     version: Option<Version>,
-    /// Whether the rest of a chunk can be asked for.
-    is_ranged: bool,
 }
 
-impl Reader {
-    /// Reads a chunk and hands on what arrives. Where the connection breaks, it goes on at that byte.
-    async fn read(&self, range: Range<u64>, mut body: Option<SdkBody>, pieces: &Pieces) -> Result<()> {
-        let mut at = range.start;
-        let mut attempts = self.remote.patience.attempts();
-        while at < range.end {
-            let opened = match body.take() {
-                Some(body) => Ok(body),
-                None => self.open(at..range.end).await,
-            };
-            let failure = match opened {
-                Ok(body) => match self.drain(body, &mut at, range.end, pieces, &mut attempts).await {
-                    None => continue,
-                    // Nobody reads any more.
-                    Some(_) if pieces.is_closed() => return Ok(()),
-                    Some(failure) => failure,
-                },
-                Err(failure) => failure,
-            };
-            if at >= range.end {
-                // All bytes have come, and then the checksum said that they are others.
-                let location = self.remote.location(&self.key);
-                let error = Error::new(ErrorKind::Integrity, Operation::Get, location);
-                return Err(error.with_source(chain(&failure.error)));
-            }
-            if !self.is_ranged {
-                return Err(failure.error.with_retryable(false));
-            }
-            attempts.pause_after(failure).await?;
-        }
-        Ok(())
-    }
-
-    async fn open(&self, range: Range<u64>) -> Result<SdkBody, Failure> {
+#[async_trait]
+impl RangeSource for Reader {
+    async fn open(&self, range: Range<u64>) -> Result<Body, retry::Failure> {
         let output =
             get_range(&self.remote, &self.key, Operation::Get, Some(&range), self.version.as_ref()).await?;
         match Answer::read(&output, Some(&range)) {
-            Ok(answer) if answer.is_range => Ok(output.body.into_inner()),
+            Ok(answer) if answer.is_range => Ok(self.body(output.body.into_inner())),
             other => {
                 let problem = other.err().unwrap_or("the server answers with all of it instead of a range");
-                let error =
-                    Error::new(ErrorKind::Unsupported, Operation::Get, self.remote.location(&self.key));
+                let error = Error::new(ErrorKind::Unsupported, Operation::Get, self.location());
                 Err(error.with_source(problem).into())
             }
         }
     }
 
-    /// Hands on a body. `None` where it came to its end.
-    async fn drain(
-        &self,
-        mut body: SdkBody,
-        at: &mut u64,
-        end: u64,
-        pieces: &Pieces,
-        attempts: &mut Attempts,
-    ) -> Option<Failure> {
-        let location = self.remote.location(&self.key);
-        let target = self.remote.target(Operation::Get, &location);
-        loop {
-            let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await;
-            match frame {
-                Some(Ok(frame)) => {
-                    let Ok(mut bytes) = frame.into_data() else { continue };
-                    let left = usize::try_from(end - *at).unwrap_or(usize::MAX);
-                    bytes.truncate(left);
-                    *at += bytes.len() as u64;
-                    if bytes.is_empty() {
-                        continue;
-                    }
-                    if pieces.send(Ok(bytes)).await.is_err() {
-                        return Some(Error::new(ErrorKind::Cancelled, Operation::Get, location).into());
-                    }
-                    // Behind the send: a reader that takes its time is no silence of the server's.
-                    attempts.progressed();
-                }
-                Some(Err(error)) => return Some(target.broken_body(&*error)),
-                None if *at >= end => return None,
-                None => {
-                    let error = Error::new(ErrorKind::Unavailable, Operation::Get, location.as_str());
-                    return Some(error.with_source("the connection ended before the object did").into());
-                }
-            }
-        }
+    fn location(&self) -> String {
+        self.remote.location(&self.key)
+    }
+
+    fn patience(&self) -> &Patience {
+        &self.remote.patience
     }
 }
 
-/// Where the pieces of one chunk go.
-type Pieces = mpsc::Sender<Result<Bytes>>;
-
-/// How many pieces of a chunk may wait for their reader. A chunk that was asked for is small enough to wait as a whole.
-const PIECES: usize = 2048;
-/// The same where all of an object comes at once: of pieces of up to half a MiB.
-const PIECES_OF_ALL: usize = 32;
-
-/// A chunk that is being read, on a task of its own so that it goes on while its reader works.
-struct ChunkTask {
-    pieces: mpsc::Receiver<Result<Bytes>>,
-    /// How many bytes have not come yet.
-    left: u64,
-    _task: AbortOnDropHandle<()>,
-}
-
-/// An object that is being read by several requests, in order.
-struct Download {
-    reader: Arc<Reader>,
-    chunks: VecDeque<ChunkTask>,
-    /// What has not been asked for yet.
-    rest: Range<u64>,
-}
-
-impl Download {
-    fn fetch(&mut self, range: Range<u64>, body: Option<SdkBody>) {
-        let (sender, pieces) = mpsc::channel(if self.reader.is_ranged { PIECES } else { PIECES_OF_ALL });
-        let left = range.end - range.start;
-        let reader = Arc::clone(&self.reader);
-        let task = tokio::spawn(async move {
-            if let Err(error) = reader.read(range, body, &sender).await {
-                sender.send(Err(error)).await.ok();
-            }
-        });
-        self.chunks.push_back(ChunkTask { pieces, left, _task: AbortOnDropHandle::new(task) });
-    }
-
-    fn fetch_ahead(&mut self) {
-        while self.chunks.len() < CHUNKS_AHEAD && !self.rest.is_empty() {
-            let end = self.rest.end.min(self.rest.start + CHUNK);
-            let range = self.rest.start..end;
-            self.rest.start = end;
-            self.fetch(range, None);
-        }
-    }
-
-    fn into_stream(self) -> ByteStream {
-        stream::unfold(Some(self), |download| async move {
-            let mut download = download?;
-            loop {
-                let chunk = download.chunks.front_mut()?;
-                match chunk.pieces.recv().await {
-                    Some(Ok(bytes)) => {
-                        chunk.left = chunk.left.saturating_sub(bytes.len() as u64);
-                        return Some((Ok(bytes), Some(download)));
-                    }
-                    Some(Err(error)) => return Some((Err(error), None)),
-                    None if chunk.left > 0 => {
-                        let location = download.reader.remote.location(&download.reader.key);
-                        let error = Error::new(ErrorKind::Other, Operation::Get, location);
-                        return Some((Err(error.with_source("its reader has ended before it did")), None));
-                    }
-                    None => {
-                        download.chunks.pop_front();
-                        download.fetch_ahead();
-                    }
+impl Reader {
+    /// The bytes of an answer.
+    fn body(&self, body: SdkBody) -> Body {
+        let (remote, location) = (Arc::clone(&self.remote), self.location());
+        stream::unfold(Some(body), move |body| {
+            let (remote, location) = (Arc::clone(&remote), location.clone());
+            async move {
+                let mut body = body?;
+                loop {
+                    let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await;
+                    return match frame? {
+                        Ok(frame) => match frame.into_data() {
+                            Ok(bytes) => Some((Ok(bytes), Some(body))),
+                            Err(_) => continue,
+                        },
+                        Err(error) => {
+                            let target = remote.target(Operation::Get, &location);
+                            Some((Err(target.broken_body(&*error).into()), None))
+                        }
+                    };
                 }
             }
         })
@@ -427,6 +315,7 @@ pub(crate) fn meta(key: &Key, size: i64, modified: Option<&DateTime>, e_tag: Opt
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use futures::TryStreamExt as _;
 
     use super::*;

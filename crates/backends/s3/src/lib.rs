@@ -49,7 +49,6 @@ mod list;
 mod multipart;
 mod part;
 mod precondition;
-mod retry;
 mod upload;
 mod watch;
 

@@ -22,9 +22,8 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::date_time::{DateTime, Format};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use larder_backend::retry::{Activity, Patience};
 use tokio::time::{Instant, Sleep};
-
-use crate::retry::{Activity, Patience};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 

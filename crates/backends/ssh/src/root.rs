@@ -150,7 +150,8 @@ impl Root {
     /// bytes of the answer, and asks again and again where there are more and the session does not block.
     pub(crate) fn is_straight(&self, connection: &Connection, below: &str) -> Result<bool, Trouble> {
         let below = below.trim_end_matches('/');
-        let ends = below.match_indices('/').map(|(end, _)| end).chain((!below.is_empty()).then_some(below.len()));
+        let ends =
+            below.match_indices('/').map(|(end, _)| end).chain((!below.is_empty()).then_some(below.len()));
         for end in ends {
             match connection.lstat(&self.path_of(&below[..end])) {
                 Ok(stat) if stat.is_dir() => {}

@@ -1,12 +1,10 @@
-//! Trying again: the only place that does.
+//! Trying again, for backends whose servers are reached by HTTP: how often, with which pauses, and when it is enough.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use larder_backend::{ErrorKind, Result};
-
-use crate::error::Failure;
+use crate::error::{Error, ErrorKind, Result};
 
 /// The first pause, which doubles from then on. Half of each is random, so that many clients do not return at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -22,9 +20,43 @@ const MAX_FAILURES_OF_KNOWN: u32 = 7;
 /// The same where the server asks for patience, which says that it is worth it.
 const MAX_THROTTLED: u32 = 8;
 
+/// One attempt failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Failure {
+    /// Why.
+    pub error: Error,
+    /// How long the server wants to be left alone.
+    pub retry_after: Option<Duration>,
+    /// The server may have done what it was asked, because its answer never came.
+    pub is_uncertain: bool,
+}
+
+impl Failure {
+    /// The server wants to be left alone for so long.
+    #[must_use]
+    pub fn with_retry_after(mut self, time: Option<Duration>) -> Self {
+        self.retry_after = time;
+        self
+    }
+
+    /// Whether the server may have done what it was asked.
+    #[must_use]
+    pub fn with_uncertainty(mut self, is_uncertain: bool) -> Self {
+        self.is_uncertain = is_uncertain;
+        self
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, retry_after: None, is_uncertain: false }
+    }
+}
+
 /// When anything was sent or received last, on any connection, and whether there was ever an answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Activity(Arc<(Mutex<Instant>, AtomicBool)>);
+pub struct Activity(Arc<(Mutex<Instant>, AtomicBool)>);
 
 impl Default for Activity {
     fn default() -> Self {
@@ -33,11 +65,13 @@ impl Default for Activity {
 }
 
 impl Activity {
-    pub(crate) fn moved(&self) {
+    /// Something was sent or received.
+    pub fn moved(&self) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    pub(crate) fn answered(&self) {
+    /// The server has answered.
+    pub fn answered(&self) {
         self.0.1.store(true, Ordering::Relaxed);
     }
 
@@ -52,36 +86,39 @@ impl Activity {
 
 /// For how long operations are tried.
 #[derive(Clone, Debug)]
-pub(crate) struct Patience {
+pub struct Patience {
     /// Without progress, with all attempts and pauses.
-    pub(crate) stall_timeout: Duration,
-    pub(crate) activity: Activity,
+    pub stall_timeout: Duration,
+    /// What moves, of all operations.
+    pub activity: Activity,
 }
 
 impl Patience {
-    pub(crate) fn new(stall_timeout: Duration) -> Self {
+    /// Gives operations up that have not moved for so long.
+    pub fn new(stall_timeout: Duration) -> Self {
         Self { stall_timeout, activity: Activity::default() }
     }
 
     /// How long one attempt may be silent.
-    pub(crate) fn attempt_timeout(&self) -> Duration {
+    pub fn attempt_timeout(&self) -> Duration {
         self.stall_timeout / 3
     }
 
     /// How long the answer to a large request may take: what was sent may still be in the buffers of the system, or of
     /// a proxy, in front of a slow link.
-    pub(crate) fn answer_timeout(&self) -> Duration {
+    pub fn answer_timeout(&self) -> Duration {
         self.stall_timeout / 2
     }
 
     /// For what is not why the user waits: often the link is dead by then, and what is left undone is swept later.
-    pub(crate) fn for_cleaning_up(&self) -> Self {
+    #[must_use]
+    pub fn for_cleaning_up(&self) -> Self {
         let stall_timeout = LONGEST_CLEAN_UP.min(self.stall_timeout / 2);
         Self { stall_timeout, activity: self.activity.clone() }
     }
 
     /// Begins to count.
-    pub(crate) fn attempts(&self) -> Attempts {
+    pub fn attempts(&self) -> Attempts {
         Attempts {
             patience: self.clone(),
             failures: 0,
@@ -92,9 +129,14 @@ impl Patience {
     }
 
     /// Tries until it succeeds, fails for good, or patience is at its end.
-    pub(crate) async fn retrying<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T>
+    ///
+    /// # Errors
+    ///
+    /// The last failure.
+    pub async fn retrying<T, F, E>(&self, mut attempt: impl FnMut() -> F) -> Result<T>
     where
-        F: Future<Output = Result<T, Failure>>,
+        F: Future<Output = Result<T, E>>,
+        E: Into<Failure>,
     {
         let mut attempts = self.attempts();
         loop {
@@ -108,7 +150,7 @@ impl Patience {
 
 /// The attempts at one thing.
 #[derive(Debug)]
-pub(crate) struct Attempts {
+pub struct Attempts {
     patience: Patience,
     failures: u32,
     /// When the attempt that is under way began.
@@ -120,14 +162,14 @@ pub(crate) struct Attempts {
 
 impl Attempts {
     /// Something came that will not have to come again: earlier failures do not count any more.
-    pub(crate) fn progressed(&mut self) {
+    pub fn progressed(&mut self) {
         self.failures = 0;
         self.idle = Duration::ZERO;
         self.begun = Instant::now();
     }
 
     /// Whether an earlier attempt may have been done, because its answer never came.
-    pub(crate) fn is_uncertain(&self) -> bool {
+    pub fn is_uncertain(&self) -> bool {
         self.is_uncertain
     }
 
@@ -136,7 +178,8 @@ impl Attempts {
     /// # Errors
     ///
     /// The failure, where another attempt is not worth it.
-    pub(crate) async fn pause_after(&mut self, failure: Failure) -> Result<()> {
+    pub async fn pause_after(&mut self, failure: impl Into<Failure>) -> Result<()> {
+        let failure = failure.into();
         let activity = &self.patience.activity;
         let max_failures = match failure.error.kind() {
             ErrorKind::RateLimited => MAX_THROTTLED,
@@ -165,12 +208,11 @@ impl Attempts {
 
 #[cfg(test)]
 mod tests {
-    use larder_backend::{Error, Operation};
-
     use super::*;
+    use crate::error::Operation;
 
     fn failure(kind: ErrorKind) -> Failure {
-        Failure::new(Error::new(kind, Operation::Get, "s3://b/k"))
+        Error::new(kind, Operation::Get, "s3://b/k").into()
     }
 
     #[tokio::test(start_paused = true)]
