@@ -25,7 +25,7 @@ pub(crate) fn has_ssh() -> bool {
 }
 
 /// All backends but the one for SSH, as features of the binary.
-const WITHOUT_SSH: [&str; 3] = ["--no-default-features", "--features", "larder/local,larder/s3"];
+const WITHOUT_SSH: [&str; 3] = ["--no-default-features", "--features", "larder/local,larder/s3,larder/gcs"];
 
 /// The arguments that choose all of the workspace that can be built here.
 pub(crate) fn workspace() -> Vec<&'static str> {

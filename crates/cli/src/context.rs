@@ -91,6 +91,8 @@ impl Context {
         options.reporter = Arc::new(ConsoleReporter::new(console.clone()));
         options.cancel = cancel.clone();
         options.ssh = ssh_access(console)?;
+        options.gcs.host = variable("STORAGE_EMULATOR_HOST")?;
+        options.gcs.grpc_host = variable("STORAGE_EMULATOR_GRPC_HOST")?;
         let storage = RemoteStorage::open(&self.root, &url, options).map_err(|error| match error {
             larder_storage::Error::Remote(error) => unusable(&remote, error),
             error => error.into(),
@@ -110,7 +112,9 @@ impl Context {
         };
         let url = RemoteUrl::parse(text, &self.working_dir).map_err(|error| unusable(remote, error))?;
         let options = remote.options.iter().map(|option| (option.name.clone(), option.value.to_string()));
-        Ok(url.with_options(options.collect()))
+        let mut origins = remote.options.iter().map(|option| &option.origin).chain([&remote.origin]);
+        let is_of_project = origins.any(Origin::is_project_file);
+        Ok(url.with_options(options.collect()).of_project(is_of_project))
     }
 }
 

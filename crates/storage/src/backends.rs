@@ -26,21 +26,37 @@ pub(crate) fn open(remote: &RemoteUrl, options: &StorageOptions) -> Result<Arc<d
         Place::Directory { .. } => Err(InvalidRemote::NoBackend { scheme: "file".to_owned() }.into()),
         #[cfg(feature = "s3")]
         Place::S3 { bucket, prefix } => {
-            use larder_backend_s3::{InvalidOption, S3Backend, S3Config};
+            use larder_backend_s3::{S3Backend, S3Config};
             let mut config = S3Config::new(bucket, prefix).with_stall_timeout(options.stall_timeout);
             for (option, value) in remote.options()? {
-                config = config.with_option(option, value).map_err(|invalid| match invalid {
-                    InvalidOption::Unknown => remote.unknown_option(option, S3Config::OPTIONS),
-                    InvalidOption::Value(takes) => {
-                        let (remote, option) = (remote.to_string(), option.to_owned());
-                        InvalidRemote::OptionValue { remote, option, takes }
-                    }
-                })?;
+                let set = config.with_option(option, value);
+                config =
+                    set.map_err(|invalid| invalid_option(remote, option, &invalid, S3Config::OPTIONS))?;
             }
             Ok(Arc::new(S3Backend::new(config)))
         }
         #[cfg(not(feature = "s3"))]
         Place::S3 { .. } => Err(InvalidRemote::NoBackend { scheme: "s3".to_owned() }.into()),
+        #[cfg(feature = "gcs")]
+        Place::Gcs { bucket, prefix } => {
+            use larder_backend_gcs::{GcsBackend, GcsConfig};
+            let mut config = GcsConfig::new(bucket, prefix)
+                .with_trust(!remote.is_of_project())
+                .with_stall_timeout(options.stall_timeout);
+            for (option, value) in remote.options()? {
+                let set = config.with_option(option, value);
+                config =
+                    set.map_err(|invalid| invalid_option(remote, option, &invalid, GcsConfig::OPTIONS))?;
+            }
+            if let Some(host) = &options.gcs.host {
+                let name = "STORAGE_EMULATOR_HOST";
+                let set = config.with_emulator(host, options.gcs.grpc_host.as_deref());
+                config = set.map_err(|invalid| invalid_option(remote, name, &invalid, GcsConfig::OPTIONS))?;
+            }
+            Ok(Arc::new(GcsBackend::new(config)))
+        }
+        #[cfg(not(feature = "gcs"))]
+        Place::Gcs { .. } => Err(InvalidRemote::NoBackend { scheme: "gs".to_owned() }.into()),
         #[cfg(feature = "ssh")]
         Place::Ssh { user, host, port, path } => {
             use larder_backend_ssh::{AskPassphrase, Passphrase, RemotePath, SshBackend, SshConfig};
@@ -74,5 +90,22 @@ pub(crate) fn open(remote: &RemoteUrl, options: &StorageOptions) -> Result<Arc<d
         }
         #[cfg(not(feature = "ssh"))]
         Place::Ssh { .. } => Err(InvalidRemote::NoBackend { scheme: "ssh".to_owned() }.into()),
+    }
+}
+
+#[cfg(any(feature = "s3", feature = "gcs"))]
+fn invalid_option(
+    remote: &RemoteUrl,
+    option: &str,
+    invalid: &larder_backend::remote_option::InvalidOption,
+    known: &'static str,
+) -> InvalidRemote {
+    use larder_backend::remote_option::InvalidOption;
+    match *invalid {
+        InvalidOption::Unknown => remote.unknown_option(option, known),
+        InvalidOption::Value(takes) => {
+            let (remote, option) = (remote.to_string(), option.to_owned());
+            InvalidRemote::OptionValue { remote, option, takes }
+        }
     }
 }

@@ -26,7 +26,9 @@ pub use larder_hashing::{
     CommandHash, ContentHash, OutputPath, Scheme, Workers, command_hash, content_hash, encode_name, env_hash,
     site_hash,
 };
-pub use options::{AskPassphrase, FindOptions, PullOptions, PushOptions, SshAccess, StorageOptions};
+pub use options::{
+    AskPassphrase, FindOptions, GcsEmulator, PullOptions, PushOptions, SshAccess, StorageOptions,
+};
 pub use outcome::{Found, Incomparable, PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject};
 pub use remote_storage::RemoteStorage;
 pub use remote_url::{InvalidRemote, RemoteOptions, RemoteUrl};

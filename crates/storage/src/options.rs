@@ -25,6 +25,8 @@ pub struct StorageOptions {
     pub stall_timeout: Option<Duration>,
     /// Who logs in to remotes over SSH, and with what.
     pub ssh: SshAccess,
+    /// The emulator of Google Cloud Storage, where there is one.
+    pub gcs: GcsEmulator,
     /// Learns what goes on.
     pub reporter: Arc<dyn Reporter>,
     /// When it is cancelled, operations abort what they have begun, clean up, and end with
@@ -40,6 +42,7 @@ impl Default for StorageOptions {
             limits: Limits::default(),
             stall_timeout: None,
             ssh: SshAccess::default(),
+            gcs: GcsEmulator::default(),
             reporter: Arc::new(Silent),
             cancel: CancellationToken::new(),
         }
@@ -54,8 +57,20 @@ impl fmt::Debug for StorageOptions {
             .field("limits", &self.limits)
             .field("stall_timeout", &self.stall_timeout)
             .field("ssh", &self.ssh)
+            .field("gcs", &self.gcs)
             .finish_non_exhaustive()
     }
+}
+
+/// Where an emulator of Google Cloud Storage is, as `STORAGE_EMULATOR_HOST` and `STORAGE_EMULATOR_GRPC_HOST` name it to
+/// Google's tools: `HOST:PORT`, or a URL. No credentials are sent there. An endpoint of the remote's own goes first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GcsEmulator {
+    /// For reading and writing.
+    pub host: Option<String>,
+    /// For the rest, over gRPC; by default the same.
+    pub grpc_host: Option<String>,
 }
 
 /// Gives the passphrase of the private key in a file, or nothing where there is nobody to ask.

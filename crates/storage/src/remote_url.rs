@@ -21,6 +21,8 @@ pub struct RemoteUrl {
     query: RemoteOptions,
     /// The options of the configuration.
     options: RemoteOptions,
+    /// A file of the project says where it is, or one of its options: not all that it says is followed.
+    is_of_project: bool,
 }
 
 /// The kinds of places, one a backend.
@@ -31,6 +33,8 @@ pub(crate) enum Place {
     Directory { path: PathBuf, embedded: bool },
     /// What is below a prefix in a bucket of S3. The prefix is literal, without `/` at its ends; it may be empty.
     S3 { bucket: String, prefix: String },
+    /// The same in a bucket of Google Cloud Storage.
+    Gcs { bucket: String, prefix: String },
     /// A directory on a machine that one logs in to.
     Ssh { user: Option<String>, host: String, port: Option<u16>, path: SshPath },
 }
@@ -175,23 +179,19 @@ impl RemoteUrl {
                 }
                 Ok(Self::directory(Path::new(&*path), false))
             }
-            "s3" => {
+            scheme @ ("s3" | "gs" | "gcs" | "ssh" | "sftp" | "scp") => {
                 let (rest, query) = match rest.split_once('?') {
                     Some((rest, query)) => (rest, query_options(query).map_err(malformed)?),
                     None => (rest, RemoteOptions::new()),
                 };
-                let (bucket, prefix) = bucket_and_prefix(rest).map_err(malformed)?;
-                Ok(Self { place: Place::S3 { bucket, prefix }, query, options: RemoteOptions::new() })
-            }
-            "ssh" | "sftp" | "scp" => {
-                let (rest, query) = match rest.split_once('?') {
-                    Some((rest, query)) => (rest, query_options(query).map_err(malformed)?),
-                    None => (rest, RemoteOptions::new()),
+                let in_bucket = || bucket_and_prefix(rest).map_err(malformed);
+                let place = match scheme {
+                    "s3" => in_bucket().map(|(bucket, prefix)| Place::S3 { bucket, prefix })?,
+                    "gs" | "gcs" => in_bucket().map(|(bucket, prefix)| Place::Gcs { bucket, prefix })?,
+                    _ => ssh_place(rest).map_err(malformed)?,
                 };
-                let place = ssh_place(rest).map_err(malformed)?;
-                Ok(Self { place, query, options: RemoteOptions::new() })
+                Ok(Self { query, ..Self::at(place) })
             }
-            scheme @ ("gs" | "gcs") => Err(InvalidRemote::NoBackend { scheme: scheme.to_owned() }),
             scheme => Err(InvalidRemote::UnknownScheme {
                 url: text.to_owned(),
                 scheme: scheme.to_owned(),
@@ -217,11 +217,24 @@ impl RemoteUrl {
         self
     }
 
+    /// Says that a file of the project, and not the user, decided where it is, or one of its options. Whoever opens a
+    /// clone has not read what is in it: credentials do not go to a host that only such a file names.
+    #[must_use]
+    pub fn of_project(mut self, is_of_project: bool) -> Self {
+        self.is_of_project = is_of_project;
+        self
+    }
+
+    /// Whether a file of the project decided that.
+    pub fn is_of_project(&self) -> bool {
+        self.is_of_project
+    }
+
     /// The directory of a remote that is one.
     pub fn local_path(&self) -> Option<&Path> {
         match &self.place {
             Place::Directory { path, .. } => Some(path),
-            Place::S3 { .. } | Place::Ssh { .. } => None,
+            Place::S3 { .. } | Place::Gcs { .. } | Place::Ssh { .. } => None,
         }
     }
 
@@ -250,8 +263,11 @@ impl RemoteUrl {
                 other => clean.push(other),
             }
         }
-        let place = Place::Directory { path: clean, embedded };
-        Self { place, query: RemoteOptions::new(), options: RemoteOptions::new() }
+        Self::at(Place::Directory { path: clean, embedded })
+    }
+
+    fn at(place: Place) -> Self {
+        Self { place, query: RemoteOptions::new(), options: RemoteOptions::new(), is_of_project: false }
     }
 }
 
@@ -353,6 +369,8 @@ impl fmt::Display for RemoteUrl {
             Place::Directory { path, .. } => path.display().fmt(f),
             Place::S3 { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
             Place::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+            Place::Gcs { bucket, prefix } if prefix.is_empty() => write!(f, "gs://{bucket}"),
+            Place::Gcs { bucket, prefix } => write!(f, "gs://{bucket}/{prefix}"),
             Place::Ssh { user, host, port, path } => {
                 f.write_str("ssh://")?;
                 if let Some(user) = user {
@@ -413,7 +431,9 @@ mod tests {
             );
         }
         assert!(matches!(parse("http://x/y"), Err(InvalidRemote::UnknownScheme { .. })));
-        assert!(matches!(parse("gs://bucket/prefix"), Err(InvalidRemote::NoBackend { .. })));
+        for text in ["gs://bucket/a/b%2F", "gcs://bucket//a/./c/../b%2F/"] {
+            assert_eq!(parse(text).unwrap(), "gs://bucket/a/b%2F");
+        }
     }
 
     #[test]

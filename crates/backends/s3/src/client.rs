@@ -22,10 +22,11 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector};
+use larder_backend::remote_option::{ENDPOINT, endpoint};
 use larder_backend::retry::Patience;
 use larder_backend::{Error, ErrorKind, Operation, Result};
 
-use crate::config::{self, S3Config};
+use crate::config::S3Config;
 use crate::watch::{RemoteClock, WatchedClient};
 
 /// How long the metadata service of an instance may take, where there is one: it is on the same machine. Elsewhere
@@ -97,12 +98,12 @@ impl Connection {
         };
         let sdk = loader.load().await;
 
-        let configured = || match configured_endpoint(&sdk).map(|url| config::endpoint(&url)) {
+        let configured = || match configured_endpoint(&sdk).map(|url| endpoint(&url)) {
             None => Ok(None),
             Some(Ok(url)) => Ok(Some(url)),
             // It is not repeated: it may hold a password.
             Some(Err(_)) => Err(Error::new(ErrorKind::InvalidInput, Operation::Open, location).with_hint(
-                format!("AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL and endpoint_url take {}", config::ENDPOINT),
+                format!("AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL and endpoint_url take {ENDPOINT}"),
             )),
         };
         let endpoint = match &config.endpoint {

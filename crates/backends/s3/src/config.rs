@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use larder_backend::remote_option::{InvalidOption, boolean, endpoint};
+
 /// After how long without progress an operation is given up, by default. Each attempt may take a third of it, so that
 /// a connection that died in silence is noticed and replaced before the operation ends.
 const STALL_TIMEOUT: Duration = Duration::from_secs(90);
@@ -40,15 +42,6 @@ pub struct S3Config {
     pub stall_timeout: Duration,
     /// The size of the parts of an upload, in bytes: for tests. By default it follows from the size hint.
     pub part_size: Option<usize>,
-}
-
-/// An option of a remote is not one of these, or its value is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InvalidOption {
-    /// There is no option of this name.
-    Unknown,
-    /// The option takes another value: what it takes.
-    Value(&'static str),
 }
 
 impl S3Config {
@@ -113,10 +106,6 @@ impl S3Config {
     }
 }
 
-fn boolean(value: &str) -> Result<bool, InvalidOption> {
-    value.parse().map_err(|_| InvalidOption::Value("true or false"))
-}
-
 /// AWS's own tools write `requester`.
 fn payer(value: &str) -> Result<bool, InvalidOption> {
     match value {
@@ -130,20 +119,6 @@ fn encryption(value: &str) -> Result<String, InvalidOption> {
         "AES256" | "aws:kms" | "aws:kms:dsse" => Ok(value.to_owned()),
         _ => Err(InvalidOption::Value("AES256, aws:kms or aws:kms:dsse")),
     }
-}
-
-/// What an endpoint is.
-pub(crate) const ENDPOINT: &str =
-    "a URL of a server, as https://minio.example:9000, without user and password";
-
-/// A password in an endpoint would end up in messages.
-pub(crate) fn endpoint(value: &str) -> Result<String, InvalidOption> {
-    let rest = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"));
-    let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    if host.is_empty() || host.contains('@') || value.contains(['?', '#']) {
-        return Err(InvalidOption::Value(ENDPOINT));
-    }
-    Ok(value.trim_end_matches('/').to_owned())
 }
 
 #[cfg(test)]

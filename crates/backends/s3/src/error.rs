@@ -8,6 +8,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::date_time::{DateTime, Format};
+use larder_backend::causes::{chain, root_causes};
 use larder_backend::{Error, ErrorKind, Operation, retry};
 
 use crate::watch::is_stall;
@@ -321,34 +322,6 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
         next = error.source();
     }
     None
-}
-
-/// The last two causes of an error: those above them say only which layers it came through.
-fn root_causes(error: &(dyn StdError + 'static)) -> String {
-    let (mut last, mut next) = (error, error.source());
-    let mut above = error;
-    while let Some(cause) = next {
-        (above, last, next) = (last, cause, cause.source());
-    }
-    let (above, last) = (above.to_string(), last.to_string());
-    if above.contains(&last) { above } else { format!("{above}: {last}") }
-}
-
-/// An error and its causes in one line, each said once.
-pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        // The SDK lists where it has looked for credentials, each on a line.
-        let text = error.to_string();
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let text = lines.join("; ");
-        if !texts.iter().any(|said| said.contains(&text)) {
-            texts.push(text);
-        }
-        next = error.source();
-    }
-    texts.join(": ")
 }
 
 #[cfg(test)]

@@ -53,7 +53,8 @@ mod upload;
 mod watch;
 
 pub use backend::S3Backend;
-pub use config::{InvalidOption, S3Config};
+pub use config::S3Config;
+pub use larder_backend::remote_option::InvalidOption;
 
 /// The README is tested too.
 #[cfg(doctest)]

@@ -1,0 +1,356 @@
+//! Writing one object: in one request, or in the chunks of a resumable upload, which the server keeps until the last one
+//! has come. See "Resumable uploads" and "Perform resumable uploads" in the documentation of Cloud Storage.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use larder_backend::retry::Failure;
+use larder_backend::{Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, Result};
+use serde_json::{Value, json};
+
+use crate::backend::Remote;
+use crate::get;
+use crate::http::Answer;
+
+/// What objects are.
+const OBJECT_TYPE: &str = "application/octet-stream";
+
+/// Where an object is written to, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Writing {
+    pub(crate) remote: Arc<Remote>,
+    pub(crate) key: Key,
+    pub(crate) mode: PutMode,
+}
+
+/// An object that was written.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) meta: ObjectMeta,
+    crc32c: Option<String>,
+    generation: i64,
+}
+
+/// A resumable upload.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    writing: Writing,
+    url: String,
+    /// How many bytes the server has.
+    persisted: u64,
+}
+
+impl Writing {
+    fn location(&self) -> String {
+        self.remote.location(&self.key)
+    }
+
+    /// The parameters of what creates an object.
+    fn query<'a>(&self, kind: &'a str, name: &'a str) -> Vec<(&'static str, &'a str)> {
+        let mut query = vec![("uploadType", kind), ("name", name)];
+        if self.mode == PutMode::CreateOnly {
+            // There is no generation, so nothing exists.
+            query.push(("ifGenerationMatch", "0"));
+        }
+        query
+    }
+
+    fn url(&self, endpoint: &str) -> String {
+        format!("{endpoint}/upload/storage/v1/b/{}/o", self.remote.config.bucket)
+    }
+
+    /// Writes an object in one request.
+    pub(crate) async fn at_once(&self, bytes: Bytes) -> Result<ObjectMeta> {
+        let remote = &*self.remote;
+        let http = &remote.connection().await?.http;
+        let (location, object) = (self.location(), remote.object(&self.key));
+        let target = remote.target(Operation::Commit, &location);
+        let crc32c = encoded(crc32c::crc32c(&bytes));
+        let mut attempts = remote.patience.attempts();
+        loop {
+            let request = http
+                .client()
+                .post(self.url(&http.endpoint))
+                .query(&self.query("media", &object))
+                .header(CONTENT_TYPE, OBJECT_TYPE)
+                .header("x-goog-hash", format!("crc32c={crc32c}"));
+            let failure = match http.send(request, bytes.clone(), target).await {
+                Ok(answer) if answer.status == 200 => {
+                    return self.check(Written::read(self, &answer)?, &crc32c, bytes.len() as u64).await;
+                }
+                Ok(answer) => target.answer(answer.status, &answer.headers, &answer.body),
+                Err(failure) => failure,
+            };
+            if failure.error.is_already_exists() && attempts.is_uncertain() {
+                return self.ours(failure.error, &crc32c, bytes.len() as u64).await;
+            }
+            attempts.pause_after(failure).await?;
+        }
+    }
+
+    /// Begins a resumable upload.
+    pub(crate) async fn begin(self) -> Result<Session> {
+        let remote = Arc::clone(&self.remote);
+        let http = &remote.connection().await?.http;
+        let (location, object) = (self.location(), remote.object(&self.key));
+        let target = remote.target(Operation::Put, &location);
+        let url = remote
+            .patience
+            .retrying(|| async {
+                let request = http
+                    .client()
+                    .post(self.url(&http.endpoint))
+                    .query(&self.query("resumable", &object))
+                    .header(CONTENT_TYPE, "application/json");
+                let body = json!({ "contentType": OBJECT_TYPE }).to_string();
+                let answer = http.send(request, body.into(), target).await?;
+                if answer.status != 200 {
+                    return Err(target.answer(answer.status, &answer.headers, &answer.body));
+                }
+                let url = answer.headers.get(LOCATION).and_then(|url| url.to_str().ok());
+                let url = url.filter(|url| is_below(url, &http.endpoint));
+                url.map(str::to_owned).ok_or_else(|| {
+                    let error = target.error(ErrorKind::Unsupported);
+                    error
+                        .with_source("the server does not say where the upload goes, or leads it elsewhere")
+                        .into()
+                })
+            })
+            .await?;
+        Ok(Session { writing: self, url, persisted: 0 })
+    }
+
+    /// An earlier attempt whose answer was lost may have been this very object: its checksum tells.
+    async fn ours(&self, error: Error, crc32c: &str, size: u64) -> Result<ObjectMeta> {
+        match get::describe(&self.remote, &self.key, Operation::Commit).await {
+            Ok(found) if found.meta.size == size && found.crc32c.as_deref() == Some(crc32c) => Ok(found.meta),
+            _ => Err(error),
+        }
+    }
+
+    /// Makes sure that the object is what was sent. The server checks that too, where it knows the header.
+    async fn check(&self, written: Written, crc32c: &str, size: u64) -> Result<ObjectMeta> {
+        let is_right =
+            written.meta.size == size && written.crc32c.as_deref().is_none_or(|theirs| theirs == crc32c);
+        if is_right {
+            return Ok(written.meta);
+        }
+        // Nobody should find it.
+        get::delete(&self.remote, &self.key, Some(written.generation)).await.ok();
+        let error = Error::new(ErrorKind::Integrity, Operation::Commit, self.location());
+        Err(error.with_source("the server has other bytes than were sent: they were removed again"))
+    }
+}
+
+impl Written {
+    /// Reads the description of an object: "Object resource" in the reference of the JSON API.
+    fn read(writing: &Writing, answer: &Answer) -> Result<Self> {
+        let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let text = |name: &str| json[name].as_str().unwrap_or_default();
+        let (size, generation) = (text("size").parse().ok(), text("generation").parse().ok());
+        let created = text("timeCreated").parse::<jiff::Timestamp>().ok();
+        let (Some(size), Some(generation), Some(created)) = (size, generation, created) else {
+            let error = Error::new(ErrorKind::Unsupported, Operation::Commit, writing.location());
+            return Err(error.with_source("the server does not describe the object that it made"));
+        };
+        let crc32c = json["crc32c"].as_str().map(str::to_owned);
+        let meta = get::meta(&writing.key, size, created.into(), generation);
+        Ok(Self { meta, crc32c, generation })
+    }
+}
+
+/// How a chunk fared.
+enum Sent {
+    /// The server has it, and waits for more.
+    More,
+    /// The object is there.
+    All(Written),
+}
+
+impl Session {
+    /// Sends a chunk that others follow: a multiple of 256 KiB.
+    pub(crate) async fn send(&mut self, chunk: Bytes) -> Result<()> {
+        match self.send_at(chunk, None, Operation::Put).await? {
+            Sent::More => Ok(()),
+            Sent::All(_) => {
+                let error = Error::new(ErrorKind::Unsupported, Operation::Put, self.writing.location());
+                Err(error.with_source("the server has ended the upload before its end"))
+            }
+        }
+    }
+
+    /// Sends the last chunk, which is not empty, and so publishes the object.
+    pub(crate) async fn finish(mut self, chunk: Bytes, crc32c: u32) -> Result<ObjectMeta, (Error, Self)> {
+        let size = self.persisted + chunk.len() as u64;
+        let crc32c = encoded(crc32c);
+        match self.send_at(chunk, Some((size, &crc32c)), Operation::Commit).await {
+            Ok(Sent::All(written)) => {
+                self.writing.check(written, &crc32c, size).await.map_err(|error| (error, self))
+            }
+            Ok(Sent::More) => {
+                let error = Error::new(ErrorKind::Unsupported, Operation::Commit, self.writing.location());
+                Err((error.with_source("the server waits for more than there is"), self))
+            }
+            Err(error) => Err((error, self)),
+        }
+    }
+
+    /// Sends what the server has not got, until it has all of the chunk. `end` is the size and the checksum of the whole
+    /// object, where it ends here.
+    async fn send_at(
+        &mut self,
+        chunk: Bytes,
+        end: Option<(u64, &str)>,
+        operation: Operation,
+    ) -> Result<Sent> {
+        let remote = Arc::clone(&self.writing.remote);
+        let http = &remote.connection().await?.http;
+        let location = self.writing.location();
+        let target = remote.target(operation, &location);
+        let start = self.persisted;
+        let chunk_end = start + chunk.len() as u64;
+        let total = end.map_or("*".to_owned(), |(size, _)| size.to_string());
+        let mut attempts = remote.patience.attempts();
+        let mut is_in_doubt = false;
+        loop {
+            let mut request = http.client().put(&self.url);
+            let body = if is_in_doubt {
+                request = request.header(CONTENT_RANGE, format!("bytes */{total}"));
+                Bytes::new()
+            } else {
+                let skip = usize::try_from(self.persisted - start).unwrap_or(usize::MAX).min(chunk.len());
+                let range = format!("bytes {}-{}/{total}", self.persisted, chunk_end - 1);
+                request = request.header(CONTENT_RANGE, range);
+                if let Some((_, crc32c)) = end {
+                    request = request.header("x-goog-hash", format!("crc32c={crc32c}"));
+                }
+                chunk.slice(skip..)
+            };
+            let failure = match http.send(request, body, target).await {
+                Ok(answer) if matches!(answer.status, 200 | 201) => {
+                    return Ok(Sent::All(Written::read(&self.writing, &answer)?));
+                }
+                Ok(answer) if answer.status == 308 => {
+                    let persisted = persisted(&answer);
+                    if persisted < start || persisted > chunk_end {
+                        return Err(self.lost("the server has lost a part of the upload"));
+                    }
+                    let has_moved = persisted > self.persisted;
+                    self.persisted = persisted;
+                    if persisted == chunk_end && end.is_none() {
+                        return Ok(Sent::More);
+                    }
+                    if persisted == chunk_end {
+                        // It has everything, and nobody has said that this is all: asking with the size says it.
+                        let error = target.error(ErrorKind::Unavailable);
+                        is_in_doubt = true;
+                        attempts
+                            .pause_after(error.with_source("the server has not ended the upload"))
+                            .await?;
+                        continue;
+                    }
+                    let was_asked = is_in_doubt;
+                    is_in_doubt = false;
+                    if has_moved {
+                        attempts.progressed();
+                        continue;
+                    }
+                    if was_asked {
+                        continue;
+                    }
+                    Failure::from(
+                        target
+                            .error(ErrorKind::Unavailable)
+                            .with_source("the server took nothing of a chunk"),
+                    )
+                }
+                Ok(answer) => target.answer(answer.status, &answer.headers, &answer.body),
+                Err(failure) => failure,
+            };
+            if failure.error.is_already_exists()
+                && attempts.is_uncertain()
+                && let Some((size, crc32c)) = end
+            {
+                let meta = self.writing.ours(failure.error, crc32c, size).await?;
+                return Ok(Sent::All(Written { meta, crc32c: None, generation: 0 }));
+            }
+            is_in_doubt = true;
+            attempts.pause_after(failure).await?;
+        }
+    }
+
+    fn lost(&self, how: &'static str) -> Error {
+        // All of it has to be sent again, and only the caller can.
+        Error::new(ErrorKind::Conflict, Operation::Put, self.writing.location()).with_source(how)
+    }
+
+    /// Gives the upload up. What stays the server forgets after a week, and nobody is billed for it.
+    pub(crate) async fn abort(self) -> Result<()> {
+        let remote = &*self.writing.remote;
+        let http = &remote.connection().await?.http;
+        let location = self.writing.location();
+        let target = remote.target(Operation::Abort, &location);
+        let patience = remote.patience.for_cleaning_up();
+        patience
+            .retrying(|| async {
+                let answer = http.send(http.client().delete(&self.url), Bytes::new(), target).await?;
+                match answer.status {
+                    // 499 is what Google says of an upload that was cancelled.
+                    200..300 | 404 | 410 | 499 => Ok(()),
+                    _ => Err(target.answer(answer.status, &answer.headers, &answer.body)),
+                }
+            })
+            .await
+    }
+}
+
+/// How many bytes the server has, as an answer that waits for more says it: `Range: bytes=0-42`.
+fn persisted(answer: &Answer) -> u64 {
+    let range = answer.headers.get(RANGE).and_then(|range| range.to_str().ok());
+    let last =
+        range.and_then(|range| range.strip_prefix("bytes=0-")).and_then(|last| last.parse::<u64>().ok());
+    last.map_or(0, |last| last.saturating_add(1))
+}
+
+/// A checksum as the interface writes it.
+pub(crate) fn encoded(crc32c: u32) -> String {
+    BASE64_STANDARD.encode(crc32c.to_be_bytes())
+}
+
+/// Whether a URL is at the server: the credentials go there.
+fn is_below(url: &str, endpoint: &str) -> bool {
+    url.strip_prefix(endpoint).is_some_and(|rest| rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_goes_to_the_server_that_was_asked() {
+        assert!(is_below("https://storage.googleapis.com/upload/x?id=1", "https://storage.googleapis.com"));
+        for other in
+            ["https://storage.googleapis.com.evil/x", "https://evil/x", "http://storage.googleapis.com/x"]
+        {
+            assert!(!is_below(other, "https://storage.googleapis.com"), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_has_is_read() {
+        let answer = |range: Option<&'static str>| {
+            let mut headers = http::HeaderMap::new();
+            if let Some(range) = range {
+                headers.insert(RANGE, http::HeaderValue::from_static(range));
+            }
+            persisted(&Answer { status: 308, headers, body: Bytes::new() })
+        };
+        assert_eq!(answer(None), 0);
+        assert_eq!(answer(Some("bytes=0-262143")), 262_144);
+        assert_eq!(answer(Some("bytes=0-18446744073709551615")), u64::MAX);
+        assert_eq!(answer(Some("nonsense")), 0);
+    }
+}
