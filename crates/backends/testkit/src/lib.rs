@@ -3,11 +3,14 @@
 //! - [`MemoryBackend`]: a remote in memory, which logs the requests that it gets.
 //! - [`FaultyBackend`]: wraps any backend and goes wrong where a test says so.
 //! - [`proxy`]: puts a link or a server that goes wrong in front of a real server.
+#![cfg_attr(feature = "gcs", doc = "- [`gcs`]: a server that speaks as Google Cloud Storage does.")]
 //! - [`conformance`]: the promises of [`larder_backend::Backend`], as a suite that every backend runs.
 //! - [`Required`]: tests that need what not every machine has are ignored with the reason, or fail where all are asked
 //!   for.
 
 pub mod conformance;
+#[cfg(feature = "gcs")]
+pub mod gcs;
 pub mod proxy;
 
 mod clock;

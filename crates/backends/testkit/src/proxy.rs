@@ -6,10 +6,11 @@
 //! Each runs on a thread of its own, so that it works from any test and goes on while the test blocks, and ends with
 //! all its connections when it is dropped. Faults and rules give a [`Fired`], which a test asks whether they happened.
 
+pub(crate) mod closing;
 mod fired;
 mod http;
 mod tcp;
-mod worker;
+pub(crate) mod worker;
 
 pub use fired::Fired;
 pub use http::{HttpAction, HttpProxy, HttpRequest, HttpRule, Reply};

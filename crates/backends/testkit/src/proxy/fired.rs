@@ -9,11 +9,11 @@ use tokio::sync::watch;
 pub struct Fired(Arc<watch::Sender<usize>>);
 
 impl Fired {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::new(watch::Sender::new(0)))
     }
 
-    pub(super) fn add(&self) {
+    pub(crate) fn add(&self) {
         self.0.send_modify(|count| *count += 1);
     }
 

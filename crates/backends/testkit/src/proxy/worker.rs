@@ -1,4 +1,4 @@
-//! The thread that a proxy runs on.
+//! The thread that a proxy or a server runs on.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,14 +12,14 @@ use tokio::sync::oneshot;
 
 /// A named thread with a runtime and a listener on a free port of 127.0.0.1. Dropped, it ends all and joins.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(crate) struct Worker {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
-    pub(super) fn start<F, S>(name: &str, serve: F) -> io::Result<Self>
+    pub(crate) fn start<F, S>(name: &str, serve: F) -> io::Result<Self>
     where
         F: FnOnce(TcpListener) -> S + Send + 'static,
         S: Future<Output = ()>,
@@ -52,11 +52,11 @@ impl Worker {
             });
         })?;
         let worker = Self { address, stop: Some(stop), thread: Some(thread) };
-        is_ready.recv().map_err(|_| io::Error::other("the proxy's thread ended"))??;
+        is_ready.recv().map_err(|_| io::Error::other("the server's thread ended"))??;
         Ok(worker)
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }
@@ -71,7 +71,7 @@ impl Drop for Worker {
 }
 
 /// The next connection.
-pub(super) async fn accept(listener: &TcpListener) -> TcpStream {
+pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,

@@ -2,38 +2,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::sync::Notify;
 
+use crate::proxy::closing::Closing;
 use crate::proxy::fired::Fired;
-
-/// Closes a connection when all that was written to it has been flushed: an error of a body would close it earlier, with
-/// bytes in hyper's buffer.
-#[derive(Debug, Default)]
-pub(super) struct Closing {
-    asked: AtomicBool,
-    flushed: Notify,
-}
-
-impl Closing {
-    fn ask(&self) {
-        self.asked.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn on_flush(&self) {
-        if self.asked.load(Ordering::Relaxed) {
-            self.flushed.notify_one();
-        }
-    }
-
-    pub(super) async fn due(&self) {
-        self.flushed.notified().await;
-    }
-}
 
 /// What happens to a body.
 #[derive(Debug)]

@@ -1,10 +1,8 @@
 //! One connection of a client, and the one to the server that goes with it.
 
 use std::future::pending;
-use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -12,12 +10,12 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::service::service_fn;
 use hyper::{Request, Response, Version, client, server};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
+use crate::proxy::closing::{Closing, Watched};
 use crate::proxy::http::Shared;
-use crate::proxy::http::body::{Answer, Closing, Damage, Damaged};
+use crate::proxy::http::body::{Answer, Damage, Damaged};
 use crate::proxy::http::request::HttpRequest;
 use crate::proxy::http::rule::{HttpAction, Pick};
 
@@ -31,7 +29,7 @@ pub(super) async fn connection(client: TcpStream, shared: Arc<Shared>) {
         let exchange = Arc::clone(&exchange);
         async move { exchange.answer(request).await }
     });
-    let io = TokioIo::new(Watched { stream: client, closing: Arc::clone(&closing) });
+    let io = TokioIo::new(Watched::new(client, Arc::clone(&closing)));
     tokio::select! {
         // Its errors are the client's business, or what a rule asked for.
         _ = server::conn::http1::Builder::new().serve_connection(io, service) => {}
@@ -145,48 +143,4 @@ async fn exhaust(mut body: Incoming) -> io::Result<()> {
         frame.map_err(io::Error::other)?;
     }
     Ok(())
-}
-
-/// A client's connection, which tells when it is flushed.
-struct Watched {
-    stream: TcpStream,
-    closing: Arc<Closing>,
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.closing.on_flush();
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

@@ -1,0 +1,190 @@
+//! The JSON API: <https://cloud.google.com/storage/docs/json_api/v1>.
+
+mod answer;
+mod body;
+mod incoming;
+mod multipart;
+mod range;
+mod read;
+mod resumable;
+mod route;
+mod upload;
+
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::gcs::Shared;
+use crate::gcs::call::{GcsCall, GcsRequest};
+use crate::gcs::failure::GcsFailure;
+use crate::gcs::fault::{Damage, GcsAction};
+use crate::gcs::http::body::Reply;
+use crate::gcs::http::incoming::Upload;
+use crate::gcs::http::route::Route;
+use crate::gcs::session::Lost;
+use crate::proxy::closing::{Closing, Watched};
+use crate::proxy::worker::accept;
+
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let client = accept(&listener).await;
+        tokio::spawn(connection(client, Arc::clone(&shared)));
+    }
+}
+
+async fn connection(client: TcpStream, shared: Arc<Shared>) {
+    if client.set_nodelay(true).is_err() {
+        return;
+    }
+    let closing = Arc::new(Closing::default());
+    let exchange = Arc::new(Exchange { shared, closing: Arc::clone(&closing) });
+    let service = service_fn(move |request| {
+        let exchange = Arc::clone(&exchange);
+        async move { exchange.answer(request).await }
+    });
+    let io = TokioIo::new(Watched::new(client, Arc::clone(&closing)));
+    tokio::select! {
+        // Its errors are the client's business, or what a rule asked for.
+        _ = http1::Builder::new().serve_connection(io, service) => {}
+        () = closing.due() => {}
+    }
+}
+
+/// Why a request is not answered with what it asks for.
+#[derive(Debug)]
+enum End {
+    /// It is answered with this.
+    Failure(GcsFailure),
+    /// There is nobody who could be answered.
+    Gone,
+}
+
+impl From<GcsFailure> for End {
+    fn from(failure: GcsFailure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Failure(error.into())
+    }
+}
+
+impl From<Lost> for End {
+    fn from(_: Lost) -> Self {
+        Self::Gone
+    }
+}
+
+type Answer = Response<Reply>;
+
+struct Exchange {
+    shared: Arc<Shared>,
+    closing: Arc<Closing>,
+}
+
+impl Exchange {
+    /// # Errors
+    ///
+    /// The connection is closed without an answer.
+    async fn answer(&self, request: Request<Incoming>) -> io::Result<Answer> {
+        let (head, body) = request.into_parts();
+        let route = Route::of(&head);
+        let seen = seen(&head, &route);
+        let entry = self.shared.log.add(seen.clone());
+        let picked = self.shared.rules.pick(&seen);
+        let mut body = Upload::new(body);
+        let response = match picked {
+            None => self.handle(&head, &route, &mut body, None).await?,
+            Some((GcsAction::Fail(failure), fired)) => {
+                self.exhaust(&mut body).await?;
+                fired.add();
+                answer::failure(&failure, route.is_media())
+            }
+            Some((GcsAction::StallAnswer, fired)) => {
+                fired.add();
+                return pending().await;
+            }
+            Some((GcsAction::LoseAnswer, fired)) => {
+                self.handle(&head, &route, &mut body, None).await?;
+                fired.add();
+                return Err(io::Error::other("the test loses the answer"));
+            }
+            Some((action, fired)) => {
+                let damage = Damage { action, fired, closing: Arc::clone(&self.closing) };
+                body.damage(damage.clone());
+                self.handle(&head, &route, &mut body, Some(damage)).await?
+            }
+        };
+        entry.answered(response.status().as_u16());
+        Ok(response)
+    }
+
+    /// Does what a request asks for. An answer before the end of its body would close the connection under a client that
+    /// still sends: the rest is read.
+    async fn handle(
+        &self,
+        head: &Parts,
+        route: &Route,
+        body: &mut Upload,
+        damage: Option<Damage>,
+    ) -> io::Result<Answer> {
+        let answer = match self.dispatch(head, route, body, damage).await {
+            Ok(answer) => answer,
+            Err(End::Failure(failure)) => answer::failure(&failure, route.is_media()),
+            Err(End::Gone) => return Err(io::Error::other("the client is gone")),
+        };
+        self.exhaust(body).await?;
+        Ok(answer)
+    }
+
+    async fn exhaust(&self, body: &mut Upload) -> io::Result<()> {
+        let end = body.exhaust().await;
+        end.map_err(|_| io::Error::other("the client is gone"))
+    }
+
+    async fn dispatch(
+        &self,
+        head: &Parts,
+        route: &Route,
+        body: &mut Upload,
+        damage: Option<Damage>,
+    ) -> Result<Answer, End> {
+        let shared = &*self.shared;
+        match route.call {
+            GcsCall::InsertObject => upload::insert(shared, head, route, body, damage.as_ref()).await,
+            GcsCall::StartUpload => upload::start(shared, head, route, body).await,
+            GcsCall::UploadChunk | GcsCall::QueryUpload => {
+                resumable::put(shared, head, route, body, damage.as_ref()).await
+            }
+            GcsCall::CancelUpload => Ok(resumable::cancel(shared, route)?),
+            GcsCall::ReadObject => Ok(read::media(shared, head, route, damage)?),
+            GcsCall::GetObject => Ok(read::metadata(shared, route, damage.as_ref())?),
+            GcsCall::ListObjects => Ok(read::list(shared, route)?),
+            GcsCall::DeleteObject => Ok(read::delete(shared, route)?),
+            GcsCall::GetBucket => Ok(read::bucket(shared, route)?),
+            GcsCall::CreateBucket | GcsCall::Other => {
+                let what = format!("{} {}", head.method, head.uri.path());
+                Err(GcsFailure::not_imitated(&what).into())
+            }
+        }
+    }
+}
+
+/// What the log and the rules see.
+fn seen(head: &Parts, route: &Route) -> GcsRequest {
+    let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+    let mut seen = GcsRequest::new(route.call, false, head.method.as_str(), target, &head.headers);
+    route.bucket.clone_into(&mut seen.bucket);
+    route.object.clone_into(&mut seen.object);
+    seen
+}

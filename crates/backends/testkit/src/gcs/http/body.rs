@@ -1,0 +1,117 @@
+//! Bodies of answers.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Frame, SizeHint};
+
+use crate::gcs::content::Content;
+use crate::gcs::fault::{Damage, GcsAction};
+
+#[derive(Debug)]
+pub(super) enum Reply {
+    Bytes(Option<Bytes>),
+    Download(Download),
+}
+
+/// A part of an object.
+#[derive(Debug)]
+pub(super) struct Download {
+    content: Content,
+    offset: u64,
+    len: u64,
+    /// What goes wrong, and how many bytes come before it.
+    damage: Option<(Damage, u64)>,
+    /// Nothing more may come.
+    stands: bool,
+}
+
+impl Download {
+    pub(super) fn new(content: Content, offset: u64, len: u64, damage: Option<Damage>) -> Self {
+        let damage = damage.and_then(|damage| match damage.action {
+            GcsAction::ResetDownload { after: at }
+            | GcsAction::StallDownload { after: at }
+            | GcsAction::CorruptDownload { at } => Some((damage, at)),
+            _ => None,
+        });
+        Self { content, offset, len, damage, stands: false }
+    }
+
+    /// What of a chunk goes on.
+    fn pass(&mut self, chunk: Bytes) -> Bytes {
+        let Some((damage, remaining)) = &mut self.damage else { return chunk };
+        let at = match usize::try_from(*remaining) {
+            Ok(at) if at < chunk.len() => at,
+            _ => {
+                *remaining -= chunk.len() as u64;
+                return chunk;
+            }
+        };
+        damage.fired.add();
+        if let GcsAction::CorruptDownload { .. } = damage.action {
+            self.damage = None;
+            let mut bytes = BytesMut::from(chunk);
+            bytes[at] = !bytes[at];
+            bytes.freeze()
+        } else {
+            self.stands = true;
+            chunk.slice(..at)
+        }
+    }
+
+    fn next(&mut self) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if !self.stands {
+            if self.len == 0 {
+                return Poll::Ready(None);
+            }
+            let chunk = match self.content.read(self.offset, self.len) {
+                Ok(chunk) if chunk.is_empty() => {
+                    return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
+                }
+                Ok(chunk) => chunk,
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            };
+            self.offset += chunk.len() as u64;
+            self.len -= chunk.len() as u64;
+            let chunk = self.pass(chunk);
+            if !chunk.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(chunk))));
+            }
+        }
+        // hyper flushes what it has when a body has nothing more for the moment.
+        if let Some((Damage { action: GcsAction::ResetDownload { .. }, closing, .. }, _)) = &self.damage {
+            closing.reset();
+            closing.ask();
+        }
+        Poll::Pending
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            Self::Bytes(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Download(download) => download.next(),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Bytes(bytes) => bytes.is_none(),
+            Self::Download(download) => !download.stands && download.len == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Bytes(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Download(download) if download.stands => SizeHint::default(),
+            Self::Download(download) => SizeHint::with_exact(download.len),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Bodies of requests.
+
+use std::future::pending;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+
+use crate::gcs::failure::GcsFailure;
+use crate::gcs::fault::{Damage, GcsAction};
+use crate::gcs::http::End;
+
+/// What is said about an object is never longer.
+const DOCUMENT_LIMIT: usize = 1 << 20;
+
+/// A body that may go wrong.
+#[derive(Debug)]
+pub(super) struct Upload {
+    body: Incoming,
+    /// What goes wrong, and how many bytes come before it.
+    damage: Option<(Damage, u64)>,
+    /// The bytes that do not come any more.
+    is_due: bool,
+}
+
+impl Upload {
+    pub(super) fn new(body: Incoming) -> Self {
+        Self { body, damage: None, is_due: false }
+    }
+
+    pub(super) fn damage(&mut self, damage: Damage) {
+        if let GcsAction::ResetUpload { after } | GcsAction::StallUpload { after } = damage.action {
+            self.damage = Some((damage, after));
+        }
+    }
+
+    /// Its length, where the client has said it.
+    pub(super) fn len(&self) -> Option<u64> {
+        self.body.size_hint().exact()
+    }
+
+    /// The next bytes. None is the end, and only a whole body has one.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, End> {
+        loop {
+            if self.is_due {
+                return self.go_wrong().await;
+            }
+            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            let frame = frame.map_err(|_| End::Gone)?;
+            let Ok(chunk) = frame.into_data() else { continue };
+            let chunk = self.pass(chunk);
+            if !chunk.is_empty() {
+                return Ok(Some(chunk));
+            }
+        }
+    }
+
+    fn pass(&mut self, chunk: Bytes) -> Bytes {
+        let Some((_, remaining)) = &mut self.damage else { return chunk };
+        match usize::try_from(*remaining) {
+            Ok(at) if at < chunk.len() => {
+                self.is_due = true;
+                chunk.slice(..at)
+            }
+            _ => {
+                *remaining -= chunk.len() as u64;
+                chunk
+            }
+        }
+    }
+
+    async fn go_wrong(&mut self) -> Result<Option<Bytes>, End> {
+        if let Some((damage, _)) = &self.damage {
+            if let GcsAction::ResetUpload { .. } = damage.action {
+                damage.closing.reset();
+                damage.closing.now();
+            }
+            damage.fired.add();
+        }
+        pending().await
+    }
+
+    /// Reads to the end.
+    pub(super) async fn exhaust(&mut self) -> Result<(), End> {
+        while self.next().await?.is_some() {}
+        Ok(())
+    }
+
+    /// The whole of a short one.
+    pub(super) async fn document(&mut self) -> Result<Vec<u8>, End> {
+        let mut document = Vec::new();
+        while let Some(chunk) = self.next().await? {
+            if document.len() + chunk.len() > DOCUMENT_LIMIT {
+                return Err(GcsFailure::invalid("The metadata is too long.").into());
+            }
+            document.extend_from_slice(&chunk);
+        }
+        Ok(document)
+    }
+}

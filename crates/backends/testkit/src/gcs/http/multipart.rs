@@ -1,0 +1,116 @@
+//! Bodies of several parts, `multipart/related`: RFC 2387, with the boundaries of RFC 2046.
+
+use bytes::{Bytes, BytesMut};
+use memchr::memmem;
+
+use crate::gcs::failure::GcsFailure;
+use crate::gcs::http::End;
+use crate::gcs::http::incoming::Upload;
+
+/// The head of a part, or a part that is read as a whole, is never longer.
+const LIMIT: usize = 1 << 20;
+
+/// The head of a part.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// What its bytes are, if it says so.
+    pub(super) content_type: Option<String>,
+}
+
+pub(super) fn malformed() -> GcsFailure {
+    GcsFailure::new(400, "badRequest", "Malformed multipart body.")
+}
+
+#[derive(Debug)]
+pub(super) struct Parted<'a> {
+    body: &'a mut Upload,
+    /// What has come and was not taken.
+    buffer: BytesMut,
+    /// A line's end, two dashes and the boundary.
+    delimiter: Vec<u8>,
+    /// Whether the next bytes are behind a delimiter.
+    is_at_delimiter: bool,
+}
+
+impl<'a> Parted<'a> {
+    pub(super) fn new(content_type: &str, body: &'a mut Upload) -> Result<Self, GcsFailure> {
+        let parameters = content_type.split(';').map(str::trim);
+        let mut boundaries = parameters.filter_map(|parameter| parameter.strip_prefix("boundary="));
+        let boundary = boundaries.next().map(|boundary| boundary.trim_matches(['"', '\'']));
+        let boundary = boundary.filter(|boundary| !boundary.is_empty());
+        let boundary =
+            boundary.ok_or_else(|| GcsFailure::new(400, "badRequest", "Missing multipart boundary."))?;
+        // The first delimiter stands at the begin, without the end of a line before it.
+        let (buffer, delimiter) = (BytesMut::from("\r\n"), format!("\r\n--{boundary}").into_bytes());
+        Ok(Self { body, buffer, delimiter, is_at_delimiter: false })
+    }
+
+    async fn more(&mut self) -> Result<(), End> {
+        match self.body.next().await? {
+            Some(chunk) => self.buffer.extend_from_slice(&chunk),
+            None => return Err(malformed().into()),
+        }
+        Ok(())
+    }
+
+    /// Goes to the next part. None stands behind the last one.
+    pub(super) async fn next_part(&mut self) -> Result<Option<Part>, End> {
+        while self.next_chunk().await?.is_some() {}
+        self.is_at_delimiter = false;
+        while self.buffer.len() < 2 {
+            self.more().await?;
+        }
+        if self.buffer.starts_with(b"--") {
+            return Ok(None);
+        }
+        let end = loop {
+            if let Some(end) = memmem::find(&self.buffer, b"\r\n\r\n") {
+                break end;
+            }
+            if self.buffer.len() > LIMIT {
+                return Err(malformed().into());
+            }
+            self.more().await?;
+        };
+        let head = self.buffer.split_to(end + 4);
+        let head = String::from_utf8_lossy(&head);
+        let mut types = head.lines().filter_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.trim().eq_ignore_ascii_case("content-type").then(|| value.trim().to_owned())
+        });
+        Ok(Some(Part { content_type: types.next() }))
+    }
+
+    /// The next bytes of the part. None is its end.
+    pub(super) async fn next_chunk(&mut self) -> Result<Option<Bytes>, End> {
+        while !self.is_at_delimiter {
+            // What may be the begin of a delimiter waits for the rest of it.
+            let ready = match memmem::find(&self.buffer, &self.delimiter) {
+                Some(0) => {
+                    drop(self.buffer.split_to(self.delimiter.len()));
+                    self.is_at_delimiter = true;
+                    continue;
+                }
+                Some(end) => end,
+                None => (self.buffer.len() + 1).saturating_sub(self.delimiter.len()),
+            };
+            if ready > 0 {
+                return Ok(Some(self.buffer.split_to(ready).freeze()));
+            }
+            self.more().await?;
+        }
+        Ok(None)
+    }
+
+    /// The whole of a short part.
+    pub(super) async fn document(&mut self) -> Result<Vec<u8>, End> {
+        let mut document = Vec::new();
+        while let Some(chunk) = self.next_chunk().await? {
+            if document.len() + chunk.len() > LIMIT {
+                return Err(malformed().into());
+            }
+            document.extend_from_slice(&chunk);
+        }
+        Ok(document)
+    }
+}

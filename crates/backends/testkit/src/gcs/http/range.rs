@@ -1,0 +1,122 @@
+//! Ranges of bytes.
+
+use crate::gcs::failure::GcsFailure;
+
+/// What a `Range` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// All: there is no range, or one that is not understood.
+    Whole,
+    /// So many bytes from there on.
+    Part {
+        /// The first of them.
+        offset: u64,
+        /// How many.
+        len: u64,
+    },
+    /// Nothing of what there is.
+    Unsatisfiable,
+}
+
+/// Reads a `Range: bytes=…` for a content of `size` bytes, as RFC 9110 has it in section 14.1.2. Several ranges at once are
+/// not understood, as Google does not.
+pub(super) fn wanted(range: Option<&str>, size: u64) -> Wanted {
+    let Some((first, last)) = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) else {
+        return Wanted::Whole;
+    };
+    let (first, last) = (first.trim(), last.trim());
+    let (offset, end) = match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), Ok(last)) if first > last => return Wanted::Whole,
+        (Ok(first), Ok(last)) => (first, last.saturating_add(1).min(size)),
+        (Ok(first), Err(_)) if last.is_empty() => (first, size),
+        (Err(_), Ok(suffix)) if first.is_empty() && suffix > 0 => (size.saturating_sub(suffix), size),
+        (Err(_), Ok(0)) if first.is_empty() => return Wanted::Unsatisfiable,
+        _ => return Wanted::Whole,
+    };
+    if offset >= end { Wanted::Unsatisfiable } else { Wanted::Part { offset, len: end - offset } }
+}
+
+/// A `Content-Range` of an upload: `bytes 0-99/100`, with a `*` for what is not known yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Given {
+    /// Where the bytes begin. None asks how far the upload is.
+    pub(super) first: Option<u64>,
+    /// How many they are, if that is known before they come.
+    pub(super) len: Option<u64>,
+    /// The length of the whole, if it is known.
+    pub(super) total: Option<u64>,
+}
+
+impl Given {
+    /// An upload in one request has none: <https://cloud.google.com/storage/docs/performing-resumable-uploads#single-chunk-upload>.
+    pub(super) const WHOLE: Self = Self { first: Some(0), len: None, total: None };
+
+    pub(super) fn parse(header: &str) -> Result<Self, GcsFailure> {
+        let invalid = || GcsFailure::invalid(format!("Failed to parse Content-Range header: {header}"));
+        let (range, total) =
+            header.strip_prefix("bytes ").and_then(|rest| rest.split_once('/')).ok_or_else(invalid)?;
+        let number = |text: &str| text.parse::<u64>().map_err(|_| invalid());
+        let total = if total == "*" { None } else { Some(number(total)?) };
+        let (first, len) = match range.split_once('-') {
+            None if range == "*" => (None, None),
+            None => return Err(invalid()),
+            Some((first, "*")) => (Some(number(first)?), None),
+            Some((first, last)) => {
+                let (first, last) = (number(first)?, number(last)?);
+                let end = last.checked_add(1).ok_or_else(invalid)?;
+                (Some(first), Some(end.checked_sub(first).filter(|len| *len > 0).ok_or_else(invalid)?))
+            }
+        };
+        let end = first.zip(len).map(|(first, len)| first + len);
+        if end.zip(total).is_some_and(|(end, total)| end > total) {
+            return Err(invalid());
+        }
+        Ok(Self { first, len, total })
+    }
+
+    /// Whether the upload ends with these bytes: they reach the end that is known, or whatever comes is the end.
+    pub(super) fn is_last(&self) -> bool {
+        match (self.first, self.len) {
+            (Some(first), Some(len)) => self.total == Some(first + len),
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_a_download() {
+        let of = |range| wanted(Some(range), 100);
+        assert_eq!(of("bytes=0-9"), Wanted::Part { offset: 0, len: 10 });
+        assert_eq!(of("bytes=90-"), Wanted::Part { offset: 90, len: 10 });
+        assert_eq!(of("bytes=90-1000"), Wanted::Part { offset: 90, len: 10 });
+        assert_eq!(of("bytes=-10"), Wanted::Part { offset: 90, len: 10 });
+        assert_eq!(of("bytes=-1000"), Wanted::Part { offset: 0, len: 100 });
+        for beyond in ["bytes=100-", "bytes=100-100", "bytes=-0"] {
+            assert_eq!(of(beyond), Wanted::Unsatisfiable, "{beyond}");
+        }
+        for strange in ["bytes=9-0", "bytes=a-b", "lines=1-2", "bytes=0-1,5-6", "bytes=-"] {
+            assert_eq!(of(strange), Wanted::Whole, "{strange}");
+        }
+        assert_eq!(wanted(Some("bytes=0-"), 0), Wanted::Unsatisfiable);
+    }
+
+    #[test]
+    fn ranges_of_an_upload() {
+        let of =
+            |header| Given::parse(header).map(|given| (given.first, given.len, given.total, given.is_last()));
+        assert_eq!(of("bytes 0-9/*").unwrap(), (Some(0), Some(10), None, false));
+        assert_eq!(of("bytes 0-9/20").unwrap(), (Some(0), Some(10), Some(20), false));
+        assert_eq!(of("bytes 10-19/20").unwrap(), (Some(10), Some(10), Some(20), true));
+        assert_eq!(of("bytes 10-*/*").unwrap(), (Some(10), None, None, true));
+        assert_eq!(of("bytes */*").unwrap(), (None, None, None, false));
+        assert_eq!(of("bytes */0").unwrap(), (None, None, Some(0), false));
+        for wrong in ["0-9/10", "bytes 0-9", "bytes 9-0/10", "bytes 0-10/10", "bytes a-b/c", ""] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Objects and what is said about them.
+
+use hyper::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::gcs::Shared;
+use crate::gcs::failure::GcsFailure;
+use crate::gcs::fault::Damage;
+use crate::gcs::http::body::{Download, Reply};
+use crate::gcs::http::range::{Wanted, wanted};
+use crate::gcs::http::route::Route;
+use crate::gcs::http::{Answer, answer};
+use crate::gcs::listing::Selection;
+use crate::gcs::object::{METAGENERATION, Metadata, STORAGE_CLASS};
+
+fn text<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
+    head.headers.get(name)?.to_str().ok()
+}
+
+/// The bytes of an object, or some of them.
+pub(super) fn media(
+    shared: &Shared,
+    head: &Parts,
+    route: &Route,
+    damage: Option<Damage>,
+) -> Result<Answer, GcsFailure> {
+    let (generation, preconditions) = (route.query.number("generation")?, route.query.preconditions()?);
+    let object = shared.store.get(&route.bucket, &route.object, generation, &preconditions)?;
+    refuse_transcoding(head, &object.metadata)?;
+    let size = object.content.len();
+    let range = text(head, RANGE.as_str());
+    let (status, offset, len) = match wanted(range, size) {
+        Wanted::Whole => (StatusCode::OK, 0, size),
+        Wanted::Part { offset, len } => (StatusCode::PARTIAL_CONTENT, offset, len),
+        Wanted::Unsatisfiable => {
+            let message = "The requested range cannot be satisfied.";
+            let failure = GcsFailure::new(416, "requestedRangeNotSatisfiable", message);
+            let mut refusal = answer::failure(&failure, true);
+            answer::set(refusal.headers_mut(), CONTENT_RANGE, &format!("bytes */{size}"));
+            return Ok(refusal);
+        }
+    };
+    let mut described = Response::new(());
+    answer::describe(described.headers_mut(), &object, damage.as_ref());
+    let download = Download::new(object.content.clone(), offset, len, damage);
+    let mut answer = described.map(|()| Reply::Download(download));
+    *answer.status_mut() = status;
+    answer::set_length(answer.headers_mut(), len);
+    if status == StatusCode::PARTIAL_CONTENT {
+        let range = format!("bytes {offset}-{}/{size}", offset + len - 1);
+        answer::set(answer.headers_mut(), CONTENT_RANGE, &range);
+    }
+    Ok(answer)
+}
+
+/// Google unpacks what is stored as gzip for clients that do not take gzip: <https://cloud.google.com/storage/docs/transcoding>.
+fn refuse_transcoding(head: &Parts, metadata: &Metadata) -> Result<(), GcsFailure> {
+    let takes_gzip = text(head, ACCEPT_ENCODING.as_str()).is_some_and(|accepted| accepted.contains("gzip"));
+    let stays = metadata.cache_control.as_deref().is_some_and(|control| control.contains("no-transform"));
+    if metadata.content_encoding.as_deref() == Some("gzip") && !takes_gzip && !stays {
+        return Err(GcsFailure::not_imitated("decompressive transcoding: the client does not accept gzip"));
+    }
+    Ok(())
+}
+
+/// What is said about an object.
+pub(super) fn metadata(
+    shared: &Shared,
+    route: &Route,
+    damage: Option<&Damage>,
+) -> Result<Answer, GcsFailure> {
+    let (generation, preconditions) = (route.query.number("generation")?, route.query.preconditions()?);
+    let object = shared.store.get(&route.bucket, &route.object, generation, &preconditions)?;
+    Ok(answer::object(&object, damage))
+}
+
+/// Removes an object.
+pub(super) fn delete(shared: &Shared, route: &Route) -> Result<Answer, GcsFailure> {
+    let (generation, preconditions) = (route.query.number("generation")?, route.query.preconditions()?);
+    shared.store.delete(&route.bucket, &route.object, generation, &preconditions)?;
+    Ok(answer::empty(204))
+}
+
+/// A page of objects.
+pub(super) fn list(shared: &Shared, route: &Route) -> Result<Answer, GcsFailure> {
+    let text = |name: &str| route.query.get(name).unwrap_or_default().to_owned();
+    let page_size = route.query.number("maxResults")?.unwrap_or_default();
+    let selection = Selection {
+        prefix: text("prefix"),
+        delimiter: text("delimiter"),
+        start: text("startOffset"),
+        end: text("endOffset"),
+        token: text("pageToken"),
+        page_size: usize::try_from(page_size).unwrap_or_default(),
+        with_trailing_delimiter: text("includeTrailingDelimiter") == "true",
+    };
+    let page = shared.store.list(&route.bucket, &selection)?;
+    let mut found = json!({ "kind": "storage#objects" });
+    let items: Vec<Value> = page.objects.iter().map(|object| object.resource(&object.checksums)).collect();
+    // Google leaves out what is empty.
+    if !items.is_empty() {
+        found["items"] = items.into();
+    }
+    if !page.prefixes.is_empty() {
+        found["prefixes"] = page.prefixes.into();
+    }
+    if !page.next_token.is_empty() {
+        found["nextPageToken"] = page.next_token.into();
+    }
+    Ok(answer::json(&found))
+}
+
+/// What is said about a bucket.
+pub(super) fn bucket(shared: &Shared, route: &Route) -> Result<Answer, GcsFailure> {
+    let created = shared.store.bucket(&route.bucket)?.to_string();
+    Ok(answer::json(&json!({
+        "kind": "storage#bucket",
+        "id": route.bucket,
+        "name": route.bucket,
+        "metageneration": METAGENERATION.to_string(),
+        "storageClass": STORAGE_CLASS,
+        "timeCreated": created,
+        "updated": created,
+    })))
+}

@@ -1,0 +1,159 @@
+//! Resumable uploads, once they have begun: <https://cloud.google.com/storage/docs/performing-resumable-uploads>.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use hyper::header::{CONTENT_RANGE, HeaderName, RANGE};
+use hyper::http::request::Parts;
+
+use crate::gcs::Shared;
+use crate::gcs::failure::GcsFailure;
+use crate::gcs::fault::Damage;
+use crate::gcs::http::incoming::Upload;
+use crate::gcs::http::range::Given;
+use crate::gcs::http::route::Route;
+use crate::gcs::http::upload::expected;
+use crate::gcs::http::{Answer, End, answer};
+use crate::gcs::session::{Progress, QUANTUM, Session, cancelled};
+
+fn session(shared: &Shared, route: &Route) -> Result<Arc<Session>, GcsFailure> {
+    shared.sessions.get(route.query.get("upload_id").unwrap_or_default())
+}
+
+/// Takes bytes, or says how far the upload is. What comes last makes the object.
+pub(super) async fn put(
+    shared: &Shared,
+    head: &Parts,
+    route: &Route,
+    body: &mut Upload,
+    damage: Option<&Damage>,
+) -> Result<Answer, End> {
+    let session = session(shared, route)?;
+    let given = match head.headers.get(CONTENT_RANGE) {
+        Some(header) => Given::parse(header.to_str().unwrap_or_default())?,
+        None => Given::WHOLE,
+    };
+    let expected = expected(head)?;
+    let (turn, progress) = session.take();
+    let persisted = match progress? {
+        Progress::Open(persisted) => persisted,
+        Progress::Done(object) => return Ok(answer::object(&object, damage)),
+    };
+    let (is_last, persisted) = match given.first {
+        Some(first) => {
+            let skip = check(&session, &given, first, persisted, body)?;
+            (given.is_last(), receive(&session, turn, &given, skip, persisted, body).await?)
+        }
+        None => (is_complete(&given, persisted)?, persisted),
+    };
+    if !is_last {
+        return Ok(incomplete(&session, persisted));
+    }
+    if session.purpose.total.is_some_and(|total| total != persisted) {
+        return Err(GcsFailure::invalid("The upload has another length than X-Upload-Content-Length.").into());
+    }
+    let object = session.finish(turn, &shared.store, expected)??;
+    Ok(answer::object(&object, damage))
+}
+
+/// How many of the bytes that are given are here already: what is sent again of them is ignored.
+fn check(
+    session: &Session,
+    given: &Given,
+    first: u64,
+    persisted: u64,
+    body: &Upload,
+) -> Result<u64, GcsFailure> {
+    let skip = persisted.checked_sub(first).ok_or_else(|| {
+        GcsFailure::invalid(format!(
+            "Invalid request. According to the Content-Range header, the upload offset is {first} byte(s), which \
+             exceeds already uploaded size of {persisted} byte(s)."
+        ))
+    })?;
+    let len = given.len.or(body.len());
+    if given.len.zip(body.len()).is_some_and(|(said, comes)| said != comes) {
+        return Err(GcsFailure::invalid(
+            "Invalid request. The Content-Range header is not that of the body.",
+        ));
+    }
+    if !given.is_last() && len.is_some_and(|len| len < QUANTUM as u64) {
+        return Err(GcsFailure::invalid(format!(
+            "Invalid request. The number of bytes uploaded is required to be equal or greater than {QUANTUM}, except \
+             for the final request (it's recommended to be the exact multiple of {QUANTUM}). The received request \
+             contained {} bytes, which does not meet this requirement.",
+            len.unwrap_or_default()
+        )));
+    }
+    let end = given.len.map_or(first, |len| first + len);
+    if session
+        .purpose
+        .total
+        .is_some_and(|total| end > total || given.total.is_some_and(|given| given != total))
+    {
+        return Err(GcsFailure::invalid("The Content-Range header does not fit to X-Upload-Content-Length."));
+    }
+    Ok(skip)
+}
+
+/// Keeps what comes, in whole quanta: of a chunk that breaks off the rest is lost. Returns how many bytes are kept.
+async fn receive(
+    session: &Session,
+    turn: u64,
+    given: &Given,
+    skip: u64,
+    persisted: u64,
+    body: &mut Upload,
+) -> Result<u64, End> {
+    let (mut kept, mut received, mut skip) = (persisted, 0, skip);
+    let mut tail = BytesMut::new();
+    while let Some(mut chunk) = body.next().await? {
+        received += chunk.len() as u64;
+        let known = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
+        drop(chunk.split_to(known));
+        skip -= known as u64;
+        tail.extend_from_slice(&chunk);
+        let whole = tail.len() / QUANTUM * QUANTUM;
+        if whole > 0 {
+            session.append(turn, &tail.split_to(whole))??;
+            kept += whole as u64;
+        }
+    }
+    if given.len.is_some_and(|len| len != received) {
+        return Err(GcsFailure::invalid(
+            "Invalid request. The Content-Range header is not that of the body.",
+        )
+        .into());
+    }
+    if given.is_last() && !tail.is_empty() {
+        session.append(turn, &tail)??;
+        kept += tail.len() as u64;
+    }
+    Ok(kept)
+}
+
+/// Whether an upload ends where it is: `bytes */N` with all of the N bytes here. With others it asks how far it is.
+fn is_complete(given: &Given, persisted: u64) -> Result<bool, GcsFailure> {
+    match given.total {
+        Some(total) if total < persisted => Err(GcsFailure::invalid(format!(
+            "Invalid request. According to the Content-Range header, the final size of the upload is {total} \
+             byte(s), which is less than the already uploaded size of {persisted} byte(s)."
+        ))),
+        total => Ok(total == Some(persisted)),
+    }
+}
+
+/// 308, which Google calls "Resume Incomplete".
+fn incomplete(session: &Session, persisted: u64) -> Answer {
+    let mut answer = answer::empty(308);
+    if persisted > 0 {
+        answer::set(answer.headers_mut(), RANGE, &format!("bytes=0-{}", persisted - 1));
+    }
+    answer::set(answer.headers_mut(), HeaderName::from_static("x-guploader-uploadid"), session.id());
+    answer
+}
+
+/// Ends an upload without an object: it is answered with 499.
+pub(super) fn cancel(shared: &Shared, route: &Route) -> Result<Answer, GcsFailure> {
+    session(shared, route)?.cancel();
+    Ok(answer::failure(&cancelled(), false))
+}

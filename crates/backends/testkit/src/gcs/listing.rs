@@ -1,0 +1,108 @@
+//! Listings, page by page.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+use crate::gcs::failure::GcsFailure;
+use crate::gcs::object::Object;
+
+/// As many as Google gives at most.
+const PAGE_LIMIT: usize = 1000;
+
+/// What a listing asks for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Selection {
+    pub(super) prefix: String,
+    pub(super) delimiter: String,
+    /// Names before it are left out.
+    pub(super) start: String,
+    /// Names from it on are left out, if it is not empty.
+    pub(super) end: String,
+    /// What an earlier page gave for its continuation.
+    pub(super) token: String,
+    /// How many objects and prefixes are on a page at most; 0 leaves it to the server.
+    pub(super) page_size: usize,
+    /// Whether an object whose name ends with the delimiter is also listed as itself.
+    pub(super) with_trailing_delimiter: bool,
+}
+
+/// What it gets.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) objects: Vec<Arc<Object>>,
+    pub(super) prefixes: Vec<String>,
+    /// Empty on the last one.
+    pub(super) next_token: String,
+}
+
+impl Page {
+    fn len(&self) -> usize {
+        self.objects.len() + self.prefixes.len()
+    }
+}
+
+impl Selection {
+    /// The prefix that stands for an object behind the delimiter.
+    fn rolled_up<'a>(&self, name: &'a str) -> Option<&'a str> {
+        if self.delimiter.is_empty() {
+            return None;
+        }
+        let at = name[self.prefix.len()..].find(&self.delimiter)?;
+        Some(&name[..self.prefix.len() + at + self.delimiter.len()])
+    }
+
+    pub(super) fn page(&self, all: &BTreeMap<String, Arc<Object>>) -> Result<Page, GcsFailure> {
+        let last = decode_token(&self.token)?;
+        let limit = if self.page_size == 0 { PAGE_LIMIT } else { self.page_size.min(PAGE_LIMIT) };
+        let first = self.prefix.as_str().max(&self.start);
+        let mut page = Page::default();
+        let mut end_of_page = None;
+        for (name, object) in all.range::<str, _>((Bound::Included(first), Bound::Unbounded)) {
+            if !name.starts_with(&self.prefix) {
+                break;
+            }
+            if !self.end.is_empty() && *name >= self.end {
+                break;
+            }
+            let rolled_up = self.rolled_up(name);
+            let entry = rolled_up.unwrap_or(name);
+            if last.as_deref().is_some_and(|last| entry <= last) {
+                continue;
+            }
+            let is_in_last = rolled_up.is_some() && page.prefixes.last().map(String::as_str) == rolled_up;
+            if !is_in_last {
+                if page.len() >= limit {
+                    page.next_token = encode_token(end_of_page.unwrap_or_default());
+                    break;
+                }
+                end_of_page = Some(entry);
+                if let Some(prefix) = rolled_up {
+                    page.prefixes.push(prefix.to_owned());
+                }
+            }
+            let is_itself = self.with_trailing_delimiter && rolled_up == Some(name);
+            if rolled_up.is_none() || is_itself {
+                page.objects.push(Arc::clone(object));
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// The last object or prefix of the page: what comes behind it is on the next one, whatever has changed meanwhile.
+fn encode_token(last: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(last)
+}
+
+fn decode_token(token: &str) -> Result<Option<String>, GcsFailure> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok();
+    let name = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    name.map(Some).ok_or_else(|| GcsFailure::invalid("Invalid page token."))
+}

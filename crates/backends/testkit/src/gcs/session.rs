@@ -1,0 +1,195 @@
+//! Resumable uploads: <https://cloud.google.com/storage/docs/resumable-uploads>.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::gcs::checksums::Expected;
+use crate::gcs::content::Writer;
+use crate::gcs::failure::GcsFailure;
+use crate::gcs::object::{Metadata, Object, Preconditions};
+use crate::gcs::store::Store;
+
+/// Chunks are multiples of it, and so is what is kept of a chunk that breaks off.
+pub(super) const QUANTUM: usize = 256 << 10;
+
+/// What an upload is for, as it was said when it began.
+#[derive(Clone, Debug)]
+pub(super) struct Purpose {
+    pub(super) bucket: String,
+    pub(super) object: String,
+    pub(super) metadata: Metadata,
+    pub(super) expected: Expected,
+    pub(super) preconditions: Preconditions,
+    /// How long the whole is to be, if that was said.
+    pub(super) total: Option<u64>,
+}
+
+impl Purpose {
+    /// Makes the object of a content that is complete: here the checksums are compared and the preconditions hold.
+    pub(super) fn finish(
+        &self,
+        store: &Store,
+        writer: Writer,
+        expected: Expected,
+    ) -> Result<Arc<Object>, GcsFailure> {
+        let expected = expected.or(self.expected);
+        let (content, checksums) = writer.finish(expected.md5.is_some())?;
+        expected.check(&checksums)?;
+        let metadata = self.metadata.clone();
+        store.insert(&self.bucket, &self.object, metadata, (content, checksums), &self.preconditions)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    id: String,
+    pub(super) purpose: Purpose,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Counts the requests: the latest one has the session, and an earlier one that still sends has lost it.
+    turn: u64,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Open(Writer),
+    Done(Arc<Object>),
+    Refused(GcsFailure),
+    Cancelled,
+}
+
+/// How far an upload is.
+#[derive(Clone, Debug)]
+pub(super) enum Progress {
+    /// So many bytes are kept.
+    Open(u64),
+    Done(Arc<Object>),
+}
+
+/// Another request has taken the session over.
+#[derive(Debug)]
+pub(super) struct Lost;
+
+impl Session {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Takes the session over, and says how far it is.
+    pub(super) fn take(&self) -> (u64, Result<Progress, GcsFailure>) {
+        let mut state = self.state();
+        state.turn += 1;
+        let progress = match &state.phase {
+            Phase::Open(writer) => Ok(Progress::Open(writer.len())),
+            Phase::Done(object) => Ok(Progress::Done(Arc::clone(object))),
+            Phase::Refused(failure) => Err(failure.clone()),
+            Phase::Cancelled => Err(cancelled()),
+        };
+        (state.turn, progress)
+    }
+
+    /// Keeps bytes.
+    pub(super) fn append(&self, turn: u64, bytes: &[u8]) -> Result<Result<(), GcsFailure>, Lost> {
+        let mut state = self.state();
+        if state.turn != turn {
+            return Err(Lost);
+        }
+        match &mut state.phase {
+            Phase::Open(writer) => Ok(writer.append(bytes).map_err(GcsFailure::from)),
+            _ => Err(Lost),
+        }
+    }
+
+    /// Makes the object. Whatever comes of it ends the session.
+    pub(super) fn finish(
+        &self,
+        turn: u64,
+        store: &Store,
+        expected: Expected,
+    ) -> Result<Result<Arc<Object>, GcsFailure>, Lost> {
+        let mut state = self.state();
+        if state.turn != turn {
+            return Err(Lost);
+        }
+        match std::mem::replace(&mut state.phase, Phase::Cancelled) {
+            Phase::Open(writer) => {
+                let made = self.purpose.finish(store, writer, expected);
+                state.phase = match &made {
+                    Ok(object) => Phase::Done(Arc::clone(object)),
+                    Err(failure) => Phase::Refused(failure.clone()),
+                };
+                Ok(made)
+            }
+            other => {
+                state.phase = other;
+                Err(Lost)
+            }
+        }
+    }
+
+    /// Forgets what came, unless the object is there already.
+    pub(super) fn cancel(&self) {
+        let mut state = self.state();
+        state.turn += 1;
+        if !matches!(state.phase, Phase::Done(_)) {
+            state.phase = Phase::Cancelled;
+        }
+    }
+
+    /// How many bytes are kept, while it is open.
+    pub(super) fn persisted(&self) -> Option<u64> {
+        match &self.state().phase {
+            Phase::Open(writer) => Some(writer.len()),
+            _ => None,
+        }
+    }
+}
+
+/// Google answers so to a request that cancels, and to what comes after it.
+pub(super) fn cancelled() -> GcsFailure {
+    GcsFailure::new(499, "clientClosedRequest", "Client Closed Request")
+}
+
+/// All uploads that were ever begun.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    by_id: Mutex<BTreeMap<String, Arc<Session>>>,
+    ids: RandomState,
+}
+
+impl Sessions {
+    fn by_id(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Session>>> {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn begin(&self, purpose: Purpose, dir: &Path) -> Arc<Session> {
+        let mut by_id = self.by_id();
+        let number = by_id.len();
+        // Nobody guesses another's, and none looks like a number to count on.
+        let id = format!("{:016x}{:016x}", self.ids.hash_one((number, 0)), self.ids.hash_one((number, 1)));
+        let state = Mutex::new(State { turn: 0, phase: Phase::Open(Writer::new(dir)) });
+        let session = Arc::new(Session { id: id.clone(), purpose, state });
+        by_id.insert(id, Arc::clone(&session));
+        session
+    }
+
+    pub(super) fn get(&self, id: &str) -> Result<Arc<Session>, GcsFailure> {
+        let unknown = || GcsFailure::new(404, "notFound", format!("No such upload: {id}"));
+        self.by_id().get(id).cloned().ok_or_else(unknown)
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Session>> {
+        self.by_id().values().cloned().collect()
+    }
+}

@@ -1,0 +1,131 @@
+//! Buckets and what is in them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::gcs::checksums::Checksums;
+use crate::gcs::content::Content;
+use crate::gcs::failure::GcsFailure;
+use crate::gcs::listing::{Page, Selection};
+use crate::gcs::object::{Metadata, Object, Preconditions, check_name};
+
+/// Everything under one lock: a precondition and what depends on it are one step.
+#[derive(Debug, Default)]
+pub(super) struct Store(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    buckets: BTreeMap<String, Bucket>,
+    /// No two objects share one.
+    last_generation: i64,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    created: Timestamp,
+    objects: BTreeMap<String, Arc<Object>>,
+}
+
+impl Store {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a bucket, and says when that was.
+    pub(super) fn create_bucket(&self, name: &str) -> Result<Timestamp, GcsFailure> {
+        let mut state = self.state();
+        if state.buckets.contains_key(name) {
+            let message =
+                "Your previous request to create the named bucket succeeded and you already own it.";
+            return Err(GcsFailure::new(409, "conflict", message));
+        }
+        let created = Timestamp::now();
+        state.buckets.insert(name.to_owned(), Bucket { created, objects: BTreeMap::new() });
+        Ok(created)
+    }
+
+    /// When it was made.
+    pub(super) fn bucket(&self, name: &str) -> Result<Timestamp, GcsFailure> {
+        self.state().bucket(name).map(|bucket| bucket.created)
+    }
+
+    /// Puts an object into its bucket, in the place of one that is there, if the preconditions hold.
+    pub(super) fn insert(
+        &self,
+        bucket: &str,
+        name: &str,
+        metadata: Metadata,
+        (content, checksums): (Content, Checksums),
+        preconditions: &Preconditions,
+    ) -> Result<Arc<Object>, GcsFailure> {
+        check_name(name)?;
+        let mut state = self.state();
+        let live = state.bucket(bucket)?.objects.get(name);
+        preconditions.check_change(live.map(Arc::as_ref))?;
+        let created = Timestamp::now();
+        // Google's are microseconds too.
+        let generation = created.as_microsecond().max(state.last_generation + 1);
+        state.last_generation = generation;
+        let (bucket, name) = (bucket.to_owned(), name.to_owned());
+        let object = Arc::new(Object { bucket, name, generation, created, metadata, content, checksums });
+        let objects = &mut state.bucket(&object.bucket)?.objects;
+        objects.insert(object.name.clone(), Arc::clone(&object));
+        Ok(object)
+    }
+
+    /// The live object, if it has this generation, where one is given.
+    pub(super) fn get(
+        &self,
+        bucket: &str,
+        name: &str,
+        generation: Option<i64>,
+        preconditions: &Preconditions,
+    ) -> Result<Arc<Object>, GcsFailure> {
+        let mut state = self.state();
+        let object = state.object(bucket, name, generation)?;
+        preconditions.check(Some(&object))?;
+        Ok(object)
+    }
+
+    pub(super) fn delete(
+        &self,
+        bucket: &str,
+        name: &str,
+        generation: Option<i64>,
+        preconditions: &Preconditions,
+    ) -> Result<(), GcsFailure> {
+        let mut state = self.state();
+        let object = state.object(bucket, name, generation)?;
+        preconditions.check_change(Some(&object))?;
+        state.bucket(bucket)?.objects.remove(name);
+        Ok(())
+    }
+
+    pub(super) fn list(&self, bucket: &str, selection: &Selection) -> Result<Page, GcsFailure> {
+        selection.page(&self.state().bucket(bucket)?.objects)
+    }
+
+    /// The objects of a bucket, by name.
+    pub(super) fn objects(&self, bucket: &str) -> Result<Vec<Arc<Object>>, GcsFailure> {
+        Ok(self.state().bucket(bucket)?.objects.values().cloned().collect())
+    }
+}
+
+impl State {
+    fn bucket(&mut self, name: &str) -> Result<&mut Bucket, GcsFailure> {
+        self.buckets.get_mut(name).ok_or_else(GcsFailure::no_bucket)
+    }
+
+    fn object(
+        &mut self,
+        bucket: &str,
+        name: &str,
+        generation: Option<i64>,
+    ) -> Result<Arc<Object>, GcsFailure> {
+        let live = self.bucket(bucket)?.objects.get(name);
+        let wanted = live.filter(|object| generation.is_none_or(|wanted| wanted == object.generation));
+        wanted.cloned().ok_or_else(|| GcsFailure::no_object(bucket, name))
+    }
+}

@@ -1,0 +1,109 @@
+//! Connections that are closed at a byte.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// Closes a connection when all that was written to it has been flushed: an error of a body would close it earlier, with
+/// bytes in hyper's buffer.
+#[derive(Debug, Default)]
+pub(crate) struct Closing {
+    asked: AtomicBool,
+    resets: AtomicBool,
+    flushed: Notify,
+}
+
+impl Closing {
+    /// Asks for the end behind what is in the buffer.
+    pub(crate) fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets the end be a reset, which the other side sees as one.
+    #[cfg(feature = "gcs")]
+    pub(crate) fn reset(&self) {
+        self.resets.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the connection with whatever is in the buffer.
+    #[cfg(feature = "gcs")]
+    pub(crate) fn now(&self) {
+        self.flushed.notify_one();
+    }
+
+    fn on_flush(&self) {
+        if self.asked.load(Ordering::Relaxed) {
+            self.flushed.notify_one();
+        }
+    }
+
+    /// Waits until the connection is to be closed.
+    pub(crate) async fn due(&self) {
+        self.flushed.notified().await;
+    }
+}
+
+/// A client's connection, which tells when it is flushed.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    stream: TcpStream,
+    closing: Arc<Closing>,
+}
+
+impl Watched {
+    pub(crate) fn new(stream: TcpStream, closing: Arc<Closing>) -> Self {
+        Self { stream, closing }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.closing.resets.load(Ordering::Relaxed) {
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.closing.on_flush();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
