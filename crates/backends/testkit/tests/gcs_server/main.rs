@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod client;
+mod faults;
 mod preconditions;
 mod read;
 mod resumable;
