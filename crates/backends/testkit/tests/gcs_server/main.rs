@@ -6,6 +6,7 @@
 mod client;
 mod faults;
 mod preconditions;
+mod program;
 mod read;
 mod resumable;
 mod rpc;
