@@ -20,6 +20,8 @@ fn main() -> ExitCode {
             Case::new("pull_of_several_killed_at_any_call", killed_pair).needs(&[Need::Strace]),
             Case::new("several_without_an_exchange", killed_pair_without_exchange)
                 .needs(&[Need::Strace, Need::Overlay]),
+            Case::new("outputs_of_a_lower_layer_killed_between_their_entries", killed_over_a_lower_layer)
+                .needs(&[Need::Strace, Need::Overlay]),
             Case::new("staging_beside_an_output_never_gets_into_a_push", staging_is_never_pushed)
                 .needs(&[Need::Strace, Need::Tmpfs]),
             Case::new("a_read_only_file_system_with_leftovers_can_be_read", read_only_leftovers)
@@ -224,6 +226,36 @@ fn killed_pair() {
 fn killed_pair_without_exchange() {
     let sandbox = Sandbox::on_overlay(|_| {});
     Versions::push(&sandbox, &["one", "two"]).sweep(false);
+}
+
+/// What an image of a container brings along cannot even be moved: its entries are, one by one.
+fn killed_over_a_lower_layer() {
+    let paths = ["one", "two"];
+    let origin = Sandbox::new();
+    let versions = Versions::push(&origin, &paths);
+    let remote = origin.remote();
+    for nth in 1.. {
+        let sandbox = Sandbox::on_overlay(|project| {
+            for (number, path) in paths.iter().enumerate() {
+                Versions::old_tree(number).write(&project.join(path));
+            }
+        });
+        let pull = sandbox.larder(["pull", "--command-hash", "new", "-r"]).arg(&remote).args(paths);
+        let kill = format!("renameat2:signal=SIGKILL:when={nth}");
+        let killed = pull.clone().arg("--force").inject(&kill).run();
+        let here = Versions { sandbox: &sandbox, ..versions };
+        if killed.signal.is_none() {
+            assert!(here.all_are(Versions::new_tree) && nth > 10, "{nth}: {killed}");
+            return;
+        }
+        // Whatever comes next finds all of them old or all new.
+        let next = sandbox.larder(["ls", "-r"]).arg(&remote).run().ok();
+        let old_or_new = here.all_are(Versions::old_tree) || here.all_are(Versions::new_tree);
+        assert!(old_or_new, "killed at rename {nth}, and after the next command: {next}");
+        pull.clone().arg("--force").run().ok();
+        assert!(here.all_are(Versions::new_tree), "killed at rename {nth}");
+        sandbox.assert_clean();
+    }
 }
 
 fn staging_is_never_pushed() {

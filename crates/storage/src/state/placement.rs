@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +57,7 @@ pub(super) struct Move {
     previous: Option<Identity>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Identity {
     /// Without the device: all places of a move are on one file system, and device numbers may change with a reboot.
     inode: u64,
@@ -64,6 +65,13 @@ struct Identity {
     /// the other was removed often gets its inode number.
     #[serde(default)]
     created: Option<(u64, u32)>,
+}
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        let born_apart = self.created.zip(other.created).is_some_and(|(one, other)| one != other);
+        self.inode == other.inode && !born_apart
+    }
 }
 
 /// Puts all of `planned` into place, or nothing.
@@ -149,8 +157,11 @@ impl Move {
         let new = identity(staged)
             .and_then(|found| found.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)))
             .map_err(Error::io("look at", staged))?;
-        let previous =
-            if *replace { identity(destination).map_err(Error::io("look at", destination))? } else { None };
+        let previous = if *replace {
+            lasting_identity(destination).map_err(Error::io("look at", destination))?
+        } else {
+            None
+        };
         Ok(Self {
             staged: staged.clone(),
             destination: destination.clone(),
@@ -280,6 +291,23 @@ pub(super) fn remove_empty(parents: &[PathBuf]) {
     for parent in parents.iter().rev() {
         fs::remove_dir(parent).ok();
     }
+}
+
+/// The identity of what is about to be moved away, perhaps entry by entry. An overlay makes a directory of a lower layer
+/// anew when something in it is changed for the first time: it keeps its inode number then, and is born again. So it is
+/// changed first, to what it is; where that is not ours to do, its birth tells nothing.
+fn lasting_identity(path: &Path) -> io::Result<Option<Identity>> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => found,
+        _ => return identity(path),
+    };
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: found.mtime(), tv_nsec: found.mtime_nsec() as _ },
+    };
+    let is_lasting = utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    let identity = identity(path)?;
+    Ok(identity.map(|identity| Identity { created: identity.created.filter(|_| is_lasting), ..identity }))
 }
 
 fn identity(path: &Path) -> io::Result<Option<Identity>> {
