@@ -136,7 +136,8 @@ impl Attempts<'_> {
                 passphrase = ask.and_then(|ask| passphrases.get(identity, ask));
                 if passphrase.is_none() {
                     self.tried.push(format!(
-                        "{} needs a passphrase, and nobody can be asked: add the key to an agent with ssh-add",
+                        "{} needs a passphrase, and nobody can be asked: add the key to an agent with ssh-add (the program \
+                         larder also takes it from LARDER_SSH_PASSPHRASE)",
                         identity.display()
                     ));
                     continue;
@@ -144,7 +145,11 @@ impl Attempts<'_> {
             }
             let passphrase = passphrase.as_ref().map(Passphrase::text);
             let (session, user) = (&self.wire.session, &self.target.user);
-            let what = identity.display().to_string();
+            let mut what = identity.display().to_string();
+            if passphrase.is_some() {
+                // libssh2 says of a wrong one that the format is not supported.
+                what.push_str(" (with a passphrase that may be wrong)");
+            }
             if self.attempt(&what, || session.userauth_pubkey_file(user, None, identity, passphrase))? {
                 return Ok(true);
             }
