@@ -27,6 +27,9 @@ const CHUNKS_AHEAD: usize = 6;
 
 const READ_AHEAD: ReadAhead = ReadAhead::new(CHUNK, CHUNKS_AHEAD);
 
+/// No object is as large, and Google's client computes with the next numbers.
+const LARGEST: u64 = 1 << 60;
+
 /// An object, and its checksum as the interface writes it.
 #[derive(Debug)]
 pub(crate) struct Described {
@@ -178,6 +181,9 @@ async fn open(
     range: Range<u64>,
     generation: Option<i64>,
 ) -> Result<ReadObjectResponse, Opening> {
+    if range.start > LARGEST {
+        return Err(Opening::Empty);
+    }
     let connection = remote.connection().await.map_err(|error| Opening::Failed(error.into()))?;
     let location = remote.location(key);
     let target = remote.target(Operation::Get, &location);

@@ -1,0 +1,107 @@
+//! How many requests an operation takes, and what they say.
+
+use larder_backend::{Backend as _, ListOptions, Prefix};
+use larder_backend_gcs::GcsBackend;
+use larder_testkit::gcs::{GcsCall, GcsServer};
+use larder_testkit::payload;
+
+use futures::TryStreamExt as _;
+
+use crate::server::{BUCKET, CHUNK, config_of, key, put, read, start};
+use crate::trial::Outcome;
+
+/// The calls since the last look.
+fn calls(server: &GcsServer) -> Vec<GcsCall> {
+    server.take_requests().iter().map(larder_testkit::gcs::GcsRequest::call).collect()
+}
+
+pub(crate) async fn looking_at_an_object_is_one_request() -> Outcome {
+    let server = start()?;
+    let backend = GcsBackend::new(config_of(&server));
+    assert!(backend.stat(&key("a/c/h")?).await.is_err_and(|error| error.is_not_found()));
+    assert_eq!(calls(&server), [GcsCall::GetObject]);
+    server.insert(BUCKET, "some/prefix/a/c/h", b"bytes");
+    assert_eq!(backend.stat(&key("a/c/h")?).await?.size, 5);
+    assert_eq!(calls(&server), [GcsCall::GetObject]);
+    Ok(())
+}
+
+pub(crate) async fn a_small_object_takes_one_request_each_way() -> Outcome {
+    let server = start()?;
+    let backend = GcsBackend::new(config_of(&server));
+    put(&backend, "a/c/h", payload(1, CHUNK)).await?;
+    assert_eq!(calls(&server), [GcsCall::InsertObject]);
+    assert_eq!(read(&backend, "a/c/h").await?, payload(1, CHUNK));
+    assert_eq!(calls(&server), [GcsCall::ReadObject]);
+    Ok(())
+}
+
+pub(crate) async fn a_large_object_goes_in_chunks_and_comes_by_ranges() -> Outcome {
+    let server = start()?;
+    let backend = GcsBackend::new(config_of(&server));
+    let bytes = payload(1, 20 * CHUNK + 1);
+    put(&backend, "a/c/h", bytes.clone()).await?;
+    let mut expected = vec![GcsCall::StartUpload];
+    expected.extend([GcsCall::UploadChunk; 21]);
+    assert_eq!(calls(&server), expected);
+    assert!(read(&backend, "a/c/h").await? == bytes, "the bytes are others");
+    // Of 8 MiB each.
+    assert_eq!(calls(&server), [GcsCall::ReadObject; 3]);
+    Ok(())
+}
+
+pub(crate) async fn a_listing_takes_a_request_for_each_page() -> Outcome {
+    let server = start()?;
+    let backend = GcsBackend::new(config_of(&server));
+    for number in 0..1_001 {
+        server.insert(BUCKET, &format!("some/prefix/a/c/{number}"), b"x");
+    }
+    server.insert(BUCKET, "some/prefixed/a/c/other", b"x");
+    let listed: Vec<_> = backend.list(&Prefix::parse("a/c/")?, ListOptions::default()).try_collect().await?;
+    assert_eq!(listed.len(), 1_001);
+    assert_eq!(calls(&server), [GcsCall::ListObjects; 2]);
+    let listed: Vec<_> =
+        backend.list(&Prefix::root(), ListOptions::default().with_delimiter()).try_collect().await?;
+    assert_eq!(listed.len(), 1);
+    assert_eq!(calls(&server), [GcsCall::ListObjects]);
+    Ok(())
+}
+
+pub(crate) async fn sweeping_takes_no_request() -> Outcome {
+    let server = start()?;
+    let backend = GcsBackend::new(config_of(&server));
+    backend.sweep(&[]).await?;
+    backend.close().await?;
+    assert_eq!(calls(&server), []);
+    Ok(())
+}
+
+pub(crate) async fn objects_are_bytes_without_an_encoding() -> Outcome {
+    let server = start()?;
+    let backend = GcsBackend::new(config_of(&server));
+    put(&backend, "a/c/small", payload(1, 10)).await?;
+    put(&backend, "a/c/large", payload(1, CHUNK + 10)).await?;
+    for object in server.objects(BUCKET) {
+        assert_eq!(object.content_type.as_deref(), Some("application/octet-stream"), "{object:?}");
+        assert_eq!(object.content_encoding, None, "{object:?}");
+    }
+    let checked = |call| {
+        let requests = server.requests();
+        requests
+            .iter()
+            .filter(|request| request.call() == call)
+            .any(|request| request.header("x-goog-hash").is_some_and(|hash| hash.starts_with("crc32c=")))
+    };
+    assert!(checked(GcsCall::InsertObject) && checked(GcsCall::UploadChunk), "no checksum is sent");
+    Ok(())
+}
+
+pub(crate) async fn who_is_anonymous_sends_no_credentials() -> Outcome {
+    let server = start()?;
+    let backend = GcsBackend::new(config_of(&server));
+    put(&backend, "a/c/h", payload(1, CHUNK + 1)).await?;
+    read(&backend, "a/c/h").await?;
+    backend.delete(&key("a/c/h")?).await?;
+    assert_eq!(server.count(larder_testkit::gcs::GcsRequest::is_authorized), 0);
+    Ok(())
+}
