@@ -27,15 +27,19 @@ pub(crate) fn has_ssh() -> bool {
 /// All backends but the one for SSH, as features of the binary.
 const WITHOUT_SSH: [&str; 3] = ["--no-default-features", "--features", "larder/local,larder/s3,larder/gcs"];
 
-/// The arguments that choose all of the workspace that can be built here.
+/// The testkit's server for Google Cloud Storage, which is not built for whoever needs only the rest.
+const GCS_SERVER: [&str; 2] = ["--features", "larder-testkit/gcs"];
+const GCS_SERVER_NAME: &str = "larder-gcs-server";
+
+/// The arguments that choose all of the workspace that can be built here, with the servers that it tests against.
 pub(crate) fn workspace() -> Vec<&'static str> {
     if has_ssh() {
-        return vec!["--workspace"];
+        return [&["--workspace"], &GCS_SERVER[..]].concat();
     }
     eprintln!(
         "xtask: the backend for SSH is left out, without OpenSSL's headers (Debian: libssl-dev, pkg-config)"
     );
-    [&["--workspace", "--exclude", "larder-backend-ssh"], &WITHOUT_SSH[..]].concat()
+    [&["--workspace", "--exclude", "larder-backend-ssh"], &WITHOUT_SSH[..], &GCS_SERVER].concat()
 }
 
 /// The arguments that choose the binary, with all backends that can be built here.
@@ -48,6 +52,8 @@ pub(crate) fn larder() -> Vec<&'static str> {
 pub(crate) struct Executables {
     /// The binary `larder`.
     pub(crate) larder: PathBuf,
+    /// The server for Google Cloud Storage, where it was built too.
+    pub(crate) gcs_server: Option<PathBuf>,
     /// The libraries' examples.
     pub(crate) examples: Vec<Example>,
 }
@@ -69,7 +75,7 @@ impl Example {
 
 /// Runs `cargo build` with `args`, and finds what it made.
 pub(crate) fn build(args: &[&str]) -> Result<Executables> {
-    let mut larder = None;
+    let (mut larder, mut gcs_server) = (None, None);
     let mut examples = Vec::new();
     for message in messages(args)? {
         let Some(path) = executable(&message) else { continue };
@@ -78,6 +84,7 @@ pub(crate) fn build(args: &[&str]) -> Result<Executables> {
             [&target["kind"][0], &target["name"]].map(|text| text.as_str().unwrap_or_default());
         match kind {
             "bin" if name == "larder" => larder = Some(path.into()),
+            "bin" if name == GCS_SERVER_NAME => gcs_server = Some(path.into()),
             "example" => {
                 let name = format!("{}/{name}", package_of(&message));
                 examples.push(Example { name, path: path.into() });
@@ -86,12 +93,22 @@ pub(crate) fn build(args: &[&str]) -> Result<Executables> {
         }
     }
     examples.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(Executables { larder: larder.ok_or("the build made no binary `larder`")?, examples })
+    let larder = larder.ok_or("the build made no binary `larder`")?;
+    Ok(Executables { larder, gcs_server, examples })
 }
 
 /// Builds a program of a package of the workspace for release, and returns where it is.
 pub(crate) fn build_program(package: &str, name: &str) -> Result<PathBuf> {
-    let messages = messages(&["--release", "-p", package, "--bin", name])?;
+    build_program_with(&["--release"], package, name)
+}
+
+/// Builds the server for Google Cloud Storage for release, and returns where it is.
+pub(crate) fn build_gcs_server() -> Result<PathBuf> {
+    build_program_with(&[&["--release"], &GCS_SERVER[..]].concat(), "larder-testkit", GCS_SERVER_NAME)
+}
+
+fn build_program_with(args: &[&str], package: &str, name: &str) -> Result<PathBuf> {
+    let messages = messages(&[args, &["-p", package, "--bin", name]].concat())?;
     let made = messages.iter().filter(|message| message["target"]["name"] == name).find_map(executable);
     Ok(made.ok_or_else(|| format!("the build of {package} made no binary `{name}`"))?.into())
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask integration`: the tests that need a server. `cargo xtask minio` and `sshd`: such a server, to play with.
+//! `cargo xtask integration`: the tests that need a server. `cargo xtask minio`, `gcs-server` and `sshd`: such a server, to play
+//! with.
 
 use std::env;
 use std::path::PathBuf;
@@ -6,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::cargo::Executables;
-use crate::servers::{self, BACKENDS, Backend, Server};
+use crate::servers::{self, BACKENDS, Backend, Server, Site};
 use crate::{Result, cargo, process};
 
 /// How much of a server's log is shown when its tests fail.
@@ -57,7 +58,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             failed.push("ssh, which cannot be built here");
             continue;
         }
-        let server = backend.server(&options.dir)?;
+        let server = backend.server(&Site { dir: &options.dir, gcs_server: built.gcs_server.as_deref() })?;
         // With the whole workspace, because features are unified over what is built.
         let mut tests = cargo::cargo(&[&["test"], &workspace[..], &["--no-fail-fast", "--test"]].concat());
         tests.arg(format!("{}_*", backend.name)).arg("--").args(options.filters);
@@ -104,6 +105,11 @@ pub(crate) fn serve_minio(args: &[String]) -> Result<()> {
     serve("minio", "s3", args, &["AWS_PROFILE", "AWS_SESSION_TOKEN"])
 }
 
+/// `cargo xtask gcs-server`.
+pub(crate) fn serve_gcs(args: &[String]) -> Result<()> {
+    serve("gcs-server", "gcs", args, &[])
+}
+
 /// `cargo xtask sshd`.
 pub(crate) fn serve_sshd(args: &[String]) -> Result<()> {
     serve("sshd", "ssh", args, &[])
@@ -136,7 +142,8 @@ fn serve(task: &str, backend: &str, args: &[String], unset: &[&str]) -> Result<(
 
 /// Whether a person needs the variable, who runs no tests against MinIO and has a configuration of their own.
 fn exported(name: &str) -> bool {
-    (name.starts_with("AWS_") && !name.ends_with("_FILE")) || name.starts_with("LARDER_TEST_SSH")
+    let is_of_tests = ["LARDER_TEST_SSH", "LARDER_TEST_GCS"].iter().any(|prefix| name.starts_with(prefix));
+    is_of_tests || (name.starts_with("AWS_") && !name.ends_with("_FILE"))
 }
 
 #[cfg(test)]

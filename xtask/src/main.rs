@@ -29,14 +29,17 @@ Usage: cargo xtask TASK
         Builds everything once and runs the unit, documentation, conformance and end-to-end tests and the examples:
         those whose names contain a FILTER. What the machine lacks shows as ignored with the reason; with
         --require-all, or CI=true in the environment, it is a failure.
-  integration [--backend s3|ssh]… [--dir DIR] [--require-all] [-- FILTER…]
+  integration [--backend s3|gcs|ssh]… [--dir DIR] [--require-all] [-- FILTER…]
         Builds everything once and runs the tests that need a server, against a real one: for s3 the server that
-        LARDER_TEST_S3_URL and the AWS_* variables name, else a MinIO on a random loopback port; for ssh the server that
-        LARDER_TEST_SSH_URL and LARDER_TEST_SSH_HOME name, else OpenSSH's sshd on such a port. Its data go to DIR, by
-        default the directory for temporary files; its log is shown when tests fail; it ends with this task, however that
-        ends.
+        LARDER_TEST_S3_URL and the AWS_* variables name, else a MinIO on a random loopback port; for gcs the bucket that
+        LARDER_TEST_GCS_URL names, at LARDER_TEST_GCS_ENDPOINT and LARDER_TEST_GCS_GRPC_ENDPOINT where these are set, else
+        the testkit's server on such ports; for ssh the server that LARDER_TEST_SSH_URL and LARDER_TEST_SSH_HOME name,
+        else OpenSSH's sshd. Its data go to DIR, by default the directory for temporary files; its log is shown when
+        tests fail; it ends with this task, however that ends.
   minio [--dir DIR] [--fetch]
         Runs that MinIO until Ctrl-C, and prints the variables to export. With --fetch only makes sure that there is one.
+  gcs-server [--dir DIR]
+        Runs that server for gcs until Ctrl-C, and prints the variables to export.
   sshd [--dir DIR]
         Runs that sshd until Ctrl-C, and prints the variables to export.
   lint  Checks formatting, clippy, documentation and packaging, and dependencies where cargo-deny is installed.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         "test" => test::run(&rest),
         "integration" => integration::run(&rest),
         "minio" => integration::serve_minio(&rest),
+        "gcs-server" => integration::serve_gcs(&rest),
         "sshd" => integration::serve_sshd(&rest),
         "lint" => lint::run(&rest),
         "bench" => bench::run(&rest),

@@ -1,6 +1,7 @@
 //! Real servers that tests run against: one file a server. They listen on random loopback ports, keep their data in a
 //! temporary directory, take fresh credentials, and end with this process.
 
+mod gcs;
 pub(crate) mod go;
 mod guard;
 mod minio;
@@ -23,17 +24,25 @@ pub(crate) struct Backend {
     pub(crate) name: &'static str,
     /// The variable with the URL under which tests may write: where the caller has set it, that server is taken as it is.
     pub(crate) variable: &'static str,
-    /// Starts a server with its data in a directory below this one.
-    start: fn(&Path) -> Result<Server>,
+    /// Starts a server.
+    start: fn(&Site<'_>) -> Result<Server>,
     /// What the crate's example takes behind its file, from the variables that lead clients to the server.
     example: fn(&Variables<'_>) -> Option<Vec<String>>,
+}
+
+/// Where a server is started.
+pub(crate) struct Site<'a> {
+    /// Its data are in a directory below this one.
+    pub(crate) dir: &'a Path,
+    /// The server for Google Cloud Storage, if it was built already.
+    pub(crate) gcs_server: Option<&'a Path>,
 }
 
 /// Gives the value of a variable.
 type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Every backend with a server.
-pub(crate) const BACKENDS: &[Backend] = &[minio::S3, sshd::SSH];
+pub(crate) const BACKENDS: &[Backend] = &[minio::S3, gcs::GCS, sshd::SSH];
 
 impl Backend {
     /// The backend of this name.
@@ -46,7 +55,7 @@ impl Backend {
     }
 
     /// The server that the environment names, else a new one.
-    pub(crate) fn server(&self, dir: &Path) -> Result<Server> {
+    pub(crate) fn server(&self, site: &Site<'_>) -> Result<Server> {
         let given = env::var_os(self.variable).filter(|url| !url.is_empty());
         match given {
             Some(url) => {
@@ -55,7 +64,7 @@ impl Backend {
                 let program = url.into_owned();
                 Ok(Server { program, env: Vec::new(), hidden: Vec::new(), about: Vec::new(), guarded: None })
             }
-            None => self.start(dir),
+            None => (self.start)(site),
         }
     }
 
@@ -71,7 +80,7 @@ impl Backend {
 
     /// A new server, whatever the environment names.
     pub(crate) fn start(&self, dir: &Path) -> Result<Server> {
-        (self.start)(dir)
+        (self.start)(&Site { dir, gcs_server: None })
     }
 }
 
@@ -173,8 +182,9 @@ mod tests {
     #[test]
     fn backends_are_known_by_name() {
         assert_eq!(Backend::named("s3").unwrap().variable, "LARDER_TEST_S3_URL");
+        assert_eq!(Backend::named("gcs").unwrap().variable, "LARDER_TEST_GCS_URL");
         assert_eq!(Backend::named("ssh").unwrap().variable, "LARDER_TEST_SSH_URL");
-        assert!(Backend::named("s4").err().unwrap().to_string().ends_with("it is one of s3, ssh"));
+        assert!(Backend::named("s4").err().unwrap().to_string().ends_with("it is one of s3, gcs, ssh"));
     }
 
     #[test]

@@ -145,7 +145,8 @@ fn mind(server: &mut Command, finally: &[OsString], dir: &Path, lifeline: impl R
 
 fn start(server: &mut Command, dir: &Path) -> io::Result<Child> {
     let log = File::create(dir.join(LOG))?;
-    server.current_dir(dir).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
+    // A server that minds its standard input ends with it: also where this guard is killed.
+    server.current_dir(dir).stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).spawn()
 }
 
 /// Written beside and renamed: it is never seen half.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use find::Program;
 
 use super::guard::{Guarded, Plan};
-use super::{Backend, Machine, Server, Variables};
+use super::{Backend, Machine, Server, Site, Variables};
 use crate::Result;
 
 /// The backend whose tests run against it.
@@ -41,10 +41,10 @@ pub(crate) fn fetch() -> Result<()> {
     find::find(&Machine::this()?, std::env::var_os("MINIO")).map(drop)
 }
 
-fn start(dir: &Path) -> Result<Server> {
+fn start(site: &Site<'_>) -> Result<Server> {
     let program = find::find(&Machine::this()?, std::env::var_os("MINIO"))?;
     for _ in 0..ATTEMPTS {
-        match attempt(&program, dir, free_ports()?)? {
+        match attempt(&program, site.dir, free_ports()?)? {
             Started::Ready(server) => return Ok(*server),
             Started::PortTaken => eprintln!("xtask: another program has taken its port: trying others"),
         }

@@ -18,7 +18,7 @@ use files::Files;
 use find::Programs;
 
 use super::guard::{Guarded, Plan};
-use super::{Backend, Machine, Server, Variables};
+use super::{Backend, Machine, Server, Site, Variables};
 use crate::Result;
 
 /// The backend whose tests run against it.
@@ -41,10 +41,10 @@ const POLL: Duration = Duration::from_millis(20);
 /// Between choosing a port and listening on it, another program may take it: how often others are tried.
 const ATTEMPTS: usize = 5;
 
-fn start(dir: &Path) -> Result<Server> {
+fn start(site: &Site<'_>) -> Result<Server> {
     let programs = find::find(&Machine::this()?, std::env::var_os("SSHD"))?;
     for _ in 0..ATTEMPTS {
-        match attempt(&programs, dir, free_port()?)? {
+        match attempt(&programs, site.dir, free_port()?)? {
             Started::Ready(server) => return Ok(*server),
             Started::PortTaken => eprintln!("xtask: another program has taken its port: trying another"),
         }
