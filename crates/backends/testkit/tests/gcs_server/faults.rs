@@ -13,6 +13,8 @@ use tonic::Code;
 use crate::client::{Answer, BUCKET, QUANTUM, crc32c, get, put, send, server, start, try_send};
 use crate::rpc;
 
+/// Long enough for anything that is going to happen; a test that waits so long has failed.
+const LONG: Duration = Duration::from_secs(30);
 /// Long enough to see that nothing happens.
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -21,7 +23,7 @@ fn media(object: &str) -> String {
 }
 
 async fn download(server: &GcsServer) -> hyper::Result<Answer> {
-    try_send(server, "GET", &media("object"), &[], "").await
+    timeout(LONG, try_send(server, "GET", &media("object"), &[], "")).await.unwrap()
 }
 
 /// `json_api/v1/status-codes`: the reasons of 401, 403, 429 and 503; `retry-strategy`: `Retry-After`.

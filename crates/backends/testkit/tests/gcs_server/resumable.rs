@@ -2,6 +2,8 @@
 
 use larder_testkit::gcs::GcsCall;
 use larder_testkit::payload;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::client::{BUCKET, QUANTUM, crc32c, put, send, server, start};
 
@@ -165,6 +167,34 @@ async fn a_cancelled_upload_is_gone() {
     let unknown = url.replace("upload_id=", "upload_id=0");
     let answer = put(&server, &unknown, "bytes */*", "").await;
     assert_eq!((answer.status, answer.reason().as_str()), (404, "notFound"));
+}
+
+/// `performing-resumable-uploads`, "Resume an interrupted upload": what the status says is kept is where the upload goes on.
+/// So whatever an earlier request still sends must not count any more.
+#[tokio::test]
+async fn a_request_that_has_been_given_up_changes_nothing_any_more() {
+    let server = server();
+    let url = start(&server, "object", "").await;
+    let bytes = payload(1, 2 * QUANTUM);
+    let mut early = TcpStream::connect(server.address()).await.unwrap();
+    let target = url.strip_prefix(&server.endpoint()).unwrap();
+    let head = format!(
+        "PUT {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nContent-Range: bytes 0-524287/524288\r\n\r\n",
+        bytes.len()
+    );
+    early.write_all(head.as_bytes()).await.unwrap();
+    early.write_all(&bytes[..QUANTUM + 5]).await.unwrap();
+    while server.open_uploads()[0].persisted == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(put(&server, &url, "bytes */*", "").await.header("range"), "bytes=0-262143");
+    early.write_all(&bytes[QUANTUM + 5..]).await.unwrap();
+    // It ends in order or with a reset: what was not read is thrown away.
+    let answered = early.read(&mut [0; 1]).await;
+    assert!(matches!(answered, Ok(0) | Err(_)), "{answered:?}");
+    assert_eq!((server.objects(BUCKET).len(), server.open_uploads()[0].persisted), (0, QUANTUM as u64));
+    let rest = bytes.slice(QUANTUM..);
+    assert_eq!(put(&server, &url, "bytes 262144-524287/524288", rest).await.status, 200);
 }
 
 /// `performing-resumable-uploads`, "Initiate a resumable upload session": `X-Upload-Content-Type` and `-Length` say what the
