@@ -4,16 +4,29 @@
 //! confection replaces them, and [`Overrides`] as `weasel run` takes them.
 
 mod error;
+mod exchange;
+mod files;
 mod interpolate;
 mod json;
 mod lock;
 mod overrides;
 mod project;
+mod pull;
+mod push;
+mod report;
 mod schema;
+mod status;
 mod value;
 mod yaml;
 
 pub use error::{Error, Place, Result};
+pub use exchange::{Exchange, ExchangeOptions};
 pub use lock::{FileInfo, Lock, LockEntry};
 pub use overrides::{OVERRIDES_VARIABLE, Overrides};
 pub use project::{Command, Project, Remote};
+pub use pull::PullReport;
+pub use report::{Outcome, OutputReport};
+pub use status::{OutputStatus, State};
+
+/// How many outputs of a command are transferred at once, as the storage does with several.
+const AT_ONCE: usize = 4;

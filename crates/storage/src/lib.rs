@@ -9,6 +9,7 @@
 mod backends;
 mod error;
 mod find;
+mod hash;
 mod layout;
 mod options;
 mod outcome;

@@ -221,10 +221,9 @@ impl Emitter {
                 }
             }
             let is_inside = 0 < end && end + 1 < characters.len();
-            let pending = end.saturating_sub(start);
             if is_inside
                 && (character == Some(' ') || start >= end)
-                && self.column + pending > WIDTH
+                && self.column + end > WIDTH + start
                 && may_fold
             {
                 self.write_range(&characters, start, end);
