@@ -21,6 +21,7 @@ fn main() -> ExitCode {
             Case::new("remotes_are_found_in_both_files_and_never_embedded", remotes),
             Case::new("settings_of_larder_do_not_change_keys_or_archives", settings),
             Case::new("a_killed_pull_leaves_nothing_half_done", killed),
+            Case::new("an_audit_finds_what_weasel_left_and_a_push_mends_it", audit).needs(&[Need::Weasel]),
             Case::new("mistakes_are_named", mistakes),
         ],
     )
@@ -333,6 +334,32 @@ fn killed() {
     sandbox.run(["project", "pull"]).ok();
     assert_eq!(fs::read(&out).unwrap(), b"out");
     assert!(fs::read_to_string(sandbox.path("project.lock")).unwrap().starts_with("a:\n"));
+}
+
+fn audit() {
+    let sandbox = Sandbox::new();
+    let weasel = project(&sandbox);
+    run_all(&weasel);
+    weasel.run("push");
+    sandbox.run(["project", "audit"]).ok();
+    let keys = sandbox.keys();
+    let object = |number: usize| sandbox.remote().join(&keys[number]);
+    // A killed push, a cut download of somebody's, and a swap.
+    fs::write(object(0), "").unwrap();
+    let whole = fs::read(object(1)).unwrap();
+    fs::write(object(1), &whole[..whole.len() / 3]).unwrap();
+    let audit = sandbox.run(["project", "audit", "--json"]).exits(4);
+    let kinds: Vec<Value> = audit.results().iter().map(|finding| finding["kind"].clone()).collect();
+    assert_eq!(kinds, ["truncated", "truncated"], "{audit}");
+    sandbox.run(["project", "audit", "--delete", "--yes"]).ok();
+    assert_eq!(sandbox.keys(), keys[2..]);
+    sandbox.run(["project", "push"]).ok();
+    assert_eq!(sandbox.keys(), keys);
+    sandbox.run(["project", "audit"]).ok();
+    fs::write(object(1), &whole[..whole.len() / 3]).unwrap();
+    sandbox.run(["project", "push", "--force"]).ok();
+    sandbox.run(["project", "audit"]).ok();
+    sandbox.assert_clean();
 }
 
 fn mistakes() {

@@ -17,7 +17,9 @@ use larder_config::MAX_JOBS;
 use larder_storage::{CommandHash, Compression, ContentHash, Scheme};
 
 pub(crate) use hash::{Hash, HashCommand, HashContent, HashEnv, HashSite};
-pub(crate) use project::{Project, ProjectPull, ProjectPush, ProjectStatus, ProjectTarget, take_overrides};
+pub(crate) use project::{
+    Project, ProjectAudit, ProjectPull, ProjectPush, ProjectStatus, ProjectTarget, take_overrides,
+};
 
 /// Keeps what took long to make.
 ///

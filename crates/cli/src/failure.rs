@@ -45,6 +45,10 @@ pub(crate) enum Failure {
         "refused to push {count} of the project's outputs: `--force` pushes what was made from something else"
     )]
     Refused { count: usize },
+    #[error(
+        "damaged objects are on the remote, {count} in all: `--delete` removes them, `larder project push --force` mends them"
+    )]
+    DamagedObjects { count: usize },
     #[error("{count} of the project's outputs are not up to date, and --strict is set")]
     Incomplete { count: usize },
     #[error("failed to change to the directory {}", path.display())]
@@ -144,6 +148,7 @@ impl Failure {
             Self::Storage(error) => error.kind(),
             Self::Project(error) => error.kind(),
             Self::Incomplete { .. } => ErrorKind::NotFound,
+            Self::DamagedObjects { .. } => ErrorKind::Integrity,
             Self::Hash(error) if error.is_cancelled() => ErrorKind::Cancelled,
             Self::CommandHash(CommandError::NotUnderWeasel { .. })
             | Self::Usage(_)

@@ -99,6 +99,7 @@ fn help() {
         "project push",
         "project pull",
         "project status",
+        "project audit",
         "completions",
         "man",
     ];
@@ -233,6 +234,42 @@ fn documents_of_projects() {
             "project push nowhere --json",
         ],
     );
+}
+
+#[test]
+fn audits() {
+    let project = weasel_project();
+    project.transcript("project push");
+    let team = project.0.path().join("team");
+    let object = |name: &str| {
+        let command = fs::read_dir(team.join(name)).unwrap().next().unwrap().unwrap().path();
+        fs::read_dir(command).unwrap().next().unwrap().unwrap().path()
+    };
+    project.check("audit-of-nothing", &["project audit", "project audit --json"]);
+    // A truncated object, one under a wrong name, a stub, a stray file, and names that are one path.
+    let (model, metrics) = (object("models%2Fen%2F"), object("metrics.json"));
+    fs::copy(&metrics, metrics.with_file_name("0".repeat(32))).unwrap();
+    fs::create_dir_all(team.join("models%2FEN/x")).unwrap();
+    fs::copy(&model, team.join("models%2FEN/x/y")).unwrap();
+    fs::create_dir_all(team.join("models%2Fen/x")).unwrap();
+    fs::write(team.join("models%2Fen/x/y"), "").unwrap();
+    fs::write(team.join(".DS_Store"), "x").unwrap();
+    let bytes = fs::read(&model).unwrap();
+    fs::write(&model, &bytes[..bytes.len() / 2]).unwrap();
+    project.check(
+        "audit",
+        &[
+            "project audit",
+            "project audit --json",
+            "project audit --delete",
+            "project audit --yes",
+            "project audit --delete --yes",
+            "project audit -q",
+        ],
+    );
+    assert!(!model.exists() && metrics.exists() && team.join(".DS_Store").exists());
+    project.transcript("project push --force");
+    assert!(model.exists());
 }
 
 #[test]

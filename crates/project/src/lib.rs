@@ -3,6 +3,7 @@
 //! A [`Project`] is what a `project.yml` says, read as weasel 1.0.1 reads it: YAML 1.2 as ruamel has it, variables as
 //! confection replaces them, and [`Overrides`] as `weasel run` takes them.
 
+mod audit;
 mod error;
 mod exchange;
 mod files;
@@ -19,6 +20,7 @@ mod status;
 mod value;
 mod yaml;
 
+pub use audit::{Audit, Finding, FindingKind};
 pub use error::{Error, Place, Result};
 pub use exchange::{Exchange, ExchangeOptions};
 pub use lock::{FileInfo, Lock, LockEntry};

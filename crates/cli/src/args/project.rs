@@ -29,6 +29,11 @@ pub(crate) enum Project {
     Pull(ProjectPull),
     /// Says of each output what is here and what the remote has. Transfers nothing.
     Status(ProjectStatus),
+    /// Reads all that the remote holds, and reports what is damaged or in doubt.
+    ///
+    /// Objects that are cut short or do not contain what their names say, stray files, several contents under one command
+    /// hash, and names that are one path. Each object is read to its end and unpacked into .larder meanwhile.
+    Audit(ProjectAudit),
 }
 
 impl Project {
@@ -38,6 +43,7 @@ impl Project {
             Self::Push(_) => "project push",
             Self::Pull(_) => "project pull",
             Self::Status(_) => "project status",
+            Self::Audit(_) => "project audit",
         }
     }
 }
@@ -128,6 +134,30 @@ pub(crate) struct ProjectStatus {
     /// Exit with 3 where not everything is up to date
     #[arg(long)]
     pub(crate) strict: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder project audit
+  larder project audit team --delete        remove damaged objects, after asking
+  larder project push --force               upload them again")]
+pub(crate) struct ProjectAudit {
+    /// A remote of project.yml or larder.toml, a path (with a `/`) or a URL [default: -r, LARDER_REMOTE, `default`]
+    #[arg(value_name = "REMOTE", id = "project_remote")]
+    pub(crate) remote: Option<String>,
+
+    /// The directory of the project [default: the nearest with a project.yml]
+    #[arg(value_name = "PROJECT_DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Remove damaged objects, after asking
+    #[arg(long)]
+    pub(crate) delete: bool,
+
+    /// Do not ask
+    #[arg(long, requires = "delete")]
+    pub(crate) yes: bool,
 }
 
 /// Takes the overrides of variables (`--vars.seed 3`, `--vars.seed=3`) out of the arguments of `larder project`. No option of

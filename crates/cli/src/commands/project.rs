@@ -1,6 +1,9 @@
 //! `larder project`
 
+mod audit;
+
 use std::env;
+use std::path::Path;
 
 use larder_project::{
     Exchange, ExchangeOptions, OVERRIDES_VARIABLE, Outcome, OutputReport, OutputStatus, Overrides, State,
@@ -19,6 +22,7 @@ pub(super) fn run(command: &Project, cli: &Cli, output: &mut Output) -> Result<(
         Project::Push(args) => push(args, cli, output),
         Project::Pull(args) => pull(args, cli, output),
         Project::Status(args) => status(args, cli, output),
+        Project::Audit(args) => audit::run(args, cli, output),
     }
 }
 
@@ -29,7 +33,17 @@ struct Opened {
 }
 
 fn open(target: &ProjectTarget, cli: &Cli, output: &Output) -> Result<Opened> {
-    let context = Context::of_weasel(&cli.global, target.dir.as_deref(), output.console())?;
+    open_for(target.dir.as_deref(), target.remote.as_deref(), &target.only, cli, output)
+}
+
+fn open_for(
+    dir: Option<&Path>,
+    remote: Option<&str>,
+    only: &[String],
+    cli: &Cli,
+    output: &Output,
+) -> Result<Opened> {
+    let context = Context::of_weasel(&cli.global, dir, output.console())?;
     let environment = |name: &str| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let from_environment = environment(OVERRIDES_VARIABLE);
     let arguments = cli.overrides.iter().map(String::as_str);
@@ -39,8 +53,8 @@ fn open(target: &ProjectTarget, cli: &Cli, output: &Output) -> Result<Opened> {
     }
     let project = larder_project::Project::read(&context.root, &overrides, &environment)?;
     // What the arguments say is wrong before a remote is looked for.
-    project.select(&target.only)?;
-    let session = context.open_weasel(&project, target.remote.as_deref(), output.console())?;
+    project.select(only)?;
+    let session = context.open_weasel(&project, remote, output.console())?;
     Ok(Opened { project, session })
 }
 

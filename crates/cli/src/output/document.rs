@@ -69,6 +69,7 @@ pub(crate) enum Entry {
     Output(OutputName),
     Hash(Hashed),
     Project(Box<ProjectOutput>),
+    Finding(AuditFinding),
 }
 
 /// An output that was pushed or pulled.
@@ -117,6 +118,19 @@ pub(crate) struct ProjectOutput {
     pub(crate) made_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<ErrorEntry>,
+}
+
+/// Something in a remote that is not as it should be.
+#[derive(Debug, Serialize)]
+pub(crate) struct AuditFinding {
+    pub(crate) kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<String>,
+    pub(crate) urls: Vec<String>,
+    pub(crate) reason: String,
+    /// Of damaged objects only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deleted: Option<bool>,
 }
 
 impl From<ProjectOutput> for Entry {
@@ -242,4 +256,11 @@ macro_rules! entry_from {
     };
 }
 
-entry_from!(Transfer(Transfer), Failed(Failed), Object(Object), Output(OutputName), Hash(Hashed));
+entry_from!(
+    Transfer(Transfer),
+    Failed(Failed),
+    Object(Object),
+    Output(OutputName),
+    Hash(Hashed),
+    Finding(AuditFinding),
+);
