@@ -32,3 +32,8 @@ pub use status::{OutputStatus, State};
 
 /// How many outputs of a command are transferred at once, as the storage does with several.
 const AT_ONCE: usize = 4;
+
+/// The README's examples, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
