@@ -92,6 +92,12 @@ impl<'a> Files<'a> {
         self.state().assumed.entry(output.as_str().to_owned()).or_insert(hash);
     }
 
+    /// Remembers the hash of what is at a path, which was computed while it was written there or just now.
+    pub(crate) fn learn(&self, path: &str, hash: ContentHash) {
+        let full = self.full(path);
+        self.state().hashes.insert(full, hash);
+    }
+
     /// Forgets all hashes: something has been restored, and links may lead there from anywhere.
     pub(crate) fn changed(&self) {
         self.state().hashes.clear();

@@ -82,7 +82,9 @@ impl<'a> Exchange<'a> {
         report: &mut PullReport,
     ) {
         let mut reports = Vec::new();
-        for level in levels(Self::outputs(command)) {
+        let levels = levels(Self::outputs(command));
+        let is_flat = levels.len() == 1;
+        for level in levels {
             let makers = &*makers;
             let pulls: Vec<_> = level
                 .into_iter()
@@ -103,6 +105,12 @@ impl<'a> Exchange<'a> {
         }
         if reports.iter().any(|report| matches!(report.outcome, Outcome::Restored)) {
             self.files.changed();
+        }
+        for report in reports.iter().filter(|report| report.verified == Some(true)) {
+            // Where one lies in another, restoring the one may have changed the other: they are read again.
+            if let (true, Some(hash)) = (is_flat, &report.content_hash) {
+                self.files.learn(&report.path, hash.clone());
+            }
         }
         for report in &reports {
             if let (true, Ok(output)) = (is_of_remote(report), OutputPath::new(&report.path)) {
