@@ -5,7 +5,7 @@
 use std::fs;
 use std::process::ExitCode;
 
-use larder_tests::{Case, Need, Sandbox, Tree, WeaselProject, run};
+use larder_tests::{Case, Need, Sandbox, Signal, Tree, WeaselProject, noise, run};
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
             Case::new("exit_codes", exit_codes),
             Case::new("remotes_are_found_in_both_files_and_never_embedded", remotes),
             Case::new("settings_of_larder_do_not_change_keys_or_archives", settings),
+            Case::new("an_interrupted_pull_says_so_and_leaves_nothing", interrupted).needs(&[Need::Signals]),
             Case::new("a_killed_pull_leaves_nothing_half_done", killed),
             Case::new("an_audit_finds_what_weasel_left_and_a_push_mends_it", audit).needs(&[Need::Weasel]),
             Case::new("mistakes_are_named", mistakes),
@@ -318,6 +319,21 @@ fn settings() {
     let from_above = ["project", "push", "default", "project", "--json"];
     let there = sandbox.larder(from_above).in_dir(sandbox.root()).run().ok();
     assert_eq!(there.results()[0]["outcome"], "already_present", "{there}");
+}
+
+fn interrupted() {
+    let sandbox = plain();
+    fs::write(sandbox.path("out"), noise(1, 200 << 20)).unwrap();
+    sandbox.run(["project", "push"]).ok();
+    fs::remove_file(sandbox.path("out")).unwrap();
+    let mut pull = sandbox.larder(["project", "pull"]).spawn();
+    pull.wait_until(|pull| pull.bytes_written() > 4 << 20);
+    pull.signal(Signal::INT);
+    let run = pull.wait();
+    assert!(run.code == Some(130) || run.signal == Some(2), "{run}");
+    assert!(!sandbox.path("out").exists() && !sandbox.path("project.lock").exists());
+    sandbox.run(["project", "pull"]).ok();
+    sandbox.assert_clean();
 }
 
 fn killed() {

@@ -82,7 +82,7 @@ impl Outcome {
 
     /// Whether something is left to be wished for: the output is not there, or not what the remote has.
     pub const fn is_incomplete(&self) -> bool {
-        matches!(self, Self::Kept | Self::NotFound | Self::Skipped { .. })
+        matches!(self, Self::Kept | Self::NotFound | Self::Skipped { .. } | Self::Refused { .. })
     }
 }
 
