@@ -212,6 +212,9 @@ impl Composer {
                 Some(Key { scalar: Scalar::Merge, .. }) => merges.push((line, node)),
                 Some(key) => entries.push((key, node)),
                 None => match &node.data {
+                    Data::Scalar(Scalar::Default) => {
+                        *key = Some(Key { line, scalar: Scalar::Text("=".to_owned()) });
+                    }
                     Data::Scalar(scalar) => *key = Some(Key { line, scalar: scalar.clone() }),
                     _ => return Err(Problem::new(line, "a key must be a text or another single value")),
                 },
@@ -316,7 +319,10 @@ impl Node {
     pub(crate) fn to_value(&self, is_in_list: bool) -> Result<Value> {
         Ok(match &self.data {
             Data::Scalar(scalar) => scalar.to_value().ok_or_else(|| {
-                Problem::new(self.line, "is a date, which weasel cannot use: put it in quotes")
+                Problem::new(
+                    self.line,
+                    format!("is {}, which weasel cannot use: put it in quotes", scalar.kind()),
+                )
             })?,
             Data::List(items) => {
                 Value::List(items.iter().map(|item| item.to_value(true)).collect::<Result<_>>()?)
@@ -381,6 +387,7 @@ impl std::fmt::Display for Scalar {
             Self::Int(text) | Self::Text(text) | Self::Date(text) => f.write_str(text),
             Self::Float(value) => f.write_str(&float_repr(*value)),
             Self::Merge => f.write_str("<<"),
+            Self::Default => f.write_str("="),
         }
     }
 }

@@ -290,8 +290,7 @@ impl<'a> Text<'a> {
             .flatten()
             .any(|character| character == ' ' || is_break(character));
         let has_marker = text.starts_with("---") || text.starts_with("...");
-        // A sign of its own that nobody uses.
-        let is_read_as_text = text != "=" && matches!(resolve(text), Some(Scalar::Text(_)));
+        let is_read_as_text = matches!(resolve(text), Some(Scalar::Text(_)));
         Self {
             characters: text,
             is_plain: is_read_as_text

@@ -17,10 +17,12 @@ pub(crate) enum Scalar {
     Date(String),
     /// The key `<<`.
     Merge,
+    /// `=`, which is a text as a key, and nothing as a value.
+    Default,
 }
 
 impl Scalar {
-    /// The value; `None` for a date, which JSON does not have.
+    /// The value; `None` for what weasel cannot use.
     pub(super) fn to_value(&self) -> Option<Value> {
         Some(match self {
             Self::Null => Value::Null,
@@ -28,8 +30,7 @@ impl Scalar {
             Self::Int(digits) => Value::Int(digits.clone()),
             Self::Float(value) => Value::Float(*value),
             Self::Text(text) => Value::Text(text.clone()),
-            Self::Date(_) => return None,
-            Self::Merge => Value::Text("<<".to_owned()),
+            Self::Date(_) | Self::Merge | Self::Default => return None,
         })
     }
 
@@ -48,8 +49,9 @@ impl Scalar {
             Self::Null => "empty",
             Self::Bool(_) => "true or false",
             Self::Int(_) | Self::Float(_) => "a number",
-            Self::Text(_) | Self::Merge => "a text",
+            Self::Text(_) => "a text",
             Self::Date(_) => "a date",
+            Self::Merge | Self::Default => "a sign of YAML",
         }
     }
 }
@@ -86,6 +88,7 @@ pub(crate) fn resolve(text: &str) -> Option<Scalar> {
         "true" | "True" | "TRUE" => Scalar::Bool(true),
         "false" | "False" | "FALSE" => Scalar::Bool(false),
         "<<" => Scalar::Merge,
+        "=" => Scalar::Default,
         _ if is_float(text) => Scalar::Float(float(text)?),
         _ if is_int(text) => Scalar::Int(int(text)?),
         _ if is_date(text) => Scalar::Date(text.to_owned()),

@@ -53,6 +53,11 @@ fn single_values_are_what_ruamel_takes_them_for() {
         let node = parse(&format!("- {date}\n")).unwrap().unwrap();
         assert!(node.to_value(true).unwrap_err().text.contains("is a date"), "{date}");
     }
+    for sign in ["=", "<<"] {
+        let node = parse(&format!("- {sign}\n")).unwrap().unwrap();
+        assert!(node.to_value(true).is_err(), "{sign}");
+        assert_eq!(json(&format!("- '{sign}'\n- {{=: 1}}\n")), format!("[\"{sign}\", {{\"=\": 1}}]"));
+    }
     for text in ["0b_", "+", "._"] {
         let text = format!("- {text}\n");
         // A single sign is a text; the others look like numbers.

@@ -120,6 +120,7 @@ pub(crate) struct Generator {
 }
 
 /// A project that was made, and how it is to be read.
+#[derive(Default)]
 pub(crate) struct Made {
     pub(crate) overrides: Vec<String>,
     pub(crate) environment: BTreeMap<String, String>,

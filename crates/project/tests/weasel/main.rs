@@ -5,6 +5,7 @@
 
 mod generate;
 mod peer;
+mod syntax;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let trials = vec![
         trial("keys_of_random_projects_are_those_of_weasel", keys),
         trial("projects_that_weasel_refuses_are_refused", keys_of_wild_projects),
+        trial("yaml_is_read_as_ruamel_reads_it", yaml),
         trial("locks_have_the_layout_of_srsly", layout),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -56,6 +58,24 @@ fn keys(weasel: &mut Weasel) {
 fn keys_of_wild_projects(weasel: &mut Weasel) {
     for seed in seeds(400) {
         compare(weasel, seed, &mut Generator::wild(seed));
+    }
+}
+
+fn yaml(weasel: &mut Weasel) {
+    for text in syntax::VALUES.into_iter().flat_map(syntax::projects) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::write(root.join("project.yml"), &text).unwrap();
+        let made = generate::Made::default();
+        let ours = ask_larder(&root, &made);
+        let question = json!({ "ask": "keys", "root": root, "overrides": [], "environment": {} });
+        let theirs = weasel.ask(&question);
+        match ours {
+            Ok(ours) => assert_eq!(ours, theirs, "{text}"),
+            Err(error) => {
+                assert!(theirs.get("fails").is_some(), "only larder fails: {error}\n{theirs}\n{text}");
+            }
+        }
     }
 }
 
