@@ -13,6 +13,10 @@ use crate::value::{Map, Value};
 use sections::Sections;
 use variables::{Interpolation, SECTION};
 
+/// How deep sections may stand in sections, and how many values that may make.
+const MAX_SECTIONS: usize = 64;
+const MAX_VALUES: usize = 100_000;
+
 /// Why a project cannot be interpolated.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fault {
@@ -113,7 +117,7 @@ fn pass(config: &Map, overrides: &Overrides, breaking: &mut Option<String>) -> R
             map.insert(key.to_owned(), value.clone());
         }
     }
-    replace_in_map(&config, &config, &mut Vec::new())
+    Replacement { root: &config, path: Vec::new(), made: 0 }.map(&config)
 }
 
 /// The nested mappings that the names of the sections stand for, empty.
@@ -163,55 +167,62 @@ fn interpret(text: String) -> Result<Value, Fault> {
 }
 
 /// Puts sections in the place of the texts that stand for them.
-fn replace_in_map(root: &Map, map: &Map, path: &mut Vec<String>) -> Result<Map, Fault> {
-    let mut replaced = Map::new();
-    for (key, value) in map {
-        path.push(key.clone());
-        let value = match value {
-            Value::Map(map) => Value::Map(replace_in_map(root, map, path)?),
-            Value::List(items) => Value::List(
-                items.iter().map(|item| replace_value(root, item, path)).collect::<Result<_, _>>()?,
-            ),
-            value => replace_value(root, value, path)?,
-        };
-        path.pop();
-        replaced.insert(key.clone(), value);
-    }
-    Ok(replaced)
+struct Replacement<'a> {
+    root: &'a Map,
+    /// The keys that lead to what is being made, and the names of the sections that it came from.
+    path: Vec<String>,
+    /// How many values have been made: sections of sections double with each step.
+    made: usize,
 }
 
-fn replace_value(root: &Map, value: &Value, path: &mut Vec<String>) -> Result<Value, Fault> {
-    let Some(text) = value.as_text().filter(|text| text.contains(SECTION) && *text != SECTION) else {
-        return Ok(value.clone());
-    };
-    let Some(name) = text.strip_prefix(SECTION) else {
-        let name = text.split(SECTION).nth(1).unwrap_or_default();
-        let name = name.split('"').next().unwrap_or_default();
-        return Err(Fault::variable(
-            name.to_owned(),
-            "is a whole section, which cannot stand inside of a text or list",
-        ));
-    };
-    let place = path.join(".");
-    // Weasel would go round in a circle for ever.
-    if format!("{place}.").starts_with(&format!("{name}.")) {
-        return Err(Fault::variable(name.to_owned(), "is a section that would stand inside of itself"));
-    }
-    match section(root, name) {
-        Some(Value::Map(map)) => {
-            path.push(name.to_owned());
-            if path.len() > 32 {
-                return Err(Fault::variable(
-                    name.to_owned(),
-                    "is a section that would stand inside of itself",
-                ));
-            }
-            let inner = replace_in_map(root, map, path)?;
-            path.pop();
-            Ok(Value::Map(inner))
+impl Replacement<'_> {
+    fn map(&mut self, map: &Map) -> Result<Map, Fault> {
+        let mut replaced = Map::new();
+        for (key, value) in map {
+            self.path.push(key.clone());
+            let value = match value {
+                Value::Map(map) => Value::Map(self.map(map)?),
+                Value::List(items) => {
+                    Value::List(items.iter().map(|item| self.value(item)).collect::<Result<_, _>>()?)
+                }
+                value => self.value(value)?,
+            };
+            self.path.pop();
+            replaced.insert(key.clone(), value);
         }
-        Some(value) => Ok(value.clone()),
-        None => Err(Fault::variable(name.to_owned(), "is not defined")),
+        Ok(replaced)
+    }
+
+    fn value(&mut self, value: &Value) -> Result<Value, Fault> {
+        self.made += 1;
+        let Some(text) = value.as_text().filter(|text| text.contains(SECTION) && *text != SECTION) else {
+            return Ok(value.clone());
+        };
+        let Some(name) = text.strip_prefix(SECTION) else {
+            let name = text.split(SECTION).nth(1).unwrap_or_default();
+            let name = name.split('"').next().unwrap_or_default();
+            return Err(Fault::variable(
+                name.to_owned(),
+                "is a whole section, which cannot stand inside of a text or list",
+            ));
+        };
+        let place = self.path.join(".");
+        // Weasel would go round in a circle for ever.
+        let is_inside = format!("{place}.").starts_with(&format!("{name}."));
+        if is_inside || self.path.len() > MAX_SECTIONS || self.made > MAX_VALUES {
+            let problem = "is a section that would stand inside of itself, or make the project too large";
+            return Err(Fault::variable(name.to_owned(), problem));
+        }
+        match section(self.root, name) {
+            Some(Value::Map(map)) => {
+                self.path.push(name.to_owned());
+                let inner = self.map(map)?;
+                self.path.pop();
+                Ok(Value::Map(inner))
+            }
+            Some(value) => Ok(value.clone()),
+            None => Err(Fault::variable(name.to_owned(), "is not defined")),
+        }
     }
 }
 

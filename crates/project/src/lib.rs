@@ -1,7 +1,13 @@
 //! weasel and spaCy projects, and their outputs in a remote storage.
 //!
 //! A [`Project`] is what a `project.yml` says, read as weasel 1.0.1 reads it: YAML 1.2 as ruamel has it, variables as
-//! confection replaces them, and [`Overrides`] as `weasel run` takes them.
+//! confection replaces them, and [`Overrides`] as `weasel run` takes them. A [`Lock`] is its `project.lock`, written in
+//! srsly's layout.
+//!
+//! An [`Exchange`] joins a project with a [`larder_storage::RemoteStorage`]: it pushes, pulls and compares the outputs of
+//! the project's commands, under the keys that weasel has for them. An [`Audit`] reads all that a remote holds.
+//!
+//! Nothing here prints, starts a process, or reads a variable of the environment but through the function that is passed.
 
 mod audit;
 mod error;

@@ -59,3 +59,15 @@ fn overrides_double_dollars_as_weasel_run_does() {
     let fault = run(plain, &["--nowhere.a=2"]).unwrap_err();
     assert_eq!(fault.variable.as_deref(), Some("nowhere.a"));
 }
+
+#[test]
+fn sections_that_double_do_not_fill_the_memory() {
+    let mut sections = vec![("s0".to_owned(), Value::Map(project(&[("x", text("1"))])))];
+    for level in 1..40 {
+        let before = format!("${{project.s{}}}", level - 1);
+        let twice = project(&[("x", text(&before)), ("y", text(&before))]);
+        sections.push((format!("s{level}"), Value::Map(twice)));
+    }
+    let fault = run(sections.into_iter().collect(), &[]).unwrap_err();
+    assert!(fault.problem.contains("too large"), "{fault:?}");
+}
