@@ -72,6 +72,20 @@ impl Lock {
         }
     }
 
+    /// Reads the lock of the project at `root`, changes it, and writes it where `change` says that it did. Of several
+    /// processes that do so at once, each keeps what the others have recorded.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or written.
+    pub fn update(root: &Path, change: impl FnOnce(&mut Self) -> bool) -> Result<()> {
+        // Held for the moment that this takes. Where directories cannot be locked, as on some network file systems, two
+        // pulls of one moment may forget an entry, which the next pull records again.
+        let _held = fs::File::open(root).and_then(|dir| dir.lock().map(|()| dir)).ok();
+        let mut lock = Self::read(root)?;
+        if change(&mut lock) { lock.write() } else { Ok(()) }
+    }
+
     /// What is recorded of a command.
     pub fn entry(&self, name: &str) -> Option<LockEntry<'_>> {
         Some(LockEntry(self.entries.get(name)?.as_map()?))

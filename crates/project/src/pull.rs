@@ -149,11 +149,8 @@ impl<'a> Exchange<'a> {
         for path in command.outputs.iter().chain(&command.outputs_no_cache) {
             outs.push(self.files.info(path).await?);
         }
-        // Read again: another process may have written it meanwhile.
-        let mut lock = Lock::read(&self.project.root)?;
-        if lock.record(command, &key.deps, &outs) {
-            lock.write()?;
-        }
+        // Read anew: another process may have written it meanwhile.
+        Lock::update(&self.project.root, |lock| lock.record(command, &key.deps, &outs))?;
         Ok(true)
     }
 

@@ -94,3 +94,20 @@ fn the_layout_is_that_of_the_vectors() {
         assert_eq!(emit::emit(&lock.entries), text, "{}", row["name"]);
     }
 }
+
+#[test]
+fn of_several_writers_none_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let root = dir.path();
+            scope.spawn(move || {
+                for round in 0..8 {
+                    let ran = command(&format!("c{number}-{round}"), &["x"]);
+                    Lock::update(root, |lock| lock.record(&ran, &[], &[])).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(Lock::read(dir.path()).unwrap().entries.len(), 64);
+}
