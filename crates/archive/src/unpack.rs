@@ -8,6 +8,7 @@ mod options;
 mod records;
 mod tree;
 mod unpacker;
+mod weasel;
 
 use std::error::Error as StdError;
 use std::path::Path;

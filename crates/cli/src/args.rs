@@ -5,6 +5,7 @@
 )]
 
 mod hash;
+mod project;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -16,6 +17,9 @@ use larder_config::MAX_JOBS;
 use larder_storage::{CommandHash, Compression, ContentHash, Scheme};
 
 pub(crate) use hash::{Hash, HashCommand, HashContent, HashEnv, HashSite};
+pub(crate) use project::{
+    Project, ProjectAudit, ProjectPull, ProjectPush, ProjectStatus, ProjectTarget, take_overrides,
+};
 
 /// Keeps what took long to make.
 ///
@@ -36,6 +40,7 @@ Examples:
   larder hash command -d train.py -- python train.py
                                             say what makes an output
   larder ls                                 see what the remote holds
+  larder project pull                       bring back what a project.yml names
 
 Paths are relative to the working directory. The project root is the nearest directory above it with
 a larder.toml or project.yml, else with a .git, else the working directory itself.
@@ -48,6 +53,9 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
     #[command(flatten)]
     pub(crate) global: Global,
+    /// Arguments such as `--vars.seed 3`, which no definition can name.
+    #[arg(skip)]
+    pub(crate) overrides: Vec<String>,
 }
 
 /// The options that every command takes, before or behind its name.
@@ -132,6 +140,9 @@ pub(crate) enum Command {
     /// Computes hashes.
     #[command(subcommand)]
     Hash(Hash),
+    /// Keeps and brings back the outputs of a weasel or spaCy project.
+    #[command(subcommand)]
+    Project(Project),
     /// Prints completions for a shell.
     Completions(Completions),
     /// Prints the manual pages, as `man` reads them.
@@ -148,6 +159,7 @@ impl Command {
             Self::Url(_) => "url",
             Self::Ls(_) => "ls",
             Self::Hash(_) => "hash",
+            Self::Project(command) => command.name(),
             Self::Completions(_) => "completions",
             Self::Man => "man",
         }

@@ -5,13 +5,14 @@ mod find;
 mod hash;
 mod ls;
 mod man;
+mod project;
 mod pull;
 mod push;
 mod url;
 
 use crate::args::{Cli, Command};
 use crate::context::Context;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output::Output;
 
 /// Runs the command. What it returns as an error is one more failure, besides those that it reported to `output`.
@@ -19,7 +20,13 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
     match &cli.command {
         Command::Completions(args) => completions::run(args, output),
         Command::Man => man::run(output),
+        Command::Project(command) => project::run(command, cli, output),
         command => {
+            if let Some(argument) = cli.overrides.first() {
+                return Err(Failure::Usage(format!(
+                    "unexpected argument `{argument}`: only `larder project` overrides variables"
+                )));
+            }
             let needs_remote = !matches!(command, Command::Hash(_));
             run_in_project(command, &Context::new(&cli.global, needs_remote, output.console())?, output)
         }
@@ -34,6 +41,8 @@ fn run_in_project(command: &Command, context: &Context, output: &mut Output) -> 
         Command::Url(args) => url::run(args, context, output),
         Command::Ls(args) => ls::run(args, context, output),
         Command::Hash(args) => hash::run(args, context, output),
-        Command::Completions(_) | Command::Man => unreachable!("these need no project"),
+        Command::Project(_) | Command::Completions(_) | Command::Man => {
+            unreachable!("these are run above")
+        }
     }
 }

@@ -3,12 +3,16 @@
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use etcetera::base_strategy::{BaseStrategy as _, Xdg};
-use larder_config::{Config, FileKind, Layer, Location, Origin, ProjectRoot, Remote, Setting};
+use larder_config::{
+    Config, FileKind, Layer, Location, Origin, Place, ProjectRoot, Remote, RemoteDefinition, RootMarker,
+    Setting,
+};
 use larder_hashing::HashOptions;
+use larder_project::Project;
 use larder_storage::{
     CancellationToken, Compression, InvalidRemote, RemoteStorage, RemoteUrl, Scheme, SshAccess,
     StorageOptions, Workers,
@@ -19,6 +23,9 @@ use crate::failure::{Failure, Result};
 use crate::output::console::Console;
 use crate::progress::ConsoleReporter;
 use crate::session::Session;
+
+/// The remote of a weasel project where none is chosen.
+const DEFAULT_REMOTE: &str = "default";
 
 /// The project that a command was started in, and how it should work.
 #[derive(Debug)]
@@ -31,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) workers: Workers,
     pub(crate) python: Option<PathBuf>,
     config: Config,
+    /// What the configuration was made of, the strongest first.
+    layers: Vec<Layer>,
 }
 
 impl Context {
@@ -40,13 +49,46 @@ impl Context {
     pub(crate) fn new(global: &Global, needs_remote: bool, console: &Console) -> Result<Self> {
         let working_dir = env::current_dir().map_err(Failure::WorkingDirectory)?;
         let root = ProjectRoot::discover(&working_dir);
+        Self::in_root(global, working_dir, &root, needs_remote, console)
+    }
+
+    /// Reads the configuration of the weasel project in `dir`, else in the nearest directory above.
+    pub(crate) fn of_weasel(global: &Global, dir: Option<&Path>, console: &Console) -> Result<Self> {
+        let working_dir = env::current_dir().map_err(Failure::WorkingDirectory)?;
+        let path = if let Some(dir) = dir {
+            let path = working_dir.join(dir);
+            path.canonicalize().map_err(|source| Failure::ProjectDirectory { path, source })?
+        } else {
+            let has_project = |dir: &&Path| dir.join(Project::FILE).is_file();
+            working_dir.ancestors().find(has_project).unwrap_or(&working_dir).to_owned()
+        };
+        let marker = RootMarker::ProjectYml;
+        Self::in_root(global, working_dir, &ProjectRoot { path, marker }, true, console)
+    }
+
+    fn in_root(
+        global: &Global,
+        working_dir: PathBuf,
+        root: &ProjectRoot,
+        needs_remote: bool,
+        console: &Console,
+    ) -> Result<Self> {
         console.verbose(&format_args!("project root: {} ({})", root.path.display(), root.marker));
 
-        let project = read_layer(root.config_file(), FileKind::Project)?;
-        let stronger = [Some(flags(global)), Some(environment()?), project].into_iter().flatten();
-        let mut config = Config::new(stronger.clone());
+        // A weasel project may have a larder.toml beside its own file.
+        let config_file = match root.marker {
+            RootMarker::ProjectYml => Some(root.path.join(ProjectRoot::CONFIG_FILE)),
+            _ => root.config_file(),
+        };
+        let project = read_layer(config_file, FileKind::Project)?;
+        let mut layers: Vec<Layer> =
+            [Some(flags(global)), Some(environment()?), project].into_iter().flatten().collect();
+        let mut config = Config::new(layers.clone());
         match read_layer(user_config(), FileKind::User) {
-            Ok(user) => config = Config::new(stronger.chain(user)),
+            Ok(user) => {
+                layers.extend(user);
+                config = Config::new(layers.clone());
+            }
             // Without a remote only the scheme matters, and another one than the user's would give another hash.
             Err(Failure::Config(error)) if !needs_remote && config.hash().is_some() && is_denied(&error) => {
                 console.verbose(&format_args!("{error}: nothing of it is needed"));
@@ -62,12 +104,13 @@ impl Context {
         let workers = config.jobs().map_or_else(Workers::default, |jobs| Workers::new(jobs.value));
         Ok(Self {
             working_dir,
-            root: root.path,
+            root: root.path.clone(),
             scheme,
             compression,
             workers,
             python: global.python.clone(),
             config,
+            layers,
         })
     }
 
@@ -78,14 +121,62 @@ impl Context {
 
     /// Opens the chosen remote. Nothing is asked of it yet.
     pub(crate) fn open(&self, console: &Console) -> Result<Session> {
-        let remote = self.config.remote(&self.root, &self.working_dir)?;
+        self.open_under(self.scheme, &self.config, console)
+    }
+
+    /// Opens a remote for a weasel project: the chosen one, else that which is called `default`, in its own file or in ours.
+    /// Hashes and archives are always weasel's.
+    pub(crate) fn open_weasel(
+        &self,
+        project: &Project,
+        chosen: Option<&str>,
+        console: &Console,
+    ) -> Result<Session> {
+        let mut layers = self.layers.clone();
+        let definition = |remote: &larder_project::Remote| {
+            let place = Place { path: remote.place.path.clone(), line: remote.place.line };
+            let target = Setting { value: remote.location.clone().ok()?, origin: Origin::ProjectFile(place) };
+            Some((remote.name.clone(), RemoteDefinition { target, options: Vec::new() }))
+        };
+        let own = Layer {
+            file: Some(self.root.join(Project::FILE)),
+            remotes: project.remotes.iter().filter_map(definition).collect(),
+            ..Layer::default()
+        };
+        let files = layers.iter().position(|layer| layer.file.is_some()).unwrap_or(layers.len());
+        layers.insert(files, own);
+        if let Some(chosen) = chosen {
+            let remote = Some(Setting::flag("REMOTE", chosen.to_owned()));
+            layers.insert(0, Layer { remote, ..Layer::default() });
+        }
+        let name = layers.iter().find_map(|layer| layer.remote.as_ref()).map(|setting| setting.value.clone());
+        let name = name.as_deref().unwrap_or(DEFAULT_REMOTE);
+        if let Some(larder_project::Remote { location: Err(json), place, .. }) =
+            project.remotes.iter().find(|remote| remote.name == name)
+        {
+            return Err(Failure::Usage(format!(
+                "{place}: the remote `{name}` must be a text, a URL or a path, and is {json}"
+            )));
+        }
+        let config = Config::new(layers.clone());
+        if name == DEFAULT_REMOTE && !config.remote_names().iter().any(|known| known == name) {
+            return Err(Failure::NoDefaultRemote { known: config.remote_names() });
+        }
+        let remote = Some(Setting { value: name.to_owned(), origin: Origin::Default });
+        // The weakest: where something was chosen, that is not seen.
+        let config = Config::new(layers.into_iter().chain([Layer { remote, ..Layer::default() }]));
+        self.open_under(Scheme::Weasel, &config, console)
+    }
+
+    fn open_under(&self, scheme: Scheme, config: &Config, console: &Console) -> Result<Session> {
+        let remote = config.remote(&self.root, &self.working_dir)?;
         let url = self.url(&remote)?;
         let name = remote.name.as_ref().map_or_else(String::new, |name| format!("{name}, "));
         console.verbose(&format_args!("remote: {url} ({name}from {})", remote.origin));
 
         let cancel = CancellationToken::new();
         let mut options = StorageOptions::default();
-        options.scheme = self.scheme;
+        options.scheme = scheme;
         options.workers = self.workers.clone();
         options.stall_timeout = self.config.stall_timeout().map(|setting| setting.value);
         options.reporter = Arc::new(ConsoleReporter::new(console.clone()));

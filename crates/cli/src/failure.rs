@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use larder_config::Origin;
 use larder_hashing::{CommandError, HashError, InvalidOutputPath, SiteError};
+use larder_project::Error as ProjectError;
 use larder_storage::{ErrorKind, InvalidRemote, PackError, UnpackError};
 use rustix::io::Errno;
 
@@ -37,14 +38,43 @@ pub(crate) enum Failure {
     CommandHash(#[from] CommandError),
     #[error(transparent)]
     Site(#[from] SiteError),
+    #[error(transparent)]
+    Project(ProjectError),
+    /// Outputs of a project, each of which has been named.
+    #[error(
+        "refused to push {count} of the project's outputs: `--force` pushes what was made from something else"
+    )]
+    Refused { count: usize },
+    #[error(
+        "damaged objects are on the remote, {count} in all: `--delete` removes them, `larder project push --force` mends them"
+    )]
+    DamagedObjects { count: usize },
+    #[error("{count} of the project's outputs are not up to date, and --strict is set")]
+    Incomplete { count: usize },
     #[error("failed to change to the directory {}", path.display())]
     ChangeDirectory { path: PathBuf, source: io::Error },
+    #[error("failed to find the project directory {}", path.display())]
+    ProjectDirectory { path: PathBuf, source: io::Error },
+    #[error("no remote is called `default`: {}", known_remotes(known))]
+    NoDefaultRemote { known: Vec<String> },
     #[error("failed to find the working directory")]
     WorkingDirectory(#[source] io::Error),
     #[error("failed to start the threads that wait for the remote")]
     Runtime(#[source] io::Error),
     #[error("failed to write the results to standard output")]
     Stdout(#[source] io::Error),
+}
+
+impl From<ProjectError> for Failure {
+    fn from(error: ProjectError) -> Self {
+        match error {
+            ProjectError::Storage(error) => Self::Storage(error),
+            ProjectError::Hash(error) => Self::Hash(error),
+            ProjectError::Command(error) => Self::CommandHash(error),
+            ProjectError::Path(error) => Self::Path(error),
+            error => Self::Project(error),
+        }
+    }
 }
 
 impl Failure {
@@ -116,21 +146,36 @@ impl Failure {
             // Whatever it was doing, at a remote too.
             _ if Limit::met_by(self).is_some() => ErrorKind::Failed,
             Self::Storage(error) => error.kind(),
+            Self::Project(error) => error.kind(),
+            Self::Incomplete { .. } => ErrorKind::NotFound,
+            Self::DamagedObjects { .. } => ErrorKind::Integrity,
+            Self::Hash(error) if error.is_cancelled() => ErrorKind::Cancelled,
             Self::CommandHash(CommandError::NotUnderWeasel { .. })
             | Self::Usage(_)
             | Self::Path(_)
             | Self::Remote { .. }
             | Self::GivenRemote(_)
             | Self::Config(_)
-            | Self::ChangeDirectory { .. } => ErrorKind::Usage,
+            | Self::ChangeDirectory { .. }
+            | Self::ProjectDirectory { .. }
+            | Self::NoDefaultRemote { .. } => ErrorKind::Usage,
             Self::CommandHash(_)
             | Self::Hash(_)
             | Self::Site(_)
             | Self::WorkingDirectory(_)
             | Self::Runtime(_)
+            | Self::Refused { .. }
             | Self::Stdout(_) => ErrorKind::Failed,
         }
     }
+}
+
+fn known_remotes(known: &[String]) -> String {
+    if known.is_empty() {
+        return "name one below `remotes` in project.yml, or `[remotes]` in larder.toml".to_owned();
+    }
+    let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    format!("name one of {}", names.join(", "))
 }
 
 /// What a process may have so much of, and has no more.

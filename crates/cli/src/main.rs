@@ -32,9 +32,9 @@ use output::console::{Console, Verbosity};
 use progress::Bars;
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = env::args_os().collect();
+    let (arguments, overrides) = args::take_overrides(env::args_os().collect());
     let exit = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => run(&cli),
+        Ok(cli) => run(&Cli { overrides, ..cli }),
         Err(error) => Early::scan(&arguments).report(&error),
     };
     exit.into()

@@ -95,6 +95,11 @@ fn help() {
         "hash command",
         "hash env",
         "hash site",
+        "project",
+        "project push",
+        "project pull",
+        "project status",
+        "project audit",
         "completions",
         "man",
     ];
@@ -195,6 +200,95 @@ fn texts() {
             "--stall-timeout 0 ls",
             "-C absent ls",
         ],
+    );
+}
+
+/// A weasel project of three commands, of which two have what they need.
+fn weasel_project() -> Project {
+    let project = Project::new();
+    project.write("larder.toml", "");
+    project.write(
+        "project.yml",
+        "remotes: {default: ../team}\nvars: {lr: 5e-5}\ncommands:\n\
+         - {name: train, script: ['train ${vars.lr}'], deps: [metrics.json], outputs: [models/en/, absent]}\n\
+         - {name: eval, script: [e], deps: [gone], outputs: [scores]}\n\
+         - {name: two, script: [t], outputs: [metrics.json]}\n",
+    );
+    project
+}
+
+#[test]
+fn documents_of_projects() {
+    let project = weasel_project();
+    project.check(
+        "documents-of-projects",
+        &[
+            "project push --json --dry-run",
+            "project push --json",
+            "project status --json",
+            "project pull --json",
+            "project pull --json --strict",
+            "project status --json --only two",
+            "project push --json --only train --vars.lr=1",
+            "project push --json --only nothing",
+            "project push nowhere --json",
+        ],
+    );
+}
+
+#[test]
+fn audits() {
+    let project = weasel_project();
+    project.transcript("project push");
+    let team = project.0.path().join("team");
+    let object = |name: &str| {
+        let command = fs::read_dir(team.join(name)).unwrap().next().unwrap().unwrap().path();
+        fs::read_dir(command).unwrap().next().unwrap().unwrap().path()
+    };
+    project.check("audit-of-nothing", &["project audit", "project audit --json"]);
+    // A truncated object, one under a wrong name, a stub, a stray file, and names that are one path.
+    let (model, metrics) = (object("models%2Fen%2F"), object("metrics.json"));
+    fs::copy(&metrics, metrics.with_file_name("0".repeat(32))).unwrap();
+    fs::create_dir_all(team.join("models%2FEN/x")).unwrap();
+    fs::copy(&model, team.join("models%2FEN/x/y")).unwrap();
+    fs::create_dir_all(team.join("models%2Fen/x")).unwrap();
+    fs::write(team.join("models%2Fen/x/y"), "").unwrap();
+    fs::write(team.join(".DS_Store"), "x").unwrap();
+    let bytes = fs::read(&model).unwrap();
+    fs::write(&model, &bytes[..bytes.len() / 2]).unwrap();
+    project.check(
+        "audit",
+        &[
+            "project audit",
+            "project audit --json",
+            "project audit --delete",
+            "project audit --yes",
+            "project audit --delete --yes",
+            "project audit -q",
+        ],
+    );
+    assert!(!model.exists() && metrics.exists() && team.join(".DS_Store").exists());
+    project.transcript("project push --force");
+    assert!(model.exists());
+}
+
+#[test]
+fn texts_of_projects() {
+    let project = weasel_project();
+    project.check(
+        "texts-of-projects",
+        &[
+            "project push -v",
+            "project pull",
+            "project status",
+            "project push --vars.lr 1",
+            "project pull --dry-run",
+        ],
+    );
+    project.write("models/en/weights", "other");
+    project.check(
+        "texts-of-stale-projects",
+        &["project pull", "project status", "project pull --force", "project pull -q"],
     );
 }
 
@@ -360,10 +454,11 @@ fn completions_are_for_every_shell_and_the_manual_covers_every_command() {
         assert!(String::from_utf8(output.stdout).unwrap().contains("command-hash"), "{shell}");
     }
     let manual = String::from_utf8(project.command("man").output().unwrap().stdout).unwrap();
-    for page in ["larder", "larder-push", "larder-hash", "larder-hash-command", "larder-man"] {
+    for page in
+        ["larder", "larder-push", "larder-hash", "larder-hash-command", "larder-project-push", "larder-man"]
+    {
         assert!(manual.contains(&format!(".TH {page} 1")), "{page}");
     }
-    assert!(!manual.contains("project push"), "it does not work yet");
 }
 
 #[test]

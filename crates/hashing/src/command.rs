@@ -28,6 +28,8 @@ pub struct CommandInputs {
     pub keys: BTreeMap<String, String>,
     /// The files and directories that it reads, relative to the project root, or absolute.
     pub deps: Vec<PathBuf>,
+    /// The hashes of dependencies that the caller knows already, by the path as it stands in `deps`: these are not read.
+    pub known: BTreeMap<PathBuf, ContentHash>,
     /// The words of the command, or under [`Scheme::Weasel`] the lines of the script.
     pub args: Vec<OsString>,
     /// Under [`Scheme::Weasel`], the minor version (`3.6`) of a spaCy before 3.7, whose command hashes begin with it.
@@ -72,6 +74,16 @@ impl CommandInputs {
     #[must_use]
     pub fn with_deps(mut self, deps: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
         self.deps.extend(deps.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds dependencies whose hashes are known, so that they are not read again.
+    #[must_use]
+    pub fn with_known_deps(mut self, deps: impl IntoIterator<Item = (PathBuf, ContentHash)>) -> Self {
+        for (path, hash) in deps {
+            self.deps.push(path.clone());
+            self.known.insert(path, hash);
+        }
         self
     }
 
@@ -183,7 +195,10 @@ fn manifest_text(
         .map(|given| (from_root(root, given).into_os_string().into_encoded_bytes(), given))
         .collect();
     for (path, given) in deps {
-        let hash = dependency(root, &from_root(root, given), given, options, hash_dependency)?;
+        let hash = match inputs.known.get(given) {
+            Some(hash) => hash.clone(),
+            None => dependency(root, &from_root(root, given), given, options, hash_dependency)?,
+        };
         // The root itself has no name.
         let path = if path.is_empty() { b".".to_vec() } else { path };
         lines.push(format!("dep {hash} {}", encoded(&path)));
@@ -205,9 +220,11 @@ fn weasel_text(root: &Path, inputs: &CommandInputs, options: &HashOptions) -> Re
     let mut deps: Vec<&PathBuf> = inputs.deps.iter().collect();
     deps.sort_by(|a, b| weasel::compare_paths(a.as_os_str().as_bytes(), b.as_os_str().as_bytes()));
     for given in deps {
-        text.extend_from_slice(
-            dependency(root, given, given, options, hash_like_weasel)?.as_str().as_bytes(),
-        );
+        let hash = match inputs.known.get(given) {
+            Some(hash) => hash.clone(),
+            None => dependency(root, given, given, options, hash_like_weasel)?,
+        };
+        text.extend_from_slice(hash.as_str().as_bytes());
     }
     inputs.args.iter().for_each(|line| text.extend_from_slice(line.as_bytes()));
     Ok(text)
@@ -263,6 +280,23 @@ fn normalise(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn known_dependencies_are_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a"), "a").unwrap();
+        std::fs::write(dir.path().join("b"), "b").unwrap();
+        for scheme in Scheme::ALL {
+            let options = HashOptions::new(scheme);
+            let read = CommandInputs::new(["c"]).with_deps(["b", "a"]);
+            let hash = command_hash(dir.path(), &read, &options).unwrap();
+            let known = ["b", "a"].map(|name| {
+                (PathBuf::from(name), crate::content_hash(&dir.path().join(name), &options).unwrap())
+            });
+            let known = CommandInputs::new(["c"]).with_known_deps(known);
+            assert_eq!(command_hash(Path::new("/nowhere"), &known, &options).unwrap(), hash);
+        }
+    }
 
     #[test]
     fn dependencies_are_named_from_the_root() {

@@ -20,8 +20,15 @@ fn code_points(name: &[u8]) -> impl Iterator<Item = u32> {
     })
 }
 
-/// Compares two paths as Python's `Path` does: component by component. Empty components and `.` do not count.
-pub(crate) fn compare_paths(a: &[u8], b: &[u8]) -> Ordering {
+/// Compares two paths as Python's `Path` does, in the order in which weasel hashes what is in a directory: component by
+/// component. Empty components and `.` do not count.
+///
+/// ```
+/// use larder_hashing::compare_weasel_paths;
+///
+/// assert!(compare_weasel_paths(b"a/x", b"a!").is_lt(), "`a` goes before `a!`");
+/// ```
+pub fn compare_paths(a: &[u8], b: &[u8]) -> Ordering {
     let mut a = components(a);
     let mut b = components(b);
     loop {

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::outcome::RemoteObject;
 
 /// The first segment of larder's own keys. It is the encoding of a path that no output can have.
-const OWN_SEGMENT: &str = ".larder";
+pub(crate) const OWN_SEGMENT: &str = ".larder";
 
 /// The keys of one output in one remote, and their URLs.
 #[derive(Clone, Debug)]

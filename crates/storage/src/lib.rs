@@ -6,9 +6,11 @@
 //!
 //! An object's key is `<encoded output path>/<command hash>/<content hash>`, the layout of weasel and spaCy projects.
 
+mod audit;
 mod backends;
 mod error;
 mod find;
+mod hash;
 mod layout;
 mod options;
 mod outcome;
@@ -19,6 +21,7 @@ mod remote_url;
 mod report;
 mod state;
 
+pub use audit::{Checked, Stored, StoredKind};
 pub use error::{Error, ErrorKind, Result};
 pub use larder_archive::{Compression, Limits, PackError, UnpackError};
 pub use larder_backend::{Key, ObjectMeta};

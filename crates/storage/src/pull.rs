@@ -8,13 +8,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use futures::TryStreamExt as _;
-use larder_hashing::{HashOptions, OutputPath, Scheme};
+use larder_hashing::{OutputPath, Scheme};
 
 use crate::error::{Error, Result};
 use crate::options::{FindOptions, PullOptions};
 use crate::outcome::{Incomparable, PullOutcome, Pulled, RemoteObject};
 use crate::remote_storage::{RemoteStorage, error_chain, few_at_once, run_blocking};
-use crate::report::{Phase, PhaseReport, Warning};
+use crate::report::Warning;
 use crate::state::{Planned, Unplaced, place};
 use candidates::{Candidate, Choice};
 use fetch::Fetched;
@@ -200,22 +200,7 @@ impl RemoteStorage {
             // A dangling link is none of what a remote holds.
             return Ok(None);
         }
-        let report = PhaseReport::start(
-            &self.options.reporter,
-            &self.options.cancel,
-            &wanted.output,
-            Phase::Hash,
-            None,
-        );
-        let options =
-            HashOptions::new(scheme).with_workers(self.options.workers.clone()).with_observer(report);
-        let path = wanted.destination.clone();
-        let hash = run_blocking(move || larder_hashing::content_hash(&path, &options)).await;
-        match hash {
-            Ok(hash) => Ok(Some(hash)),
-            Err(error) if error.is_cancelled() => Err(Error::Cancelled),
-            Err(error) => Err(error.into()),
-        }
+        self.content_hash_under(scheme, &wanted.destination, Some(&wanted.output)).await.map(Some)
     }
 
     async fn would_restore(&self, wanted: &Wanted, candidates: &[Candidate]) -> Result<Compared> {

@@ -17,6 +17,7 @@ use super::guard::{Guard, Pieces};
 use super::names::Names;
 use super::records::{Kind, Records};
 use super::tree::{Made, Tree};
+use super::weasel::InOrder;
 use crate::limits::NameBudget;
 use crate::links::LinkCheck;
 
@@ -36,6 +37,8 @@ pub(super) struct Unpacker<'a, P> {
     symlinks: Vec<(Vec<u8>, Vec<u8>)>,
     hard_links: Vec<HardLink>,
     names: NameBudget,
+    /// The hash under weasel's scheme, as long as it can be computed from the stream.
+    in_order: Option<InOrder>,
 }
 
 struct HardLink {
@@ -80,6 +83,7 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
             symlinks: Vec::new(),
             hard_links: Vec::new(),
             names: NameBudget::default(),
+            in_order: InOrder::new(options.scheme),
         }
     }
 
@@ -100,14 +104,16 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         if self.records.len() == 0 && self.symlinks.is_empty() && self.hard_links.is_empty() {
             return Err(UnpackError::damaged(format!("it has nothing of {} in it", self.output)));
         }
+        let has_links = !self.symlinks.is_empty() || !self.hard_links.is_empty();
         self.make_hard_links()?;
         self.make_symlinks()?;
         let is_dir = self.records.output_kind() == Some(Kind::Directory);
         let content_hash = match self.options.scheme {
             None => None,
-            // It is the hash of the bytes in an order of its own, and of what links point at: only the finished tree
-            // has them.
-            Some(Scheme::Weasel) => Some(self.hash_finished()?),
+            Some(Scheme::Weasel) => Some(match self.in_order.take().filter(|_| !has_links) {
+                Some(hash) => hash.finish(),
+                None => self.hash_finished()?,
+            }),
             Some(scheme) => self.records.sorted().content_hash(scheme),
         };
         Ok(Contents {
@@ -220,10 +226,16 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         executable: bool,
     ) -> Result<(), UnpackError> {
         self.content_bytes = self.content_bytes.saturating_add(size);
+        if self.in_order.as_mut().is_some_and(|hash| !hash.begin(&path)) {
+            self.in_order = None;
+        }
         let number = self.records.add(&path, Kind::File { executable }, size, None);
         if size <= SMALL {
             let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(PIECE));
             self.read(entry, &mut bytes, size)?;
+            if let Some(hash) = &mut self.in_order {
+                hash.update(&bytes);
+            }
             self.files.write_small(number, path, executable, bytes);
             return self.take_written(false);
         }
@@ -236,6 +248,9 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
             let mut bytes = large.buffer()?;
             let len = left.min(PIECE as u64);
             read(&self.guard, entry, &mut bytes, len)?;
+            if let Some(hash) = &mut self.in_order {
+                hash.update(&bytes);
+            }
             large.write(bytes)?;
             left -= len;
         }

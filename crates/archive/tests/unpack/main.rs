@@ -9,3 +9,4 @@ mod round_trip;
 mod stopping;
 mod support;
 mod trees;
+mod weasel;

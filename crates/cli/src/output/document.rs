@@ -68,6 +68,8 @@ pub(crate) enum Entry {
     Object(Object),
     Output(OutputName),
     Hash(Hashed),
+    Project(Box<ProjectOutput>),
+    Finding(AuditFinding),
 }
 
 /// An output that was pushed or pulled.
@@ -83,6 +85,58 @@ pub(crate) struct Transfer {
     /// The size of the object; not known where a dry run would make it.
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
+}
+
+/// An output of a command of a weasel project.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct ProjectOutput {
+    pub(crate) command: String,
+    /// As the project spells it.
+    pub(crate) path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) command_hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) content_hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) verified: Option<bool>,
+    /// Whether project.lock has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) recorded: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes: Option<u64>,
+    /// Why it was skipped or refused, or what has changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// The other command that made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) made_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<ErrorEntry>,
+}
+
+/// Something in a remote that is not as it should be.
+#[derive(Debug, Serialize)]
+pub(crate) struct AuditFinding {
+    pub(crate) kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<String>,
+    pub(crate) urls: Vec<String>,
+    pub(crate) reason: String,
+    /// Of damaged objects only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deleted: Option<bool>,
+}
+
+impl From<ProjectOutput> for Entry {
+    fn from(entry: ProjectOutput) -> Self {
+        Self::Project(Box::new(entry))
+    }
 }
 
 /// An output that the command failed for.
@@ -202,4 +256,11 @@ macro_rules! entry_from {
     };
 }
 
-entry_from!(Transfer(Transfer), Failed(Failed), Object(Object), Output(OutputName), Hash(Hashed));
+entry_from!(
+    Transfer(Transfer),
+    Failed(Failed),
+    Object(Object),
+    Output(OutputName),
+    Hash(Hashed),
+    Finding(AuditFinding),
+);

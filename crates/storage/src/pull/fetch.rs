@@ -6,11 +6,12 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt as _, stream};
 use larder_archive::{UnpackError, UnpackErrorKind, UnpackOptions, Unpacked};
 use larder_backend::{ByteStream, GetOptions, GetResult};
-use larder_hashing::ContentHash;
+use larder_hashing::{ContentHash, OutputPath};
 use tokio_util::sync::CancellationToken;
 
 use super::Wanted;
 use super::candidates::Candidate;
+use crate::audit::Checked;
 use crate::error::{Error, Result};
 use crate::layout::Listing;
 use crate::options::{FindOptions, PullOptions};
@@ -91,6 +92,32 @@ impl RemoteStorage {
         let staging = self.stage(wanted).await?;
         let verified = self.unpack(wanted, &object, got, &staging, options).await?;
         Ok(Fetched { object, verified, staging })
+    }
+
+    /// Fetches an object for nothing but to see whether it is whole.
+    pub(crate) async fn check_object(&self, output: &OutputPath, object: &RemoteObject) -> Result<Checked> {
+        let wanted = Wanted { output: output.clone(), destination: output.below(self.root()) };
+        let candidate = Candidate::Listed(object.clone());
+        let source = match self.fetch_candidate(&wanted, &candidate, &PullOptions::default()).await {
+            Ok(fetched) => {
+                let verified = fetched.verified;
+                // Removing what was unpacked may take a while: not on a thread that others wait for.
+                run_blocking(move || drop(fetched)).await;
+                return Ok(Checked::Whole { verified });
+            }
+            Err(Error::NotFound { .. }) => return Ok(Checked::Gone),
+            Err(Error::NeedsNewerLarder { .. }) => return Ok(Checked::NeedsNewerLarder),
+            Err(Error::Damaged { source, .. }) => source,
+            Err(error) => return Err(error),
+        };
+        if let Some(ContentDiffers { actual }) = source.downcast_ref() {
+            return Ok(Checked::OtherContent { actual: actual.to_string() });
+        }
+        let reason = error_chain(&*source);
+        Ok(match source.downcast_ref() {
+            Some(UnpackError::Refused { .. }) => Checked::Refused { reason },
+            _ => Checked::Damaged { reason },
+        })
     }
 
     async fn stage(&self, wanted: &Wanted) -> Result<Arc<Staging>> {

@@ -50,6 +50,7 @@ pub(crate) fn measure(stage: &Local, options: &Options) -> Result<Vec<Row>> {
     }
     slow_opens(stage, options, &mut rows)?;
     against_weasel(stage, options, &mut rows)?;
+    project_against_weasel(stage, options, &mut rows, &mut memory)?;
     rows.extend(memory);
     latency(stage, options, &mut rows)?;
     Ok(rows)
@@ -103,6 +104,34 @@ fn against_weasel(stage: &Local, options: &Options, rows: &mut Vec<Row>) -> Resu
         let subjects = [stage.larder_pull(LARGE), stage.weasel_pull()];
         let [larder, weasel] = pair(in_turns(&subjects, options.rounds)?)?;
         add("pull", larder, Peer::measured("weasel pull", weasel), 4.0);
+    }
+    Ok(())
+}
+
+/// The commands that take the place of weasel's.
+fn project_against_weasel(
+    stage: &Local,
+    options: &Options,
+    rows: &mut Vec<Row>,
+    memory: &mut Vec<Row>,
+) -> Result<()> {
+    let mut add = |verb: &str, larder: Stats, weasel: Stats, peer: &'static str, most: f64| {
+        let name = format!("project {verb}, 512 MiB, against weasel");
+        memory.push(Row::of_memory(&name, &larder, Target::Mib(most + 20.0 * further_cores())));
+        let peer = Some(Peer::measured(peer, weasel));
+        rows.push(Row { name, larder, peer, target: Target::TimesFaster(4.0) });
+    };
+    if options.wants("project push against weasel") {
+        let subjects = [stage.project_push(), stage.weasel_push()];
+        let [larder, weasel] = pair(in_turns(&subjects, options.rounds)?)?;
+        add("push", larder, weasel, "weasel push", 128.0);
+    }
+    if options.wants("project pull against weasel") {
+        stage.keep_project_push()?;
+        stage.keep_weasel_push()?;
+        let subjects = [stage.project_pull(), stage.weasel_pull()];
+        let [larder, weasel] = pair(in_turns(&subjects, options.rounds)?)?;
+        add("pull", larder, weasel, "weasel pull", 64.0);
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ impl Local {
     /// Makes the data and the places.
     pub(crate) fn set(dir: &Path, larder: PathBuf, weasel: PathBuf) -> Result<Self> {
         let stage = Stage::new(dir, larder, &["weasel-restored", "tar-restored"])?;
-        for place in ["project", "weasel-restored"] {
+        for place in ["project", "weasel-restored", "restored"] {
             let project = json!({
                 "remotes": { "default": stage.at("weasel-remote") },
                 "commands": [{ "name": "make", "script": ["make"], "deps": [], "outputs": [LARGE] }],
@@ -98,6 +98,30 @@ impl Local {
             command.args(["-c", "zstd -q -dc \"$0\" | tar -x"]).arg(self.stage.at("kept.tar.zst"));
             command
         })
+    }
+
+    /// `larder project push` of the large data, to a remote that does not exist yet.
+    pub(crate) fn project_push(&self) -> Subject<'_> {
+        self.stage
+            .subject(&["remote", "project/.larder"], || self.larder_project("push", "project", "remote"))
+    }
+
+    /// `larder project pull` of what [`Local::keep_project_push`] pushed, to where nothing is.
+    pub(crate) fn project_pull(&self) -> Subject<'_> {
+        self.stage.subject(&["restored/large", "restored/project.lock", "restored/.larder"], || {
+            self.larder_project("pull", "restored", "kept-project")
+        })
+    }
+
+    /// Pushes the project once with larder, for its pulls.
+    pub(crate) fn keep_project_push(&self) -> Result<()> {
+        process::run(&mut self.larder_project("push", "project", "kept-project"))
+    }
+
+    fn larder_project(&self, task: &str, place: &str, remote: &str) -> Command {
+        let mut command = self.stage.command(&self.stage.larder, place);
+        command.args(["project", task]).arg(self.stage.at(remote));
+        command
     }
 
     /// `weasel push` of the large data, to a remote that does not exist yet.

@@ -1,0 +1,35 @@
+//! Weasel's hash of an output, computed while it is unpacked.
+//!
+//! It is the MD5 of the bytes of all files in an order of its own, which is the order of nearly all archives. Where one has
+//! another, or links, only the finished tree has what is hashed.
+
+use larder_hashing::{ContentHash, DigestHasher, Scheme, compare_weasel_paths};
+
+/// Hashes files as long as they come in weasel's order.
+pub(super) struct InOrder {
+    hasher: DigestHasher,
+    last: Option<Vec<u8>>,
+}
+
+impl InOrder {
+    /// `None` under another scheme.
+    pub(super) fn new(scheme: Option<Scheme>) -> Option<Self> {
+        let is_weasel = scheme == Some(Scheme::Weasel);
+        is_weasel.then(|| Self { hasher: DigestHasher::new(Scheme::Weasel), last: None })
+    }
+
+    /// Whether a file may come now, whose bytes follow.
+    pub(super) fn begin(&mut self, path: &[u8]) -> bool {
+        let is_next = self.last.as_deref().is_none_or(|last| compare_weasel_paths(last, path).is_lt());
+        self.last = Some(path.to_owned());
+        is_next
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+    }
+
+    pub(super) fn finish(self) -> ContentHash {
+        ContentHash::of_tree(Scheme::Weasel, &self.hasher.finish())
+    }
+}

@@ -1,0 +1,143 @@
+//! Errors of a project.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use larder_hashing::{CommandError, HashError, InvalidOutputPath};
+use larder_storage::ErrorKind;
+
+/// The result of an operation on a project.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, counted from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.path.display(), self.line)
+    }
+}
+
+/// An operation on a project failed. `Display` says what failed and what to do; `source()` says why.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no project.
+    #[error("there is no {}: name the directory of a project, or run this in one", path.display())]
+    NoProject {
+        /// The file that is not there.
+        path: PathBuf,
+    },
+    /// A file of the project cannot be read.
+    #[error("failed to read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot.
+        source: io::Error,
+    },
+    /// A file of the project, or a directory that it names, cannot be written.
+    #[error("failed to write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot.
+        source: io::Error,
+    },
+    /// A file is not the YAML that weasel reads.
+    #[error("{place}: not valid YAML: {problem}")]
+    Yaml {
+        /// Where it stops to be.
+        place: Place,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// A value of a file is not what it must be.
+    #[error("{place}: `{key}` {problem}")]
+    Invalid {
+        /// Where it stands.
+        place: Place,
+        /// The keys that lead to it.
+        key: String,
+        /// What it must be, as the end of a sentence.
+        problem: String,
+    },
+    /// A variable cannot be replaced by its value.
+    #[error("{place}: the variable `{variable}` {problem}")]
+    Variable {
+        /// Where it stands, as far as that is known.
+        place: Place,
+        /// Its name.
+        variable: String,
+        /// What is wrong with it, as the end of a sentence.
+        problem: String,
+    },
+    /// An override is none.
+    #[error("{origin}: `{word}` overrides nothing: {problem}")]
+    Override {
+        /// Who gave it.
+        origin: &'static str,
+        /// What was given.
+        word: String,
+        /// What it must be.
+        problem: String,
+    },
+    /// A name that no command and no workflow of the project has.
+    #[error("{} has no command `{name}`: {}", path.display(), known_commands(known))]
+    UnknownCommand {
+        /// The project file.
+        path: PathBuf,
+        /// The name.
+        name: String,
+        /// The names of the commands.
+        known: Vec<String>,
+    },
+    /// The path cannot be that of an output.
+    #[error(transparent)]
+    Path(#[from] InvalidOutputPath),
+    /// What is in the project could not be hashed.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// A command could not be hashed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] larder_storage::Error),
+}
+
+impl Error {
+    /// Why it failed, for code.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoProject { .. }
+            | Self::Yaml { .. }
+            | Self::Invalid { .. }
+            | Self::Variable { .. }
+            | Self::Override { .. }
+            | Self::UnknownCommand { .. }
+            | Self::Path(_) => ErrorKind::Usage,
+            Self::Hash(error) if error.is_cancelled() => ErrorKind::Cancelled,
+            Self::Command(CommandError::Dependency { source, .. }) if source.is_cancelled() => {
+                ErrorKind::Cancelled
+            }
+            Self::Storage(error) => error.kind(),
+            Self::Read { .. } | Self::Write { .. } | Self::Hash(_) | Self::Command(_) => ErrorKind::Failed,
+        }
+    }
+}
+
+fn known_commands(known: &[String]) -> String {
+    if known.is_empty() {
+        return "there are none".to_owned();
+    }
+    let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    format!("there are {}", names.join(", "))
+}

@@ -1,0 +1,147 @@
+//! What push, pull and status have in common: a project, a remote, and the keys of its commands.
+
+use std::path::PathBuf;
+
+use larder_hashing::{CommandInputs, HashOptions, InvalidOutputPath, OutputPath, Scheme, command_hash};
+use larder_storage::{CommandHash, ContentHash, RemoteStorage};
+
+use crate::error::{Error, Result};
+use crate::files::{Files, Known};
+use crate::lock::FileInfo;
+use crate::project::{Command, Project};
+use crate::report::{Outcome, OutputReport};
+
+/// How to exchange the outputs of a project with a remote.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ExchangeOptions {
+    /// The names of the commands, or of workflows that run them; all where there are none.
+    pub only: Vec<String>,
+    /// Push what was made from something else, and replace what a remote has; replace outputs that differ.
+    pub force: bool,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
+    /// The minor version (`3.6`) of a spaCy before 3.7, whose keys begin with it.
+    pub spacy_version: Option<String>,
+}
+
+impl ExchangeOptions {
+    /// Checks the minor version of a spaCy whose keys begin with it.
+    ///
+    /// # Errors
+    ///
+    /// It is none of 3.0 to 3.6, as the end of a sentence.
+    pub fn parse_spacy_version(text: &str) -> Result<String, &'static str> {
+        let is_known = matches!(text.strip_prefix("3."), Some("0" | "1" | "2" | "3" | "4" | "5" | "6"));
+        if is_known {
+            Ok(text.to_owned())
+        } else {
+            Err("it is one of 3.0 to 3.6: later versions, and weasel, have keys without a version")
+        }
+    }
+}
+
+/// A project and a remote. The storage must be that of the project's root, under [`Scheme::Weasel`].
+pub struct Exchange<'a> {
+    pub(crate) project: &'a Project,
+    pub(crate) storage: &'a RemoteStorage,
+    pub(crate) options: ExchangeOptions,
+    pub(crate) commands: Vec<&'a Command>,
+    pub(crate) files: Files<'a>,
+}
+
+impl std::fmt::Debug for Exchange<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exchange")
+            .field("project", &self.project.root)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A command whose dependencies are there.
+pub(crate) struct Keyed {
+    pub(crate) deps: Vec<FileInfo>,
+    pub(crate) hash: CommandHash,
+}
+
+impl<'a> Exchange<'a> {
+    /// Joins a project with a remote.
+    ///
+    /// # Errors
+    ///
+    /// [`ExchangeOptions::only`] names what is no command.
+    pub fn new(project: &'a Project, storage: &'a RemoteStorage, options: ExchangeOptions) -> Result<Self> {
+        let commands = project.select(&options.only)?;
+        Ok(Self { project, storage, options, commands, files: Files::new(project, storage) })
+    }
+
+    /// The first dependency of a command that is not there.
+    pub(crate) fn missing_dependency<'c>(&self, command: &'c Command) -> Option<&'c str> {
+        command.deps.iter().map(String::as_str).find(|dep| !self.files.has(dep))
+    }
+
+    /// Hashes a command and its dependencies, all of which are there. `None` where one of them is only known when something
+    /// else has been restored.
+    pub(crate) async fn key(&self, command: &Command) -> Result<Option<Keyed>> {
+        let mut known: Vec<(PathBuf, ContentHash)> = Vec::new();
+        let mut deps = Vec::new();
+        // Weasel sorts paths that begin with the project's, which matters where others do not.
+        let is_any_absolute = command.deps.iter().any(|dep| dep.starts_with('/'));
+        for dep in &command.deps {
+            let hash = match self.files.known(dep).await? {
+                Known::Hash(hash) => hash,
+                Known::Later => return Ok(None),
+                Known::Absent => {
+                    let path = PathBuf::from(dep);
+                    return Err(larder_hashing::CommandError::MissingDependency { path }.into());
+                }
+            };
+            let path = if is_any_absolute { self.project.root.join(dep) } else { PathBuf::from(dep) };
+            known.push((path, hash.clone()));
+            deps.push(FileInfo { path: dep.clone(), hash: Some(hash) });
+        }
+        let mut inputs = CommandInputs::new(&command.script).with_known_deps(known);
+        inputs.spacy_version.clone_from(&self.options.spacy_version);
+        let options = HashOptions::new(Scheme::Weasel);
+        let hash = command_hash(&self.project.root, &inputs, &options)?;
+        Ok(Some(Keyed { deps, hash }))
+    }
+
+    /// The outputs of a command, once each.
+    pub(crate) fn outputs(command: &Command) -> Vec<(&str, Result<OutputPath, InvalidOutputPath>)> {
+        let mut outputs: Vec<(&str, Result<OutputPath, InvalidOutputPath>)> = Vec::new();
+        for text in &command.outputs {
+            if !outputs.iter().any(|(other, _)| other == text) {
+                outputs.push((text, OutputPath::with_literal_key(text)));
+            }
+        }
+        outputs
+    }
+
+    /// Reports for each output of a command that nothing was done, and why.
+    pub(crate) fn skip_all(command: &Command, reason: &str) -> Vec<OutputReport> {
+        let skipped = |(text, _)| {
+            OutputReport::new(&command.name, text, Outcome::Skipped { reason: reason.to_owned() })
+        };
+        Self::outputs(command).into_iter().map(skipped).collect()
+    }
+
+    /// Reports that a command failed as a whole: the error stands with its first output.
+    pub(crate) fn fail_all(command: &Command, error: Error) -> Vec<OutputReport> {
+        let mut reports = Self::skip_all(command, "its command could not be hashed");
+        if let Some(first) = reports.first_mut() {
+            first.outcome = Outcome::Failed(error);
+        }
+        reports
+    }
+}
+
+/// Whether an error says that trying further is in vain: the remote cannot be used, or somebody asked to stop.
+pub(crate) fn ends_everything(reports: &[OutputReport]) -> bool {
+    use larder_storage::ErrorKind;
+    reports.iter().any(|report| match &report.outcome {
+        Outcome::Failed(error) => matches!(error.kind(), ErrorKind::Remote | ErrorKind::Cancelled),
+        _ => false,
+    })
+}

@@ -1,0 +1,187 @@
+//! What is in a project's directory, as its commands see it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use larder_hashing::{ContentHash, OutputPath, Scheme};
+use larder_storage::RemoteStorage;
+
+use crate::error::{Error, Result};
+use crate::lock::FileInfo;
+use crate::project::Project;
+
+/// Deeper directories, and loops of links, count as holding a file.
+const MAX_DEPTH: usize = 64;
+
+/// The files of a project, and what is assumed about those that a pull would restore.
+pub(crate) struct Files<'a> {
+    root: PathBuf,
+    storage: &'a RemoteStorage,
+    /// The project's `directories` and all above them, normalised: they count as there, and empty.
+    directories: BTreeSet<String>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    hashes: HashMap<PathBuf, ContentHash>,
+    assumed: BTreeMap<String, ContentHash>,
+}
+
+/// What is known of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Nothing is there.
+    Absent,
+    /// This is there.
+    Hash(ContentHash),
+    /// What is there is known when something has been restored.
+    Later,
+}
+
+impl<'a> Files<'a> {
+    pub(crate) fn new(project: &Project, storage: &'a RemoteStorage) -> Self {
+        let mut directories = BTreeSet::new();
+        // One that is no place in the project is nobody's to make.
+        for directory in project.directories.iter().filter_map(|path| OutputPath::new(path).ok()) {
+            let path = directory.as_str();
+            directories.extend(path.match_indices('/').map(|(end, _)| path[..end].to_owned()));
+            directories.insert(path.to_owned());
+        }
+        Self { root: project.root.clone(), storage, directories, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the project's `directories`, where they are missing.
+    pub(crate) fn make_directories(&self) -> Vec<Error> {
+        let missing = self.directories.iter().map(|path| self.root.join(path)).filter(|path| !exists(path));
+        missing
+            .filter_map(|path| {
+                fs::create_dir_all(&path).err().map(|source| Error::Write { path: path.clone(), source })
+            })
+            .collect()
+    }
+
+    /// Where it is, as Python's `Path` has it: a slash at its end does not ask for a directory, and `..` stays.
+    fn full(&self, path: &str) -> PathBuf {
+        self.root.join(path).components().collect()
+    }
+
+    /// Whether something is at the path, or would be.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        if exists(&self.full(path)) {
+            return true;
+        }
+        let Ok(normal) = OutputPath::new(path) else { return false };
+        self.directories.contains(normal.as_str())
+            || self
+                .state()
+                .assumed
+                .keys()
+                .any(|other| contains(other, normal.as_str()) || contains(normal.as_str(), other))
+    }
+
+    /// Takes what a remote has for what is there, where nothing is really restored.
+    pub(crate) fn assume(&self, output: &OutputPath, hash: ContentHash) {
+        self.state().assumed.entry(output.as_str().to_owned()).or_insert(hash);
+    }
+
+    /// Remembers the hash of what is at a path, which was computed while it was written there or just now.
+    pub(crate) fn learn(&self, path: &str, hash: ContentHash) {
+        let full = self.full(path);
+        self.state().hashes.insert(full, hash);
+    }
+
+    /// Forgets all hashes: something has been restored, and links may lead there from anywhere.
+    pub(crate) fn changed(&self) {
+        self.state().hashes.clear();
+    }
+
+    /// The hash of what is at the path.
+    pub(crate) async fn known(&self, path: &str) -> Result<Known> {
+        let full = self.full(path);
+        let normal = OutputPath::new(path).ok();
+        if let Some(normal) = &normal {
+            let state = self.state();
+            if let Some(hash) = state.assumed.get(normal.as_str()) {
+                return Ok(Known::Hash(hash.clone()));
+            }
+            let overlaps =
+                |other: &String| contains(other, normal.as_str()) || contains(normal.as_str(), other);
+            if state.assumed.keys().any(overlaps) {
+                return Ok(Known::Later);
+            }
+        }
+        if let Some(hash) = self.state().hashes.get(&full) {
+            return Ok(Known::Hash(hash.clone()));
+        }
+        if !exists(&full) {
+            let is_directory = normal.is_some_and(|normal| self.directories.contains(normal.as_str()));
+            return Ok(if is_directory { Known::Hash(empty()) } else { Known::Absent });
+        }
+        let hash = self.storage.content_hash(&full, normal.as_ref()).await?;
+        self.state().hashes.insert(full, hash.clone());
+        Ok(Known::Hash(hash))
+    }
+
+    /// What a lock says of a path; nothing where it is only known later.
+    pub(crate) async fn info(&self, path: &str) -> Result<FileInfo> {
+        let hash = match self.known(path).await? {
+            Known::Hash(hash) => Some(hash),
+            Known::Absent | Known::Later => None,
+        };
+        Ok(FileInfo { path: path.to_owned(), hash })
+    }
+}
+
+/// Whether the one path is the other, or lies above it. Both are normalised.
+fn contains(outer: &str, inner: &str) -> bool {
+    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The hash of nothing: of a directory without files.
+pub(crate) fn empty() -> ContentHash {
+    ContentHash::of_tree(Scheme::Weasel, &Scheme::Weasel.digest(b""))
+}
+
+/// Whether something is there, and not only a link to nothing. What may not be looked at is there.
+pub(crate) fn exists(path: &Path) -> bool {
+    fs::metadata(path).map_or_else(|error| error.kind() == io::ErrorKind::PermissionDenied, |_| true)
+}
+
+/// Whether there is a file, or a directory with a file somewhere in it.
+pub(crate) fn holds_a_file(path: &Path) -> bool {
+    fn holds(path: &Path, depth: usize) -> bool {
+        if !path.is_dir() || depth > MAX_DEPTH {
+            return true;
+        }
+        let Ok(mut entries) = fs::read_dir(path) else { return true };
+        entries.any(|entry| entry.map_or(true, |entry| holds(&entry.path(), depth + 1)))
+    }
+    exists(path) && holds(path, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_without_files_hold_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |path: &str| dir.path().join(path);
+        fs::create_dir_all(path("a/b/c")).unwrap();
+        assert!(!holds_a_file(&path("a")) && !holds_a_file(&path("absent")));
+        std::os::unix::fs::symlink("../a", path("a/loop")).unwrap();
+        assert!(holds_a_file(&path("a")), "a loop has an end");
+        fs::remove_file(path("a/loop")).unwrap();
+        std::os::unix::fs::symlink("nowhere", path("a/b/c/link")).unwrap();
+        assert!(holds_a_file(&path("a")), "weasel takes a link to nothing for a file");
+        assert!(!exists(&path("a/b/c/link")));
+    }
+}

@@ -1,0 +1,187 @@
+//! `project.lock`: what each command was last run with, and what it made.
+
+mod emit;
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use larder_hashing::ContentHash;
+
+use crate::error::{Error, Place, Result};
+use crate::project::{Command, utf8};
+use crate::value::{Map, Value};
+use crate::yaml;
+
+/// A file or directory that a command reads or makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// Its path, as the project spells it.
+    pub path: String,
+    /// The hash of what is in it under weasel's scheme, if it is there.
+    pub hash: Option<ContentHash>,
+}
+
+/// The `project.lock` of a project, with all that other programs have put into it.
+///
+/// ```
+/// use larder_project::{Command, Lock};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let mut lock = Lock::read(dir.path())?;
+/// lock.record(&Command::new("train").with_script(["python train.py"]), &[], &[]);
+/// lock.write()?;
+/// let text = std::fs::read_to_string(dir.path().join("project.lock"))?;
+/// assert!(text.starts_with("train:\n  cmd: python -m weasel run train\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    entries: Map,
+}
+
+impl Lock {
+    /// The name of the file.
+    pub const FILE: &str = "project.lock";
+
+    /// Reads the lock of the project at `root`. None, or an empty one, is a lock without entries.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is not a mapping in YAML.
+    pub fn read(root: &Path) -> Result<Self> {
+        let path = root.join(Self::FILE);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(source) => return Err(Error::Read { path, source }),
+        };
+        let text = utf8(bytes, &path)?;
+        let node = yaml::parse(&text).map_err(|problem| problem.into_error(&path))?;
+        let value = node.map_or(Ok(Value::Null), |node| node.to_value(false));
+        match value.map_err(|problem| problem.into_error(&path))? {
+            Value::Map(entries) => Ok(Self { path, entries }),
+            Value::Null => Ok(Self { path, entries: Map::new() }),
+            _ => {
+                let problem =
+                    "it must be a mapping of commands: remove it, or restore it from git".to_owned();
+                Err(Error::Yaml { place: Place { path, line: 1 }, problem })
+            }
+        }
+    }
+
+    /// Reads the lock of the project at `root`, changes it, and writes it where `change` says that it did. Of several
+    /// processes that do so at once, each keeps what the others have recorded.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or written.
+    pub fn update(root: &Path, change: impl FnOnce(&mut Self) -> bool) -> Result<()> {
+        // Held for the moment that this takes. Where directories cannot be locked, as on some network file systems, two
+        // pulls of one moment may forget an entry, which the next pull records again.
+        let _held = fs::File::open(root).and_then(|dir| dir.lock().map(|()| dir)).ok();
+        let mut lock = Self::read(root)?;
+        if change(&mut lock) { lock.write() } else { Ok(()) }
+    }
+
+    /// What is recorded of a command.
+    pub fn entry(&self, name: &str) -> Option<LockEntry<'_>> {
+        Some(LockEntry(self.entries.get(name)?.as_map()?))
+    }
+
+    /// Records a command that was run with these dependencies and made this, as weasel does. Says whether that changes the
+    /// lock.
+    pub fn record(&mut self, command: &Command, deps: &[FileInfo], outs: &[FileInfo]) -> bool {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let files = |files: &[FileInfo]| {
+            let entry = |FileInfo { path, hash }: &FileInfo| {
+                let md5 = hash.as_ref().map_or(Value::Null, |hash| text(hash.as_str()));
+                Value::Map(Map::from_iter([("path".to_owned(), text(path)), ("md5".to_owned(), md5)]))
+            };
+            Value::List(files.iter().map(entry).collect())
+        };
+        let entry = Value::Map(Map::from_iter([
+            ("cmd".to_owned(), text(&format!("python -m weasel run {}", command.name))),
+            ("script".to_owned(), Value::List(command.script.iter().map(|line| text(line)).collect())),
+            ("deps".to_owned(), files(deps)),
+            ("outs".to_owned(), files(outs)),
+        ]));
+        let changes = self.entries.get(&command.name) != Some(&entry);
+        self.entries.insert(command.name.clone(), entry);
+        changes
+    }
+
+    /// Writes the lock in one step, in srsly's layout: whoever reads it meanwhile sees the old one or the new one, whole.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn write(&self) -> Result<()> {
+        // A link to a lock stays one.
+        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        let failed = |source| Error::Write { path: self.path.clone(), source };
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::Builder::new()
+            .prefix(".project.lock-")
+            // Less the umask: temporary files are private otherwise.
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(dir)
+            .map_err(failed)?;
+        if let Ok(existing) = fs::metadata(&path) {
+            file.as_file().set_permissions(existing.permissions()).map_err(failed)?;
+        }
+        file.write_all(emit::emit(&self.entries).as_bytes()).map_err(failed)?;
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(&path).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+}
+
+/// What is recorded of a command. Keys that are missing count as empty, and those that weasel does not know do not count.
+#[derive(Clone, Copy, Debug)]
+pub struct LockEntry<'a>(&'a Map);
+
+impl<'a> LockEntry<'a> {
+    /// Why what it made was not made from this script and these dependencies, if it was not.
+    pub fn difference(self, command: &Command, deps: &[FileInfo]) -> Option<String> {
+        let script = self.0.get("script").and_then(Value::as_list).unwrap_or_default();
+        let is_same_script = script.len() == command.script.len()
+            && script.iter().zip(&command.script).all(|(line, other)| line.as_text() == Some(other));
+        if !is_same_script {
+            return Some("its script has changed since it ran".to_owned());
+        }
+        let mut recorded = self.files("deps");
+        for FileInfo { path, hash } in deps {
+            // Their order has no part in what is made.
+            match recorded.iter().position(|(other, _)| *other == path) {
+                None => return Some(format!("it did not depend on `{path}` when it ran")),
+                Some(place) => {
+                    let (_, md5) = recorded.swap_remove(place);
+                    if md5 != hash.as_ref().map(ContentHash::as_str) {
+                        return Some(format!("its dependency `{path}` has changed since it ran"));
+                    }
+                }
+            }
+        }
+        recorded.first().map(|(path, _)| format!("it depended on `{path}` when it ran"))
+    }
+
+    /// Whether this content of an output is what the command made.
+    pub fn has_output(self, path: &str, hash: &ContentHash) -> bool {
+        self.files("outs").contains(&(path, Some(hash.as_str())))
+    }
+
+    fn files(self, key: &str) -> Vec<(&'a str, Option<&'a str>)> {
+        let items = self.0.get(key).and_then(Value::as_list).unwrap_or_default();
+        let file = |item: &'a Value| {
+            let map = item.as_map()?;
+            Some((map.get("path")?.as_text()?, map.get("md5").and_then(Value::as_text)))
+        };
+        items.iter().filter_map(file).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

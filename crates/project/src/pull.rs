@@ -1,0 +1,304 @@
+//! Pulling the outputs of a project.
+
+use std::collections::HashMap;
+use std::fs;
+
+use futures::StreamExt as _;
+use larder_storage::{ErrorKind, FindOptions, OutputPath, PullOptions, RemoteObject};
+
+use crate::error::{Error, Result};
+use crate::exchange::{Exchange, Keyed, ends_everything};
+use crate::files::{Known, holds_a_file};
+use crate::lock::{FileInfo, Lock};
+use crate::project::Command;
+use crate::report::{Outcome, OutputReport};
+
+/// What a pull did.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct PullReport {
+    /// What became of each output, in the order in which that was found out.
+    pub outputs: Vec<OutputReport>,
+    /// What failed besides: a directory, or the lock, could not be written.
+    pub failures: Vec<Error>,
+}
+
+/// Which command has made what is at a path, by the path.
+type Makers = HashMap<String, String>;
+
+impl<'a> Exchange<'a> {
+    /// Restores the outputs of the commands: of the first in the file whose dependencies are there, and so on, until nothing
+    /// more can be done. A command is recorded in the lock where each of its outputs is what the remote has under its key.
+    ///
+    /// What exists is kept, and reported where it is not what the remote has;
+    /// [`ExchangeOptions::force`](crate::ExchangeOptions::force) replaces it.
+    ///
+    /// # Errors
+    ///
+    /// The lock cannot be read. What fails for one output is in its report.
+    pub async fn pull(&self) -> Result<PullReport> {
+        // Before anything is restored that could not be recorded.
+        Lock::read(&self.project.root)?;
+        let mut report = PullReport::default();
+        if !self.options.dry_run {
+            report.failures = self.files.make_directories();
+        }
+        let mut makers = Makers::new();
+        let mut pending = self.commands.clone();
+        while let Some(command) = self.next_command(&mut pending) {
+            if ends_everything(&report.outputs) {
+                report.outputs.extend(Self::skip_all(command, "what went wrong before concerns everything"));
+                continue;
+            }
+            match self.key(command).await {
+                Ok(Some(key)) => self.pull_command(command, &key, &mut makers, &mut report).await,
+                Ok(None) => report.outputs.extend(Self::skip_all(
+                    command,
+                    "what its dependencies are is known when they have been restored",
+                )),
+                Err(error) => report.outputs.extend(Self::fail_all(command, error)),
+            }
+        }
+        for command in pending {
+            let dep = self.missing_dependency(command).unwrap_or_default();
+            let reason = format!("its dependency `{dep}` is missing");
+            report.outputs.extend(Self::skip_all(command, &reason));
+        }
+        Ok(report)
+    }
+
+    /// Takes the first command whose dependencies are there.
+    pub(crate) fn next_command(&self, pending: &mut Vec<&'a Command>) -> Option<&'a Command> {
+        pending.retain(|command| !command.outputs.is_empty());
+        let place = pending.iter().position(|command| self.missing_dependency(command).is_none())?;
+        Some(pending.remove(place))
+    }
+
+    async fn pull_command(
+        &self,
+        command: &Command,
+        key: &Keyed,
+        makers: &mut Makers,
+        report: &mut PullReport,
+    ) {
+        let mut reports = Vec::new();
+        let levels = levels(Self::outputs(command));
+        let is_flat = levels.len() == 1;
+        for level in levels {
+            let makers = &*makers;
+            let pulls: Vec<_> = level
+                .into_iter()
+                .map(|(text, output)| async move {
+                    match output {
+                        Ok(output) => self.pull_output(command, text, &output, key, makers).await,
+                        Err(error) => OutputReport::new(
+                            &command.name,
+                            text,
+                            Outcome::Refused { reason: error.to_string() },
+                        ),
+                    }
+                })
+                .collect();
+            let done: Vec<OutputReport> =
+                futures::stream::iter(pulls).buffered(crate::AT_ONCE).collect().await;
+            reports.extend(done);
+        }
+        if reports.iter().any(|report| matches!(report.outcome, Outcome::Restored)) {
+            self.files.changed();
+        }
+        for report in reports.iter().filter(|report| report.verified == Some(true)) {
+            // Where one lies in another, restoring the one may have changed the other: they are read again.
+            if let (true, Some(hash)) = (is_flat, &report.content_hash) {
+                self.files.learn(&report.path, hash.clone());
+            }
+        }
+        for report in &reports {
+            if let (true, Ok(output)) = (is_of_remote(report), OutputPath::new(&report.path)) {
+                makers.entry(output.as_str().to_owned()).or_insert_with(|| command.name.clone());
+                if let (true, Some(hash)) = (self.options.dry_run, &report.content_hash) {
+                    self.files.assume(&output, hash.clone());
+                }
+            }
+        }
+        let recorded = if self.options.dry_run || !reports.iter().all(is_of_remote) {
+            Ok(false)
+        } else {
+            self.record(command, key, &reports).await
+        };
+        match recorded {
+            Ok(recorded) if !self.options.dry_run => {
+                for report in &mut reports {
+                    report.recorded = Some(recorded);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => report.failures.push(error),
+        }
+        report.outputs.extend(reports);
+    }
+
+    /// Records the command in the lock, unless restoring one output has changed another.
+    async fn record(&self, command: &Command, key: &Keyed, reports: &[OutputReport]) -> Result<bool> {
+        for report in reports {
+            let now = self.files.known(&report.path).await?;
+            if Some(now) != report.content_hash.clone().map(Known::Hash) {
+                return Ok(false);
+            }
+        }
+        let mut outs: Vec<FileInfo> = Vec::new();
+        for path in command.outputs.iter().chain(&command.outputs_no_cache) {
+            outs.push(self.files.info(path).await?);
+        }
+        // Read anew: another process may have written it meanwhile.
+        Lock::update(&self.project.root, |lock| lock.record(command, &key.deps, &outs))?;
+        Ok(true)
+    }
+
+    async fn pull_output(
+        &self,
+        command: &Command,
+        text: &str,
+        output: &OutputPath,
+        key: &Keyed,
+        makers: &Makers,
+    ) -> OutputReport {
+        let report = |outcome| OutputReport {
+            command_hash: Some(key.hash.clone()),
+            ..OutputReport::new(&command.name, text, outcome)
+        };
+        match self.try_pull(command, text, output, key, makers).await {
+            Ok(done) => done,
+            Err(Error::Storage(error)) if error.kind() == ErrorKind::NotFound => report(Outcome::NotFound),
+            Err(error) => report(Outcome::Failed(error)),
+        }
+    }
+
+    async fn try_pull(
+        &self,
+        command: &Command,
+        text: &str,
+        output: &OutputPath,
+        key: &Keyed,
+        makers: &Makers,
+    ) -> Result<OutputReport> {
+        let path = output.below(&self.project.root);
+        let mut options = PullOptions::default();
+        options.command_hash = Some(key.hash.clone());
+        options.dry_run = self.options.dry_run;
+        let maker = makers.get(output.as_str());
+        if holds_a_file(&path) || (maker.is_some() && self.options.dry_run) {
+            let found = self.find_same(output, key).await?;
+            if let Found::Same(object) = found {
+                let report = OutputReport::of_object(&command.name, text, Outcome::UpToDate, object);
+                return Ok(OutputReport { verified: Some(true), ..report });
+            }
+            if let Some(maker) = maker {
+                let outcome = Outcome::MadeBy { command: maker.clone() };
+                return Ok(OutputReport {
+                    command_hash: Some(key.hash.clone()),
+                    ..OutputReport::new(&command.name, text, outcome)
+                });
+            }
+            let newest = self.find_newest(output, key).await?;
+            if !self.options.force {
+                return Ok(OutputReport::of_object(&command.name, text, Outcome::Kept, newest));
+            }
+            options.force = true;
+        } else {
+            // A directory without files, or a link to nothing, counts as missing, and gives way.
+            options.force = fs::symlink_metadata(&path).is_ok();
+        }
+        let pulled = self.storage.pull(std::slice::from_ref(output), &options).await?;
+        let pulled = pulled.into_iter().next().ok_or_else(|| Error::Write {
+            path,
+            source: std::io::Error::other("the storage reports nothing"),
+        })?;
+        Ok(OutputReport::of_pull(&command.name, text, pulled, self.options.dry_run))
+    }
+
+    /// Looks for an object with the content that the output has now, or would have.
+    pub(crate) async fn find_same(&self, output: &OutputPath, key: &Keyed) -> Result<Found> {
+        let content = match self.files.known(output.as_str()).await? {
+            Known::Hash(content) => content,
+            Known::Absent | Known::Later => return Ok(Found::Other),
+        };
+        let mut options = FindOptions::default();
+        options.command_hash = Some(key.hash.clone());
+        options.content_hash = Some(content);
+        match self.storage.find(output, &options).await {
+            Ok(found) => Ok(Found::Same(found.newest)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Other),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) async fn find_newest(&self, output: &OutputPath, key: &Keyed) -> Result<RemoteObject> {
+        let mut options = FindOptions::default();
+        options.command_hash = Some(key.hash.clone());
+        Ok(self.storage.find(output, &options).await?.newest)
+    }
+}
+
+/// What a remote has of the content that an output has.
+pub(crate) enum Found {
+    /// It.
+    Same(RemoteObject),
+    /// Not this content.
+    Other,
+}
+
+/// Whether the output is now what the remote has.
+fn is_of_remote(report: &OutputReport) -> bool {
+    matches!(report.outcome, Outcome::Restored | Outcome::UpToDate)
+}
+
+type Named<'c, E> = (&'c str, Result<OutputPath, E>);
+
+/// Orders outputs into groups, each to be restored before the next: what lies in another output, or has the same path,
+/// comes after it.
+fn levels<E>(outputs: Vec<Named<'_, E>>) -> Vec<Vec<Named<'_, E>>> {
+    let paths: Vec<Option<String>> = outputs
+        .iter()
+        .map(|(_, output)| output.as_ref().ok().map(|output| output.as_str().to_owned()))
+        .collect();
+    let mut levels: Vec<Vec<Named<'_, E>>> = Vec::new();
+    for (index, output) in outputs.into_iter().enumerate() {
+        let level = match &output.1 {
+            Ok(path) => (paths.iter().enumerate())
+                .filter(|(other_index, other)| {
+                    let Some(other) = other else { return false };
+                    let rest = path.as_str().strip_prefix(other.as_str());
+                    rest.is_some_and(|rest| {
+                        rest.starts_with('/') || (rest.is_empty() && *other_index < index)
+                    })
+                })
+                .count(),
+            Err(_) => 0,
+        };
+        while levels.len() <= level {
+            levels.push(Vec::new());
+        }
+        levels[level].push(output);
+    }
+    levels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outer_outputs_come_before_inner_ones() {
+        let texts = ["m/best/x", "a", "m/best", "m", "m/", "/absolute"];
+        let outputs = texts.iter().map(|text| (*text, OutputPath::with_literal_key(text))).collect();
+        let levels: Vec<Vec<&str>> = levels(outputs)
+            .into_iter()
+            .map(|level| level.into_iter().map(|(text, _)| text).collect())
+            .collect();
+        let place = |text: &str| levels.iter().position(|level| level.contains(&text)).unwrap();
+        assert_eq!((place("a"), place("m"), place("/absolute")), (0, 0, 0));
+        assert!(
+            place("m") < place("m/") && place("m/") <= place("m/best") && place("m/best") < place("m/best/x")
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! Pushing the outputs of a project.
+
+use futures::StreamExt as _;
+use larder_storage::{OutputPath, PushOptions};
+
+use crate::error::{Error, Result};
+use crate::exchange::{Exchange, Keyed, ends_everything};
+use crate::files::{exists, holds_a_file};
+use crate::lock::{Lock, LockEntry};
+use crate::project::Command;
+use crate::report::{Outcome, OutputReport};
+
+impl Exchange<'_> {
+    /// Pushes the outputs of the commands, in the order of the file: each under what makes it now.
+    ///
+    /// What the lock says was made from another script or other dependencies is refused, unless
+    /// [`ExchangeOptions::force`](crate::ExchangeOptions::force) is set. A command with a missing dependency, and an output
+    /// without any file, are skipped. One failure does not stop the others; a remote that cannot be used does.
+    ///
+    /// # Errors
+    ///
+    /// The lock cannot be read. What fails for one output is in its report.
+    pub async fn push(&self) -> Result<Vec<OutputReport>> {
+        let lock = Lock::read(&self.project.root)?;
+        let mut reports = Vec::new();
+        for command in &self.commands {
+            if ends_everything(&reports) {
+                reports.extend(Self::skip_all(command, "what went wrong before concerns everything"));
+                continue;
+            }
+            reports.extend(self.push_command(command, &lock).await);
+        }
+        Ok(reports)
+    }
+
+    async fn push_command(&self, command: &Command, lock: &Lock) -> Vec<OutputReport> {
+        if command.outputs.is_empty() {
+            return Vec::new();
+        }
+        if let Some(dep) = self.missing_dependency(command) {
+            return Self::skip_all(command, &format!("its dependency `{dep}` is missing"));
+        }
+        let key = match self.key(command).await {
+            Ok(Some(key)) => key,
+            Ok(None) => return Self::skip_all(command, "its dependencies are not restored"),
+            Err(error) => return Self::fail_all(command, error),
+        };
+        let entry = lock.entry(&command.name);
+        let difference = entry.and_then(|entry| entry.difference(command, &key.deps));
+        let pushes: Vec<_> = Self::outputs(command)
+            .into_iter()
+            .map(|(text, output)| {
+                let (key, difference) = (&key, difference.as_deref());
+                async move {
+                    match output {
+                        Ok(output) => self.push_output(command, text, &output, key, entry, difference).await,
+                        Err(error) => OutputReport::new(
+                            &command.name,
+                            text,
+                            Outcome::Refused { reason: error.to_string() },
+                        ),
+                    }
+                }
+            })
+            .collect();
+        futures::stream::iter(pushes).buffered(crate::AT_ONCE).collect().await
+    }
+
+    async fn push_output(
+        &self,
+        command: &Command,
+        text: &str,
+        output: &OutputPath,
+        key: &Keyed,
+        entry: Option<LockEntry<'_>>,
+        difference: Option<&str>,
+    ) -> OutputReport {
+        let report = |outcome| OutputReport {
+            command_hash: Some(key.hash.clone()),
+            ..OutputReport::new(&command.name, text, outcome)
+        };
+        let path = output.below(&self.project.root);
+        if !holds_a_file(&path) {
+            let reason = if exists(&path) { "there is no file in it" } else { "it does not exist" };
+            return report(Outcome::Skipped { reason: reason.to_owned() });
+        }
+        if let (Some(difference), false) = (difference, self.options.force) {
+            return report(Outcome::Refused { reason: difference.to_owned() });
+        }
+        let mut options = PushOptions::default();
+        options.force = self.options.force;
+        options.dry_run = self.options.dry_run;
+        match self.storage.push(output, &key.hash, &options).await {
+            Ok(pushed) => {
+                let is_recorded = difference.is_none()
+                    && entry.is_some_and(|entry| entry.has_output(text, &pushed.content_hash));
+                OutputReport {
+                    recorded: Some(is_recorded),
+                    ..OutputReport::of_push(&command.name, text, pushed)
+                }
+            }
+            Err(error) => report(Outcome::Failed(Error::Storage(error))),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What was done with the outputs of a project.
+
+use larder_storage::{CommandHash, ContentHash, PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject};
+
+use crate::error::Error;
+
+/// What was done with one output of one command.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct OutputReport {
+    /// The name of the command.
+    pub command: String,
+    /// The output, as the project spells it.
+    pub path: String,
+    /// What was done.
+    pub outcome: Outcome,
+    /// What made it: the hash of the command as it is now.
+    pub command_hash: Option<CommandHash>,
+    /// What it contains.
+    pub content_hash: Option<ContentHash>,
+    /// Where the object is.
+    pub url: Option<String>,
+    /// The size of the object, in bytes, where it is known.
+    pub bytes: Option<u64>,
+    /// Whether the bytes were checked against their hash.
+    pub verified: Option<bool>,
+    /// Whether `project.lock` says that the command made this.
+    pub recorded: Option<bool>,
+}
+
+/// What was done with an output.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was published. In a dry run: it would be.
+    Uploaded,
+    /// The remote had it.
+    AlreadyPresent,
+    /// It was restored. In a dry run: it would be.
+    Restored,
+    /// What is there is what the remote has.
+    UpToDate,
+    /// What is there is stale: the remote has another content of this command. It was kept.
+    Kept,
+    /// The remote has nothing of it.
+    NotFound,
+    /// It is what another command made, and this one's key holds something else, or nothing.
+    MadeBy {
+        /// The other command.
+        command: String,
+    },
+    /// Nothing could be done.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+    /// It was not pushed, because it was made from something else than its key would say, or it cannot be an output.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// It failed.
+    Failed(Error),
+}
+
+impl Outcome {
+    /// The name in machine-readable output; a failure has none.
+    pub const fn name(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Uploaded => "uploaded",
+            Self::AlreadyPresent => "already_present",
+            Self::Restored => "restored",
+            Self::UpToDate => "up_to_date",
+            Self::Kept => "kept",
+            Self::NotFound => "not_found",
+            Self::MadeBy { .. } => "made_by_other",
+            Self::Skipped { .. } => "skipped",
+            Self::Refused { .. } => "refused",
+            Self::Failed(_) => return None,
+        })
+    }
+
+    /// Whether something is left to be wished for: the output is not there, or not what the remote has.
+    pub const fn is_incomplete(&self) -> bool {
+        matches!(self, Self::Kept | Self::NotFound | Self::Skipped { .. } | Self::Refused { .. })
+    }
+}
+
+impl OutputReport {
+    pub(crate) fn new(command: &str, path: &str, outcome: Outcome) -> Self {
+        Self {
+            command: command.to_owned(),
+            path: path.to_owned(),
+            outcome,
+            command_hash: None,
+            content_hash: None,
+            url: None,
+            bytes: None,
+            verified: None,
+            recorded: None,
+        }
+    }
+
+    pub(crate) fn of_push(command: &str, path: &str, pushed: Pushed) -> Self {
+        let outcome = match pushed.outcome {
+            PushOutcome::Uploaded => Outcome::Uploaded,
+            PushOutcome::AlreadyPresent => Outcome::AlreadyPresent,
+        };
+        Self {
+            command_hash: Some(pushed.command_hash),
+            content_hash: Some(pushed.content_hash),
+            url: Some(pushed.url),
+            bytes: Some(pushed.bytes).filter(|bytes| *bytes > 0),
+            ..Self::new(command, path, outcome)
+        }
+    }
+
+    pub(crate) fn of_pull(command: &str, path: &str, pulled: Pulled, dry_run: bool) -> Self {
+        let outcome = match pulled.outcome {
+            PullOutcome::Restored => Outcome::Restored,
+            PullOutcome::UpToDate => Outcome::UpToDate,
+            PullOutcome::Kept => Outcome::Kept,
+        };
+        Self {
+            command_hash: Some(pulled.command_hash),
+            content_hash: Some(pulled.content_hash),
+            url: Some(pulled.url),
+            bytes: Some(pulled.bytes),
+            verified: Some(pulled.verified).filter(|_| !dry_run),
+            ..Self::new(command, path, outcome)
+        }
+    }
+
+    pub(crate) fn of_object(command: &str, path: &str, outcome: Outcome, object: RemoteObject) -> Self {
+        Self {
+            command_hash: Some(object.command_hash),
+            content_hash: Some(object.content_hash),
+            url: Some(object.url),
+            bytes: Some(object.bytes),
+            ..Self::new(command, path, outcome)
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What is here, and what a remote has, of the outputs of a project.
+
+use std::collections::HashMap;
+
+use larder_storage::{CommandHash, ContentHash, ErrorKind, OutputPath};
+
+use crate::error::{Error, Result};
+use crate::exchange::{Exchange, Keyed};
+use crate::files::{Known, holds_a_file};
+use crate::lock::{Lock, LockEntry};
+use crate::project::Command;
+use crate::pull::Found;
+
+/// The state of one output of one command.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct OutputStatus {
+    /// The name of the command.
+    pub command: String,
+    /// The output, as the project spells it.
+    pub path: String,
+    /// The state.
+    pub state: State,
+    /// What makes it: the hash of the command as it is now, where its dependencies are there.
+    pub command_hash: Option<CommandHash>,
+    /// What is here of it.
+    pub content_hash: Option<ContentHash>,
+    /// The object with this content, else the newest one of this command.
+    pub url: Option<String>,
+    /// Whether `project.lock` says that the command, as it is now, made this.
+    pub recorded: Option<bool>,
+}
+
+/// The state of an output.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum State {
+    /// It is here, the lock has it, and the remote too.
+    UpToDate,
+    /// It is here, and the lock has it; the remote does not: a push would send it.
+    NotPushed,
+    /// It is here, and the lock does not say that this command made it.
+    NotRecorded,
+    /// It is here, and was made from another script or other dependencies.
+    Changed {
+        /// What differs.
+        reason: String,
+    },
+    /// It is here, and the remote has another content of this command.
+    Stale,
+    /// It is here, and is what another command made.
+    MadeBy {
+        /// The other command.
+        command: String,
+    },
+    /// It is not here, and the remote has it: a pull would restore it.
+    Available,
+    /// It is not here, and not on the remote.
+    Missing,
+    /// What makes it is not known, because a dependency is missing.
+    Waiting {
+        /// Which one.
+        reason: String,
+    },
+    /// It cannot be an output.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// It could not be found out.
+    Failed(Error),
+}
+
+impl State {
+    /// The name in machine-readable output; a failure has none.
+    pub const fn name(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::UpToDate => "up_to_date",
+            Self::NotPushed => "not_pushed",
+            Self::NotRecorded => "not_recorded",
+            Self::Changed { .. } => "changed",
+            Self::Stale => "stale",
+            Self::MadeBy { .. } => "made_by_other",
+            Self::Available => "available",
+            Self::Missing => "missing",
+            Self::Waiting { .. } => "waiting",
+            Self::Refused { .. } => "refused",
+            Self::Failed(_) => return None,
+        })
+    }
+
+    /// Whether nothing is to be done.
+    pub const fn is_up_to_date(&self) -> bool {
+        matches!(self, Self::UpToDate | Self::MadeBy { .. })
+    }
+}
+
+impl<'a> Exchange<'a> {
+    /// Says for each output of the commands what is here and what the remote has, in the order of the file. Nothing is
+    /// transferred; for an output that the remote has, what follows from it is looked up as well.
+    ///
+    /// # Errors
+    ///
+    /// The lock cannot be read. What fails for one output is in its state.
+    pub async fn status(&self) -> Result<Vec<OutputStatus>> {
+        let lock = Lock::read(&self.project.root)?;
+        let mut by_command: HashMap<&str, Vec<OutputStatus>> = HashMap::new();
+        let mut makers: HashMap<String, String> = HashMap::new();
+        let mut pending = self.commands.clone();
+        while let Some(command) = self.next_command(&mut pending) {
+            let entry = lock.entry(&command.name);
+            let states = match self.key(command).await {
+                Ok(Some(key)) => {
+                    let states = self.command_status(command, &key, entry, &makers).await;
+                    for status in &states {
+                        let is_made = match status.state {
+                            State::UpToDate | State::NotPushed | State::Available => true,
+                            // The remote has it under this key, so a pull would record it.
+                            State::NotRecorded => status.url.is_some(),
+                            _ => false,
+                        };
+                        if let (true, Ok(output)) = (is_made, OutputPath::new(&status.path)) {
+                            makers.entry(output.as_str().to_owned()).or_insert_with(|| command.name.clone());
+                        }
+                    }
+                    states
+                }
+                Ok(None) => {
+                    let reason = "what its dependencies are is known when they have been restored".to_owned();
+                    Self::all(command, |_| State::Waiting { reason: reason.clone() })
+                }
+                Err(error) => {
+                    let mut error = Some(error);
+                    Self::all(command, |_| match error.take() {
+                        Some(error) => State::Failed(error),
+                        None => State::Waiting { reason: "its command could not be hashed".to_owned() },
+                    })
+                }
+            };
+            let is_over = states.iter().any(|status| match &status.state {
+                State::Failed(error) => matches!(error.kind(), ErrorKind::Remote | ErrorKind::Cancelled),
+                _ => false,
+            });
+            by_command.insert(&command.name, states);
+            if is_over {
+                break;
+            }
+        }
+        let mut states = Vec::new();
+        for command in &self.commands {
+            states.extend(by_command.remove(command.name.as_str()).unwrap_or_else(|| {
+                let reason = match self.missing_dependency(command) {
+                    Some(dep) => format!("its dependency `{dep}` is missing"),
+                    None => "the remote could not be asked".to_owned(),
+                };
+                Self::all(command, |_| State::Waiting { reason: reason.clone() })
+            }));
+        }
+        Ok(states)
+    }
+
+    fn all(command: &'a Command, mut state: impl FnMut(&str) -> State) -> Vec<OutputStatus> {
+        let outputs = Self::outputs(command).into_iter();
+        outputs.map(|(text, _)| OutputStatus::new(command, text, state(text))).collect()
+    }
+
+    async fn command_status(
+        &self,
+        command: &'a Command,
+        key: &Keyed,
+        entry: Option<LockEntry<'_>>,
+        makers: &HashMap<String, String>,
+    ) -> Vec<OutputStatus> {
+        let difference = entry.and_then(|entry| entry.difference(command, &key.deps));
+        let mut found = Vec::new();
+        for (text, output) in Self::outputs(command) {
+            let mut status = OutputStatus::new(command, text, State::Missing);
+            status.command_hash = Some(key.hash.clone());
+            let state = match output {
+                Ok(output) => {
+                    let maker = makers.get(output.as_str());
+                    let is_recorded = |hash: &ContentHash| {
+                        difference.is_none() && entry.is_some_and(|entry| entry.has_output(text, hash))
+                    };
+                    match self.look(&output, key, maker, is_recorded, &mut status).await {
+                        Ok(State::NotPushed | State::Stale) if difference.is_some() => {
+                            State::Changed { reason: difference.clone().unwrap_or_default() }
+                        }
+                        Ok(State::NotRecorded) if difference.is_some() && status.url.is_none() => {
+                            State::Changed { reason: difference.clone().unwrap_or_default() }
+                        }
+                        Ok(state) => state,
+                        Err(error) => State::Failed(error),
+                    }
+                }
+                Err(error) => State::Refused { reason: error.to_string() },
+            };
+            found.push(OutputStatus { state, ..status });
+        }
+        found
+    }
+
+    /// Finds out what is here and what the remote has of one output.
+    async fn look(
+        &self,
+        output: &OutputPath,
+        key: &Keyed,
+        maker: Option<&String>,
+        is_recorded: impl Fn(&ContentHash) -> bool,
+        status: &mut OutputStatus,
+    ) -> Result<State> {
+        let newest = async || match self.find_newest(output, key).await {
+            Ok(object) => Ok(Some(object)),
+            Err(Error::Storage(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        let is_here = holds_a_file(&output.below(&self.project.root));
+        if !is_here && maker.is_none() {
+            let Some(object) = newest().await? else { return Ok(State::Missing) };
+            status.url = Some(object.url);
+            self.files.assume(output, object.content_hash);
+            return Ok(State::Available);
+        }
+        let found = self.find_same(output, key).await?;
+        if let (true, Known::Hash(hash)) = (is_here, self.files.known(output.as_str()).await?) {
+            status.recorded = Some(is_recorded(&hash));
+            status.content_hash = Some(hash);
+        }
+        if let Found::Same(object) = found {
+            status.url = Some(object.url);
+            return Ok(match status.recorded {
+                Some(true) => State::UpToDate,
+                Some(false) => State::NotRecorded,
+                None => State::Available,
+            });
+        }
+        if let (Some(maker), false) = (maker, status.recorded == Some(true)) {
+            return Ok(State::MadeBy { command: maker.clone() });
+        }
+        if let Some(object) = newest().await? {
+            status.url = Some(object.url);
+            return Ok(State::Stale);
+        }
+        Ok(if status.recorded == Some(true) { State::NotPushed } else { State::NotRecorded })
+    }
+}
+
+impl OutputStatus {
+    fn new(command: &Command, path: &str, state: State) -> Self {
+        Self {
+            command: command.name.clone(),
+            path: path.to_owned(),
+            state,
+            command_hash: None,
+            content_hash: None,
+            url: None,
+            recorded: None,
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! YAML as ruamel reads it for weasel: version 1.2, with a few numbers of its own, merge keys, and no duplicate keys.
+
+mod scalar;
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
+
+use crate::value::{Map, Value, float_repr};
+pub(crate) use scalar::{Scalar, resolve};
+
+/// Deeper than any project, and far from the end of a stack.
+const MAX_DEPTH: usize = 100;
+
+/// How many values there may be when each alias is written out: aliases of aliases grow without end.
+const MAX_VALUES: usize = 1_000_000;
+
+/// A value, and where it stands.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Counted from 1.
+    pub(crate) line: usize,
+    pub(crate) data: Data,
+    /// How many values it holds, itself too, each alias written out.
+    values: usize,
+    depth: usize,
+}
+
+#[derive(Debug)]
+pub(crate) enum Data {
+    Scalar(Scalar),
+    List(Vec<Rc<Node>>),
+    Map(Vec<(Key, Rc<Node>)>),
+}
+
+/// The key of a mapping.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    pub(crate) line: usize,
+    pub(crate) scalar: Scalar,
+}
+
+/// Why the text cannot be used, and in which line.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Problem {
+    pub(crate) line: usize,
+    pub(crate) text: String,
+    /// The keys that lead there, where it is about a value; the innermost first.
+    pub(crate) keys: Vec<String>,
+}
+
+impl Problem {
+    pub(crate) fn new(line: usize, text: impl Into<String>) -> Self {
+        Self { line, text: text.into(), keys: Vec::new() }
+    }
+
+    fn below(mut self, key: &str) -> Self {
+        self.keys.push(key.to_owned());
+        self
+    }
+}
+
+type Result<T, E = Problem> = std::result::Result<T, E>;
+
+/// Reads the only document of a text. `None` where there is nothing in it.
+pub(crate) fn parse(text: &str) -> Result<Option<Rc<Node>>> {
+    // As Python reads files.
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    check_characters(&text)?;
+    if let Some(index) = text.lines().position(|line| line.starts_with("%YAML") && !line.contains("1.2")) {
+        return Err(Problem::new(index + 1, "larder reads YAML 1.2: remove the `%YAML` line"));
+    }
+    let mut composer = Composer::default();
+    let mut last_line = 1;
+    for event in Parser::new_from_str(&text) {
+        let (event, span) = event.map_err(|error| Problem::new(error.marker().line(), error.info()))?;
+        last_line = span.start.line().max(last_line);
+        composer.take(event, span.start.line())?;
+    }
+    match composer.open.pop() {
+        Some(open) => Err(Problem::new(open.line, "a list or mapping has no end")),
+        None => Ok(composer.root),
+    }
+}
+
+/// Refuses what ruamel refuses, and line breaks that YAML 1.2 does not know and ruamel does.
+fn check_characters(text: &str) -> Result<()> {
+    for (index, line) in text.split('\n').enumerate() {
+        for character in line.chars() {
+            let refused = match character {
+                '\t' | '\u{feff}' => false,
+                '\u{85}' | '\u{2028}' | '\u{2029}' => true,
+                other => other.is_control() || matches!(other, '\u{fffe}' | '\u{ffff}'),
+            };
+            if refused {
+                let shown = character.escape_unicode();
+                return Err(Problem::new(
+                    index + 1,
+                    format!(
+                        "the character {shown} cannot stand in YAML as it is: write it in double quotes, escaped"
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Composer {
+    open: Vec<Open>,
+    anchors: HashMap<usize, Rc<Node>>,
+    documents: usize,
+    root: Option<Rc<Node>>,
+}
+
+/// A list or mapping of which the end has not been seen.
+struct Open {
+    line: usize,
+    anchor: usize,
+    inside: Inside,
+}
+
+enum Inside {
+    List(Vec<Rc<Node>>),
+    Map { entries: Vec<(Key, Rc<Node>)>, key: Option<Key>, merges: Vec<(usize, Rc<Node>)> },
+}
+
+impl Composer {
+    fn take(&mut self, event: Event<'_>, line: usize) -> Result<()> {
+        match event {
+            Event::DocumentStart(_) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    return Err(Problem::new(line, "a second document begins: one is read"));
+                }
+                Ok(())
+            }
+            Event::Alias(anchor) => {
+                // An anchor is known when its value is complete.
+                let node = self.anchors.get(&anchor).cloned();
+                let node =
+                    node.ok_or_else(|| Problem::new(line, "an alias stands inside of what it names"))?;
+                self.add(node, line)
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let scalar = scalar::construct(&text, style == ScalarStyle::Plain, tag_of(tag.as_deref()))
+                    .map_err(|problem| Problem::new(line, problem))?;
+                let node = Rc::new(Node { line, data: Data::Scalar(scalar), values: 1, depth: 1 });
+                self.keep(anchor, &node);
+                self.add(node, line)
+            }
+            Event::SequenceStart(anchor, tag) => {
+                check_tag(tag.as_deref(), "seq", line)?;
+                self.begin(line, anchor, Inside::List(Vec::new()))
+            }
+            Event::MappingStart(anchor, tag) => {
+                check_tag(tag.as_deref(), "map", line)?;
+                self.begin(line, anchor, Inside::Map { entries: Vec::new(), key: None, merges: Vec::new() })
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.end(),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, line: usize, anchor: usize, inside: Inside) -> Result<()> {
+        if self.open.len() >= MAX_DEPTH {
+            return Err(Problem::new(line, format!("values are nested deeper than {MAX_DEPTH} levels")));
+        }
+        self.open.push(Open { line, anchor, inside });
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some(Open { line, anchor, inside }) = self.open.pop() else {
+            return Err(Problem::new(1, "a list or mapping ends that has not begun"));
+        };
+        let data = match inside {
+            Inside::List(items) => Data::List(items),
+            Inside::Map { entries, merges, .. } => Data::Map(merged(entries, &merges)?),
+        };
+        let children: Vec<&Rc<Node>> = match &data {
+            Data::Scalar(_) => Vec::new(),
+            Data::List(items) => items.iter().collect(),
+            Data::Map(entries) => entries.iter().map(|(_, value)| value).collect(),
+        };
+        let values = children.iter().fold(1, |sum: usize, child| sum.saturating_add(child.values));
+        let depth = 1 + children.iter().map(|child| child.depth).max().unwrap_or_default();
+        if values > MAX_VALUES || depth > MAX_DEPTH {
+            return Err(Problem::new(line, "with its aliases written out this is too large, or too deep"));
+        }
+        let node = Rc::new(Node { line, data, values, depth });
+        self.keep(anchor, &node);
+        self.add(node, line)
+    }
+
+    fn keep(&mut self, anchor: usize, node: &Rc<Node>) {
+        if anchor > 0 {
+            self.anchors.insert(anchor, Rc::clone(node));
+        }
+    }
+
+    fn add(&mut self, node: Rc<Node>, line: usize) -> Result<()> {
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        match &mut open.inside {
+            Inside::List(items) => items.push(node),
+            Inside::Map { entries, key, merges } => match key.take() {
+                Some(Key { scalar: Scalar::Merge, .. }) => merges.push((line, node)),
+                Some(key) => entries.push((key, node)),
+                None => match &node.data {
+                    Data::Scalar(Scalar::Default) => {
+                        *key = Some(Key { line, scalar: Scalar::Text("=".to_owned()) });
+                    }
+                    Data::Scalar(scalar) => *key = Some(Key { line, scalar: scalar.clone() }),
+                    _ => return Err(Problem::new(line, "a key must be a text or another single value")),
+                },
+            },
+        }
+        Ok(())
+    }
+}
+
+/// The entries of a mapping with those of the mappings that it merges, which stand in front and give way. Where nothing
+/// is merged, no key may stand twice.
+fn merged(own: Vec<(Key, Rc<Node>)>, merges: &[(usize, Rc<Node>)]) -> Result<Vec<(Key, Rc<Node>)>> {
+    let mut inherited: Vec<(Key, Rc<Node>)> = Vec::new();
+    for (line, source) in merges {
+        if !inherited.is_empty() {
+            return Err(Problem::new(*line, "the key `<<` stands twice"));
+        }
+        let sources = match &source.data {
+            // Of several, the first has the last word.
+            Data::List(items) => items.iter().rev().collect(),
+            _ => vec![source],
+        };
+        for source in sources {
+            let Data::Map(entries) = &source.data else {
+                return Err(Problem::new(*line, "`<<` takes a mapping, or a list of mappings"));
+            };
+            inherited.extend(entries.iter().cloned());
+        }
+    }
+    let is_merging = !inherited.is_empty();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut entries: Vec<(Key, Rc<Node>)> = Vec::new();
+    for (key, value) in inherited.into_iter().chain(own) {
+        let name = key.scalar.identity();
+        match places.get(&name) {
+            None => {
+                places.insert(name, entries.len());
+                entries.push((key, value));
+            }
+            Some(_) if !is_merging => {
+                return Err(Problem::new(key.line, format!("the key `{}` stands twice", key.scalar)));
+            }
+            Some(&place) => entries[place].1 = value,
+        }
+    }
+    Ok(entries)
+}
+
+/// The tag of a value, without what all of YAML's own begin with.
+fn tag_of(tag: Option<&Tag>) -> Option<String> {
+    let tag = tag?;
+    Some(if tag.is_yaml_core_schema() {
+        tag.suffix.clone()
+    } else if matches!((tag.handle.as_str(), tag.suffix.as_str()), ("", "!") | ("!", "")) {
+        "!".to_owned()
+    } else {
+        format!("{}{}", tag.handle, tag.suffix)
+    })
+}
+
+fn check_tag(tag: Option<&Tag>, own: &str, line: usize) -> Result<()> {
+    match tag_of(tag) {
+        Some(tag) if tag != own && tag != "!" => {
+            Err(Problem::new(line, format!("the tag `{tag}` has no meaning here")))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Node {
+    /// The text, where it is one.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match &self.data {
+            Data::Scalar(Scalar::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self.data, Data::Scalar(Scalar::Null))
+    }
+
+    /// The value of a key, where this is a mapping that has it.
+    pub(crate) fn get(&self, name: &str) -> Option<&Rc<Self>> {
+        let Data::Map(entries) = &self.data else { return None };
+        entries
+            .iter()
+            .find(|(key, _)| matches!(&key.scalar, Scalar::Text(text) if text == name))
+            .map(|(_, value)| value)
+    }
+
+    /// What it is, with an article, for messages.
+    pub(crate) fn kind(&self) -> &'static str {
+        match &self.data {
+            Data::Scalar(scalar) => scalar.kind(),
+            Data::List(_) => "a list",
+            Data::Map(_) => "a mapping",
+        }
+    }
+
+    /// The value. Below a list Python writes JSON, and turns keys that are no texts into texts; elsewhere they are an error.
+    pub(crate) fn to_value(&self, is_in_list: bool) -> Result<Value> {
+        Ok(match &self.data {
+            Data::Scalar(scalar) => scalar.to_value().ok_or_else(|| {
+                Problem::new(
+                    self.line,
+                    format!("is {}, which weasel cannot use: put it in quotes", scalar.kind()),
+                )
+            })?,
+            Data::List(items) => {
+                Value::List(items.iter().map(|item| item.to_value(true)).collect::<Result<_>>()?)
+            }
+            Data::Map(entries) => {
+                let mut map = Map::new();
+                for (key, value) in entries {
+                    let name = match &key.scalar {
+                        Scalar::Text(text) => text.clone(),
+                        Scalar::Null if is_in_list => "null".to_owned(),
+                        Scalar::Bool(value) if is_in_list => value.to_string(),
+                        Scalar::Int(digits) if is_in_list => digits.clone(),
+                        Scalar::Float(value) if is_in_list => Value::Float(*value).to_json(),
+                        other => {
+                            let problem =
+                                format!("has the key `{other}`, which must be a text: put it in quotes");
+                            return Err(Problem::new(key.line, problem));
+                        }
+                    };
+                    let value = value.to_value(is_in_list).map_err(|problem| problem.below(&name))?;
+                    map.insert(name, value);
+                }
+                Value::Map(map)
+            }
+        })
+    }
+
+    /// Calls `visit` for each text in it, with the line and the keys that lead there.
+    pub(crate) fn each_text(&self, path: &mut Vec<String>, visit: &mut dyn FnMut(&str, usize, &[String])) {
+        match &self.data {
+            Data::Scalar(Scalar::Text(text)) => visit(text, self.line, path),
+            Data::Scalar(_) => {}
+            Data::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    path.push(index.to_string());
+                    item.each_text(path, visit);
+                    path.pop();
+                }
+            }
+            Data::Map(entries) => {
+                for (key, value) in entries {
+                    path.push(key.scalar.to_string());
+                    value.each_text(path, visit);
+                    path.pop();
+                }
+            }
+        }
+    }
+}
+
+/// The names that stand more than once.
+pub(crate) fn repeated<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let mut seen = HashSet::new();
+    names.into_iter().find(|name| !seen.insert(*name))
+}
+
+impl std::fmt::Display for Scalar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => value.fmt(f),
+            Self::Int(text) | Self::Text(text) | Self::Date(text) => f.write_str(text),
+            Self::Float(value) => f.write_str(&float_repr(*value)),
+            Self::Merge => f.write_str("<<"),
+            Self::Default => f.write_str("="),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

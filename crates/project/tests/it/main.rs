@@ -1,0 +1,10 @@
+//! What larder-project promises, by the vectors that all implementations share and on real files.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot build its project has failed")]
+
+mod exchange;
+mod interpolation;
+mod keys;
+mod refusals;
+mod support;
+mod vectors;

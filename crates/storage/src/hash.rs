@@ -1,0 +1,53 @@
+//! Hashing what is in the project, with the storage's threads and progress.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use larder_hashing::{ContentHash, HashOptions, Observer, OutputPath, Scheme};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+use crate::remote_storage::{RemoteStorage, run_blocking};
+use crate::report::{Phase, PhaseReport};
+
+impl RemoteStorage {
+    /// The content hash of what is at `path`, under the storage's scheme. Progress is reported for `label`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// There is nothing at the path, or it cannot be hashed.
+    pub async fn content_hash(&self, path: &Path, label: Option<&OutputPath>) -> Result<ContentHash> {
+        self.content_hash_under(self.options.scheme, path, label).await
+    }
+
+    pub(crate) async fn content_hash_under(
+        &self,
+        scheme: Scheme,
+        path: &Path,
+        label: Option<&OutputPath>,
+    ) -> Result<ContentHash> {
+        let (reporter, cancel) = (&self.options.reporter, &self.options.cancel);
+        let observer: Arc<dyn Observer> = match label {
+            Some(label) => PhaseReport::start(reporter, cancel, label, Phase::Hash, None),
+            None => Arc::new(Unreported(cancel.clone())),
+        };
+        let options =
+            HashOptions::new(scheme).with_workers(self.options.workers.clone()).with_observer(observer);
+        let path = path.to_owned();
+        match run_blocking(move || larder_hashing::content_hash(&path, &options)).await {
+            Err(error) if error.is_cancelled() => Err(Error::Cancelled),
+            hash => Ok(hash?),
+        }
+    }
+}
+
+/// Passes on nothing but that the caller has asked to stop.
+struct Unreported(CancellationToken);
+
+impl Observer for Unreported {
+    fn bytes(&self, _count: u64) {}
+
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}
