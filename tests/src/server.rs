@@ -41,7 +41,18 @@ impl Server {
 
     /// The variables that lead to it.
     pub fn env(&self) -> impl Iterator<Item = (OsString, OsString)> + use<> {
-        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_"))
+        let of_clouds = |name: &OsString| {
+            let name = name.to_string_lossy();
+            name.starts_with("AWS_") || name.starts_with("GOOGLE_")
+        };
+        // Where a server for Google's clients is, in the words of Google's tools.
+        let emulators = [
+            ("STORAGE_EMULATOR_HOST", "LARDER_TEST_GCS_ENDPOINT"),
+            ("STORAGE_EMULATOR_GRPC_HOST", "LARDER_TEST_GCS_GRPC_ENDPOINT"),
+        ];
+        let emulators =
+            emulators.into_iter().filter_map(|(name, ours)| Some((name.into(), std::env::var_os(ours)?)));
+        std::env::vars_os().filter(move |(name, _)| of_clouds(name)).chain(emulators)
     }
 }
 

@@ -12,14 +12,14 @@ use crate::server::{config_of, explained, key, put, read, start};
 use crate::trial::Outcome;
 
 pub(crate) async fn what_cannot_be_mended_by_trying_is_not_tried_again() -> Outcome {
-    let cases: [(fn() -> GcsFailure, ErrorKind, &str); 2] = [
-        (GcsFailure::permission_denied, ErrorKind::PermissionDenied, "storage.objects."),
-        (GcsFailure::unauthenticated, ErrorKind::Unauthenticated, "log in"),
+    let cases = [
+        (GcsFailure::permission_denied(), ErrorKind::PermissionDenied, "storage.objects."),
+        (GcsFailure::unauthenticated(), ErrorKind::Unauthenticated, "log in"),
     ];
     for (failure, kind, hint) in cases {
         let server = start()?;
         let backend = GcsBackend::new(config_of(&server));
-        let fired = server.fail(GcsRule::new(failure()).always());
+        let fired = server.fail(GcsRule::new(failure).always());
         let errors = [
             put(&backend, "a/c/h", payload(1, 10)).await.map(drop).err(),
             read(&backend, "a/c/h").await.map(drop).err(),
@@ -41,7 +41,7 @@ pub(crate) async fn what_cannot_be_mended_by_trying_is_not_tried_again() -> Outc
 pub(crate) async fn a_missing_bucket_is_not_a_missing_object() -> Outcome {
     let server = start()?;
     let mut config = config_of(&server);
-    config.bucket = "nobodys".to_owned();
+    "nobodys".clone_into(&mut config.bucket);
     let backend = GcsBackend::new(config);
     for error in [
         put(&backend, "a/c/h", payload(1, 10)).await.map(drop).err(),

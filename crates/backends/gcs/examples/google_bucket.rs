@@ -1,0 +1,73 @@
+//! Puts a file into a bucket as an object, lists what is there, and reads it back.
+//!
+//! ```text
+//! cargo run -p larder-backend-gcs --example google_bucket -- Cargo.toml my-bucket some/prefix
+//! ```
+//!
+//! Credentials come from where Google's tools take them. Two more arguments lead to an emulator: its URL, and the one of its gRPC.
+
+#![expect(clippy::print_stdout, reason = "it shows what it does")]
+
+use std::env;
+use std::error::Error;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use bytes::BytesMut;
+use futures::TryStreamExt;
+use larder_backend::{Backend, GetOptions, Key, ListOptions, Listed, Prefix, PutOptions};
+use larder_backend_gcs::{GcsBackend, GcsConfig};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [source, bucket, rest @ ..] = arguments.as_slice() else {
+        return Err("usage: google_bucket FILE BUCKET [PREFIX [ENDPOINT GRPC_ENDPOINT]]".into());
+    };
+    let mut config = GcsConfig::new(bucket, rest.first().cloned().unwrap_or_default());
+    if let [_, endpoint, grpc_endpoint] = rest {
+        config = config.with_emulator(endpoint, Some(grpc_endpoint)).map_err(|_| "an endpoint is a URL")?;
+    }
+    let backend = GcsBackend::new(config);
+    let name = Path::new(source).file_name().and_then(|name| name.to_str()).ok_or("the file has no name")?;
+    let key = Key::parse(format!("files/{name}"))?;
+
+    let mut file = File::open(source).map_err(|error| format!("failed to open {source}: {error}"))?;
+    // With the size, the chunks of a large object are large from the first on.
+    let options = PutOptions::default().with_size_hint(file.metadata()?.len());
+    let mut upload = backend.begin_put(&key, options).await?;
+    loop {
+        let mut chunk = BytesMut::zeroed(1024 * 1024);
+        let count = file.read(&mut chunk)?;
+        if count == 0 {
+            break;
+        }
+        chunk.truncate(count);
+        if let Err(error) = upload.write(chunk.freeze()).await {
+            upload.abort().await?;
+            return Err(error.into());
+        }
+    }
+    // Nothing is visible before this.
+    match upload.commit().await {
+        Ok(meta) => println!("published {backend}/{} ({} bytes)", meta.key, meta.size),
+        Err(error) if error.is_already_exists() => println!("{backend}/{key} is there already"),
+        Err(error) => return Err(error.into()),
+    }
+
+    let mut listing = backend.list(&Prefix::parse("files")?, ListOptions::default());
+    while let Some(item) = listing.try_next().await? {
+        if let Listed::Object(meta) = item {
+            println!("{:>12}  {}", meta.size, meta.key);
+        }
+    }
+
+    let mut stream = backend.get(&key, GetOptions::default()).await?.stream;
+    let mut read = 0;
+    while let Some(chunk) = stream.try_next().await? {
+        read += chunk.len();
+    }
+    println!("read {read} bytes back");
+    Ok(backend.close().await?)
+}

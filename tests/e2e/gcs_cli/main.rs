@@ -1,0 +1,60 @@
+//! The binary with a remote in Google Cloud Storage: `cargo xtask integration --backend gcs` starts the testkit's server, or
+//! takes what the environment names.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../any_server/damage.rs"]
+mod damage;
+mod errors;
+mod killed;
+#[path = "../any_server/large.rs"]
+mod large;
+mod store;
+#[path = "../any_server/trees.rs"]
+mod trees;
+
+use std::process::ExitCode;
+
+use larder_tests::{Case, Need, run};
+
+const SERVER: Need = Need::Server("gcs");
+
+/// Makes tests of functions, under their names.
+macro_rules! cases {
+    ($($module:ident :: { $($test:ident),* $(,)? }),* $(,)?) => {
+        [$($(Case::new(
+            concat!(stringify!($module), "::", stringify!($test)),
+            $module::$test,
+        ).needs(&[SERVER])),*),*]
+    };
+}
+
+fn main() -> ExitCode {
+    let cases = cases![
+        trees::{
+            what_was_pushed_comes_back_identical,
+            outputs_of_every_name,
+            a_present_object_is_not_sent_again,
+            a_forced_push_mends_a_damaged_object,
+            a_pull_of_several_is_one_unit,
+        },
+        damage::{
+            a_damaged_object_is_refused,
+            a_large_damaged_object_is_refused,
+            the_next_newest_is_taken_where_the_newest_is_damaged,
+        },
+        killed::{
+            of_eight_pushers_one_uploads_and_all_succeed,
+            a_killed_push_leaves_no_object,
+            an_interrupted_push_leaves_no_object,
+        },
+        errors::{
+            a_bucket_that_is_missing,
+            credentials_that_are_missing,
+            an_endpoint_of_the_project,
+            options_that_are_none,
+        },
+        large::{five_gib_in_constant_memory},
+    ];
+    run("gcs_cli", &cases)
+}
