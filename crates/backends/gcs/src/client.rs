@@ -12,7 +12,6 @@ use google_cloud_storage::read_resume_policy::NeverResume;
 use larder_backend::causes::chain;
 use larder_backend::retry::Patience;
 use larder_backend::{Error, ErrorKind, Operation, Result};
-use tokio::net::TcpStream;
 
 use crate::config::GcsConfig;
 use crate::error::NO_CREDENTIALS;
@@ -127,12 +126,18 @@ fn has_file() -> bool {
     })
 }
 
-/// Whether a metadata server answers.
+/// Whether a metadata server of Google answers: other clouds have one at the same address. "Detect whether you're running on
+/// Compute Engine" in Google's documentation of it names the header.
 async fn is_in_google_cloud() -> bool {
+    const FLAVOR: (&str, &str) = ("Metadata-Flavor", "Google");
     let host = env::var(METADATA_VARIABLE).ok().filter(|host| !host.is_empty());
     let host = host.unwrap_or_else(|| METADATA_HOST.to_owned());
-    let address = if host.contains(':') { host } else { format!("{host}:80") };
-    matches!(tokio::time::timeout(METADATA_TIMEOUT, TcpStream::connect(address)).await, Ok(Ok(_)))
+    // What is on this machine is reached through no proxy.
+    let Ok(client) = reqwest::Client::builder().timeout(METADATA_TIMEOUT).no_proxy().build() else {
+        return false;
+    };
+    let answer = client.get(format!("http://{host}/")).header(FLAVOR.0, FLAVOR.1).send().await;
+    answer.is_ok_and(|answer| answer.headers().get(FLAVOR.0).is_some_and(|flavor| flavor == FLAVOR.1))
 }
 
 #[cfg(test)]

@@ -82,14 +82,18 @@ async fn in_child(test: &str, variables: &[(&str, &str)], said: &[&str]) -> Outc
 }
 
 pub(crate) async fn without_credentials_it_says_so_at_once() -> Outcome {
-    // Nothing answers at an address that is for documentation.
-    let nobody = [("GCE_METADATA_HOST", "192.0.2.1")];
-    in_child(
-        "refusals::without_credentials_it_says_so_at_once",
-        &nobody,
-        &["gcloud auth application-default login", "GOOGLE_APPLICATION_CREDENTIALS", "anonymous=true"],
-    )
-    .await
+    // A metadata server that is not there, and one that never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let gone = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    for address in [gone, silent.local_addr()?] {
+        in_child(
+            "refusals::without_credentials_it_says_so_at_once",
+            &[("GCE_METADATA_HOST", &address.to_string())],
+            &["gcloud auth application-default login", "GOOGLE_APPLICATION_CREDENTIALS", "anonymous=true"],
+        )
+        .await?;
+    }
+    Ok(())
 }
 
 pub(crate) async fn a_file_of_credentials_that_is_none_says_so() -> Outcome {
