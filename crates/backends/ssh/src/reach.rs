@@ -82,7 +82,7 @@ pub(crate) fn prefer_known_types(wire: &Wire, known: &KnownHosts, target: &Targe
 /// Refuses a host whose key is not known to be its own.
 pub(crate) fn check_host(wire: &Wire, known: &KnownHosts, target: &Target) -> Result<(), Trouble> {
     let Target { key_name, port, .. } = target;
-    let refuse = |hint: String| Err(Trouble::new(ErrorKind::Unavailable).with_hint(hint).hopeless());
+    let refuse = |hint: String| Err(Trouble::new(ErrorKind::Untrusted).with_hint(hint).hopeless());
     let Some(key) = wire.session.host_key().map(|(key, _)| key.to_vec()) else {
         return refuse("the host shows no key".to_owned());
     };
