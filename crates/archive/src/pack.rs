@@ -21,8 +21,7 @@ pub use error::PackError;
 pub use options::PackOptions;
 
 use crate::thread::{self, Watch};
-use packer::{Packer, Summary};
-use sink::Memory;
+use packer::{Kept, Packer, Summary};
 
 use crate::frames::FrameWriter;
 
@@ -90,11 +89,10 @@ pub async fn prepare(root: &Path, output: &OutputPath, options: &PackOptions) ->
     let work =
         thread::spawn(THREAD, move || Packer::new(&root, &output, &watched).prepare(watched.kept_bytes))
             .map_err(PackError::Thread)?;
-    let (summary, memory) = work.await.map_err(|_| PackError::Panicked)??;
+    let (summary, kept) = work.await.map_err(|_| PackError::Panicked)??;
     // Only now: until here the guard stops the thread if this future is dropped.
     drop(watch);
     let (root, output) = place;
-    let kept = memory.map(Memory::into_pieces);
     Ok(Prepared { root, output, options: options.clone(), summary, kept })
 }
 
@@ -104,7 +102,7 @@ pub struct Prepared {
     output: OutputPath,
     options: PackOptions,
     summary: Summary,
-    kept: Option<Vec<Bytes>>,
+    kept: Option<Kept>,
 }
 
 impl Prepared {
@@ -123,8 +121,9 @@ impl Prepared {
         self.summary.entries
     }
 
-    /// Packs what was hashed: from memory, or by reading it again. What is read again is hashed again, and if it is not
-    /// what it was, the stream ends with [`PackError::Changed`].
+    /// Packs what was hashed: from memory, or by reading it again. What is read again is hashed again, and the files of
+    /// what is in memory are looked at again; if they are not what they were, the stream ends with
+    /// [`PackError::Changed`].
     pub fn pack(&self) -> Packing {
         self.pack_observed(Arc::clone(&self.options.observer))
     }
@@ -133,11 +132,9 @@ impl Prepared {
     pub fn pack_observed(&self, observer: Arc<dyn Observer>) -> Packing {
         let options = self.options.clone().with_observer(observer);
         let summary = self.summary.clone();
-        if let Some(pieces) = &self.kept {
-            let pieces = pieces.clone();
-            return Packing::start(options, move |options, frames| {
-                pack_kept(pieces, summary, options, frames)
-            });
+        if let Some(kept) = &self.kept {
+            let kept = kept.clone();
+            return Packing::start(options, move |options, frames| pack_kept(kept, summary, options, frames));
         }
         let (root, output, expected) = (self.root.clone(), self.output.clone(), summary.content_hash);
         Packing::start(options, move |options, frames| {
@@ -250,7 +247,7 @@ fn pack_files(
 }
 
 fn pack_kept(
-    pieces: Vec<Bytes>,
+    mut kept: Kept,
     summary: Summary,
     options: &PackOptions,
     frames: mpsc::Sender<Bytes>,
@@ -258,7 +255,7 @@ fn pack_kept(
     let mut writer = FrameWriter::new(options.compression, options.workers.clone(), frames);
     // The observer counts bytes of files: headers are not for him to see.
     let mut unseen = summary.content_bytes;
-    for piece in pieces {
+    for piece in std::mem::take(&mut kept.archive) {
         if options.observer.is_cancelled() {
             return Err(PackError::Cancelled);
         }
@@ -267,7 +264,10 @@ fn pack_kept(
         options.observer.bytes(seen);
         unseen -= seen;
     }
-    Ok(summary.packed(writer.finish()?))
+    let archive_bytes = writer.finish()?;
+    // As late as possible: the receiver may have been slow.
+    kept.check(&options.workers)?;
+    Ok(summary.packed(archive_bytes))
 }
 
 impl Summary {

@@ -34,7 +34,7 @@ pub use manifest::TreeHasher;
 pub use options::{HashOptions, TreeLimits};
 pub use output_path::{InvalidOutputPath, OutputPath, decode_name, encode_name};
 pub use site::{Site, SiteEnvironment, SiteError, site_hash, site_manifest};
-pub use tree::{Body, Contents, EntryKind, OpenFile, STAGING_PREFIX, TreeEntry, TreeReader};
+pub use tree::{Body, Contents, EntryKind, FileState, OpenFile, STAGING_PREFIX, TreeEntry, TreeReader};
 pub use weasel::compare_paths as compare_weasel_paths;
 pub use workers::{Ignore, Observer, Workers};
 

@@ -23,7 +23,7 @@ use crate::options::HashOptions;
 use crate::weasel;
 use crate::workers::Workers;
 
-pub use file::OpenFile;
+pub use file::{FileState, OpenFile};
 use job::{Batch, Outcome, Shared};
 use walk::{Place, Rules, Step, Walk};
 
@@ -43,6 +43,8 @@ pub struct TreeEntry {
     /// The digest of a file's bytes or a link's target text. `None` for directories, for files that are handed over
     /// open, and under [`Scheme::Weasel`], which has no digests of single files.
     pub digest: Option<Digest>,
+    /// How a file looked when it was read. `None` for all else.
+    pub state: Option<FileState>,
     /// The bytes of a file, where they were asked for.
     pub body: Body,
 }

@@ -258,6 +258,7 @@ fn is_of_remote(kind: larder_backend::ErrorKind) -> bool {
         Kind::RootMissing
             | Kind::PermissionDenied
             | Kind::Unauthenticated
+            | Kind::Untrusted
             | Kind::RateLimited
             | Kind::Timeout
             | Kind::Unavailable

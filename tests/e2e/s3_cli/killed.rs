@@ -150,7 +150,7 @@ fn wait_for_standstill(store: &Store, running: &mut Running, stand: Stand, stall
 
 /// More than is kept in memory and under way at once.
 const STAND_MIB: usize = 9 * PART_MIB;
-const PART_MIB: usize = 16;
+const PART_MIB: usize = 8;
 
 fn interrupt_push(stand: Stand) {
     for (signal, code) in SIGNALS {

@@ -32,7 +32,7 @@ pub(crate) fn an_unknown_host() {
     let store = furnished();
     for known in ["", "# nobody\n"] {
         store.write_ssh("known_hosts", known);
-        let parts = [&*store.remote_url(), &store.host_name(), "not known", "SHA256:"];
+        let parts = [&*store.remote_url(), &store.host_name(), "not trusted", "not known", "SHA256:"];
         assert_all_fail(&store, &store.remote_url(), 5, &parts);
         assert_eq!(store.read_ssh("known_hosts"), known, "it was accepted");
     }

@@ -127,11 +127,23 @@ impl Sshd {
 
 impl Drop for Sshd {
     fn drop(&mut self) {
+        let tracer = tracer(self.process.id());
         // Sessions outlive the listener.
         self.kill_sessions();
         let _ = self.process.kill();
+        if let Some(tracer) = tracer {
+            // It would sleep to the end of its delay, for whomever it traced.
+            let _ = kill_process(tracer, Signal::KILL);
+        }
         let _ = self.process.wait();
     }
+}
+
+/// The process that traces another one.
+fn tracer(id: u32) -> Option<Pid> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let id = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
+    Pid::from_raw(id.trim().parse().ok()?)
 }
 
 /// The processes below another one.

@@ -3,9 +3,13 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use bytes::Bytes;
 
 use larder_hashing::{
-    Body, ContentHash, Contents, EntryKind, HashError, OutputPath, TreeEntry, TreeReader, Workers,
+    Body, ContentHash, Contents, EntryKind, FileState, HashError, OutputPath, TreeEntry, TreeReader, Workers,
 };
 
 use super::content::ContentHasher;
@@ -26,6 +30,37 @@ pub(super) struct Summary {
     pub(super) content_hash: ContentHash,
     pub(super) entries: u64,
     pub(super) content_bytes: u64,
+}
+
+/// An output in memory.
+#[derive(Clone)]
+pub(super) struct Kept {
+    /// The uncompressed archive, in pieces of the size of a frame.
+    pub(super) archive: Vec<Bytes>,
+    /// The output's files, relative to it, and how they looked when they were read.
+    files: Arc<[(Vec<u8>, FileState)]>,
+    path: PathBuf,
+}
+
+/// How many files a thread looks at before it answers.
+const CHECKED_AT_ONCE: usize = 64;
+
+impl Kept {
+    /// Looks at all files again, on the file threads: none may have changed since it was read.
+    pub(super) fn check(&self, workers: &Workers) -> Result<(), PackError> {
+        let (sender, answers) = channel();
+        let starts = (0..self.files.len()).step_by(CHECKED_AT_ONCE);
+        let batches = starts.len();
+        for start in starts {
+            let (files, output, sender) = (Arc::clone(&self.files), self.path.clone(), sender.clone());
+            workers.spawn_file(move || {
+                let mut batch = files[start..].iter().take(CHECKED_AT_ONCE);
+                // Fails where nobody waits for the answer.
+                let _ = sender.send(batch.try_for_each(|(path, state)| state.check(below(&output, path))));
+            });
+        }
+        (0..batches).try_for_each(|_| Ok(answers.recv().map_err(|_| PackError::Panicked)??))
+    }
 }
 
 /// Packs one output.
@@ -72,14 +107,15 @@ impl Packer {
     }
 
     /// Reads everything, and keeps the archive as long as it has no more than `room` bytes.
-    pub(super) fn prepare(mut self, room: usize) -> Result<(Summary, Option<Memory>), PackError> {
-        let mut memory = Some(Memory::default());
+    pub(super) fn prepare(mut self, room: usize) -> Result<(Summary, Option<Kept>), PackError> {
+        let mut memory = Some((Memory::default(), Vec::new()));
         while let Some(entry) = self.reader.next() {
             let entry = self.begin(entry?)?;
-            if let Some(kept) = &mut memory {
+            if let Some((kept, files)) = &mut memory {
                 let needed = (kept.len() + self.header.len() + END) as u64
                     + entry.size.next_multiple_of(header::BLOCK as u64);
                 if needed <= room as u64 {
+                    files.extend(entry.state.map(|state| (entry.path.clone(), state)));
                     self.write(entry, kept)?;
                     continue;
                 }
@@ -88,10 +124,15 @@ impl Packer {
             }
             self.hash(entry)?;
         }
-        if let Some(kept) = &mut memory {
-            kept.write_zeros(END)?;
-        }
-        Ok((self.finish(), memory))
+        let kept = match memory {
+            Some((mut archive, files)) => {
+                archive.write_zeros(END)?;
+                let path = self.path.clone();
+                Some(Kept { archive: archive.into_pieces(), files: files.into(), path })
+            }
+            None => None,
+        };
+        Ok((self.finish(), kept))
     }
 
     /// Checks an entry and makes its header.
@@ -202,6 +243,11 @@ impl Packer {
     }
 
     fn full_path(&self, path: &[u8]) -> PathBuf {
-        if path.is_empty() { self.path.clone() } else { self.path.join(OsStr::from_bytes(path)) }
+        below(&self.path, path)
     }
+}
+
+/// The entry at `path` of the output at `output`.
+fn below(output: &Path, path: &[u8]) -> PathBuf {
+    if path.is_empty() { output.to_owned() } else { output.join(OsStr::from_bytes(path)) }
 }

@@ -80,13 +80,48 @@ fn weasels_hash_is_computed_again_too() {
 }
 
 #[test]
-fn what_is_in_memory_is_packed_whatever_happens_to_the_files() {
+fn an_output_in_memory_whose_files_change_before_it_is_packed_is_an_error() {
+    let changes: [(&str, fn(&Path)); 5] = [
+        ("it grew", grow),
+        ("it was written again", |path| fs::write(path, "2").unwrap()),
+        ("it is gone", |path| fs::remove_file(path).unwrap()),
+        ("its directory is gone", |path| fs::remove_dir_all(path.parent().unwrap()).unwrap()),
+        ("it is a directory", |path| {
+            fs::remove_file(path).unwrap();
+            fs::create_dir(path).unwrap();
+        }),
+    ];
+    for scheme in Scheme::ALL {
+        for (what, change) in changes {
+            let project = Project::new();
+            // More than are looked at at once.
+            (0..200).for_each(|i| drop(project.file(format!("d/{i:03}"), "1").path("")));
+            let options = PackOptions::new(scheme).with_compression("none".parse().unwrap());
+            let prepared = block_on(prepare(project.root(), &"d".parse_output(), &options)).unwrap();
+            assert_eq!(drain(prepared.pack()).unwrap().0, project.tar("d"), "nothing changed");
+            let path = project.path("d/150");
+            change(&path);
+            let error = drain(prepared.pack()).unwrap_err();
+            // Of several, any is named.
+            let named =
+                matches!(&error, PackError::Changed { path: named } if path.parent() == named.parent());
+            assert!(named, "{what}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_link_in_memory_may_point_at_what_changes() {
     let project = Project::new();
-    project.file("d/small", "1");
-    let prepared = block_on(prepare(project.root(), &"d".parse_output(), &plain())).unwrap();
-    let before = project.tar("d");
-    fs::remove_dir_all(project.path("d")).unwrap();
-    assert_eq!(drain(prepared.pack()).unwrap().0, before);
+    project.file("d/small", "1").file("other", "1").link("d/link", "small").link("root", "d");
+    for output in ["d", "root"] {
+        let prepared = block_on(prepare(project.root(), &output.parse_output(), &plain())).unwrap();
+        assert!(drain(prepared.pack()).is_ok(), "{output}");
+        grow(&project.path("other"));
+        assert!(drain(prepared.pack()).is_ok(), "{output}");
+        grow(&project.path("d/small"));
+        assert!(matches!(drain(prepared.pack()), Err(PackError::Changed { .. })), "{output}");
+    }
 }
 
 #[test]

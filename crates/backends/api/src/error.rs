@@ -38,6 +38,8 @@ pub enum ErrorKind {
     PermissionDenied,
     /// The remote does not know who asks.
     Unauthenticated,
+    /// The remote has not shown that it is the one that is meant: the key of its host is unknown, another, or revoked.
+    Untrusted,
     /// The remote asks for patience, and retries did not help.
     RateLimited,
     /// Nothing moved for longer than the no-progress timeout.
@@ -68,6 +70,7 @@ impl ErrorKind {
             Self::Conflict => "the object changed meanwhile",
             Self::PermissionDenied => "permission denied",
             Self::Unauthenticated => "not authenticated",
+            Self::Untrusted => "the host is not trusted",
             Self::RateLimited => "too many requests",
             Self::Timeout => "no progress for too long",
             Self::Unavailable => "the remote cannot be reached",

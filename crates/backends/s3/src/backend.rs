@@ -83,7 +83,8 @@ impl Remote {
 
     pub(crate) fn target<'a>(&'a self, operation: Operation, location: &'a str) -> Target<'a> {
         let endpoint = self.connection.get().and_then(|connection| connection.endpoint.as_deref());
-        Target { operation, location, bucket: &self.config.bucket, endpoint }
+        let profile = self.config.profile.as_deref();
+        Target { operation, location, bucket: &self.config.bucket, endpoint, profile }
     }
 
     pub(crate) fn request_payer(&self) -> Option<RequestPayer> {

@@ -61,6 +61,8 @@ pub(crate) struct Target<'a> {
     pub(crate) bucket: &'a str,
     /// The URL of the server, where it is not AWS's own.
     pub(crate) endpoint: Option<&'a str>,
+    /// The profile that the remote names.
+    pub(crate) profile: Option<&'a str>,
 }
 
 impl Target<'_> {
@@ -131,10 +133,16 @@ impl Target<'_> {
         E: StdError + 'static,
     {
         if let Some(credentials) = find::<CredentialsError>(error) {
-            let failed = self.error(ErrorKind::Unauthenticated).with_hint(
-                "no AWS credentials could be loaded: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or \
-                 log in; for a public bucket use the option anonymous=true",
-            );
+            let hint = match self.profile {
+                Some(profile) => format!(
+                    "the profile `{profile}` gives no AWS credentials: check its name and what ~/.aws/config and \
+                     ~/.aws/credentials say of it, or log in with it"
+                ),
+                None => "no AWS credentials could be loaded: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \
+                         AWS_PROFILE, or log in; for a public bucket use the option anonymous=true"
+                    .to_owned(),
+            };
+            let failed = self.error(ErrorKind::Unauthenticated).with_hint(hint);
             // Where they are asked for again in the middle of an upload, that may have been the network.
             let may_pass = matches!(credentials, CredentialsError::ProviderTimedOut(_));
             return Failure::new(failed.with_source(chain(credentials)).with_retryable(may_pass));

@@ -13,9 +13,9 @@ use crate::backend::Remote;
 use crate::client::Connection;
 use crate::part::{Part, spool_error};
 
-/// How many parts are sent at once, besides the one that is being filled. With parts of 16 MiB they cover the bandwidth
-/// times delay of 1 Gbit/s and 500 ms, and keep 80 MiB in memory.
-const PARTS_AT_ONCE: usize = 4;
+/// How many parts are sent at once, besides the one that is being filled. With parts of 8 MiB they cover the bandwidth
+/// times delay of 1 Gbit/s and 400 ms, and keep 56 MiB in memory: most of what an upload takes of it.
+const PARTS_AT_ONCE: usize = 6;
 
 /// S3's limit.
 const MAX_PARTS: i32 = 10_000;

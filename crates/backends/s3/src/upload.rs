@@ -15,7 +15,7 @@ use crate::backend::Remote;
 use crate::error::Failure;
 use crate::get;
 use crate::multipart::{CONTENT_TYPE, Multipart};
-use crate::part::{Part, PartBuffer, part_size, spool_error};
+use crate::part::{Part, PartBuffer, PartMemory, part_size, spool_error};
 
 /// An upload: a buffer that becomes a single request, or the parts of a multipart upload.
 pub(crate) struct S3Upload {
@@ -24,6 +24,7 @@ pub(crate) struct S3Upload {
     mode: PutMode,
     journal: Option<Arc<dyn UploadJournal>>,
     part_size: usize,
+    memory: PartMemory,
     buffer: PartBuffer,
     multipart: Option<Multipart>,
     written: u64,
@@ -34,13 +35,15 @@ pub(crate) struct S3Upload {
 impl S3Upload {
     pub(crate) fn new(remote: Arc<Remote>, key: Key, options: PutOptions) -> Self {
         let part_size = remote.config.part_size.unwrap_or_else(|| part_size(options.size_hint));
+        let memory = PartMemory::default();
         Self {
             remote,
             key,
             mode: options.mode,
             journal: options.journal,
             part_size,
-            buffer: PartBuffer::new(part_size),
+            buffer: PartBuffer::new(part_size, &memory),
+            memory,
             multipart: None,
             written: 0,
             broken: false,
@@ -56,11 +59,16 @@ impl S3Upload {
             .with_source("an earlier write failed, or was not waited for: the upload can only be aborted")
     }
 
+    /// Ends the part that was being filled.
+    async fn take_part(&mut self) -> Result<Part> {
+        let next = PartBuffer::new(self.part_size, &self.memory);
+        let part = mem::replace(&mut self.buffer, next);
+        part.finish().await.map_err(|error| spool_error(self.location(), error))
+    }
+
     /// Sends the buffer as a part, while others are under way.
     async fn send_part(&mut self) -> Result<()> {
-        let size = self.part_size;
-        let part = mem::replace(&mut self.buffer, PartBuffer::new(size));
-        let part = part.finish().await.map_err(|error| spool_error(self.location(), error))?;
+        let part = self.take_part().await?;
         let multipart = if let Some(multipart) = &mut self.multipart {
             multipart
         } else {
@@ -238,11 +246,9 @@ impl Upload for S3Upload {
                 Err(error) => Err(error),
             }
         } else {
-            let size = self.part_size;
-            let part = mem::replace(&mut self.buffer, PartBuffer::new(size));
-            match part.finish().await {
+            match self.take_part().await {
                 Ok(part) => self.put(&part).await,
-                Err(error) => Err(spool_error(self.location(), error)),
+                Err(error) => Err(error),
             }
         };
         if committed.is_err()

@@ -38,7 +38,7 @@ pub(crate) struct Remote {
     pub(crate) place: Place,
     /// How many transfers are under way.
     transfers: Arc<AtomicUsize>,
-    /// How long the server takes for a small answer.
+    /// How long the link takes both ways, at the most.
     round_trip: Mutex<Duration>,
     /// What still cleans up behind uploads that were dropped.
     unfinished: Mutex<Vec<JoinHandle<()>>>,
@@ -54,7 +54,7 @@ impl SshBackend {
             place: Place::new(config.path.clone(), config.url()),
             pool: Arc::new(Pool::new(config)),
             transfers: Arc::default(),
-            round_trip: Mutex::default(),
+            round_trip: Mutex::new(Duration::MAX),
             unfinished: Mutex::default(),
         };
         Self { remote: Arc::new(remote) }
@@ -70,7 +70,8 @@ impl Remote {
     }
 
     pub(crate) fn note_round_trip(&self, round_trip: Duration) {
-        *self.round_trip.lock().unwrap_or_else(PoisonError::into_inner) = round_trip;
+        let mut known = self.round_trip.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = round_trip.min(*known);
     }
 
     /// How many sessions are worth it for a transfer of so many bytes: each takes some round trips to begin.

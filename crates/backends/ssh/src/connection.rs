@@ -1,5 +1,6 @@
 //! A connection to the server: from the socket to SFTP, and the calls of SFTP.
 
+use std::cell::Cell;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use crate::config::AskPassphrase;
 use crate::error::{Trouble, from_io, is_end_of_directory};
 use crate::known_hosts::KnownHosts;
 use crate::openssh::Target;
-use crate::reach::{check_host, connect, prefer_fast_ciphers, prefer_known_types};
+use crate::reach::{check_host, connect, prefer_known_types};
 use crate::wire::{Wait, Wire};
 
 /// How long saying goodbye may take.
@@ -30,8 +31,8 @@ pub(crate) struct Connection {
     sftp: Option<Sftp>,
     pub(crate) wire: Wire,
     proxy: Option<crate::proxy::Running>,
-    /// How long the server took for a small answer.
-    pub(crate) round_trip: Duration,
+    /// The quickest answer to a request about a name.
+    quickest: Cell<Duration>,
 }
 
 /// What logging in takes, beside the target.
@@ -53,14 +54,14 @@ impl Connection {
         wire.cancel.clone_from(&log_in.cancel);
         let opened = Self::begin(&mut wire, target, log_in);
         match opened {
-            Ok((sftp, round_trip)) => {
+            Ok(sftp) => {
                 wire.limit = log_in.limit;
                 // Often enough to hear of the server within the limit, whatever OpenSSH is told. libssh2 knows seconds, and
                 // no less than two: below, a server that is busy counts as silent.
                 let often = log_in.limit / 3;
                 let interval = target.alive_interval.map_or(often, |interval| interval.min(often));
                 wire.session.set_keepalive(true, u32::try_from(interval.as_secs()).unwrap_or(60).max(1));
-                Ok(Self { sftp: Some(sftp), wire, proxy, round_trip })
+                Ok(Self { sftp: Some(sftp), wire, proxy, quickest: Cell::new(Duration::MAX) })
             }
             Err(mut trouble) => {
                 wire.cut();
@@ -73,7 +74,7 @@ impl Connection {
         }
     }
 
-    fn begin(wire: &mut Wire, target: &Target, log_in: &LogIn<'_>) -> Result<(Sftp, Duration), Trouble> {
+    fn begin(wire: &mut Wire, target: &Target, log_in: &LogIn<'_>) -> Result<Sftp, Trouble> {
         let known = KnownHosts::read(target.known_hosts.iter().chain(&target.global_known_hosts)).map_err(
             |(file, error)| {
                 Trouble::new(ErrorKind::InvalidInput)
@@ -82,23 +83,25 @@ impl Connection {
             },
         )?;
         prefer_known_types(wire, &known, target);
-        prefer_fast_ciphers(wire);
         // libssh2's calls that change the session want it whole.
         let mut session = wire.session.clone();
         wire.drive(Wait::Protocol, || session.handshake())?;
         check_host(wire, &known, target)?;
         auth::log_in(wire, target, log_in.ask, log_in.passphrases)?;
-        let begun = Instant::now();
-        let sftp = wire.drive(Wait::Protocol, || wire.session.sftp()).map_err(|trouble| {
+        wire.drive(Wait::Protocol, || wire.session.sftp()).map_err(|trouble| {
             if wire.is_dead() || matches!(trouble.kind, ErrorKind::Timeout | ErrorKind::Cancelled) {
                 return trouble;
             }
             let hint = "the server lets you in, but has no SFTP: it needs a line `Subsystem sftp internal-sftp` in \
                         its sshd_config";
             Trouble::new(ErrorKind::Unsupported).with_hint(hint).hopeless()
-        })?;
-        // Opening the channel, starting the subsystem and its greeting are three.
-        Ok((sftp, begun.elapsed() / 3))
+        })
+    }
+
+    /// How long the link takes both ways: no longer than the quickest request so far. Logging in tells nothing of it, where
+    /// the server works longer than the link.
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.quickest.get()
     }
 
     fn sftp(&self) -> Result<&Sftp, Trouble> {
@@ -108,7 +111,10 @@ impl Connection {
     /// One call of SFTP.
     fn call<T>(&self, mut call: impl FnMut(&Sftp) -> Result<T, ssh2::Error>) -> Result<T, Trouble> {
         let sftp = self.sftp()?;
-        self.wire.drive(Wait::Files, || call(sftp))
+        let begun = Instant::now();
+        let answer = self.wire.drive(Wait::Files, || call(sftp));
+        self.quickest.set(self.quickest.get().min(begun.elapsed()));
+        answer
     }
 
     /// Looks at what a path leads to.

@@ -81,8 +81,9 @@ pub(crate) async fn get(remote: &Arc<Remote>, key: &Key, options: &GetOptions) -
     let begun = {
         let (remote, key, options) = (Arc::clone(remote), key.clone(), options.clone());
         move |connection: &Connection, _: Attempt| {
-            remote.note_round_trip(connection.round_trip);
-            begin(&remote, connection, &key, &options)
+            let begun = begin(&remote, connection, &key, &options);
+            remote.note_round_trip(connection.round_trip());
+            begun
         }
     };
     let Begun { path, meta, identity, range, first } = remote.pool.run(task, begun).await?;

@@ -79,26 +79,10 @@ pub(crate) fn prefer_known_types(wire: &Wire, known: &KnownHosts, target: &Targe
     let _ = wire.session.method_pref(MethodType::HostKey, &types.join(","));
 }
 
-/// The ciphers to begin with. libssh2 prefers ChaCha20-Poly1305, which it computes itself, in C; OpenSSL computes these with
-/// the processor's instructions, several times as fast. All three authenticate what they encrypt.
-const FAST_CIPHERS: [&str; 2] = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"];
-
-/// Asks for the ciphers that are fastest here, and then for the others in the order of libssh2.
-pub(crate) fn prefer_fast_ciphers(wire: &Wire) {
-    for direction in [MethodType::CryptCs, MethodType::CryptSc] {
-        let supported = wire.session.supported_algs(direction).unwrap_or_default();
-        let (fast, others): (Vec<_>, Vec<_>) =
-            supported.into_iter().partition(|cipher| FAST_CIPHERS.contains(cipher));
-        let in_order = FAST_CIPHERS.into_iter().filter(|cipher| fast.contains(cipher)).chain(others);
-        // Where it is refused, libssh2's own order stands.
-        let _ = wire.session.method_pref(direction, &in_order.collect::<Vec<_>>().join(","));
-    }
-}
-
 /// Refuses a host whose key is not known to be its own.
 pub(crate) fn check_host(wire: &Wire, known: &KnownHosts, target: &Target) -> Result<(), Trouble> {
     let Target { key_name, port, .. } = target;
-    let refuse = |hint: String| Err(Trouble::new(ErrorKind::Unavailable).with_hint(hint).hopeless());
+    let refuse = |hint: String| Err(Trouble::new(ErrorKind::Untrusted).with_hint(hint).hopeless());
     let Some(key) = wire.session.host_key().map(|(key, _)| key.to_vec()) else {
         return refuse("the host shows no key".to_owned());
     };

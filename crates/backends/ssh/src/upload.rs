@@ -66,8 +66,9 @@ impl SshUpload {
             let (remote, task) = (Arc::clone(&remote), task.clone());
             let pool = Arc::clone(&remote.pool);
             pool.run(task, move |connection, _| {
-                remote.note_round_trip(connection.round_trip);
-                remote.place.root_or_create(connection)
+                let root = remote.place.root_or_create(connection);
+                remote.note_round_trip(connection.round_trip());
+                root
             })
             .await?
         };

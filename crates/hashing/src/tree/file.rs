@@ -1,6 +1,6 @@
 //! One open file, read to exactly the end that it had when it was opened.
 
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,36 @@ pub(super) fn open_error(error: rustix::io::Errno, path: PathBuf) -> HashError {
     }
 }
 
+/// How a regular file looked when it was opened: enough to see later whether it was changed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileState {
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl FileState {
+    fn of(metadata: &Metadata) -> Self {
+        Self { size: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()) }
+    }
+
+    /// Looks at the file at `path` again, through links.
+    ///
+    /// # Errors
+    ///
+    /// [`HashError::Changed`] when it has another size or time of modification, or is gone; [`HashError::Io`].
+    pub fn check(self, path: PathBuf) -> Result<(), HashError> {
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() && Self::of(&metadata) == self => Ok(()),
+            Err(source)
+                if !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
+                Err(HashError::Io { operation: "look at", path, source })
+            }
+            _ => Err(HashError::Changed { path }),
+        }
+    }
+}
+
 /// A regular file that is open for reading, and what it was when it was opened.
 ///
 /// It gives exactly as many bytes as it had then. If there turn out to be fewer or more, or its time of modification
@@ -42,9 +72,8 @@ pub struct OpenFile {
     root: Arc<Path>,
     /// Relative to the root: a full path is made only for messages.
     path: Vec<u8>,
-    size: u64,
+    state: FileState,
     remaining: u64,
-    modified: (i64, i64),
     executable: bool,
     at_end: bool,
     observer: Arc<dyn Observer>,
@@ -72,9 +101,8 @@ impl OpenFile {
             file,
             root,
             path,
-            size: metadata.len(),
+            state: FileState::of(&metadata),
             remaining: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
             executable: metadata.mode() & 0o100 != 0,
             at_end: false,
             observer,
@@ -96,7 +124,12 @@ impl OpenFile {
 
     /// The size when it was opened, in bytes.
     pub fn size(&self) -> u64 {
-        self.size
+        self.state.size
+    }
+
+    /// How it looked when it was opened.
+    pub(super) fn state(&self) -> FileState {
+        self.state
     }
 
     /// Whether its owner may execute it.
@@ -149,10 +182,10 @@ impl OpenFile {
             return Err(HashError::Cancelled);
         }
         let before = bytes.len();
-        let size = usize::try_from(self.size).map_err(|_| self.changed())?;
+        let size = usize::try_from(self.size()).map_err(|_| self.changed())?;
         bytes.reserve_exact(size);
         // No read that finds the end: a file that grew is found by its size afterwards.
-        let read = Read::by_ref(&mut self.file).take(self.size).read_to_end(bytes);
+        let read = Read::by_ref(&mut self.file).take(self.state.size).read_to_end(bytes);
         if let Err(source) = read {
             return Err(self.failed("read", source));
         }
@@ -160,7 +193,7 @@ impl OpenFile {
             return Err(self.changed());
         }
         self.remaining = 0;
-        self.observer.bytes(self.size);
+        self.observer.bytes(self.size());
         self.check_unmodified()
     }
 
@@ -223,11 +256,7 @@ impl OpenFile {
 
     fn check_unmodified(&self) -> Result<(), HashError> {
         let now = self.file.metadata().map_err(|source| self.failed("look at", source))?;
-        if now.len() == self.size && (now.mtime(), now.mtime_nsec()) == self.modified {
-            Ok(())
-        } else {
-            Err(self.changed())
-        }
+        if FileState::of(&now) == self.state { Ok(()) } else { Err(self.changed()) }
     }
 
     fn changed(&self) -> HashError {
@@ -243,7 +272,7 @@ impl std::fmt::Debug for OpenFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OpenFile")
             .field("path", &self.path())
-            .field("size", &self.size)
+            .field("size", &self.size())
             .field("remaining", &self.remaining)
             .finish_non_exhaustive()
     }

@@ -71,7 +71,7 @@ impl Shared {
             }
             _ => (0, None),
         };
-        TreeEntry { path, kind, size, digest, body: Body::None }
+        TreeEntry { path, kind, size, digest, state: None, body: Body::None }
     }
 }
 
@@ -83,6 +83,7 @@ pub(super) struct Batch {
 }
 
 /// What became of a file of a batch.
+#[expect(clippy::large_enum_variant, reason = "nearly all are entries: a box for each would cost more")]
 pub(super) enum Outcome {
     Entry(Result<TreeEntry, HashError>),
     /// It is being hashed on a compute thread.
@@ -191,8 +192,9 @@ impl Shared {
     fn hand_over(shared: &Arc<Self>, file: OpenFile, workers: &Workers) -> Outcome {
         if shared.reads() || shared.scheme == Scheme::Blake3 {
             let kind = EntryKind::File { executable: file.is_executable() };
-            let (path, size) = (file.relative_path().to_vec(), file.size());
-            return Outcome::Entry(Ok(TreeEntry { path, kind, size, digest: None, body: Body::Open(file) }));
+            let (path, size, state) = (file.relative_path().to_vec(), file.size(), Some(file.state()));
+            let body = Body::Open(file);
+            return Outcome::Entry(Ok(TreeEntry { path, kind, size, digest: None, state, body }));
         }
         let (sender, later) = sync_channel(1);
         let scheme = shared.scheme;
@@ -209,7 +211,8 @@ impl Shared {
 /// The entry of a file that was read.
 fn entry(file: OpenFile, digest: Option<Digest>) -> TreeEntry {
     let kind = EntryKind::File { executable: file.is_executable() };
-    TreeEntry { size: file.size(), path: file.into_relative_path(), kind, digest, body: Body::None }
+    let (size, state) = (file.size(), Some(file.state()));
+    TreeEntry { path: file.into_relative_path(), kind, size, digest, state, body: Body::None }
 }
 
 /// The right to hold bytes of the read-ahead.

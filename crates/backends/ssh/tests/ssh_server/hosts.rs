@@ -31,7 +31,7 @@ pub(crate) async fn an_unknown_host_is_refused_with_the_line_that_accepts_it() -
     let root = home.server().directory()?;
     home.write("known_hosts", "")?;
     let error = refusal(home.config(root.path())).await?;
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Untrusted, "{error}");
     assert!(!error.is_retryable());
     let (name, public) = home.host_key()?;
     let line = format!("{name} {}", public.trim());
