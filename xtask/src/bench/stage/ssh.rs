@@ -7,10 +7,10 @@ use std::process::Command;
 
 use super::served::{KEPT, MADE, PULLED, PUSHED, Served, WHERE};
 use super::{LINK_RTT_MS, remove};
-use crate::Result;
 use crate::bench::link::Link;
 use crate::bench::measure::Subject;
 use crate::servers::Backend;
+use crate::{Result, cargo};
 
 const OBJECT_MIB: u32 = 512;
 
@@ -29,6 +29,8 @@ pub(crate) struct Ssh {
     ports: [String; 2],
     /// The server's directory, on this machine.
     data: PathBuf,
+    /// libssh2 and nothing else.
+    libssh2: PathBuf,
 }
 
 /// Which way to the server.
@@ -60,6 +62,7 @@ impl Ssh {
             account,
             ports,
             data,
+            libssh2: cargo::build_benchmark("larder-backend-ssh", "libssh2")?,
         })
     }
 
@@ -140,6 +143,25 @@ impl Ssh {
     pub(crate) fn sftp_pull<'a>(&'a self, way: Way, kept: &Path) -> Result<Subject<'a>> {
         let batch = self.batch("get", &format!("get {} {PULLED}", kept.display()))?;
         Ok(self.served.pulling(move || self.peer("sftp", way, &["-q", "-b", &batch, "larder"], "restored")))
+    }
+
+    /// libssh2 alone, up.
+    pub(crate) fn libssh2_push(&self, way: Way) -> Subject<'_> {
+        let to = self.data.join(PUSHED).join(MADE);
+        self.pushing(move || self.libssh2("put", way, &to, "project"))
+    }
+
+    /// libssh2 alone, down.
+    pub(crate) fn libssh2_pull<'a>(&'a self, way: Way, kept: &'a Path) -> Subject<'a> {
+        self.served.pulling(move || self.libssh2("get", way, kept, "restored"))
+    }
+
+    fn libssh2(&self, verb: &str, way: Way, remote: &Path, place: &str) -> Command {
+        let mut command = self.served.client(&self.libssh2, place);
+        let (user, host) = self.account.split_once('@').unwrap_or(("", &self.account));
+        command.args([verb, user, &format!("{host}:{}", self.port(way))]);
+        command.arg(self.served.home.join(".ssh/id_ed25519")).arg(remote).arg(MADE);
+        command
     }
 
     /// A file with one line for `sftp -b`.
