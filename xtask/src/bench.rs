@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the release binary against its peers, in one run on one machine.
 
 mod chart;
+mod curl;
 mod data;
 mod link;
 mod machine;
@@ -18,7 +19,7 @@ pub(crate) use measure::{MEASURE, measure_child};
 use peers::Peers;
 use report::Page;
 use rows::Row;
-use stage::{Local, S3, Ssh};
+use stage::{Gcs, Local, S3, Ssh};
 
 use crate::{Result, cargo, process, weasel};
 
@@ -27,6 +28,7 @@ use crate::{Result, cargo, process, weasel};
 enum Backend {
     Local,
     S3,
+    Gcs,
     Ssh,
 }
 
@@ -57,9 +59,10 @@ impl Options {
                     options.backend = match value()?.as_str() {
                         "local" => Backend::Local,
                         "s3" => Backend::S3,
+                        "gcs" => Backend::Gcs,
                         "ssh" => Backend::Ssh,
                         other => {
-                            let problem = "it is local, s3 or ssh";
+                            let problem = "it is local, s3, gcs or ssh";
                             return Err(format!(
                                 "there are no benchmarks of the backend `{other}`: {problem}"
                             )
@@ -85,6 +88,7 @@ impl Backend {
         match self {
             Self::Local => "benchmarks",
             Self::S3 => "benchmarks-s3",
+            Self::Gcs => "benchmarks-gcs",
             Self::Ssh => "benchmarks-ssh",
         }
     }
@@ -107,6 +111,16 @@ impl Backend {
                         same machine; all pull the same object, which larder pushed. larder hashes the content before \
                         it pushes and verifies it when it pulls. The object and the destination are new for every run. \
                         The other programs run with their defaults.",
+                runs: "",
+            },
+            Self::Gcs => Page {
+                title: "Benchmarks with Google Cloud Storage",
+                task: "cargo xtask bench --backend gcs",
+                chart: "benchmarks-gcs.svg",
+                about: "One file of 1 GiB that no codec makes smaller, pushed with `--compression none` to the testkit's \
+                        server on the same machine; both pull the same object, which larder pushed. larder hashes the \
+                        content before it pushes and verifies it when it pulls. The object and the destination are new \
+                        for every run.",
                 runs: "",
             },
             Self::Ssh => Page {
@@ -135,6 +149,11 @@ impl Backend {
                 let stage = S3::set(dir, larder, Peers::find())?;
                 machine.extend(stage.describe()?);
                 rows::s3::measure(&stage, options).inspect_err(|_| stage.show_log())?
+            }
+            Self::Gcs => {
+                let stage = Gcs::set(dir, larder)?;
+                machine.extend(Gcs::describe()?);
+                rows::gcs::measure(&stage, options).inspect_err(|_| stage.show_log())?
             }
             Self::Ssh => {
                 let stage = Ssh::set(dir, larder)?;
@@ -193,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_page_has_its_own_chart_beside_it() {
-        for backend in [Backend::Local, Backend::S3, Backend::Ssh] {
+        for backend in [Backend::Local, Backend::S3, Backend::Gcs, Backend::Ssh] {
             assert_eq!(backend.page().chart, format!("{}.svg", backend.file()));
         }
     }

@@ -107,6 +107,14 @@ pub(crate) fn build_gcs_server() -> Result<PathBuf> {
     build_program_with(&[&["--release"], &GCS_SERVER[..]].concat(), "larder-testkit", GCS_SERVER_NAME)
 }
 
+/// Builds the benchmark of a package of the workspace for release, and returns where it is.
+pub(crate) fn build_benchmark(package: &str, name: &str) -> Result<PathBuf> {
+    let messages = messages(&["--release", "-p", package, "--bench", name])?;
+    let mut made = messages.iter().filter(|message| message["target"]["name"] == name);
+    let made = made.find_map(|message| message["executable"].as_str());
+    Ok(made.ok_or_else(|| format!("the build of {package} made no benchmark `{name}`"))?.into())
+}
+
 fn build_program_with(args: &[&str], package: &str, name: &str) -> Result<PathBuf> {
     let messages = messages(&[args, &["-p", package, "--bin", name]].concat())?;
     let made = messages.iter().filter(|message| message["target"]["name"] == name).find_map(executable);

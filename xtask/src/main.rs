@@ -43,10 +43,11 @@ Usage: cargo xtask TASK
   sshd [--dir DIR]
         Runs that sshd until Ctrl-C, and prints the variables to export.
   lint  Checks formatting, clippy, documentation and packaging, and dependencies where cargo-deny is installed.
-  bench [--quick] [--backend local|s3] [--dir DIR] [--only PART]…
+  bench [--quick] [--backend local|s3|gcs|ssh] [--dir DIR] [--only PART]…
         Measures the release binary against tar, zstd and weasel, and writes docs/benchmarks.md and .svg; for s3 against
-        the AWS CLI, rclone and curl, on a MinIO that it starts, and writes docs/benchmarks-s3.md and .svg. The data go
-        to DIR, by default /dev/shm. --quick measures once, and writes nothing; --only runs the rows with PART in their
+        the AWS CLI, rclone and curl, on a MinIO that it starts, for gcs against curl, on the testkit's server, for ssh
+        against scp and sftp, on an sshd that it starts, and writes docs/benchmarks-BACKEND.md and .svg. The data go to
+        DIR, by default /dev/shm. --quick measures once, and writes nothing; --only runs the rows with PART in their
         name.
 ";
 

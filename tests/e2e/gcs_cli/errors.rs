@@ -1,6 +1,9 @@
 //! What goes wrong before anything is sent, and what it says.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use larder_tests::Tree;
@@ -29,6 +32,53 @@ pub(crate) fn credentials_that_are_missing() {
         let larder = larder.env("STORAGE_EMULATOR_HOST", "");
         let larder = larder.env("GOOGLE_APPLICATION_CREDENTIALS", store.path("none.json"));
         larder.run().fails(5, &["gs://bucket", "GOOGLE_APPLICATION_CREDENTIALS", "gcloud auth"]);
+    }
+    assert!(began.elapsed() < SECONDS, "it took {:?}", began.elapsed());
+}
+
+/// Starts what Google's token server is to whoever logged in too long ago, and returns its URL.
+fn token_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/token", listener.local_addr().unwrap());
+    let body = r#"{"error":"invalid_grant","error_description":"Token has been expired or revoked."}"#;
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut request = BufReader::new(&stream);
+            let mut length = 0;
+            let mut line = String::new();
+            while request.read_line(&mut line).is_ok_and(|count| count > 2) {
+                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                line.clear();
+            }
+            request.take(length).read_to_end(&mut Vec::new()).unwrap();
+            let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n";
+            // Whoever asked may be gone.
+            let _ = write!(&stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    url
+}
+
+pub(crate) fn credentials_that_have_expired() {
+    let store = Store::new();
+    Tree::small(1).write(&store.path("model"));
+    let secret = "1//refresh-me-not";
+    let url = token_server();
+    let credentials = format!(
+        r#"{{"type":"authorized_user","client_id":"me","client_secret":"s","refresh_token":"{secret}","token_uri":"{url}"}}"#
+    );
+    fs::write(store.path("adc.json"), credentials).unwrap();
+    let began = Instant::now();
+    for command in [&["push", "model"][..], &["pull", "other"], &["ls"]] {
+        let larder = store.larder(["-v", "-r", "gs://bucket/prefix"]).args(command);
+        let larder = larder.env("STORAGE_EMULATOR_HOST", "");
+        let larder = larder.env("GOOGLE_APPLICATION_CREDENTIALS", store.path("adc.json"));
+        let run = larder.run();
+        let said = ["gs://bucket", "have expired", "gcloud auth application-default login"];
+        let run = run.fails(5, &said);
+        assert!(!run.stderr.contains(secret), "{}", run.stderr);
     }
     assert!(began.elapsed() < SECONDS, "it took {:?}", began.elapsed());
 }

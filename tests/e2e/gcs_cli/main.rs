@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         errors::{
             a_bucket_that_is_missing,
             credentials_that_are_missing,
+            credentials_that_have_expired,
             an_endpoint_of_the_project,
             options_that_are_none,
         },

@@ -100,7 +100,9 @@ pub(crate) fn of_a_profile() {
     // The remote's own profile counts.
     larder(&["ls"]).env("AWS_PROFILE", "broken").run().ok();
     larder(&["ls"]).env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", secret).run().ok();
-    for (profile, part) in [("broken", "AWS_ACCESS_KEY_ID"), ("half", "the profile `half`"), ("absent", "the profile `absent`")] {
+    for (profile, part) in
+        [("broken", "AWS_ACCESS_KEY_ID"), ("half", "the profile `half`"), ("absent", "the profile `absent`")]
+    {
         configure(profile);
         let run = assert_fails_fast(&larder(&["ls"]), 5, &[&store.shown(), part]);
         assert_no_secret(&run, &[secret]);

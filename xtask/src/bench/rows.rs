@@ -1,5 +1,6 @@
 //! What is measured, and what it should come to: a module for each backend, and the lines of their tables.
 
+pub(crate) mod gcs;
 pub(crate) mod local;
 pub(crate) mod s3;
 pub(crate) mod ssh;

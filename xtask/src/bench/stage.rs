@@ -1,7 +1,9 @@
 //! Where the measured commands work: a directory with places.
 
+mod gcs;
 mod local;
 mod s3;
+mod served;
 mod ssh;
 
 use std::ffi::OsStr;
@@ -10,6 +12,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+pub(crate) use gcs::Gcs;
 pub(crate) use local::{LARGE, Local, SMALL, WEIGHTS, with_slow_opens};
 pub(crate) use s3::{OBJECT_MIB, S3};
 pub(crate) use ssh::{Ssh, Way};
@@ -20,9 +23,6 @@ use crate::Result;
 /// The link that is in front of servers, each way.
 pub(crate) const LINK_RTT_MS: u32 = 100;
 pub(crate) const LINK_MBIT: u32 = 1000;
-
-/// How much of a server's log is shown when something has failed.
-const LOG_LINES: usize = 30;
 
 /// The command hash of everything that larder pushes here.
 const COMMAND_HASH: &str = "bench";

@@ -138,9 +138,11 @@ impl Target<'_> {
                     "the profile `{profile}` gives no AWS credentials: check its name and what ~/.aws/config and \
                      ~/.aws/credentials say of it, or log in with it"
                 ),
-                None => "no AWS credentials could be loaded: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \
+                None => {
+                    "no AWS credentials could be loaded: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \
                          AWS_PROFILE, or log in; for a public bucket use the option anonymous=true"
-                    .to_owned(),
+                        .to_owned()
+                }
             };
             let failed = self.error(ErrorKind::Unauthenticated).with_hint(hint);
             // Where they are asked for again in the middle of an upload, that may have been the network.

@@ -3,11 +3,16 @@
 use super::{Rival, Row, Target, compare};
 use crate::Result;
 use crate::bench::Options;
+use crate::bench::measure::Subject;
 use crate::bench::stage::{LINK_RTT_MS, Ssh, Way};
 
 /// What scp and sftp leave out.
 const WITHOUT: &str = "any hash of the content, and `fsync`";
 const WITHOUT_VERIFYING: &str = "any hash of the content";
+/// libssh2 with the same calls, which shows what of the time is its own.
+const LIBSSH2: &str = "libssh2 alone";
+const NOTHING_ELSE: &str = "any hash, `fsync`, publishing or, when it reads, writing of a file";
+const NEXT_TO_LIBSSH2: Target = Target::Ratio(1.5);
 
 /// Peak memory, in MiB, of any size of output.
 const MOST_MEMORY: f64 = 192.0;
@@ -15,8 +20,8 @@ const MOST_MEMORY: f64 = 192.0;
 pub(crate) fn measure(stage: &Ssh, options: &Options) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (way, where_to) in ways() {
-        let [scp, sftp] = ["scp", "sftp"].map(|peer| row_name("push", &where_to, peer));
-        let rivals = [
+        let [scp, sftp, libssh2] = PEERS.map(|peer| row_name("push", &where_to, peer));
+        let mut rivals = vec![
             Rival {
                 row: &scp,
                 name: "scp",
@@ -32,12 +37,15 @@ pub(crate) fn measure(stage: &Ssh, options: &Options) -> Result<Vec<Row>> {
                 subject: Ok(stage.sftp_push(way)?),
             },
         ];
+        if way == Way::Loopback {
+            rivals.push(alone(&libssh2, stage.libssh2_push(way)));
+        }
         compare(|| stage.larder_push(way), rivals, options, &mut rows)?;
     }
     let kept = stage.keep_push()?;
     for (way, where_from) in ways() {
-        let [scp, sftp] = ["scp", "sftp"].map(|peer| row_name("pull", &where_from, peer));
-        let rivals = [
+        let [scp, sftp, libssh2] = PEERS.map(|peer| row_name("pull", &where_from, peer));
+        let mut rivals = vec![
             Rival {
                 row: &scp,
                 name: "scp",
@@ -53,6 +61,9 @@ pub(crate) fn measure(stage: &Ssh, options: &Options) -> Result<Vec<Row>> {
                 subject: Ok(stage.sftp_pull(way, &kept)?),
             },
         ];
+        if way == Way::Loopback {
+            rivals.push(alone(&libssh2, stage.libssh2_pull(way, &kept)));
+        }
         compare(|| stage.larder_pull(way), rivals, options, &mut rows)?;
     }
     let memory = |row: &Row| Row::of_memory(&row.name, &row.larder, Target::Mib(MOST_MEMORY));
@@ -60,6 +71,14 @@ pub(crate) fn measure(stage: &Ssh, options: &Options) -> Result<Vec<Row>> {
     rows.extend(against_scp.map(memory).collect::<Vec<_>>());
     Ok(rows)
 }
+
+/// libssh2 and nothing else.
+fn alone<'a>(row: &'a str, subject: Subject<'a>) -> Rival<'a> {
+    Rival { row, name: LIBSSH2, without: NOTHING_ELSE, target: NEXT_TO_LIBSSH2, subject: Ok(subject) }
+}
+
+/// The ends of the rows' names.
+const PEERS: [&str; 3] = ["scp", "sftp", "libssh2 alone"];
 
 fn ways() -> [(Way, String); 2] {
     [(Way::Loopback, "loopback".to_owned()), (Way::Link, format!("{LINK_RTT_MS} ms"))]

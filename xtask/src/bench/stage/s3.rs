@@ -4,32 +4,26 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{LINK_MBIT, LINK_RTT_MS, Stage};
-use crate::bench::data;
+use super::served::{KEPT, MADE, PULLED, PUSHED, Served, WHERE};
+use super::{LINK_MBIT, LINK_RTT_MS};
+use crate::bench::curl;
 use crate::bench::link::{self, Link};
 use crate::bench::measure::Subject;
 use crate::bench::peers::{Found, Peers};
-use crate::servers::{Backend, Server};
+use crate::servers::Backend;
 use crate::{Result, process};
 
-/// What is pushed and pulled, in the project.
-pub(crate) const MADE: &str = "object.bin";
 pub(crate) const OBJECT_MIB: u32 = 1024;
 
 /// What leads clients to the server.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL_S3";
-/// What peers pull to.
-const PULLED: &str = "pulled.bin";
-/// Whatever pulls leave.
-const RESTORED: [&str; 3] = ["restored/object.bin", "restored/pulled.bin", "restored/.larder"];
 /// The remote of rclone that its environment configures.
 const RCLONE_REMOTE: &str = "bench";
 
 pub(crate) struct S3 {
-    pub(crate) stage: Stage,
-    server: Server,
+    served: Served,
     link: Link,
-    pub(crate) peers: Peers,
+    peers: Peers,
     /// `s3://BUCKET`.
     bucket: String,
     endpoint: String,
@@ -40,93 +34,68 @@ pub(crate) struct Kept {
     /// `s3://BUCKET/KEY`.
     url: String,
     /// For who has no credentials.
-    pub(crate) presigned: Result<String, String>,
+    presigned: Result<String, String>,
 }
 
 impl S3 {
     /// Makes the data and the places, and starts the servers.
     pub(crate) fn set(dir: &Path, larder: PathBuf, peers: Peers) -> Result<Self> {
-        if !process::is_there("curl", &["--version"]) {
-            return Err("there is no `curl` on PATH: objects are removed by it, and it is measured".into());
-        }
-        let stage = Stage::new(dir, larder, &[])?;
+        curl::find()?;
         let server = Backend::named("s3")?.start(dir)?;
         let (endpoint, bucket) = (server.variable(ENDPOINT)?, server.variable("LARDER_TEST_S3_URL")?);
         let (endpoint, bucket) = (endpoint.to_owned(), bucket.to_owned());
         let link = Link::start(link::address_of(&endpoint)?, LINK_RTT_MS, LINK_MBIT)?;
-        eprintln!("xtask: making the data");
-        data::incompressible(&stage.at("project").join(MADE), OBJECT_MIB)?;
-        Ok(Self { stage, server, link, peers, bucket, endpoint })
+        Ok(Self { served: Served::set(dir, larder, server, OBJECT_MIB)?, link, peers, bucket, endpoint })
     }
 
     /// The server and the peers, a line each.
     pub(crate) fn describe(&self) -> Result<Vec<String>> {
         let mut lines = vec![
-            format!("{}, on the same machine and the same file system", self.server.program),
+            format!("{}, {WHERE}", self.served.server.program),
             format!("link: a proxy with a round trip of {LINK_RTT_MS} ms and {LINK_MBIT} Mbit/s each way"),
         ];
         lines.extend(self.peers.describe());
-        let curl = crate::bench::first_line("curl", &["--version"])?;
-        lines.push(curl.split(" (").next().unwrap_or_default().to_owned());
+        lines.push(curl::version()?);
         Ok(lines)
     }
 
     /// Shows the end of the server's log, for when something has failed.
     pub(crate) fn show_log(&self) {
-        self.server.show_log(super::LOG_LINES);
+        self.served.show_log();
     }
 
-    /// A command that is led to the server.
-    fn client(&self, program: impl AsRef<std::ffi::OsStr>, place: &str) -> Command {
-        let mut command = self.stage.command(program, place);
-        self.server.lead(&mut command);
-        command
-    }
-
-    fn larder(&self, args: &[&str], place: &str, remote: &str) -> Command {
-        let mut command = self.client(&self.stage.larder, place);
-        command.args(args).args(["--command-hash", super::COMMAND_HASH]);
-        command.args(["--remote", &format!("{}/{remote}", self.bucket)]);
-        command
-    }
-
-    fn push(&self, remote: &str) -> Command {
-        self.larder(&["push", MADE, "--compression", "none"], "project", remote)
+    /// A remote of larder's.
+    fn remote(&self, name: &str) -> String {
+        format!("{}/{name}", self.bucket)
     }
 
     /// A subject before which nothing is where pushes go to.
     fn pushing<'a>(&'a self, command: impl Fn() -> Command + 'a) -> Subject<'a> {
-        let clear = || {
-            self.stage.clear(&["project/.larder"])?;
-            self.remove_pushed()
-        };
-        Subject { clear: Box::new(clear), command: Box::new(command) }
+        self.served.pushing(|| self.remove_pushed(), command)
     }
 
     /// `larder push` to where nothing is.
     pub(crate) fn larder_push(&self) -> Subject<'_> {
-        self.pushing(|| self.push("pushed"))
+        self.pushing(|| self.served.push(&self.remote(PUSHED)))
     }
 
     /// `aws s3 cp` up.
     pub(crate) fn aws_push(&self) -> Result<Subject<'_>, String> {
         let program = path(&self.peers.aws)?;
-        let to = format!("{}/pushed/{MADE}", self.bucket);
+        let to = format!("{}/{PUSHED}/{MADE}", self.bucket);
         Ok(self.pushing(move || self.aws(program, &["cp", MADE, &to], "project")))
     }
 
     /// `rclone copyto` up.
     pub(crate) fn rclone_push(&self) -> Result<Subject<'_>, String> {
         let program = path(&self.peers.rclone)?;
-        let to = rclone_name(&format!("{}/pushed/{MADE}", self.bucket));
+        let to = rclone_name(&format!("{}/{PUSHED}/{MADE}", self.bucket));
         Ok(self.pushing(move || self.rclone(program, MADE, &to, "project")))
     }
 
     /// Pushes once, with larder, what everybody pulls.
     pub(crate) fn keep_push(&self) -> Result<Kept> {
-        process::run(self.push("kept").arg("--quiet"))?;
-        let found = process::stdout_of(&mut self.larder(&["find", MADE], "project", "kept"))?;
-        let url = found.trim().to_owned();
+        let url = self.served.keep_push(&self.remote(KEPT))?;
         let presigned = path(&self.peers.aws).and_then(|program| {
             let mut presign = self.aws(program, &["presign", &url, "--expires-in", "86400"], "project");
             process::stdout_of(&mut presign).map_err(|error| error.to_string())
@@ -137,13 +106,13 @@ impl S3 {
 
     /// `larder pull` of it, to where nothing is.
     pub(crate) fn larder_pull(&self) -> Subject<'_> {
-        self.stage.subject(&RESTORED, || self.larder(&["pull", MADE], "restored", "kept"))
+        self.served.pulling(|| self.served.pull(&self.remote(KEPT)))
     }
 
     /// `aws s3 cp` down.
     pub(crate) fn aws_pull<'a>(&'a self, kept: &'a Kept) -> Result<Subject<'a>, String> {
         let program = path(&self.peers.aws)?;
-        Ok(self.stage.subject(&RESTORED, move || self.aws(program, &["cp", &kept.url, PULLED], "restored")))
+        Ok(self.served.pulling(move || self.aws(program, &["cp", &kept.url, PULLED], "restored")))
     }
 
     /// `rclone copyto` down, of what it pushed itself: of what others pushed it knows no MD5 to compare with.
@@ -151,15 +120,15 @@ impl S3 {
         let program = path(&self.peers.rclone)?;
         let from = rclone_name(&format!("{}/kept-by-rclone/{MADE}", self.bucket));
         process::run(&mut self.rclone(program, MADE, &from, "project")).map_err(|error| error.to_string())?;
-        Ok(self.stage.subject(&RESTORED, move || self.rclone(program, &from, PULLED, "restored")))
+        Ok(self.served.pulling(move || self.rclone(program, &from, PULLED, "restored")))
     }
 
     /// `curl` of a presigned URL.
     pub(crate) fn curl_pull<'a>(&'a self, kept: &'a Kept) -> Result<Subject<'a>, String> {
         let url = kept.presigned.as_ref().map_err(|error| format!("no presigned URL: {error}"))?;
-        Ok(self.stage.subject(&RESTORED, move || {
-            let mut command = self.client("curl", "restored");
-            command.args(["--silent", "--show-error", "--fail", "--output", PULLED, url]);
+        Ok(self.served.pulling(move || {
+            let mut command = self.served.curl("restored");
+            command.args(["--output", PULLED, url]);
             command
         }))
     }
@@ -176,13 +145,13 @@ impl S3 {
     }
 
     fn aws(&self, program: &Path, args: &[&str], place: &str) -> Command {
-        let mut command = self.client(program, place);
+        let mut command = self.served.client(program, place);
         command.arg("s3").args(args);
         command
     }
 
     fn rclone(&self, program: &Path, from: &str, to: &str, place: &str) -> Command {
-        let mut command = self.client(program, place);
+        let mut command = self.served.client(program, place);
         let settings =
             [("TYPE", "s3"), ("PROVIDER", "Minio"), ("ENV_AUTH", "true"), ("ENDPOINT", &self.endpoint)];
         let settings = settings
@@ -196,14 +165,14 @@ impl S3 {
     /// Removes every object that was pushed, by MinIO's own way to remove a prefix.
     fn remove_pushed(&self) -> Result<()> {
         let bucket = self.bucket.trim_start_matches("s3://");
-        let mut curl = self.client("curl", "home");
-        curl.args(["--silent", "--show-error", "--fail", "--config", "-"]);
+        let mut curl = self.served.curl("home");
+        curl.args(["--config", "-"]);
         curl.args(["--aws-sigv4", "aws:amz:us-east-1:s3", "--request", "DELETE"]);
         curl.args(["--header", "x-minio-force-delete: true"]);
-        curl.arg(format!("{}/{bucket}/pushed/", self.endpoint));
+        curl.arg(format!("{}/{bucket}/{PUSHED}/", self.endpoint));
         // Not as an argument: those are for everybody to read.
-        let id = self.server.variable("AWS_ACCESS_KEY_ID")?;
-        let secret = self.server.variable("AWS_SECRET_ACCESS_KEY")?;
+        let id = self.served.server.variable("AWS_ACCESS_KEY_ID")?;
+        let secret = self.served.server.variable("AWS_SECRET_ACCESS_KEY")?;
         let user = format!("user = \"{id}:{secret}\"\n");
         let shown = process::shown(&curl);
         let mut child = curl

@@ -1,20 +1,17 @@
 //! For remotes over SSH: an sshd, a long link to it, a project with one output, and a place to restore to.
 
-use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{LINK_RTT_MS, Stage, remove};
-use crate::bench::data;
+use super::served::{KEPT, MADE, PULLED, PUSHED, Served, WHERE};
+use super::{LINK_RTT_MS, remove};
 use crate::bench::link::Link;
 use crate::bench::measure::Subject;
-use crate::servers::{Backend, Server};
-use crate::{Result, process};
+use crate::servers::Backend;
+use crate::{Result, cargo};
 
-/// What is pushed and pulled, in the project.
-const MADE: &str = "object.bin";
 const OBJECT_MIB: u32 = 512;
 
 /// The link is wide: what is measured is how the programs bear that every answer takes its time.
@@ -23,17 +20,8 @@ const LINK_MBIT: u32 = 10_000;
 /// The one that all of them, larder's libssh2 too, ask for first.
 const CIPHER: &str = "chacha20-poly1305@openssh.com";
 
-/// Where pushes go, and where what is pulled is, below the server's directory.
-const PUSHED: &str = "pushed";
-const KEPT: &str = "kept";
-/// What peers pull to.
-const PULLED: &str = "pulled.bin";
-/// Whatever pulls leave.
-const RESTORED: [&str; 3] = ["restored/object.bin", "restored/pulled.bin", "restored/.larder"];
-
 pub(crate) struct Ssh {
-    stage: Stage,
-    server: Server,
+    served: Served,
     link: Link,
     /// Whoever logs in, and where to: `USER@HOST`.
     account: String,
@@ -41,8 +29,8 @@ pub(crate) struct Ssh {
     ports: [String; 2],
     /// The server's directory, on this machine.
     data: PathBuf,
-    /// The clients' home.
-    home: PathBuf,
+    /// libssh2 and nothing else.
+    libssh2: PathBuf,
 }
 
 /// Which way to the server.
@@ -55,7 +43,6 @@ pub(crate) enum Way {
 impl Ssh {
     /// Makes the data and the places, and starts the servers.
     pub(crate) fn set(dir: &Path, larder: PathBuf) -> Result<Self> {
-        let stage = Stage::new(dir, larder, &[])?;
         let server = Backend::named("ssh")?.start(dir)?;
         let url = server.variable("LARDER_TEST_SSH_URL")?;
         let home = PathBuf::from(server.variable("LARDER_TEST_SSH_HOME")?);
@@ -69,18 +56,20 @@ impl Ssh {
         know_host_at(&home.join(".ssh/known_hosts"), port, &link_port)?;
         let ports = [port.to_owned(), link_port];
         let (account, data) = (account.to_owned(), Path::new("/").join(data));
-        eprintln!("xtask: making the data");
-        data::incompressible(&stage.at("project").join(MADE), OBJECT_MIB)?;
-        Ok(Self { stage, server, link, account, ports, data, home })
+        Ok(Self {
+            served: Served { home, ..Served::set(dir, larder, server, OBJECT_MIB)? },
+            link,
+            account,
+            ports,
+            data,
+            libssh2: cargo::build_benchmark("larder-backend-ssh", "libssh2")?,
+        })
     }
 
     /// The server and the peers, a line each.
     pub(crate) fn describe(&self) -> Vec<String> {
         vec![
-            format!(
-                "sshd, scp and sftp: {}, on the same machine and the same file system",
-                self.server.program
-            ),
+            format!("sshd, scp and sftp: {}, {WHERE}", self.served.server.program),
             format!("cipher of all: {CIPHER}"),
             format!("link: a proxy with a round trip of {LINK_RTT_MS} ms, at {}", self.link.address),
         ]
@@ -88,7 +77,7 @@ impl Ssh {
 
     /// Shows the end of the server's log, for when something has failed.
     pub(crate) fn show_log(&self) {
-        self.server.show_log(super::LOG_LINES);
+        self.served.show_log();
     }
 
     fn port(&self, way: Way) -> &str {
@@ -98,39 +87,24 @@ impl Ssh {
         }
     }
 
-    /// A command that is led to the server.
-    fn client(&self, program: impl AsRef<OsStr>, place: &str) -> Command {
-        let mut command = self.stage.command(program, place);
-        command.env("HOME", &self.home);
-        command
-    }
-
-    fn larder(&self, args: &[&str], place: &str, way: Way, remote: &str) -> Command {
-        let mut command = self.client(&self.stage.larder, place);
-        command.args(args).args(["--command-hash", super::COMMAND_HASH]);
-        let (account, port, data) = (&self.account, self.port(way), self.data.display());
-        command.args(["--remote", &format!("ssh://{account}:{port}{data}/{remote}")]);
-        command
-    }
-
-    fn push(&self, way: Way, remote: &str) -> Command {
-        self.larder(&["push", MADE, "--compression", "none"], "project", way, remote)
+    /// A remote of larder's.
+    fn remote(&self, way: Way, name: &str) -> String {
+        format!("ssh://{}:{}{}/{name}", self.account, self.port(way), self.data.display())
     }
 
     /// A subject before which nothing is where pushes go to.
     fn pushing<'a>(&'a self, command: impl Fn() -> Command + 'a) -> Subject<'a> {
-        let clear = || {
-            self.stage.clear(&["project/.larder"])?;
+        let remove_pushed = || {
             let pushed = self.data.join(PUSHED);
             remove(&pushed)?;
             Ok(fs::create_dir(pushed)?)
         };
-        Subject { clear: Box::new(clear), command: Box::new(command) }
+        self.served.pushing(remove_pushed, command)
     }
 
     /// `larder push` to where nothing is.
     pub(crate) fn larder_push(&self, way: Way) -> Subject<'_> {
-        self.pushing(move || self.push(way, PUSHED))
+        self.pushing(move || self.served.push(&self.remote(way, PUSHED)))
     }
 
     /// `scp` up.
@@ -148,44 +122,59 @@ impl Ssh {
 
     /// Pushes once, with larder, what everybody pulls, and returns where it is.
     pub(crate) fn keep_push(&self) -> Result<PathBuf> {
-        let way = Way::Loopback;
-        process::run(self.push(way, KEPT).arg("--quiet"))?;
-        let found = process::stdout_of(&mut self.larder(&["find", MADE], "project", way, KEPT))?;
+        let found = self.served.keep_push(&self.remote(Way::Loopback, KEPT))?;
         let data = self.data.display().to_string();
-        let path = found.trim().find(&data).map(|start| &found.trim()[start..]);
+        let path = found.find(&data).map(|start| &found[start..]);
         Ok(path.ok_or_else(|| format!("{found} is not below {data}"))?.into())
     }
 
     /// `larder pull` of it, to where nothing is.
     pub(crate) fn larder_pull(&self, way: Way) -> Subject<'_> {
-        self.stage.subject(&RESTORED, move || self.larder(&["pull", MADE], "restored", way, KEPT))
+        self.served.pulling(move || self.served.pull(&self.remote(way, KEPT)))
     }
 
     /// `scp` down.
     pub(crate) fn scp_pull<'a>(&'a self, way: Way, kept: &Path) -> Subject<'a> {
         let from = format!("larder:{}", kept.display());
-        self.stage.subject(&RESTORED, move || self.peer("scp", way, &["-q", &from, PULLED], "restored"))
+        self.served.pulling(move || self.peer("scp", way, &["-q", &from, PULLED], "restored"))
     }
 
     /// `sftp` down.
     pub(crate) fn sftp_pull<'a>(&'a self, way: Way, kept: &Path) -> Result<Subject<'a>> {
         let batch = self.batch("get", &format!("get {} {PULLED}", kept.display()))?;
-        Ok(self
-            .stage
-            .subject(&RESTORED, move || self.peer("sftp", way, &["-q", "-b", &batch, "larder"], "restored")))
+        Ok(self.served.pulling(move || self.peer("sftp", way, &["-q", "-b", &batch, "larder"], "restored")))
+    }
+
+    /// libssh2 alone, up.
+    pub(crate) fn libssh2_push(&self, way: Way) -> Subject<'_> {
+        let to = self.data.join(PUSHED).join(MADE);
+        self.pushing(move || self.libssh2("put", way, &to, "project"))
+    }
+
+    /// libssh2 alone, down.
+    pub(crate) fn libssh2_pull<'a>(&'a self, way: Way, kept: &'a Path) -> Subject<'a> {
+        self.served.pulling(move || self.libssh2("get", way, kept, "restored"))
+    }
+
+    fn libssh2(&self, verb: &str, way: Way, remote: &Path, place: &str) -> Command {
+        let mut command = self.served.client(&self.libssh2, place);
+        let (user, host) = self.account.split_once('@').unwrap_or(("", &self.account));
+        command.args([verb, user, &format!("{host}:{}", self.port(way))]);
+        command.arg(self.served.home.join(".ssh/id_ed25519")).arg(remote).arg(MADE);
+        command
     }
 
     /// A file with one line for `sftp -b`.
     fn batch(&self, name: &str, line: &str) -> Result<String> {
-        let path = self.stage.at(&format!("{name}.sftp"));
+        let path = self.served.stage.at(&format!("{name}.sftp"));
         fs::write(&path, format!("{line}\n"))?;
         Ok(path.display().to_string())
     }
 
     /// One of OpenSSH's programs, with the configuration that comes with the server.
     fn peer(&self, program: &str, way: Way, args: &[&str], place: &str) -> Command {
-        let mut command = self.client(program, place);
-        command.arg("-F").arg(self.home.join(".ssh/config"));
+        let mut command = self.served.client(program, place);
+        command.arg("-F").arg(self.served.home.join(".ssh/config"));
         command.args(["-o", &format!("Ciphers={CIPHER}"), "-o", &format!("Port={}", self.port(way))]);
         command.args(args);
         command

@@ -1,6 +1,8 @@
 //! Objects and what is said about them.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -49,22 +51,38 @@ impl Metadata {
     }
 }
 
-/// An object that is there. Its metageneration is always 1: the server changes no metadata.
+/// An object that is there.
 #[derive(Clone, Debug)]
 pub(super) struct Object {
+    /// Apart from the bytes, which nobody should keep who only says what became of them.
+    pub(super) description: Arc<Description>,
+    pub(super) content: Content,
+}
+
+impl Deref for Object {
+    type Target = Description;
+
+    fn deref(&self) -> &Description {
+        &self.description
+    }
+}
+
+/// What is said about an object. Its metageneration is always 1: the server changes no metadata.
+#[derive(Clone, Debug)]
+pub(super) struct Description {
     pub(super) bucket: String,
     pub(super) name: String,
     pub(super) generation: i64,
     pub(super) created: Timestamp,
     pub(super) metadata: Metadata,
-    pub(super) content: Content,
+    pub(super) size: u64,
     pub(super) checksums: Checksums,
 }
 
 pub(super) const METAGENERATION: i64 = 1;
 pub(super) const STORAGE_CLASS: &str = "STANDARD";
 
-impl Object {
+impl Description {
     pub(super) fn etag(&self) -> String {
         format!("{:x}", self.generation)
     }
@@ -80,7 +98,7 @@ impl Object {
             "generation": self.generation.to_string(),
             "metageneration": METAGENERATION.to_string(),
             "storageClass": STORAGE_CLASS,
-            "size": self.content.len().to_string(),
+            "size": self.size.to_string(),
             "crc32c": encode_crc32c(checksums.crc32c),
             "etag": self.etag(),
             "timeCreated": created,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::gcs::checksums::Expected;
 use crate::gcs::content::Writer;
 use crate::gcs::failure::GcsFailure;
-use crate::gcs::object::{Metadata, Object, Preconditions};
+use crate::gcs::object::{Description, Metadata, Object, Preconditions};
 use crate::gcs::store::Store;
 
 /// Chunks are multiples of it, and so is what is kept of a chunk that breaks off.
@@ -60,7 +60,8 @@ struct State {
 #[derive(Debug)]
 enum Phase {
     Open(Writer),
-    Done(Arc<Object>),
+    /// Without the bytes, which may have been deleted since.
+    Done(Arc<Description>),
     Refused(GcsFailure),
     Cancelled,
 }
@@ -70,7 +71,7 @@ enum Phase {
 pub(super) enum Progress {
     /// So many bytes are kept.
     Open(u64),
-    Done(Arc<Object>),
+    Done(Arc<Description>),
 }
 
 /// Another request has taken the session over.
@@ -126,7 +127,7 @@ impl Session {
             Phase::Open(writer) => {
                 let made = self.purpose.finish(store, writer, expected);
                 state.phase = match &made {
-                    Ok(object) => Phase::Done(Arc::clone(object)),
+                    Ok(object) => Phase::Done(Arc::clone(&object.description)),
                     Err(failure) => Phase::Refused(failure.clone()),
                 };
                 Ok(made)

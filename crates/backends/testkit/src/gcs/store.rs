@@ -9,7 +9,7 @@ use crate::gcs::checksums::Checksums;
 use crate::gcs::content::Content;
 use crate::gcs::failure::GcsFailure;
 use crate::gcs::listing::{Page, Selection};
-use crate::gcs::object::{Metadata, Object, Preconditions, check_name};
+use crate::gcs::object::{Description, Metadata, Object, Preconditions, check_name};
 
 /// Everything under one lock: a precondition and what depends on it are one step.
 #[derive(Debug, Default)]
@@ -69,7 +69,9 @@ impl Store {
         let generation = created.as_microsecond().max(state.last_generation + 1);
         state.last_generation = generation;
         let (bucket, name) = (bucket.to_owned(), name.to_owned());
-        let object = Arc::new(Object { bucket, name, generation, created, metadata, content, checksums });
+        let size = content.len();
+        let description = Description { bucket, name, generation, created, metadata, size, checksums };
+        let object = Arc::new(Object { description: Arc::new(description), content });
         let objects = &mut state.bucket(&object.bucket)?.objects;
         objects.insert(object.name.clone(), Arc::clone(&object));
         Ok(object)

@@ -9,7 +9,7 @@ use crate::gcs::failure::GcsFailure;
 use crate::gcs::fault::Damage;
 use crate::gcs::http::Answer;
 use crate::gcs::http::body::Reply;
-use crate::gcs::object::{METAGENERATION, Object, STORAGE_CLASS};
+use crate::gcs::object::{Description, METAGENERATION, STORAGE_CLASS};
 
 /// An answer without headers.
 pub(super) fn empty(status: u16) -> Answer {
@@ -51,7 +51,7 @@ pub(super) fn failure(failure: &GcsFailure, is_media: bool) -> Answer {
 }
 
 /// What is said about an object.
-pub(super) fn object(object: &Object, damage: Option<&Damage>) -> Answer {
+pub(super) fn object(object: &Description, damage: Option<&Damage>) -> Answer {
     let checksums = match damage {
         Some(damage) if damage.takes_checksum() => object.checksums.wrong(),
         _ => object.checksums,
@@ -61,7 +61,7 @@ pub(super) fn object(object: &Object, damage: Option<&Damage>) -> Answer {
 
 /// The headers that go with the bytes of an object:
 /// <https://cloud.google.com/storage/docs/xml-api/reference-headers#objectresponseheaders>.
-pub(super) fn describe(headers: &mut HeaderMap, object: &Object, damage: Option<&Damage>) {
+pub(super) fn describe(headers: &mut HeaderMap, object: &Description, damage: Option<&Damage>) {
     let checksums = match damage {
         Some(damage) if damage.takes_checksum() => object.checksums.wrong(),
         _ => object.checksums,
@@ -92,7 +92,7 @@ pub(super) fn describe(headers: &mut HeaderMap, object: &Object, damage: Option<
             "x-goog-stored-content-encoding",
             metadata.content_encoding.clone().unwrap_or_else(|| "identity".to_owned()),
         ),
-        ("x-goog-stored-content-length", object.content.len().to_string()),
+        ("x-goog-stored-content-length", object.size.to_string()),
     ] {
         set(headers, HeaderName::from_static(name), &value);
     }

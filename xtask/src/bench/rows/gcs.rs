@@ -1,0 +1,36 @@
+//! larder with a remote in Google Cloud Storage, against curl.
+
+use super::{Rival, Row, Target, compare};
+use crate::Result;
+use crate::bench::Options;
+use crate::bench::stage::Gcs;
+
+const PUSH: &str = "push, 1 GiB, against curl";
+const PULL: &str = "pull, 1 GiB, against curl";
+
+/// What hashing and verification may cost on top of the bytes' way.
+const TARGET: Target = Target::Ratio(1.5);
+
+pub(crate) fn measure(stage: &Gcs, options: &Options) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let push = Rival {
+        row: PUSH,
+        name: "curl --upload-file",
+        without: "any hash of the content (one request)",
+        target: TARGET,
+        subject: Ok(stage.curl_push()),
+    };
+    compare(|| stage.larder_push(), [push], options, &mut rows)?;
+    if options.wants(PULL) {
+        let kept = stage.keep_push()?;
+        let pull = Rival {
+            row: PULL,
+            name: "curl --output",
+            without: "any verification (one stream)",
+            target: TARGET,
+            subject: Ok(stage.curl_pull(&kept)),
+        };
+        compare(|| stage.larder_pull(), [pull], options, &mut rows)?;
+    }
+    Ok(rows)
+}
