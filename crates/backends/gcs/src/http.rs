@@ -17,6 +17,7 @@ use larder_backend::{Error, ErrorKind, Operation, Result};
 use reqwest::{Client, RequestBuilder};
 use tokio::time::Instant;
 
+use crate::chunk::Unread;
 use crate::error::Target;
 
 /// How much is handed to the connection at once, in bytes: small enough that a slow link (1 Mbit/s) takes one within
@@ -74,7 +75,7 @@ impl Http {
     pub(crate) async fn send(
         &self,
         request: RequestBuilder,
-        body: Bytes,
+        body: Unread,
         target: Target<'_>,
     ) -> Result<Answer, Failure> {
         let timeout = self.patience.attempt_timeout();
@@ -158,7 +159,7 @@ impl Progress {
 
 /// The body of a request, in pieces whose sending can be seen.
 struct Watched {
-    rest: Bytes,
+    rest: Unread,
     progress: Progress,
 }
 
@@ -174,8 +175,7 @@ impl Body for Watched {
             self.progress.note(true);
             return Poll::Ready(None);
         }
-        let length = self.rest.len().min(PIECE);
-        let piece = self.rest.split_to(length);
+        let piece = self.rest.next(PIECE);
         // The connection asks for more as soon as it has room.
         self.progress.note(self.rest.is_empty());
         Poll::Ready(Some(Ok(Frame::data(piece))))

@@ -36,6 +36,7 @@
 //! ```
 
 mod backend;
+mod chunk;
 mod client;
 mod config;
 mod error;

@@ -1,15 +1,16 @@
-//! Uploads: a buffer that becomes a single request, or chunks of which one is under way while the next fills.
+//! Uploads: a chunk that becomes a single request, or chunks of which one is under way while the next fills.
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use larder_backend::{Error, ErrorKind, Key, ObjectMeta, Operation, PutOptions, Result, Upload};
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::backend::Remote;
+use crate::chunk::Chunk;
 use crate::write::{Session, Writing};
 
 /// How much one request of a resumable upload sends, in bytes; the server takes multiples of 256 KiB. At 1 Gbit/s and a
@@ -22,7 +23,8 @@ const SMALL_CHUNK: usize = 8 * 1024 * 1024;
 pub(crate) struct GcsUpload {
     writing: Writing,
     chunk_size: usize,
-    buffer: BytesMut,
+    /// What the next request sends.
+    next: Chunk,
     crc32c: u32,
     written: u64,
     upload: State,
@@ -46,7 +48,7 @@ impl GcsUpload {
         Self {
             chunk_size: remote.config.chunk_size.unwrap_or(usual),
             writing: Writing { remote, key, mode: options.mode },
-            buffer: BytesMut::new(),
+            next: Chunk::default(),
             crc32c: 0,
             written: 0,
             upload: State::New,
@@ -86,10 +88,10 @@ impl GcsUpload {
         }
     }
 
-    /// Sends the buffer as a chunk, while the next one fills.
+    /// Sends a chunk, while the next one fills.
     async fn send_chunk(&mut self) -> Result<()> {
         let mut session = self.session().await?;
-        let chunk = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(self.chunk_size)).freeze();
+        let chunk = std::mem::take(&mut self.next);
         let same = session.clone();
         let sending = tokio::spawn(async move {
             let sent = session.send(chunk).await;
@@ -103,7 +105,7 @@ impl GcsUpload {
         if self.broken {
             return Err(self.broken(Operation::Commit));
         }
-        let rest = std::mem::take(&mut self.buffer).freeze();
+        let rest = std::mem::take(&mut self.next);
         if matches!(self.upload, State::New) {
             return self.writing.at_once(rest).await;
         }
@@ -157,12 +159,11 @@ impl Upload for GcsUpload {
         self.written += chunk.len() as u64;
         self.crc32c = crc32c::crc32c_append(self.crc32c, &chunk);
         while !chunk.is_empty() {
-            // A full buffer is sent when more comes: a small object is one request, and the last chunk is never empty.
-            if self.buffer.len() >= self.chunk_size {
+            // A full chunk is sent when more comes: a small object is one request, and the last chunk is never empty.
+            if self.next.len() >= self.chunk_size {
                 self.send_chunk().await?;
             }
-            let taken = chunk.split_to(chunk.len().min(self.chunk_size - self.buffer.len()));
-            self.buffer.extend_from_slice(&taken);
+            self.next.push(chunk.split_to(chunk.len().min(self.chunk_size - self.next.len())));
         }
         self.broken = false;
         Ok(())

@@ -12,6 +12,7 @@ use larder_backend::{Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, Resu
 use serde_json::{Value, json};
 
 use crate::backend::Remote;
+use crate::chunk::Chunk;
 use crate::get;
 use crate::http::Answer;
 
@@ -63,12 +64,12 @@ impl Writing {
     }
 
     /// Writes an object in one request.
-    pub(crate) async fn at_once(&self, bytes: Bytes) -> Result<ObjectMeta> {
+    pub(crate) async fn at_once(&self, chunk: Chunk) -> Result<ObjectMeta> {
         let remote = &*self.remote;
         let http = &remote.connection().await?.http;
         let (location, object) = (self.location(), remote.object(&self.key));
         let target = remote.target(Operation::Commit, &location);
-        let crc32c = encoded(crc32c::crc32c(&bytes));
+        let crc32c = encoded(chunk.crc32c());
         let mut attempts = remote.patience.attempts();
         loop {
             let request = http
@@ -77,15 +78,15 @@ impl Writing {
                 .query(&self.query("media", &object))
                 .header(CONTENT_TYPE, OBJECT_TYPE)
                 .header("x-goog-hash", format!("crc32c={crc32c}"));
-            let failure = match http.send(request, bytes.clone(), target).await {
+            let failure = match http.send(request, chunk.clone().read_from(0), target).await {
                 Ok(answer) if answer.status == 200 => {
-                    return self.check(Written::read(self, &answer)?, &crc32c, bytes.len() as u64).await;
+                    return self.check(Written::read(self, &answer)?, &crc32c, chunk.len() as u64).await;
                 }
                 Ok(answer) => target.answer(answer.status, &answer.headers, &answer.body),
                 Err(failure) => failure,
             };
             if failure.error.is_already_exists() && attempts.is_uncertain() {
-                return self.ours(failure.error, &crc32c, bytes.len() as u64).await;
+                return self.ours(failure.error, &crc32c, chunk.len() as u64).await;
             }
             attempts.pause_after(failure).await?;
         }
@@ -106,7 +107,7 @@ impl Writing {
                     .query(&self.query("resumable", &object))
                     .header(CONTENT_TYPE, "application/json");
                 let body = json!({ "contentType": OBJECT_TYPE }).to_string();
-                let answer = http.send(request, body.into(), target).await?;
+                let answer = http.send(request, Chunk::from(Bytes::from(body)).read_from(0), target).await?;
                 if answer.status != 200 {
                     return Err(target.answer(answer.status, &answer.headers, &answer.body));
                 }
@@ -172,7 +173,7 @@ enum Sent {
 
 impl Session {
     /// Sends a chunk that others follow: a multiple of 256 KiB.
-    pub(crate) async fn send(&mut self, chunk: Bytes) -> Result<()> {
+    pub(crate) async fn send(&mut self, chunk: Chunk) -> Result<()> {
         match self.send_at(chunk, None, Operation::Put).await? {
             Sent::More => Ok(()),
             Sent::All(_) => {
@@ -183,7 +184,7 @@ impl Session {
     }
 
     /// Sends the last chunk, which is not empty, and so publishes the object.
-    pub(crate) async fn finish(mut self, chunk: Bytes, crc32c: u32) -> Result<ObjectMeta, (Error, Self)> {
+    pub(crate) async fn finish(mut self, chunk: Chunk, crc32c: u32) -> Result<ObjectMeta, (Error, Self)> {
         let size = self.persisted + chunk.len() as u64;
         let crc32c = encoded(crc32c);
         match self.send_at(chunk, Some((size, &crc32c)), Operation::Commit).await {
@@ -202,7 +203,7 @@ impl Session {
     /// object, where it ends here.
     async fn send_at(
         &mut self,
-        chunk: Bytes,
+        chunk: Chunk,
         end: Option<(u64, &str)>,
         operation: Operation,
     ) -> Result<Sent> {
@@ -219,7 +220,7 @@ impl Session {
             let mut request = http.client().put(&self.url);
             let body = if is_in_doubt {
                 request = request.header(CONTENT_RANGE, format!("bytes */{total}"));
-                Bytes::new()
+                Chunk::default().read_from(0)
             } else {
                 let skip = usize::try_from(self.persisted - start).unwrap_or(usize::MAX).min(chunk.len());
                 let range = format!("bytes {}-{}/{total}", self.persisted, chunk_end - 1);
@@ -227,7 +228,7 @@ impl Session {
                 if let Some((_, crc32c)) = end {
                     request = request.header("x-goog-hash", format!("crc32c={crc32c}"));
                 }
-                chunk.slice(skip..)
+                chunk.clone().read_from(skip)
             };
             let failure = match http.send(request, body, target).await {
                 Ok(answer) if matches!(answer.status, 200 | 201) => {
@@ -296,7 +297,8 @@ impl Session {
         let patience = remote.patience.for_cleaning_up();
         patience
             .retrying(|| async {
-                let answer = http.send(http.client().delete(&self.url), Bytes::new(), target).await?;
+                let answer =
+                    http.send(http.client().delete(&self.url), Chunk::default().read_from(0), target).await?;
                 match answer.status {
                     // 499 is what Google says of an upload that was cancelled.
                     200..300 | 404 | 410 | 499 => Ok(()),

@@ -1,0 +1,150 @@
+//! What one request sends.
+
+use bytes::{Bytes, BytesMut};
+
+/// What is given in less than this, in bytes, is gathered by copying: a list of many small pieces would take more memory
+/// than they do.
+const GATHERED: usize = 64 * 1024;
+
+/// Bytes in the pieces in which they were given: copying all of an object, into memory that is new each time, takes as long
+/// as hashing it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chunk {
+    pieces: Vec<Bytes>,
+    /// What is gathered after the pieces.
+    last: BytesMut,
+    len: usize,
+}
+
+impl Chunk {
+    /// In bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Appends `piece`.
+    pub(crate) fn push(&mut self, piece: Bytes) {
+        self.len += piece.len();
+        if piece.len() < GATHERED {
+            self.last.extend_from_slice(&piece);
+            if self.last.len() >= GATHERED {
+                self.end_gathering();
+            }
+        } else {
+            self.end_gathering();
+            self.pieces.push(piece);
+        }
+    }
+
+    fn end_gathering(&mut self) {
+        if !self.last.is_empty() {
+            self.pieces.push(self.last.split().freeze());
+        }
+    }
+
+    pub(crate) fn crc32c(&self) -> u32 {
+        let pieces = self.pieces.iter().map(|piece| &**piece).chain([&*self.last]);
+        pieces.fold(0, crc32c::crc32c_append)
+    }
+
+    /// What is left of it, from the byte at `start` on.
+    pub(crate) fn read_from(mut self, start: usize) -> Unread {
+        self.end_gathering();
+        let mut unread = Unread { len: self.len, pieces: self.pieces.into_iter(), first: Bytes::new() };
+        let mut skip = start;
+        while skip > 0 {
+            let skipped = unread.next(skip);
+            if skipped.is_empty() {
+                break;
+            }
+            skip -= skipped.len();
+        }
+        unread
+    }
+}
+
+impl From<Bytes> for Chunk {
+    fn from(bytes: Bytes) -> Self {
+        let mut chunk = Self::default();
+        chunk.push(bytes);
+        chunk
+    }
+}
+
+/// What was not yet read of a chunk.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    first: Bytes,
+    pieces: std::vec::IntoIter<Bytes>,
+    len: usize,
+}
+
+impl Unread {
+    /// In bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The next bytes, at most `most` of them: none at the end only.
+    pub(crate) fn next(&mut self, most: usize) -> Bytes {
+        if self.first.is_empty() {
+            self.first = self.pieces.next().unwrap_or_default();
+        }
+        let next = self.first.split_to(self.first.len().min(most));
+        self.len -= next.len();
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pieces of these lengths, and all of their bytes.
+    fn chunk(lengths: &[usize]) -> (Chunk, Vec<u8>) {
+        let (mut chunk, mut all) = (Chunk::default(), Vec::new());
+        for (number, length) in (0_u8..).zip(lengths) {
+            let piece: Vec<u8> = (0..=250).map(|byte| byte ^ number).cycle().take(*length).collect();
+            all.extend_from_slice(&piece);
+            chunk.push(piece.into());
+        }
+        (chunk, all)
+    }
+
+    #[test]
+    fn bytes_come_out_as_they_went_in() {
+        let lengths = [&[][..], &[0, 1], &[GATHERED, 3, GATHERED - 1, 200_000, 7], &[1000; 200]];
+        for lengths in lengths {
+            let (chunk, all) = chunk(lengths);
+            assert_eq!(chunk.len(), all.len());
+            assert_eq!(chunk.crc32c(), crc32c::crc32c(&all));
+            for start in [0, 1, GATHERED - 1, GATHERED + 2, all.len()] {
+                let start = start.min(all.len());
+                let mut unread = chunk.clone().read_from(start);
+                let mut read = Vec::new();
+                while !unread.is_empty() {
+                    assert_eq!(unread.len(), all.len() - start - read.len());
+                    let next = unread.next(50_000);
+                    assert!((1..=50_000).contains(&next.len()));
+                    read.extend_from_slice(&next);
+                }
+                assert!(unread.next(1).is_empty());
+                assert!(read == all[start..], "from {start}");
+            }
+        }
+    }
+
+    #[test]
+    fn large_pieces_are_not_copied_and_small_ones_are_gathered() {
+        let large = Bytes::from(vec![1; GATHERED]);
+        let chunk = Chunk::from(large.clone());
+        assert_eq!(chunk.read_from(0).next(usize::MAX).as_ptr(), large.as_ptr());
+        let mut small = Chunk::default();
+        (0..3 * GATHERED).for_each(|_| small.push(Bytes::from_static(b"x")));
+        assert!(small.pieces.len() <= 3, "{} pieces", small.pieces.len());
+    }
+}
