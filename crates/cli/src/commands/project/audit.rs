@@ -42,16 +42,19 @@ pub(super) fn run(args: &ProjectAudit, cli: &Cli, output: &mut Output) -> Result
         say(finding, is_deleted, output);
     }
     let Audit { objects, verified, findings, .. } = &audit;
-    let things = |count: usize, name: &str| format!("{count} {name}{}", if count == 1 { "" } else { "s" });
     output.summary(&format!(
         "{}, {verified} verified; {}",
-        things(*objects, "object"),
-        things(findings.len(), "finding")
+        count_of(*objects, "object"),
+        count_of(findings.len(), "finding")
     ));
     if damaged > 0 {
         output.fail(Failure::DamagedObjects { count: damaged });
     }
     Ok(())
+}
+
+fn count_of(count: usize, name: &str) -> String {
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 
 async fn audit(
@@ -79,7 +82,7 @@ async fn ask(urls: Vec<String>, console: Console) -> bool {
             let asked = urls
                 .iter()
                 .try_for_each(|url| writeln!(stderr, "damaged: {}", printable(url)))
-                .and_then(|()| write!(stderr, "remove these {} objects? [y/N] ", urls.len()))
+                .and_then(|()| write!(stderr, "remove {}? [y/N] ", count_of(urls.len(), "object")))
                 .and_then(|()| stderr.flush())
                 .and_then(|()| io::stdin().lock().read_line(&mut answer));
             asked.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
