@@ -6,6 +6,8 @@ use std::hash::BuildHasher as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+
 use crate::gcs::checksums::Expected;
 use crate::gcs::content::Writer;
 use crate::gcs::failure::GcsFailure;
@@ -100,14 +102,16 @@ impl Session {
         (state.turn, progress)
     }
 
-    /// Keeps bytes.
-    pub(super) fn append(&self, turn: u64, bytes: &[u8]) -> Result<Result<(), GcsFailure>, Lost> {
+    /// Keeps all of the pieces, or none where the session was lost.
+    pub(super) fn append(&self, turn: u64, pieces: &[Bytes]) -> Result<Result<(), GcsFailure>, Lost> {
         let mut state = self.state();
         if state.turn != turn {
             return Err(Lost);
         }
         match &mut state.phase {
-            Phase::Open(writer) => Ok(writer.append(bytes).map_err(GcsFailure::from)),
+            Phase::Open(writer) => {
+                Ok(pieces.iter().try_for_each(|piece| writer.append(piece)).map_err(GcsFailure::from))
+            }
             _ => Err(Lost),
         }
     }

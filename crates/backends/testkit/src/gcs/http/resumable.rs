@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use hyper::header::{CONTENT_RANGE, HeaderName, RANGE};
 use hyper::http::request::Parts;
 
@@ -105,17 +105,25 @@ async fn receive(
     body: &mut Upload,
 ) -> Result<u64, End> {
     let (mut kept, mut received, mut skip) = (persisted, 0, skip);
-    let mut tail = BytesMut::new();
+    // What does not make up a quantum yet: fewer bytes than one.
+    let (mut tail, mut tail_len) = (Vec::<Bytes>::new(), 0);
     while let Some(mut chunk) = body.next().await? {
         received += chunk.len() as u64;
         let known = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
         drop(chunk.split_to(known));
         skip -= known as u64;
-        tail.extend_from_slice(&chunk);
-        let whole = tail.len() / QUANTUM * QUANTUM;
-        if whole > 0 {
-            session.append(turn, &tail.split_to(whole))??;
-            kept += whole as u64;
+        tail_len += chunk.len();
+        if tail_len >= QUANTUM {
+            let over = tail_len % QUANTUM;
+            let rest = chunk.split_off(chunk.len() - over);
+            tail.push(chunk);
+            session.append(turn, &tail)??;
+            kept += (tail_len - over) as u64;
+            tail.clear();
+            (chunk, tail_len) = (rest, over);
+        }
+        if !chunk.is_empty() {
+            tail.push(chunk);
         }
     }
     if given.len.is_some_and(|len| len != received) {
@@ -124,9 +132,9 @@ async fn receive(
         )
         .into());
     }
-    if given.is_last() && !tail.is_empty() {
+    if given.is_last() && tail_len > 0 {
         session.append(turn, &tail)??;
-        kept += tail.len() as u64;
+        kept += tail_len as u64;
     }
     Ok(kept)
 }
