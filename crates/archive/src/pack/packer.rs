@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use bytes::Bytes;
-
 use larder_hashing::{
     Body, ContentHash, Contents, EntryKind, FileState, HashError, OutputPath, TreeEntry, TreeReader, Workers,
 };

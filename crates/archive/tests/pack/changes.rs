@@ -111,7 +111,7 @@ fn an_output_in_memory_whose_files_change_before_it_is_packed_is_an_error() {
 }
 
 #[test]
-fn a_link_in_memory_may_point_at_what_changes() {
+fn of_an_output_in_memory_only_its_own_files_are_looked_at_again() {
     let project = Project::new();
     project.file("d/small", "1").file("other", "1").link("d/link", "small").link("root", "d");
     for output in ["d", "root"] {

@@ -13,10 +13,6 @@ use crate::backend::Remote;
 use crate::client::Connection;
 use crate::part::{Part, spool_error};
 
-/// How many parts are sent at once, besides the one that is being filled. With parts of 8 MiB they cover the bandwidth
-/// times delay of 1 Gbit/s and 400 ms, and keep 56 MiB in memory: most of what an upload takes of it.
-const PARTS_AT_ONCE: usize = 6;
-
 /// S3's limit.
 const MAX_PARTS: i32 = 10_000;
 
@@ -81,6 +77,8 @@ pub(crate) struct Multipart {
     pub(crate) id: String,
     journal: Option<Arc<dyn UploadJournal>>,
     parts: JoinSet<Result<CompletedPart>>,
+    /// How many of them may be under way.
+    at_once: usize,
     /// How many parts were begun.
     begun: i32,
     done: Vec<CompletedPart>,
@@ -93,10 +91,11 @@ impl Multipart {
     pub(crate) async fn begin(
         remote: &Arc<Remote>,
         key: &Key,
+        at_once: usize,
         journal: Option<Arc<dyn UploadJournal>>,
     ) -> Result<Self> {
         let (sender, receiver) = oneshot::channel();
-        let create = Self::create(Arc::clone(remote), key.clone(), journal);
+        let create = Self::create(Arc::clone(remote), key.clone(), at_once, journal);
         remote.wait_for(tokio::spawn(async move {
             // Where nobody receives it, it is dropped, and so aborted.
             drop(sender.send(create.await));
@@ -107,7 +106,12 @@ impl Multipart {
         })
     }
 
-    async fn create(remote: Arc<Remote>, key: Key, journal: Option<Arc<dyn UploadJournal>>) -> Result<Self> {
+    async fn create(
+        remote: Arc<Remote>,
+        key: Key,
+        at_once: usize,
+        journal: Option<Arc<dyn UploadJournal>>,
+    ) -> Result<Self> {
         let connection = remote.connection().await?;
         let config = &remote.config;
         let location = remote.location(&key);
@@ -134,6 +138,7 @@ impl Multipart {
             id,
             journal,
             parts: JoinSet::new(),
+            at_once,
             begun: 0,
             done: Vec::new(),
             is_over: false,
@@ -155,9 +160,9 @@ impl Multipart {
         UploadToken::new(format!("{} {} {}", self.endpoint, self.id, self.key))
     }
 
-    /// Sends a part, as soon as fewer than [`PARTS_AT_ONCE`] are under way.
+    /// Sends a part, as soon as there is room beside those that are under way.
     pub(crate) async fn send(&mut self, part: Part) -> Result<()> {
-        while self.parts.len() >= PARTS_AT_ONCE {
+        while self.parts.len() >= self.at_once {
             self.wait_for_one().await?;
         }
         if self.begun == MAX_PARTS {

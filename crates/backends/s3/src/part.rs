@@ -72,6 +72,16 @@ impl Drop for Frozen {
     }
 }
 
+/// How much may be under way at once, in bytes, besides the part that is being filled: the bandwidth times delay of 1 Gbit/s
+/// and 400 ms. It is most of what an upload takes of memory.
+const IN_FLIGHT: usize = 48 * MIB;
+
+/// How many parts of this size are sent at once: fewer of those that are larger, so that memory does not grow as they do,
+/// and two at the least, so that one is on its way while another waits for its answer.
+pub(crate) fn parts_at_once(part_size: usize) -> usize {
+    (IN_FLIGHT / part_size.max(1)).clamp(2, IN_FLIGHT / USUAL_PART)
+}
+
 /// A part that is being filled.
 #[derive(Debug)]
 pub(crate) struct PartBuffer {
@@ -202,6 +212,19 @@ mod tests {
             let part = part_size(Some(size)) as u64;
             assert!((size + size / 10).div_ceil(part) <= 10_000, "{size} in parts of {part}");
             assert!(part <= 5 << 30, "S3 takes parts of up to 5 GiB");
+        }
+    }
+
+    #[test]
+    fn what_is_under_way_grows_less_than_its_parts() {
+        assert_eq!(parts_at_once(USUAL_PART), 6);
+        // Servers of tests take parts that are tiny.
+        assert_eq!(parts_at_once(1), 6);
+        assert_eq!(parts_at_once(16 * MIB), 3);
+        for size in [1 << 30, 140 << 30, 500 << 30, TIB, 5 * TIB] {
+            let part = part_size(Some(size));
+            let (at_once, most) = (parts_at_once(part), IN_FLIGHT.max(2 * part));
+            assert!(at_once >= 2 && at_once * part <= most, "{at_once} parts of {part}");
         }
     }
 

@@ -15,7 +15,7 @@ use crate::backend::Remote;
 use crate::error::Failure;
 use crate::get;
 use crate::multipart::{CONTENT_TYPE, Multipart};
-use crate::part::{Part, PartBuffer, PartMemory, part_size, spool_error};
+use crate::part::{Part, PartBuffer, PartMemory, part_size, parts_at_once, spool_error};
 
 /// An upload: a buffer that becomes a single request, or the parts of a multipart upload.
 pub(crate) struct S3Upload {
@@ -72,7 +72,8 @@ impl S3Upload {
         let multipart = if let Some(multipart) = &mut self.multipart {
             multipart
         } else {
-            let begun = Multipart::begin(&self.remote, &self.key, self.journal.clone()).await?;
+            let at_once = parts_at_once(self.part_size);
+            let begun = Multipart::begin(&self.remote, &self.key, at_once, self.journal.clone()).await?;
             self.multipart.insert(begun)
         };
         multipart.send(part).await
