@@ -35,6 +35,23 @@ pub(crate) fn incompressible(path: &Path, mib: u32) -> Result<()> {
     Ok(file.flush()?)
 }
 
+/// 2 GiB in one file, whose pieces an archive compresses to very different sizes: 64 MiB that no codec makes smaller, and
+/// 64 MiB of text, in turns.
+pub(crate) fn mixed(path: &Path) -> Result<()> {
+    const TURN: usize = 64 * MIB;
+    let mut rng = Rng::with_seed(5);
+    let mut file = BufWriter::with_capacity(MIB, File::create(path)?);
+    let mut text = Vec::new();
+    Writer::new(6).text(&mut text, TURN)?;
+    let mut noise = vec![0; TURN];
+    for _ in 0..16 {
+        rng.fill(&mut noise);
+        file.write_all(&noise)?;
+        file.write_all(&text)?;
+    }
+    Ok(file.flush()?)
+}
+
 /// 10,000 text files of 200 bytes to 8 KiB in 100 directories.
 pub(crate) fn small(dir: &Path) -> Result<()> {
     let mut writer = Writer::new(3);

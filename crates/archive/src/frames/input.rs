@@ -30,6 +30,8 @@ impl Input {
     /// What comes next: some bytes, or none at the end of the stream.
     pub(super) fn fill(&mut self) -> Result<&[u8], ReadError> {
         while self.ahead.is_empty() && !self.ended {
+            // Not kept while the next one is waited for.
+            self.ahead = Bytes::new();
             self.ahead = self.receive()?;
         }
         Ok(&self.ahead)

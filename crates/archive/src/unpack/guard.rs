@@ -118,6 +118,7 @@ impl<P: Pieces> Guard<P> {
             if state.position > most {
                 return Err(UnpackError::damaged("there are too many zeros after its end"));
             }
+            state.piece = Bytes::new();
             match state.pieces.next()? {
                 Some(piece) => state.piece = piece,
                 None => break,
@@ -210,6 +211,8 @@ impl<P: Pieces> AsyncRead for Guard<P> {
         let mut state = self.state();
         let mut read = || {
             if state.piece.is_empty() {
+                // Not kept while the next one is waited for.
+                state.piece = Bytes::new();
                 match state.pieces.next()? {
                     Some(piece) => state.piece = piece,
                     None => return Ok(()),

@@ -11,6 +11,7 @@
 //! never means commit.
 
 mod backend;
+mod buffer_pool;
 #[cfg(feature = "http")]
 pub mod causes;
 mod error;
@@ -27,6 +28,7 @@ mod upload;
 pub use backend::{
     Backend, BackendExt, ByteStream, Capabilities, GetOptions, GetResult, ListOptions, Listed, ObjectStream,
 };
+pub use buffer_pool::BufferPool;
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use key::{InvalidKey, Key, Prefix};
 pub use object::{ObjectMeta, Version};

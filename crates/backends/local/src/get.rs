@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use larder_backend::{
-    ByteStream, Error, ErrorKind, GetOptions, GetResult, Key, ObjectMeta, Operation, Result, Version,
+    BufferPool, ByteStream, Error, ErrorKind, GetOptions, GetResult, Key, ObjectMeta, Operation, Result,
+    Version,
 };
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -116,6 +117,7 @@ pub(crate) fn get(root: &Arc<Root>, key: &Key, options: &GetOptions) -> Result<G
         size: meta.size,
         modified: meta.last_modified,
         location: root.location(key),
+        buffers: BufferPool::default(),
     };
     Ok(GetResult::new(meta, source.stream(range)))
 }
@@ -127,6 +129,7 @@ struct Source {
     size: u64,
     modified: SystemTime,
     location: String,
+    buffers: BufferPool,
 }
 
 impl Source {
@@ -150,7 +153,8 @@ impl Source {
         let wrong = |error: Errno| failed(Operation::Get, self.location.clone(), error.into());
         let length = CHUNK.min(end - position);
         let capacity = usize::try_from(length).map_err(|_| wrong(Errno::NOMEM))?;
-        let mut bytes = Vec::with_capacity(capacity);
+        let mut bytes = self.buffers.take();
+        bytes.reserve_exact(capacity);
         while bytes.len() < capacity {
             // A `Vec` may have more room than was asked for: that is the next piece's.
             let offset = position + bytes.len() as u64;
@@ -167,7 +171,7 @@ impl Source {
                 return Err(self.changed("it was written to while it was read"));
             }
         }
-        Ok(bytes.into())
+        Ok(self.buffers.freeze(bytes))
     }
 
     fn changed(&self, how: &'static str) -> Error {

@@ -1,12 +1,10 @@
 //! Parts of uploads: in memory, or where they are large in a temporary file.
 
 use std::io;
-use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use bytes::Bytes;
-use larder_backend::{Error, ErrorKind, Operation};
+use larder_backend::{BufferPool, Error, ErrorKind, Operation};
 use tempfile::NamedTempFile;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
@@ -30,48 +28,6 @@ pub(crate) fn part_size(size_hint: Option<u64>) -> usize {
     needed.max(USUAL_PART)
 }
 
-/// The memory of an upload's parts, used again by one part after the other. An allocator that gets back blocks of this size
-/// keeps them in the arenas of whichever threads freed them, and takes more of them for the next parts than are in use.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PartMemory {
-    idle: Arc<Mutex<Vec<Vec<u8>>>>,
-}
-
-impl PartMemory {
-    fn take(&self) -> Vec<u8> {
-        self.idle().pop().unwrap_or_default()
-    }
-
-    /// The buffer as bytes. It is idle again when the last of them is dropped.
-    fn freeze(self, buffer: Vec<u8>) -> Bytes {
-        Bytes::from_owner(Frozen { buffer, memory: self })
-    }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
-        // A list of buffers is whole at any moment.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct Frozen {
-    buffer: Vec<u8>,
-    memory: PartMemory,
-}
-
-impl AsRef<[u8]> for Frozen {
-    fn as_ref(&self) -> &[u8] {
-        &self.buffer
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        let mut buffer = mem::take(&mut self.buffer);
-        buffer.clear();
-        self.memory.idle().push(buffer);
-    }
-}
-
 /// How much may be under way at once, in bytes, besides the part that is being filled: the bandwidth times delay of 1 Gbit/s
 /// and 400 ms. It is most of what an upload takes of memory.
 const IN_FLIGHT: usize = 48 * MIB;
@@ -92,16 +48,16 @@ pub(crate) struct PartBuffer {
 
 #[derive(Debug)]
 enum Content {
-    Memory(Vec<u8>, PartMemory),
+    Memory(Vec<u8>, BufferPool),
     /// Not there before the first byte.
     File(Option<(NamedTempFile, File)>),
 }
 
 impl PartBuffer {
-    /// For a part of at most `size` bytes, in `memory` where that is not too much.
-    pub(crate) fn new(size: usize, memory: &PartMemory) -> Self {
+    /// For a part of at most `size` bytes, from `pool` where that is not too much.
+    pub(crate) fn new(size: usize, pool: &BufferPool) -> Self {
         let content = if size <= LARGEST_IN_MEMORY {
-            Content::Memory(Vec::new(), memory.clone())
+            Content::Memory(Vec::new(), pool.clone())
         } else {
             Content::File(None)
         };
@@ -116,10 +72,10 @@ impl PartBuffer {
     pub(crate) async fn take(&mut self, chunk: &mut Bytes) -> io::Result<()> {
         let taken = chunk.split_to(chunk.len().min(self.size - self.len));
         match &mut self.content {
-            Content::Memory(buffer, memory) => {
+            Content::Memory(buffer, pool) => {
                 if buffer.capacity() == 0 {
                     // Not earlier: until there is room for another part, all of them are in use.
-                    *buffer = memory.take();
+                    *buffer = pool.take();
                 }
                 let len = buffer.len() + taken.len();
                 if len > buffer.capacity() && len >= MIB {
@@ -146,7 +102,7 @@ impl PartBuffer {
     /// Ends the part.
     pub(crate) async fn finish(self) -> io::Result<Part> {
         Ok(match self.content {
-            Content::Memory(buffer, memory) => Part::Memory(memory.freeze(buffer)),
+            Content::Memory(buffer, pool) => Part::Memory(pool.freeze(buffer)),
             Content::File(None) => Part::Memory(Bytes::new()),
             Content::File(Some((file, mut writer))) => {
                 writer.flush().await?;
@@ -229,29 +185,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_part_uses_the_memory_of_one_that_was_sent() {
-        let memory = PartMemory::default();
-        let part = async |content: &'static [u8]| {
-            let mut buffer = PartBuffer::new(16, &memory);
-            buffer.take(&mut Bytes::from_static(content)).await.unwrap();
-            let Part::Memory(bytes) = buffer.finish().await.unwrap() else { panic!("in memory") };
-            bytes
-        };
-        let first = part(b"first").await;
-        let address = first.as_ptr();
-        let retry = first.clone();
-        drop(first);
-        let second = part(b"second").await;
-        assert_ne!(second.as_ptr(), address, "still in use");
-        drop(retry);
-        let third = part(b"3rd").await;
-        assert_eq!((third.as_ptr(), &*third), (address, &b"3rd"[..]));
-    }
-
-    #[tokio::test]
     async fn what_does_not_fit_into_memory_goes_to_a_file() {
         for size in [3, LARGEST_IN_MEMORY + 1] {
-            let mut buffer = PartBuffer::new(size, &PartMemory::default());
+            let mut buffer = PartBuffer::new(size, &BufferPool::default());
             let mut chunk = Bytes::from_static(b"abcdef");
             buffer.take(&mut chunk).await.unwrap();
             let part = buffer.finish().await.unwrap();

@@ -8,14 +8,15 @@ use async_trait::async_trait;
 use aws_sdk_s3::types::{CompletedMultipartUpload, ServerSideEncryption, StorageClass};
 use bytes::Bytes;
 use larder_backend::{
-    Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, PutOptions, Result, Upload, UploadJournal, Version,
+    BufferPool, Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, PutOptions, Result, Upload,
+    UploadJournal, Version,
 };
 
 use crate::backend::Remote;
 use crate::error::Failure;
 use crate::get;
 use crate::multipart::{CONTENT_TYPE, Multipart};
-use crate::part::{Part, PartBuffer, PartMemory, part_size, parts_at_once, spool_error};
+use crate::part::{Part, PartBuffer, part_size, parts_at_once, spool_error};
 
 /// An upload: a buffer that becomes a single request, or the parts of a multipart upload.
 pub(crate) struct S3Upload {
@@ -24,7 +25,7 @@ pub(crate) struct S3Upload {
     mode: PutMode,
     journal: Option<Arc<dyn UploadJournal>>,
     part_size: usize,
-    memory: PartMemory,
+    buffers: BufferPool,
     buffer: PartBuffer,
     multipart: Option<Multipart>,
     written: u64,
@@ -35,15 +36,15 @@ pub(crate) struct S3Upload {
 impl S3Upload {
     pub(crate) fn new(remote: Arc<Remote>, key: Key, options: PutOptions) -> Self {
         let part_size = remote.config.part_size.unwrap_or_else(|| part_size(options.size_hint));
-        let memory = PartMemory::default();
+        let buffers = BufferPool::default();
         Self {
             remote,
             key,
             mode: options.mode,
             journal: options.journal,
             part_size,
-            buffer: PartBuffer::new(part_size, &memory),
-            memory,
+            buffer: PartBuffer::new(part_size, &buffers),
+            buffers,
             multipart: None,
             written: 0,
             broken: false,
@@ -61,7 +62,7 @@ impl S3Upload {
 
     /// Ends the part that was being filled.
     async fn take_part(&mut self) -> Result<Part> {
-        let next = PartBuffer::new(self.part_size, &self.memory);
+        let next = PartBuffer::new(self.part_size, &self.buffers);
         let part = mem::replace(&mut self.buffer, next);
         part.finish().await.map_err(|error| spool_error(self.location(), error))
     }

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::bench::Options;
 use crate::bench::data::SMALL_FILES;
 use crate::bench::measure::{Stats, in_turns};
-use crate::bench::stage::{LARGE, Local, SMALL, WEIGHTS, with_slow_opens};
+use crate::bench::stage::{LARGE, Local, MIXED, SMALL, WEIGHTS, with_slow_opens};
 
 /// A data set, its name in the table, how many entries it has, and the ratios that pushing and pulling it may have.
 const DATA: [(&str, &str, f64, f64, f64); 3] = [
@@ -21,12 +21,11 @@ pub(crate) fn measure(stage: &Local, options: &Options) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let mut memory = Vec::new();
     for (data, name, entries, push_target, pull_target) in DATA {
-        let most_memory = |mib: f64| Target::Mib(mib + 20.0 * further_cores() + 256.0 * entries / MIB);
         let push = format!("push, {name}");
         if options.wants(&push) {
             let subjects = [stage.larder_push(data, "zstd"), stage.tar_push(data)];
             let [larder, tar] = pair(in_turns(&subjects, options.rounds)?)?;
-            memory.push(Row::of_memory(&push, &larder, most_memory(128.0)));
+            memory.push(Row::of_memory(&push, &larder, most_memory(128.0, entries)));
             rows.push(Row {
                 name: push,
                 larder,
@@ -39,7 +38,7 @@ pub(crate) fn measure(stage: &Local, options: &Options) -> Result<Vec<Row>> {
             stage.keep_push(data)?;
             let [larder, tar] =
                 pair(in_turns(&[stage.larder_pull(data), stage.tar_pull()], options.rounds)?)?;
-            memory.push(Row::of_memory(&pull, &larder, most_memory(64.0)));
+            memory.push(Row::of_memory(&pull, &larder, most_memory(64.0, entries)));
             rows.push(Row {
                 name: pull,
                 larder,
@@ -48,12 +47,35 @@ pub(crate) fn measure(stage: &Local, options: &Options) -> Result<Vec<Row>> {
             });
         }
     }
+    peaks(stage, options, &mut memory)?;
     slow_opens(stage, options, &mut rows)?;
     against_weasel(stage, options, &mut rows)?;
     project_against_weasel(stage, options, &mut rows, &mut memory)?;
     rows.extend(memory);
     latency(stage, options, &mut rows)?;
     Ok(rows)
+}
+
+/// The peak that a transfer of so many entries may have on this machine, which is `mib` on two cores without any.
+fn most_memory(mib: f64, entries: f64) -> Target {
+    Target::Mib(mib + 20.0 * further_cores() + 256.0 * entries / MIB)
+}
+
+/// The memory that data takes whose pieces are compressed to very different sizes.
+fn peaks(stage: &Local, options: &Options, memory: &mut Vec<Row>) -> Result<()> {
+    const NAME: &str = "2 GiB of noise and text in turns";
+    if !options.wants(&format!("peak memory, {NAME}")) {
+        return Ok(());
+    }
+    stage.make_mixed()?;
+    let mut add = |verb: &str, stats: Vec<Stats>, mib: f64| {
+        let row = |larder| Row::of_memory(&format!("{verb}, {NAME}"), &larder, most_memory(mib, 1.0));
+        memory.extend(stats.into_iter().map(row));
+    };
+    add("push", in_turns(&[stage.larder_push(MIXED, "zstd")], options.rounds)?, 128.0);
+    stage.keep_larder_push(MIXED)?;
+    add("pull", in_turns(&[stage.larder_pull(MIXED)], options.rounds)?, 64.0);
+    stage.remove_mixed()
 }
 
 /// The cores beyond two: each may cost 20 MiB more.
@@ -117,7 +139,7 @@ fn project_against_weasel(
 ) -> Result<()> {
     let mut add = |verb: &str, larder: Stats, weasel: Stats, peer: &'static str, most: f64| {
         let name = format!("project {verb}, 512 MiB, against weasel");
-        memory.push(Row::of_memory(&name, &larder, Target::Mib(most + 20.0 * further_cores())));
+        memory.push(Row::of_memory(&name, &larder, most_memory(most, 1.0)));
         let peer = Some(Peer::measured(peer, weasel));
         rows.push(Row { name, larder, peer, target: Target::TimesFaster(4.0) });
     };

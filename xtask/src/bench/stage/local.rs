@@ -15,6 +15,7 @@ use crate::{Result, process};
 pub(crate) const LARGE: &str = "large";
 pub(crate) const SMALL: &str = "small";
 pub(crate) const WEIGHTS: &str = "weights.bin";
+pub(crate) const MIXED: &str = "mixed.bin";
 
 pub(crate) struct Local {
     pub(crate) stage: Stage,
@@ -60,7 +61,13 @@ impl Local {
     /// `larder pull` of what [`Local::keep_push`] pushed, to where nothing is.
     pub(crate) fn larder_pull<'a>(&'a self, data: &'a str) -> Subject<'a> {
         self.stage.subject(
-            &["restored/large", "restored/small", "restored/weights.bin", "restored/.larder"],
+            &[
+                "restored/large",
+                "restored/small",
+                "restored/weights.bin",
+                "restored/mixed.bin",
+                "restored/.larder",
+            ],
             move || {
                 let mut command = self.stage.command(&self.stage.larder, "restored");
                 command
@@ -73,11 +80,27 @@ impl Local {
 
     /// Pushes once with larder, and packs once with tar and zstd, what pulls are measured with.
     pub(crate) fn keep_push(&self, data: &str) -> Result<()> {
+        self.keep_larder_push(data)?;
+        process::run(&mut self.tar_pack(data, "kept.tar.zst"))
+    }
+
+    /// Pushes once with larder, for its pulls.
+    pub(crate) fn keep_larder_push(&self, data: &str) -> Result<()> {
         let mut push = self.stage.command(&self.stage.larder, "project");
         push.args(["push", data, "--command-hash", COMMAND_HASH, "--quiet", "--remote"])
             .arg(self.stage.at("kept"));
-        process::run(&mut push)?;
-        process::run(&mut self.tar_pack(data, "kept.tar.zst"))
+        process::run(&mut push)
+    }
+
+    /// Makes the data whose transfer takes the most memory. It is not there all the time, because it is memory itself
+    /// where the directory is on a tmpfs.
+    pub(crate) fn make_mixed(&self) -> Result<()> {
+        data::mixed(&self.stage.at("project").join(MIXED))
+    }
+
+    /// Removes that data, and whatever was made from it.
+    pub(crate) fn remove_mixed(&self) -> Result<()> {
+        self.stage.clear(&["project/mixed.bin", "remote", "kept/mixed.bin", "restored/mixed.bin"])
     }
 
     fn tar_pack(&self, data: &str, archive: &str) -> Command {
