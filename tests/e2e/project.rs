@@ -360,15 +360,19 @@ fn audit() {
     sandbox.run(["project", "audit"]).ok();
     let keys = sandbox.keys();
     let object = |number: usize| sandbox.remote().join(&keys[number]);
-    // A killed push, a cut download of somebody's, and a swap.
+    // A killed push, a cut download of somebody's, and a bit that a disk has flipped.
     fs::write(object(0), "").unwrap();
     let whole = fs::read(object(1)).unwrap();
     fs::write(object(1), &whole[..whole.len() / 3]).unwrap();
+    let mut flipped = fs::read(object(2)).unwrap();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    fs::write(object(2), flipped).unwrap();
     let audit = sandbox.run(["project", "audit", "--json"]).exits(4);
     let kinds: Vec<Value> = audit.results().iter().map(|finding| finding["kind"].clone()).collect();
-    assert_eq!(kinds, ["truncated", "truncated"], "{audit}");
+    assert_eq!(kinds, ["truncated", "truncated", "damaged"], "{audit}");
     sandbox.run(["project", "audit", "--delete", "--yes"]).ok();
-    assert_eq!(sandbox.keys(), keys[2..]);
+    assert_eq!(sandbox.keys(), keys[3..]);
     sandbox.run(["project", "push"]).ok();
     assert_eq!(sandbox.keys(), keys);
     sandbox.run(["project", "audit"]).ok();

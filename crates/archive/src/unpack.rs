@@ -187,6 +187,7 @@ impl Pieces for FrameReader {
         FrameReader::next(self).map_err(|error| match error {
             ReadError::Source(source) => UnpackError::Source(source),
             ReadError::Damaged { what, source } => UnpackError::Damaged { what, source },
+            ReadError::Truncated { place } => UnpackError::Truncated { place },
             ReadError::NewerLarder => UnpackError::NewerLarder,
             ReadError::Thread(source) => UnpackError::Thread(source),
             ReadError::Panicked => UnpackError::Panicked,

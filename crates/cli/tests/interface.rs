@@ -246,8 +246,12 @@ fn audits() {
         fs::read_dir(command).unwrap().next().unwrap().unwrap().path()
     };
     project.check("audit-of-nothing", &["project audit", "project audit --json"]);
-    // A truncated object, one under a wrong name, a stub, a stray file, and names that are one path.
+    // A truncated object, one with a flipped bit, one under a wrong name, a stub, a stray file, and names that are one path.
     let (model, metrics) = (object("models%2Fen%2F"), object("metrics.json"));
+    let mut flipped = fs::read(&metrics).unwrap();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    fs::write(metrics.with_file_name("1".repeat(32)), flipped).unwrap();
     fs::copy(&metrics, metrics.with_file_name("0".repeat(32))).unwrap();
     fs::create_dir_all(team.join("models%2FEN/x")).unwrap();
     fs::copy(&model, team.join("models%2FEN/x/y")).unwrap();

@@ -39,8 +39,10 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FindingKind {
-    /// The object is cut short or empty, or its bytes are not what was written.
+    /// The object is empty, or its bytes end before it does.
     Truncated,
+    /// The bytes of the object are not what was written.
+    Damaged,
     /// The object does not contain what its name says.
     WrongContent,
     /// The object is whole, and larder does not restore what it holds.
@@ -62,6 +64,7 @@ impl FindingKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Truncated => "truncated",
+            Self::Damaged => "damaged",
             Self::WrongContent => "wrong_content",
             Self::Refused => "refused",
             Self::Unsupported => "unsupported",
@@ -74,7 +77,7 @@ impl FindingKind {
 
     /// Whether the object is of no use to anybody.
     pub const fn is_damage(self) -> bool {
-        matches!(self, Self::Truncated | Self::WrongContent)
+        matches!(self, Self::Truncated | Self::Damaged | Self::WrongContent)
     }
 }
 
@@ -153,7 +156,8 @@ async fn check(storage: &RemoteStorage, stored: &Stored) -> Result<One> {
     Ok(match storage.check(output, object).await? {
         Checked::Whole { verified } => One { is_object: true, verified, finding: None },
         Checked::Gone => One { is_object: false, verified: false, finding: None },
-        Checked::Damaged { reason } => of(FindingKind::Truncated, some, reason),
+        Checked::Truncated { reason } => of(FindingKind::Truncated, some, reason),
+        Checked::Damaged { reason } => of(FindingKind::Damaged, some, reason),
         Checked::OtherContent { actual } => {
             of(FindingKind::WrongContent, some, format!("its content has the hash {actual}"))
         }

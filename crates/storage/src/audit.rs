@@ -58,7 +58,12 @@ pub enum Checked {
         /// Whether its content has the hash of its name; some names say nothing about it.
         verified: bool,
     },
-    /// It is cut short, or its bytes are not what was written.
+    /// Its bytes end before it does.
+    Truncated {
+        /// Where in it that is.
+        reason: String,
+    },
+    /// Its bytes are not what was written.
     Damaged {
         /// What is wrong.
         reason: String,

@@ -12,6 +12,8 @@ pub const LATER_FORMAT: &[u8] = b"larder-";
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
+const ZSTD: &[u8] = &zstd_frame::MAGIC.to_le_bytes();
+const BZIP2: &[u8] = b"BZh";
 
 /// The format of an archive that begins with `head`.
 pub(super) fn detect(head: &[u8]) -> Result<Format, ReadError> {
@@ -34,9 +36,16 @@ pub(super) fn detect(head: &[u8]) -> Result<Format, ReadError> {
     if let [b'B', b'Z', b'h', b'1'..=b'9', ..] = head {
         return Ok(Format::Bzip2);
     }
-    Err(ReadError::damaged(match head.len() {
-        0 => "it is empty",
-        _ => "it is no tar, and neither zstd, gzip, xz nor bzip2",
+    if head.is_empty() {
+        return Err(ReadError::Truncated { place: "before its first byte" });
+    }
+    if [GZIP, XZ, ZSTD, BZIP2].iter().any(|magic| magic.starts_with(head)) {
+        return Err(ReadError::Truncated { place: "within its first bytes" });
+    }
+    Err(ReadError::damaged(if head.len() < NEEDED {
+        "it is too short for a tar, and neither zstd, gzip, xz nor bzip2"
+    } else {
+        "it is no tar, and neither zstd, gzip, xz nor bzip2"
     }))
 }
 
@@ -85,7 +94,10 @@ mod tests {
         assert_eq!(detected(b"BZh91AY"), Format::Bzip2);
         assert_eq!(detected(&[0; NEEDED]), Format::None);
         assert!(matches!(detect(b"larder-2\n"), Err(ReadError::NewerLarder)));
-        for head in [&b""[..], b"lard", b"BZh0", b"PK\x03\x04", &[0; 511], &[7; NEEDED]] {
+        for head in [&b""[..], b"\x1f", b"\xfd7z", b"\x28\xb5\x2f", b"BZ", b"BZh"] {
+            assert!(matches!(detect(head), Err(ReadError::Truncated { .. })), "{head:?}");
+        }
+        for head in [&b"lard"[..], b"BZh0", b"PK\x03\x04", &[0; 511], &[7; NEEDED]] {
             assert!(matches!(detect(head), Err(ReadError::Damaged { .. })), "{head:?}");
         }
     }

@@ -93,6 +93,11 @@ impl Input {
         self.ahead = joined.freeze();
     }
 
+    /// Whether everything has been taken, and nothing more comes.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.ended && self.ahead.is_empty()
+    }
+
     /// Why the stream could not be read, where a codec met that: codecs only know errors of their own.
     pub(super) fn take_failure(&mut self) -> Option<ReadError> {
         self.failure.take().map(ReadError::Source)
@@ -198,6 +203,6 @@ mod tests {
         assert!(input.skip_all(1).unwrap());
         assert!(!input.read_onto(&mut read, 99).unwrap());
         assert_eq!(read, b"bcyzde");
-        assert!(input.fill().unwrap().is_empty());
+        assert!(input.fill().unwrap().is_empty() && input.is_at_end());
     }
 }

@@ -35,6 +35,12 @@ pub(crate) enum ReadError {
         /// What a codec says about it.
         source: Option<Box<dyn Error + Send + Sync>>,
     },
+    /// The compressed stream is over before what is in it.
+    #[error("it ends early: {place}")]
+    Truncated {
+        /// Where in it that is.
+        place: &'static str,
+    },
     /// The object is of a later format.
     #[error("it needs a newer larder")]
     NewerLarder,
@@ -172,7 +178,7 @@ impl Splitter {
                 Next::End => return Ok(()),
                 Next::Skippable { len } => {
                     if !self.input.skip_all(len)? {
-                        return Err(ReadError::damaged("it ends within a skippable zstd frame"));
+                        return Err(ReadError::Truncated { place: "within a skippable zstd frame" });
                     }
                     continue;
                 }

@@ -24,12 +24,25 @@ const XZ_OVERHEAD: u64 = 1 << 20;
 /// Takes decompressed bytes. `false` where nobody wants more.
 pub(super) type Output<'a> = dyn FnMut(Bytes) -> bool + 'a;
 
+/// What is said of a stream that does not come to its end.
+struct Words {
+    broken: &'static str,
+    truncated: &'static str,
+}
+
+const GZIP: Words =
+    Words { broken: "its gzip data cannot be decompressed", truncated: "within its gzip data" };
+const BZIP2: Words =
+    Words { broken: "its bzip2 data cannot be decompressed", truncated: "within its bzip2 data" };
+const XZ: Words = Words { broken: "its xz data cannot be decompressed", truncated: "within its xz data" };
+const ZSTD: Words = Words { broken: "a zstd frame cannot be decompressed", truncated: "within a zstd frame" };
+
 /// A gzip stream: members, one behind the other.
 pub(super) fn gzip(input: &mut Input, pool: &Pool, output: &mut Output<'_>) -> Result<(), ReadError> {
     let mut decoder = GzipDecoder::new(&mut *input);
     decoder.multiple_members(true);
     let end = drain(|buffer| read_async(&mut decoder, buffer), pool, output);
-    judge(end, input, "its gzip data cannot be decompressed")
+    judge(end, input, &GZIP)
 }
 
 /// A bzip2 stream: streams, one behind the other.
@@ -37,7 +50,7 @@ pub(super) fn bzip2(input: &mut Input, pool: &Pool, output: &mut Output<'_>) -> 
     let mut decoder = BzDecoder::new(&mut *input);
     decoder.multiple_members(true);
     let end = drain(|buffer| read_async(&mut decoder, buffer), pool, output);
-    judge(end, input, "its bzip2 data cannot be decompressed")
+    judge(end, input, &BZIP2)
 }
 
 /// An xz stream: streams, one behind the other, with padding as the format has it.
@@ -52,10 +65,10 @@ pub(super) fn xz(
 ) -> Result<(), ReadError> {
     let memory = limits.xz_dictionary.saturating_add(XZ_OVERHEAD);
     let stream = Stream::new_stream_decoder(memory, CONCATENATED | TELL_UNSUPPORTED_CHECK)
-        .map_err(|error| ReadError::codec("its xz data cannot be decompressed", error))?;
+        .map_err(|error| ReadError::codec(XZ.broken, error))?;
     let mut decoder = XzDecoder::new_stream(&mut *input, stream);
     let end = drain(|buffer| io::Read::read(&mut decoder, buffer), pool, output);
-    judge(end, input, "its xz data cannot be decompressed")
+    judge(end, input, &XZ)
 }
 
 /// One zstd frame of any size. What comes behind it is left where it is.
@@ -68,7 +81,7 @@ pub(super) fn zstd(
     let parameters = [DParameter::window_log_max(limits.zstd_window_log)];
     let mut decoder = ZstdDecoder::with_params(&mut *input, &parameters);
     let end = drain(|buffer| read_async(&mut decoder, buffer), pool, output);
-    judge(end, input, "a zstd frame cannot be decompressed")
+    judge(end, input, &ZSTD)
 }
 
 /// Reads a codec whose input is always ready.
@@ -104,11 +117,14 @@ fn drain(
     }
 }
 
-/// Tells a stream that did not arrive from one that is damaged.
-fn judge(end: io::Result<()>, input: &mut Input, what: &'static str) -> Result<(), ReadError> {
+/// Tells a stream that did not arrive from one that is damaged, and from one that is cut short.
+fn judge(end: io::Result<()>, input: &mut Input, words: &Words) -> Result<(), ReadError> {
     match (end, input.take_failure()) {
         (_, Some(failure)) => Err(failure),
-        (Err(error), None) => Err(ReadError::codec(what, error)),
+        (Err(error), None) if error.kind() == io::ErrorKind::UnexpectedEof && input.is_at_end() => {
+            Err(ReadError::Truncated { place: words.truncated })
+        }
+        (Err(error), None) => Err(ReadError::codec(words.broken, error)),
         (Ok(()), None) => Ok(()),
     }
 }

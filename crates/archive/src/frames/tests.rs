@@ -95,7 +95,7 @@ fn run(command: &str, input: &[u8]) -> Vec<u8> {
 }
 
 fn is_damage(read: &Result<Vec<u8>, ReadError>) -> bool {
-    matches!(read, Err(ReadError::Damaged { .. }))
+    matches!(read, Err(ReadError::Damaged { .. } | ReadError::Truncated { .. }))
 }
 
 #[test]
@@ -410,5 +410,5 @@ fn errors_say_what_is_wrong_and_their_source_says_why() {
     let error = read(&broken).unwrap_err();
     assert_eq!(error.to_string(), "a zstd frame cannot be decompressed");
     assert!(error.source().unwrap().to_string().contains("checksum"), "{error:?}");
-    assert_eq!(read(b"").unwrap_err().to_string(), "it is empty");
+    assert_eq!(read(b"").unwrap_err().to_string(), "it ends early: before its first byte");
 }

@@ -4,7 +4,7 @@ use super::input::Input;
 use super::reader::ReadError;
 use crate::limits::Limits;
 
-const MAGIC: u32 = 0xfd2f_b528;
+pub(super) const MAGIC: u32 = 0xfd2f_b528;
 /// The magic numbers of skippable frames differ in their last four bits.
 const SKIPPABLE: u32 = 0x184d_2a50;
 
@@ -45,7 +45,7 @@ pub(super) fn next(input: &mut Input, limits: &Limits) -> Result<Next, ReadError
     if head.is_empty() {
         return Ok(Next::End);
     }
-    let truncated = || ReadError::damaged("it ends within the header of a zstd frame");
+    let truncated = || ReadError::Truncated { place: "within the header of a zstd frame" };
     let magic = little_endian(head, 4).ok_or_else(truncated)?;
     if is_skippable(magic) {
         let len = little_endian(&head[4..], 4).ok_or_else(truncated)?;
@@ -114,7 +114,7 @@ pub(super) fn gather(
     frame: &mut Vec<u8>,
     limit: usize,
 ) -> Result<Gathered, ReadError> {
-    let truncated = || ReadError::damaged("it ends within a zstd frame");
+    let truncated = || ReadError::Truncated { place: "within a zstd frame" };
     let read = |input: &mut Input, frame: &mut Vec<u8>, len| {
         if input.read_onto(frame, len)? { Ok(()) } else { Err(truncated()) }
     };

@@ -27,6 +27,12 @@ pub enum UnpackError {
         /// What the codec, or the parser, says.
         source: Option<BoxError>,
     },
+    /// The bytes end before the archive does. A damaged one may look so too, where its bytes promise more than there is.
+    #[error("the archive ends early: {place}")]
+    Truncated {
+        /// Where in it that is.
+        place: &'static str,
+    },
     /// The archive holds what no archive of this output may hold.
     #[error("the archive holds `{entry}`, {why}")]
     Refused {
@@ -83,7 +89,9 @@ impl UnpackError {
     pub const fn kind(&self) -> UnpackErrorKind {
         match self {
             Self::Source(_) => UnpackErrorKind::Source,
-            Self::Damaged { .. } | Self::Refused { .. } => UnpackErrorKind::Integrity,
+            Self::Damaged { .. } | Self::Truncated { .. } | Self::Refused { .. } => {
+                UnpackErrorKind::Integrity
+            }
             Self::NewerLarder => UnpackErrorKind::Unsupported,
             Self::Io { .. } | Self::Hash(_) | Self::Thread(_) | Self::Panicked => UnpackErrorKind::Local,
             Self::Cancelled => UnpackErrorKind::Cancelled,

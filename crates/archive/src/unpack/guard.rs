@@ -40,6 +40,8 @@ struct State<P> {
     /// How many bytes have passed since the contents of the last entry.
     headers: u64,
     max_headers: u64,
+    /// Whether somebody wanted to read more than there is.
+    ended: bool,
     /// Why the stream ended early. The parser only gets to know that it did.
     failure: Option<UnpackError>,
 }
@@ -78,6 +80,7 @@ impl<P: Pieces> Guard<P> {
             part: Part::header(),
             headers: 0,
             max_headers,
+            ended: false,
             failure: None,
         })))
     }
@@ -97,9 +100,17 @@ impl<P: Pieces> Guard<P> {
         Ok(())
     }
 
-    /// Why the stream ended early, if it did.
-    pub(super) fn failure(&self) -> Option<UnpackError> {
-        self.state().failure.take()
+    /// What stopped the parser: the stream, or that it is over, or what the parser has read.
+    pub(super) fn broken(&self, error: io::Error) -> UnpackError {
+        let mut state = self.state();
+        match state.failure.take() {
+            Some(failure) => failure,
+            None if state.ended => UnpackError::Truncated { place: "in the middle of an entry" },
+            None => UnpackError::Damaged {
+                what: "its tar data cannot be read".to_owned(),
+                source: Some(Box::new(error)),
+            },
+        }
     }
 
     /// Reads the end of the archive, of which the parser has seen the first block, or nothing: two blocks of zeros or
@@ -126,7 +137,7 @@ impl<P: Pieces> Guard<P> {
         }
         let end = state.position.saturating_sub(contents_end.next_multiple_of(BLOCK));
         if end < 2 * BLOCK || !state.position.is_multiple_of(BLOCK) {
-            return Err(UnpackError::damaged("it ends early: the mark of its end is missing"));
+            return Err(UnpackError::Truncated { place: "the mark of its end is missing" });
         }
         Ok(())
     }
@@ -213,10 +224,11 @@ impl<P: Pieces> AsyncRead for Guard<P> {
             if state.piece.is_empty() {
                 // Not kept while the next one is waited for.
                 state.piece = Bytes::new();
-                match state.pieces.next()? {
-                    Some(piece) => state.piece = piece,
-                    None => return Ok(()),
-                }
+                let Some(piece) = state.pieces.next()? else {
+                    state.ended = true;
+                    return Ok(());
+                };
+                state.piece = piece;
             }
             let len = state.piece.len().min(buffer.remaining());
             let bytes = state.piece.slice(..len);

@@ -90,13 +90,13 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
     pub(super) fn unpack(mut self) -> Result<Contents, UnpackError> {
         let names = Names::new(self.output, self.options.limits);
         let mut archive = Archive::new(self.guard.clone());
-        let mut entries = archive.entries().map_err(|error| self.broken(error))?;
+        let mut entries = archive.entries().map_err(|error| self.guard.broken(error))?;
         // Nothing here is ever pending: see `Guard`.
         while let Some(entry) = block_on(entries.next()) {
             if self.options.observer.is_cancelled() {
                 return Err(UnpackError::Cancelled);
             }
-            let entry = entry.map_err(|error| self.broken(error))?;
+            let entry = entry.map_err(|error| self.guard.broken(error))?;
             self.entry(entry, &names)?;
         }
         self.guard.finish(self.contents_end)?;
@@ -124,16 +124,8 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         })
     }
 
-    /// What stopped the parser: the stream below it, or what it has read.
-    fn broken(&self, error: io::Error) -> UnpackError {
-        self.guard.failure().unwrap_or_else(|| UnpackError::Damaged {
-            what: "it is not a whole tar archive".to_owned(),
-            source: Some(Box::new(error)),
-        })
-    }
-
     fn entry(&mut self, mut entry: TarEntry<P>, names: &Names<'_>) -> Result<(), UnpackError> {
-        let name = entry.path_bytes().map_err(|error| self.broken(error))?.into_owned();
+        let name = entry.path_bytes().map_err(|error| self.guard.broken(error))?.into_owned();
         let kind = entry.header().entry_type();
         if kind.is_pax_global_extensions() {
             return Err(UnpackError::refused(&name, "which would change what all later entries mean"));
@@ -146,8 +138,10 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
                 format!("one more than {} entries, which is the limit", self.options.limits.entries),
             ));
         }
-        let target_len =
-            entry.link_name_bytes().map_err(|error| self.broken(error))?.map_or(0, |target| target.len());
+        let target_len = entry
+            .link_name_bytes()
+            .map_err(|error| self.guard.broken(error))?
+            .map_or(0, |target| target.len());
         if !self.names.add(path.len() + target_len) {
             return Err(UnpackError::refused(&name, "and too many long names before it to be remembered"));
         }
@@ -173,7 +167,7 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
             if name.ends_with(b"/") {
                 return Err(UnpackError::refused(&name, "a file with the name of a directory"));
             }
-            let mode = entry.header().mode().map_err(|error| self.broken(error))?;
+            let mode = entry.header().mode().map_err(|error| self.guard.broken(error))?;
             self.file(&mut entry, path, size, mode & 0o100 != 0)
         } else if kind.is_symlink() {
             let target = self.link_target(&entry, &name)?;
@@ -189,8 +183,10 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
     }
 
     fn link_target(&self, entry: &TarEntry<P>, name: &[u8]) -> Result<Vec<u8>, UnpackError> {
-        let target =
-            entry.link_name_bytes().map_err(|error| self.broken(error))?.map(std::borrow::Cow::into_owned);
+        let target = entry
+            .link_name_bytes()
+            .map_err(|error| self.guard.broken(error))?
+            .map(std::borrow::Cow::into_owned);
         match target {
             None => Err(UnpackError::refused(name, "a link without a target")),
             Some(target) if target.is_empty() || target.contains(&0) => {
@@ -207,9 +203,9 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         if entry.header().entry_type().is_gnu_sparse() {
             return Ok(true);
         }
-        let extensions = block_on(entry.pax_extensions()).map_err(|error| self.broken(error))?;
+        let extensions = block_on(entry.pax_extensions()).map_err(|error| self.guard.broken(error))?;
         for extension in extensions.into_iter().flatten() {
-            let extension = extension.map_err(|error| self.broken(error))?;
+            let extension = extension.map_err(|error| self.guard.broken(error))?;
             let key = extension.key_bytes();
             if key.starts_with(b"GNU.sparse.") || key == b"SCHILY.realsize" {
                 return Ok(true);
@@ -345,12 +341,7 @@ fn read<P: Pieces>(
     let got = block_on(entry.take(len).read_to_end(bytes));
     match got {
         Ok(got) if got as u64 == len => Ok(()),
-        Ok(_) => {
-            Err(guard.failure().unwrap_or_else(|| UnpackError::damaged("it ends in the middle of a file")))
-        }
-        Err(error) => Err(guard.failure().unwrap_or_else(|| UnpackError::Damaged {
-            what: "it ends in the middle of a file".to_owned(),
-            source: Some(Box::new(error)),
-        })),
+        Ok(_) => Err(guard.broken(io::ErrorKind::UnexpectedEof.into())),
+        Err(error) => Err(guard.broken(error)),
     }
 }

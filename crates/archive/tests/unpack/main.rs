@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare its case has failed")]
 
+mod damage;
 mod fuzz;
 mod interop;
 mod policy;

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use crate::support::Place;
 use crate::trees::{self, listing};
 
-fn archive_of(place: &Place, options: &PackOptions) -> (Vec<u8>, Packed) {
+pub(crate) fn archive_of(place: &Place, options: &PackOptions) -> (Vec<u8>, Packed) {
     let mut packing = pack(&place.staging(), &OutputPath::new("m").unwrap(), options);
     block_on(async {
         let mut archive = Vec::new();

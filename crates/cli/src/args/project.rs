@@ -31,7 +31,7 @@ pub(crate) enum Project {
     Status(ProjectStatus),
     /// Reads all that the remote holds, and reports what is damaged or in doubt.
     ///
-    /// Objects that are cut short or do not contain what their names say, stray files, several contents under one command
+    /// Objects that are cut short, damaged, or not what their names say, stray files, several contents under one command
     /// hash, and names that are one path. Each object is read to its end and unpacked into .larder meanwhile.
     Audit(ProjectAudit),
 }

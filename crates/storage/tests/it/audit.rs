@@ -14,6 +14,7 @@ async fn look(lab: &Lab) -> Vec<(String, String)> {
         let told = match &stored.what {
             StoredKind::Object { output, object } => match storage.check(output, object).await.unwrap() {
                 Checked::Whole { verified } => format!("whole {verified}"),
+                Checked::Truncated { .. } => "truncated".to_owned(),
                 Checked::Damaged { .. } => "damaged".to_owned(),
                 Checked::OtherContent { .. } => "other content".to_owned(),
                 Checked::Refused { .. } => "refused".to_owned(),
@@ -34,7 +35,7 @@ async fn look(lab: &Lab) -> Vec<(String, String)> {
 async fn what_is_wrong_with_an_object_is_told_apart() {
     let lab = Lab::default();
     let storage = lab.storage();
-    for name in ["cut", "empty", "moved", "whole"] {
+    for name in ["cut", "empty", "flipped", "moved", "whole"] {
         lab.write(name, format!("the content of {name}"));
         storage.push(&output(name), &command("c"), &PushOptions::default()).await.unwrap();
     }
@@ -44,6 +45,10 @@ async fn what_is_wrong_with_an_object_is_told_apart() {
     let bytes = fs::read(object("cut")).unwrap();
     fs::write(object("cut"), &bytes[..bytes.len() - 5]).unwrap();
     fs::write(object("empty"), "").unwrap();
+    let mut bytes = fs::read(object("flipped")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(object("flipped"), bytes).unwrap();
     // The right archive under the name of another content, and that of another output.
     fs::copy(object("whole"), lab.object("whole/c").join(format!("blake3-{}", "0".repeat(64)))).unwrap();
     fs::copy(object("whole"), object("moved")).unwrap();
@@ -56,7 +61,8 @@ async fn what_is_wrong_with_an_object_is_told_apart() {
         let of = seen.iter().filter(|(key, _)| key.starts_with(start));
         of.map(|(_, told)| told.as_str()).collect()
     };
-    assert_eq!(told("cut/"), ["damaged"]);
+    assert_eq!(told("cut/"), ["truncated"]);
+    assert_eq!(told("flipped/"), ["damaged"]);
     assert_eq!(told("empty/"), ["empty"]);
     assert_eq!(told("moved/"), ["refused"]);
     assert_eq!(told("later/"), ["NeedsNewerLarder"]);
