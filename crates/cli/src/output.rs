@@ -65,6 +65,11 @@ impl Output {
         self.json
     }
 
+    /// Whether who is asked something has read the lines before it.
+    pub(crate) fn is_read(&self) -> bool {
+        self.is_terminal && !self.json
+    }
+
     /// A result for programs.
     pub(crate) fn entry(&mut self, entry: impl Into<Entry>) {
         if self.json {

@@ -31,8 +31,17 @@ impl Session {
     /// At the first SIGINT or SIGTERM the storage is told to stop, and the work ends as soon as it has cleaned up. A
     /// second one ends the process at once.
     pub(crate) fn run<T>(&self, output: &mut Output, work: impl Future<Output = T>) -> Result<T> {
+        self.run_saying(output, async |_| work.await)
+    }
+
+    /// Runs work that says something before it is done.
+    pub(crate) fn run_saying<T>(
+        &self,
+        output: &mut Output,
+        work: impl AsyncFnOnce(&mut Output) -> T,
+    ) -> Result<T> {
         let runtime = threads::start().map_err(Failure::Runtime)?;
-        let ended = runtime.block_on(self.until_stopped(work));
+        let ended = runtime.block_on(self.until_stopped(work(output)));
         // A blocking call that never returns must not keep the process.
         runtime.shutdown_background();
         let Ended { value, closed, stopped } = ended?;

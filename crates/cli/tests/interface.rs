@@ -4,11 +4,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use insta::{Settings, assert_snapshot};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tempfile::TempDir;
 
 /// A project in a directory of its own, and a home without any configuration.
@@ -26,7 +28,7 @@ impl Project {
         project
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    fn path(&self) -> PathBuf {
         self.0.path().join("project")
     }
 
@@ -44,6 +46,30 @@ impl Project {
     /// What the command wrote, on which stream, and its exit code.
     fn transcript(&self, arguments: &str) -> String {
         Self::show(arguments, &self.command(arguments).output().unwrap())
+    }
+
+    /// What somebody sees at a terminal who gives this answer.
+    fn at_a_terminal(&self, arguments: &str, answer: &str) -> String {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+        let end = || File::options().read(true).write(true).open(&name).unwrap();
+        let mut command = self.command(arguments);
+        command.env("TERM", "dumb").stdin(end()).stdout(end()).stderr(end());
+        let mut child = command.spawn().unwrap();
+        // It holds the other end, whose closing is the end of what can be read.
+        drop(command);
+        let mut terminal = File::from(terminal);
+        terminal.write_all(answer.as_bytes()).unwrap();
+        let mut said = Vec::new();
+        let mut buffer = [0; 4096];
+        // Linux has an error for the end.
+        while let Ok(len @ 1..) = terminal.read(&mut buffer) {
+            said.extend_from_slice(&buffer[..len]);
+        }
+        child.wait().unwrap();
+        String::from_utf8(said).unwrap()
     }
 
     fn show(arguments: &str, output: &Output) -> String {
@@ -241,13 +267,10 @@ fn audits() {
     let project = weasel_project();
     project.transcript("project push");
     let team = project.0.path().join("team");
-    let object = |name: &str| {
-        let command = fs::read_dir(team.join(name)).unwrap().next().unwrap().unwrap().path();
-        fs::read_dir(command).unwrap().next().unwrap().unwrap().path()
-    };
     project.check("audit-of-nothing", &["project audit", "project audit --json"]);
     // A truncated object, one with a flipped bit, one under a wrong name, a stub, a stray file, and names that are one path.
-    let (model, metrics) = (object("models%2Fen%2F"), object("metrics.json"));
+    let (model, metrics) =
+        (only_file_below(&team.join("models%2Fen%2F")), only_file_below(&team.join("metrics.json")));
     let mut flipped = fs::read(&metrics).unwrap();
     let middle = flipped.len() / 2;
     flipped[middle] ^= 1;
@@ -274,6 +297,33 @@ fn audits() {
     assert!(!model.exists() && metrics.exists() && team.join(".DS_Store").exists());
     project.transcript("project push --force");
     assert!(model.exists());
+}
+
+#[test]
+fn an_audit_says_what_is_damaged_before_it_asks() {
+    let project = weasel_project();
+    project.transcript("project push --only two");
+    let object = only_file_below(&project.0.path().join("team/metrics.json"));
+    let whole = fs::read(&object).unwrap();
+    fs::write(&object, &whole[..whole.len() / 2]).unwrap();
+    for arguments in ["project audit --delete", "project audit --delete --json"] {
+        let said = project.at_a_terminal(arguments, "n\n");
+        let (before, _) = said.split_once("remove 1 damaged object? [y/N]").expect(&said);
+        assert!(before.contains("truncated: ") && before.contains(": the archive ends early"), "{said}");
+        assert!(object.exists());
+    }
+    let said = project.at_a_terminal("project audit --delete", "y\n");
+    assert!(said.contains("removed ") && !object.exists(), "{said}");
+}
+
+fn only_file_below(dir: &Path) -> PathBuf {
+    let mut path = dir.to_owned();
+    while path.is_dir() {
+        let entries: Vec<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        path.clone_from(&entries[0]);
+    }
+    path
 }
 
 #[test]

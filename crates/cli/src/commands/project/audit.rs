@@ -9,15 +9,8 @@ use super::open_for;
 use crate::args::{Cli, ProjectAudit};
 use crate::failure::{Failure, Result};
 use crate::output::Output;
-use crate::output::console::Console;
 use crate::output::document::AuditFinding;
 use crate::output::text::printable;
-
-/// What an audit found, and of each finding whether its object is gone since.
-struct Audited {
-    audit: Audit,
-    deleted: Vec<larder_project::Result<bool>>,
-}
 
 pub(super) fn run(args: &ProjectAudit, cli: &Cli, output: &mut Output) -> Result<()> {
     if args.delete && !args.yes && !io::stdin().is_terminal() {
@@ -26,20 +19,34 @@ pub(super) fn run(args: &ProjectAudit, cli: &Cli, output: &mut Output) -> Result
     }
     let opened = open_for(args.dir.as_deref(), args.remote.as_deref(), &[], cli, output)?;
     let session = opened.session;
-    let console = output.console().clone();
-    let work = audit(&session.storage, args, &console);
-    let Audited { audit, deleted } = session.run(output, work)??;
+    session.run_saying(output, async |output| audit(&session.storage, args, output).await)?
+}
+
+fn count_of(count: usize, name: &str) -> String {
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+}
+
+async fn audit(storage: &RemoteStorage, args: &ProjectAudit, output: &mut Output) -> Result<()> {
+    let audit = Audit::of(storage).await?;
+    for finding in &audit.findings {
+        for line in lines(finding) {
+            output.line(&line);
+        }
+    }
+    let damage: Vec<&Finding> = audit.damage().collect();
+    let is_agreed = args.delete && !damage.is_empty() && (args.yes || ask(&damage, output).await);
     let mut damaged = 0;
-    for (finding, deleted) in audit.findings.iter().zip(deleted) {
-        let is_deleted = match deleted {
-            Ok(deleted) => deleted,
-            Err(error) => {
-                output.fail(error);
-                false
-            }
-        };
-        damaged += usize::from(finding.kind.is_damage() && !is_deleted);
-        say(finding, is_deleted, output);
+    for finding in &audit.findings {
+        let is_damage = finding.kind.is_damage();
+        let is_deleted = is_damage && is_agreed && delete(storage, finding, output).await;
+        damaged += usize::from(is_damage && !is_deleted);
+        output.entry(AuditFinding {
+            kind: finding.kind.name(),
+            path: finding.path.clone(),
+            urls: finding.urls.clone(),
+            reason: finding.reason.clone(),
+            deleted: is_damage.then_some(is_deleted),
+        });
     }
     let Audit { objects, verified, findings, .. } = &audit;
     output.summary(&format!(
@@ -53,36 +60,41 @@ pub(super) fn run(args: &ProjectAudit, cli: &Cli, output: &mut Output) -> Result
     Ok(())
 }
 
-fn count_of(count: usize, name: &str) -> String {
-    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
-}
-
-async fn audit(
-    storage: &RemoteStorage,
-    args: &ProjectAudit,
-    console: &Console,
-) -> larder_project::Result<Audited> {
-    let audit = Audit::of(storage).await?;
-    let damage: Vec<String> = audit.damage().flat_map(|finding| finding.urls.clone()).collect();
-    let is_agreed = args.delete && !damage.is_empty() && (args.yes || ask(damage, console.clone()).await);
-    let mut deleted = Vec::new();
-    for finding in &audit.findings {
-        let is_wanted = is_agreed && finding.kind.is_damage();
-        deleted.push(if is_wanted { Audit::delete(storage, finding).await } else { Ok(false) });
+/// Removes a damaged object, and says so. Says whether it is gone.
+async fn delete(storage: &RemoteStorage, finding: &Finding, output: &mut Output) -> bool {
+    let urls = finding.urls.join(", ");
+    match Audit::delete(storage, finding).await {
+        Ok(true) => {
+            output.line(&printable(&format!("removed {urls}")));
+            true
+        }
+        Ok(false) => {
+            output.console().warn(&format_args!("left {urls}: it is not what was read before, look again"));
+            false
+        }
+        Err(error) => {
+            output.fail(error);
+            false
+        }
     }
-    Ok(Audited { audit, deleted })
 }
 
 /// Asks whether all of these are to be removed. On a thread of its own: a signal must be heard meanwhile.
-async fn ask(urls: Vec<String>, console: Console) -> bool {
+async fn ask(damage: &[&Finding], output: &Output) -> bool {
+    let mut repeated = Vec::new();
+    if !output.is_read() {
+        repeated.extend(damage.iter().flat_map(|finding| lines(finding)));
+    }
+    let question = format!("remove {}? [y/N] ", count_of(damage.len(), "damaged object"));
+    let console = output.console().clone();
     let answer = tokio::task::spawn_blocking(move || {
         console.suspend(|| {
             let mut stderr = io::stderr().lock();
             let mut answer = String::new();
-            let asked = urls
+            let asked = repeated
                 .iter()
-                .try_for_each(|url| writeln!(stderr, "damaged: {}", printable(url)))
-                .and_then(|()| write!(stderr, "remove {}? [y/N] ", count_of(urls.len(), "object")))
+                .try_for_each(|line| writeln!(stderr, "{line}"))
+                .and_then(|()| write!(stderr, "{question}"))
                 .and_then(|()| stderr.flush())
                 .and_then(|()| io::stdin().lock().read_line(&mut answer));
             asked.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
@@ -91,24 +103,15 @@ async fn ask(urls: Vec<String>, console: Console) -> bool {
     answer.await.unwrap_or(false)
 }
 
-fn say(finding: &Finding, is_deleted: bool, output: &mut Output) {
-    let kind = finding.kind.name();
-    output.entry(AuditFinding {
-        kind,
-        path: finding.path.clone(),
-        urls: finding.urls.clone(),
-        reason: finding.reason.clone(),
-        deleted: finding.kind.is_damage().then_some(is_deleted),
-    });
-    let words = kind.replace('_', " ");
-    let done = if is_deleted { ", removed" } else { "" };
-    match finding.urls.as_slice() {
-        [url] => output.line(&printable(&format!("{words}: {url}: {}{done}", finding.reason))),
+/// A finding in words.
+fn lines(finding: &Finding) -> Vec<String> {
+    let words = finding.kind.name().replace('_', " ");
+    let lines = match finding.urls.as_slice() {
+        [url] => vec![format!("{words}: {url}: {}", finding.reason)],
         urls => {
-            output.line(&printable(&format!("{words}: {}", finding.reason)));
-            for url in urls {
-                output.line(&printable(&format!("  {url}")));
-            }
+            let first = format!("{words}: {}", finding.reason);
+            [first].into_iter().chain(urls.iter().map(|url| format!("  {url}"))).collect()
         }
-    }
+    };
+    lines.iter().map(|line| printable(line)).collect()
 }
