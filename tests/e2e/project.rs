@@ -18,6 +18,8 @@ fn main() -> ExitCode {
             Case::new("the_lock_of_a_pull_is_that_of_a_run", same_lock).needs(&[Need::Weasel]),
             Case::new("overrides_name_the_script_that_ran", overrides).needs(&[Need::Weasel]),
             Case::new("exit_codes", exit_codes),
+            Case::new("an_audit_offers_a_push_only_where_that_mends", advice_of_audits),
+            Case::new("a_refused_path_is_not_to_be_forced", refused_paths),
             Case::new("remotes_are_found_in_both_files_and_never_embedded", remotes),
             Case::new("settings_of_larder_do_not_change_keys_or_archives", settings),
             Case::new("an_interrupted_pull_says_so_and_leaves_nothing", interrupted).needs(&[Need::Signals]),
@@ -269,10 +271,49 @@ fn exit_codes() {
     let object = sandbox.object();
     let bytes = fs::read(&object).unwrap();
     fs::write(&object, &bytes[..bytes.len() - 9]).unwrap();
-    sandbox.run(["project", "pull"]).fails(4, &["damaged"]);
+    sandbox.run(["project", "pull"]).fails(4, &["damaged", "`larder project push --force` mends it"]);
     sandbox.run(["project", "push", "--only", "nothing"]).fails(2, &["no command `nothing`", "`a`, `b`"]);
     sandbox.run(["project", "push", "--spacy-version", "3.7"]).exits(2);
     sandbox.run(["push", "out", "--vars.x=1"]).fails(2, &["--vars.x"]);
+}
+
+fn advice_of_audits() {
+    let sandbox = plain();
+    sandbox.run(["project", "push"]).ok();
+    let object = sandbox.object();
+    let half = fs::read(&object).unwrap().split_off(20);
+    fs::write(&object, &half).unwrap();
+    sandbox.run(["project", "audit"]).fails(4, &["1 damaged", "`larder project push --force` mends it"]);
+    // One that was made from other inputs.
+    let other = sandbox.remote().join("out").join("0".repeat(32)).join("1".repeat(32));
+    fs::create_dir_all(other.parent().unwrap()).unwrap();
+    fs::write(&other, &half).unwrap();
+    sandbox.run(["project", "audit"]).fails(4, &["2 damaged", "mends 1 of them", "`--delete` removes them"]);
+    sandbox.run(["project", "push", "--force"]).ok();
+    let audit = sandbox.run(["project", "audit"]).fails(4, &["1 damaged", "`--delete` removes it"]);
+    assert!(!audit.stderr.contains("--force"), "{audit}");
+    // What would mend it is gone.
+    fs::write(&object, &half).unwrap();
+    fs::remove_file(sandbox.path("out")).unwrap();
+    let audit = sandbox.run(["project", "audit"]).fails(4, &["2 damaged", "`--delete` removes them"]);
+    assert!(!audit.stderr.contains("--force"), "{audit}");
+}
+
+fn refused_paths() {
+    let sandbox = plain();
+    let push = |outputs: &[&str]| {
+        let commands = json!([{ "name": "a", "script": ["make a"], "deps": ["in"], "outputs": outputs }]);
+        let yml = json!({ "remotes": { "default": sandbox.remote() }, "commands": commands });
+        fs::write(sandbox.path("project.yml"), yml.to_string()).unwrap();
+        sandbox.run(["project", "push"])
+    };
+    let refused = push(&["../x", "/etc/passwd"]).fails(1, &["refused", "`../x`", "in project.yml"]);
+    assert!(!refused.stderr.contains("--force"), "{refused}");
+    push(&["out"]).ok();
+    sandbox.run(["project", "pull"]).ok();
+    fs::write(sandbox.path("in"), "changed").unwrap();
+    push(&["out", "../x"])
+        .fails(1, &["refused to push 2", "`--force` pushes", "another path in project.yml"]);
 }
 
 fn remotes() {

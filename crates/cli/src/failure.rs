@@ -41,14 +41,10 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Project(ProjectError),
     /// Outputs of a project, each of which has been named.
-    #[error(
-        "refused to push {count} of the project's outputs: `--force` pushes what was made from something else"
-    )]
-    Refused { count: usize },
-    #[error(
-        "damaged objects are on the remote, {count} in all: `--delete` removes them, `larder project push --force` mends them"
-    )]
-    DamagedObjects { count: usize },
+    #[error("refused to push {} of the project's outputs: {}", changed + invalid, after_refusal(*changed, *invalid))]
+    Refused { changed: usize, invalid: usize },
+    #[error("{}", damaged_objects(*count, *mendable))]
+    DamagedObjects { count: usize, mendable: usize },
     #[error("{count} of the project's outputs are not up to date, and --strict is set")]
     Incomplete { count: usize },
     #[error("failed to change to the directory {}", path.display())]
@@ -168,6 +164,28 @@ impl Failure {
             | Self::Stdout(_) => ErrorKind::Failed,
         }
     }
+}
+
+/// What to do about outputs that were made from something else, and about those whose paths no remote keeps.
+fn after_refusal(changed: usize, invalid: usize) -> String {
+    let force = "`--force` pushes what was made from something else";
+    match (changed, invalid) {
+        (_, 0) => force.to_owned(),
+        (0, 1) => "change its path in project.yml".to_owned(),
+        (0, _) => "change their paths in project.yml".to_owned(),
+        (_, 1) => format!("{force}, and the other needs another path in project.yml"),
+        _ => format!("{force}, and the other {invalid} need other paths in project.yml"),
+    }
+}
+
+fn damaged_objects(count: usize, mendable: usize) -> String {
+    let (objects, them) = if count == 1 { ("object is", "it") } else { ("objects are", "them") };
+    let push = match mendable {
+        0 => format!("no output that is here would mend {them}"),
+        _ if mendable == count => format!("`larder project push --force` mends {them}"),
+        _ => format!("`larder project push --force` mends {mendable} of them"),
+    };
+    format!("{count} damaged {objects} on the remote: {push}, `--delete` removes {them}")
 }
 
 fn known_remotes(known: &[String]) -> String {

@@ -108,9 +108,26 @@ pub enum Error {
     /// A command could not be hashed.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// An object does not contain what its name says, or is no archive of the output.
+    #[error("{url} is damaged: `larder project push --force` mends it, where the output is whole")]
+    Damaged {
+        /// The object.
+        url: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The storage failed.
     #[error(transparent)]
-    Storage(#[from] larder_storage::Error),
+    Storage(larder_storage::Error),
+}
+
+impl From<larder_storage::Error> for Error {
+    fn from(error: larder_storage::Error) -> Self {
+        match error {
+            larder_storage::Error::Damaged { url, source } => Self::Damaged { url, source },
+            error => Self::Storage(error),
+        }
+    }
 }
 
 impl Error {
@@ -128,6 +145,7 @@ impl Error {
             Self::Command(CommandError::Dependency { source, .. }) if source.is_cancelled() => {
                 ErrorKind::Cancelled
             }
+            Self::Damaged { .. } => ErrorKind::Integrity,
             Self::Storage(error) => error.kind(),
             Self::Read { .. } | Self::Write { .. } | Self::Hash(_) | Self::Command(_) => ErrorKind::Failed,
         }

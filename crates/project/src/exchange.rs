@@ -1,12 +1,13 @@
 //! What push, pull and status have in common: a project, a remote, and the keys of its commands.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use larder_hashing::{CommandInputs, HashOptions, InvalidOutputPath, OutputPath, Scheme, command_hash};
 use larder_storage::{CommandHash, ContentHash, RemoteStorage};
 
 use crate::error::{Error, Result};
-use crate::files::{Files, Known};
+use crate::files::{Files, Known, holds_a_file};
 use crate::lock::FileInfo;
 use crate::project::{Command, Project};
 use crate::report::{Outcome, OutputReport};
@@ -74,6 +75,22 @@ impl<'a> Exchange<'a> {
     pub fn new(project: &'a Project, storage: &'a RemoteStorage, options: ExchangeOptions) -> Result<Self> {
         let commands = project.select(&options.only)?;
         Ok(Self { project, storage, options, commands, files: Files::new(project, storage) })
+    }
+
+    /// The URLs under which a push keeps the outputs that are here. One whose key cannot be told now has none.
+    pub async fn urls_of_push(&self) -> BTreeSet<String> {
+        let mut urls = BTreeSet::new();
+        for command in &self.commands {
+            let Ok(Some(key)) = self.key(command).await else { continue };
+            for output in Self::outputs(command).into_iter().filter_map(|(_, output)| output.ok()) {
+                if holds_a_file(&output.below(&self.project.root))
+                    && let Ok(Known::Hash(content)) = self.files.known(output.as_str()).await
+                {
+                    urls.extend(self.storage.make_url(&output, &key.hash, &content));
+                }
+            }
+        }
+        urls
     }
 
     /// The first dependency of a command that is not there.

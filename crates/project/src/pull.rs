@@ -94,7 +94,7 @@ impl<'a> Exchange<'a> {
                         Err(error) => OutputReport::new(
                             &command.name,
                             text,
-                            Outcome::Refused { reason: error.to_string() },
+                            Outcome::Invalid { reason: error.to_string() },
                         ),
                     }
                 })

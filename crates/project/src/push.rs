@@ -57,7 +57,7 @@ impl Exchange<'_> {
                         Err(error) => OutputReport::new(
                             &command.name,
                             text,
-                            Outcome::Refused { reason: error.to_string() },
+                            Outcome::Invalid { reason: error.to_string() },
                         ),
                     }
                 }
@@ -99,7 +99,7 @@ impl Exchange<'_> {
                     ..OutputReport::of_push(&command.name, text, pushed)
                 }
             }
-            Err(error) => report(Outcome::Failed(Error::Storage(error))),
+            Err(error) => report(Outcome::Failed(Error::from(error))),
         }
     }
 }

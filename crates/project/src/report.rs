@@ -54,8 +54,13 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
-    /// It was not pushed, because it was made from something else than its key would say, or it cannot be an output.
+    /// It was not pushed, because it was made from something else than its key would say.
     Refused {
+        /// What differs.
+        reason: String,
+    },
+    /// It cannot be an output: its path is none within the project, or is reserved.
+    Invalid {
         /// Why.
         reason: String,
     },
@@ -75,14 +80,17 @@ impl Outcome {
             Self::NotFound => "not_found",
             Self::MadeBy { .. } => "made_by_other",
             Self::Skipped { .. } => "skipped",
-            Self::Refused { .. } => "refused",
+            Self::Refused { .. } | Self::Invalid { .. } => "refused",
             Self::Failed(_) => return None,
         })
     }
 
     /// Whether something is left to be wished for: the output is not there, or not what the remote has.
     pub const fn is_incomplete(&self) -> bool {
-        matches!(self, Self::Kept | Self::NotFound | Self::Skipped { .. } | Self::Refused { .. })
+        matches!(
+            self,
+            Self::Kept | Self::NotFound | Self::Skipped { .. } | Self::Refused { .. } | Self::Invalid { .. }
+        )
     }
 }
 

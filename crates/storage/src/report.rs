@@ -111,7 +111,7 @@ impl fmt::Display for Warning {
             Self::ForeignObject { url, reason } => write!(f, "ignoring {url}: {reason}"),
             Self::MoreForeignObjects { count } => write!(f, "ignoring {count} more foreign objects"),
             Self::DamagedObject { url, reason } => {
-                write!(f, "{url} is damaged ({reason}); `larder push --force` mends it")
+                write!(f, "{url} is damaged ({reason}), so another is tried; a push with `--force` mends it")
             }
             Self::Sweep { reason } => write!(f, "failed to clean up after an interrupted command: {reason}"),
             Self::NotExclusive { remote } => write!(

@@ -73,10 +73,13 @@ fn push(args: &ProjectPush, cli: &Cli, output: &mut Output) -> Result<()> {
     let options = options(&args.target, args.force, args.dry_run);
     let exchange = Exchange::new(&project, &session.storage, options)?;
     let reports = session.run(output, exchange.push())??;
-    let refused = reports.iter().filter(|report| matches!(report.outcome, Outcome::Refused { .. })).count();
+    let count =
+        |is_meant: fn(&Outcome) -> bool| reports.iter().filter(|report| is_meant(&report.outcome)).count();
+    let changed = count(|outcome| matches!(outcome, Outcome::Refused { .. }));
+    let invalid = count(|outcome| matches!(outcome, Outcome::Invalid { .. }));
     finish(reports, args.dry_run, args.strict, output);
-    if refused > 0 {
-        output.fail(Failure::Refused { count: refused });
+    if changed + invalid > 0 {
+        output.fail(Failure::Refused { changed, invalid });
     }
     Ok(())
 }
@@ -146,7 +149,7 @@ fn say(report: OutputReport, dry_run: bool, output: &mut Output) {
             entry.reason = Some(reason.clone());
             format!("skipped {path} of `{command}`: {reason}")
         }
-        Outcome::Refused { reason } => {
+        Outcome::Refused { reason } | Outcome::Invalid { reason } => {
             entry.reason = Some(reason.clone());
             output.console().warn(&format_args!("refused {path} of `{command}`: {reason}"));
             output.entry(entry);

@@ -2,10 +2,10 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use larder_project::{Audit, Finding};
+use larder_project::{Audit, Exchange, ExchangeOptions, Finding, Project};
 use larder_storage::RemoteStorage;
 
-use super::open_for;
+use super::{Opened, open_for};
 use crate::args::{Cli, ProjectAudit};
 use crate::failure::{Failure, Result};
 use crate::output::Output;
@@ -18,15 +18,20 @@ pub(super) fn run(args: &ProjectAudit, cli: &Cli, output: &mut Output) -> Result
         return Err(Failure::Usage(problem.to_owned()));
     }
     let opened = open_for(args.dir.as_deref(), args.remote.as_deref(), &[], cli, output)?;
-    let session = opened.session;
-    session.run_saying(output, async |output| audit(&session.storage, args, output).await)?
+    let Opened { project, session } = opened;
+    session.run_saying(output, async |output| audit(&project, &session.storage, args, output).await)?
 }
 
 fn count_of(count: usize, name: &str) -> String {
     format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 
-async fn audit(storage: &RemoteStorage, args: &ProjectAudit, output: &mut Output) -> Result<()> {
+async fn audit(
+    project: &Project,
+    storage: &RemoteStorage,
+    args: &ProjectAudit,
+    output: &mut Output,
+) -> Result<()> {
     let audit = Audit::of(storage).await?;
     for finding in &audit.findings {
         for line in lines(finding) {
@@ -35,11 +40,13 @@ async fn audit(storage: &RemoteStorage, args: &ProjectAudit, output: &mut Output
     }
     let damage: Vec<&Finding> = audit.damage().collect();
     let is_agreed = args.delete && !damage.is_empty() && (args.yes || ask(&damage, output).await);
-    let mut damaged = 0;
+    let mut left: Vec<&str> = Vec::new();
     for finding in &audit.findings {
         let is_damage = finding.kind.is_damage();
         let is_deleted = is_damage && is_agreed && delete(storage, finding, output).await;
-        damaged += usize::from(is_damage && !is_deleted);
+        if is_damage && !is_deleted {
+            left.extend(finding.urls.iter().map(String::as_str));
+        }
         output.entry(AuditFinding {
             kind: finding.kind.name(),
             path: finding.path.clone(),
@@ -54,8 +61,10 @@ async fn audit(storage: &RemoteStorage, args: &ProjectAudit, output: &mut Output
         count_of(*objects, "object"),
         count_of(findings.len(), "finding")
     ));
-    if damaged > 0 {
-        output.fail(Failure::DamagedObjects { count: damaged });
+    if !left.is_empty() {
+        let urls = Exchange::new(project, storage, ExchangeOptions::default())?.urls_of_push().await;
+        let mendable = left.iter().filter(|url| urls.contains(**url)).count();
+        output.fail(Failure::DamagedObjects { count: left.len(), mendable });
     }
     Ok(())
 }
