@@ -136,6 +136,13 @@ impl<'a> Exchange<'a> {
         outputs
     }
 
+    /// Where in the file an output stands.
+    pub(crate) fn place(&self, report: &OutputReport) -> Option<(usize, usize)> {
+        let command = self.commands.iter().position(|command| command.name == report.command)?;
+        let output = self.commands[command].outputs.iter().position(|output| *output == report.path)?;
+        Some((command, output))
+    }
+
     /// Reports for each output of a command that nothing was done, and why.
     pub(crate) fn skip_all(command: &Command, reason: &str) -> Vec<OutputReport> {
         let skipped = |(text, _)| {
@@ -153,6 +160,9 @@ impl<'a> Exchange<'a> {
         reports
     }
 }
+
+/// Why nothing is done where trying further is in vain.
+pub(crate) const NOT_TRIED: &str = "not tried, after what failed for another output";
 
 /// Whether an error says that trying further is in vain: the remote cannot be used, or somebody asked to stop.
 pub(crate) fn ends_everything(reports: &[OutputReport]) -> bool {

@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use larder_storage::{ErrorKind, FindOptions, OutputPath, PullOptions, RemoteObject};
 
 use crate::error::{Error, Result};
-use crate::exchange::{Exchange, Keyed, ends_everything};
+use crate::exchange::{Exchange, Keyed, NOT_TRIED, ends_everything};
 use crate::files::{Known, holds_a_file};
 use crate::lock::{FileInfo, Lock};
 use crate::project::Command;
@@ -17,7 +17,7 @@ use crate::report::{Outcome, OutputReport};
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct PullReport {
-    /// What became of each output, in the order in which that was found out.
+    /// What became of each output, in the order of the file.
     pub outputs: Vec<OutputReport>,
     /// What failed besides: a directory, or the lock, could not be written.
     pub failures: Vec<Error>,
@@ -47,7 +47,7 @@ impl<'a> Exchange<'a> {
         let mut pending = self.commands.clone();
         while let Some(command) = self.next_command(&mut pending) {
             if ends_everything(&report.outputs) {
-                report.outputs.extend(Self::skip_all(command, "what went wrong before concerns everything"));
+                report.outputs.extend(Self::skip_all(command, NOT_TRIED));
                 continue;
             }
             match self.key(command).await {
@@ -64,6 +64,7 @@ impl<'a> Exchange<'a> {
             let reason = format!("its dependency `{dep}` is missing");
             report.outputs.extend(Self::skip_all(command, &reason));
         }
+        report.outputs.sort_by_cached_key(|output| self.place(output));
         Ok(report)
     }
 

@@ -4,7 +4,7 @@ use futures::StreamExt as _;
 use larder_storage::{OutputPath, PushOptions};
 
 use crate::error::{Error, Result};
-use crate::exchange::{Exchange, Keyed, ends_everything};
+use crate::exchange::{Exchange, Keyed, NOT_TRIED, ends_everything};
 use crate::files::{exists, holds_a_file};
 use crate::lock::{Lock, LockEntry};
 use crate::project::Command;
@@ -25,7 +25,7 @@ impl Exchange<'_> {
         let mut reports = Vec::new();
         for command in &self.commands {
             if ends_everything(&reports) {
-                reports.extend(Self::skip_all(command, "what went wrong before concerns everything"));
+                reports.extend(Self::skip_all(command, NOT_TRIED));
                 continue;
             }
             reports.extend(self.push_command(command, &lock).await);
