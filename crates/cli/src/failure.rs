@@ -45,7 +45,7 @@ pub(crate) enum Failure {
     Refused { changed: usize, invalid: usize },
     #[error("{}", damaged_objects(*count, *mendable))]
     DamagedObjects { count: usize, mendable: usize },
-    #[error("{count} of the project's outputs are not up to date, and --strict is set")]
+    #[error("{count} of the project's outputs {} not up to date, and --strict is set", if *count == 1 { "is" } else { "are" })]
     Incomplete { count: usize },
     #[error("failed to change to the directory {}", path.display())]
     ChangeDirectory { path: PathBuf, source: io::Error },

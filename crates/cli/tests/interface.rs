@@ -347,6 +347,28 @@ fn texts_of_projects() {
 }
 
 #[test]
+fn where_there_is_nothing_to_do_or_to_ask_it_is_said() {
+    let project = Project::new();
+    project.write("larder.toml", "");
+    project.write(
+        "project.yml",
+        "remotes: {default: ../team}\ncommands:\n- {name: show, script: [s]}\n\
+         - {name: one, script: [o], outputs: [metrics.json]}\n- {name: two, script: [t], outputs: [absent]}\n",
+    );
+    project.check(
+        "texts-of-idle-projects",
+        &[
+            "project pull --only show --strict",
+            "project push --only show",
+            "project status --only show",
+            "project status",
+            "project pull",
+            "project push --strict",
+        ],
+    );
+}
+
+#[test]
 fn a_command_hash_of_nothing_is_that_of_a_plain_push_in_every_directory() {
     let project = Project::new();
     let stdout = |arguments: &str| {

@@ -77,7 +77,7 @@ fn push(args: &ProjectPush, cli: &Cli, output: &mut Output) -> Result<()> {
         |is_meant: fn(&Outcome) -> bool| reports.iter().filter(|report| is_meant(&report.outcome)).count();
     let changed = count(|outcome| matches!(outcome, Outcome::Refused { .. }));
     let invalid = count(|outcome| matches!(outcome, Outcome::Invalid { .. }));
-    finish(reports, args.dry_run, args.strict, output);
+    finish(reports, &args.target, args.dry_run, args.strict, output);
     if changed + invalid > 0 {
         output.fail(Failure::Refused { changed, invalid });
     }
@@ -90,14 +90,23 @@ fn pull(args: &ProjectPull, cli: &Cli, output: &mut Output) -> Result<()> {
     let options = options(&args.target, args.force, args.dry_run);
     let exchange = Exchange::new(&project, &session.storage, options)?;
     let report = session.run(output, exchange.pull())??;
-    finish(report.outputs, args.dry_run, args.strict, output);
+    finish(report.outputs, &args.target, args.dry_run, args.strict, output);
     for error in report.failures {
         output.fail(error);
     }
     Ok(())
 }
 
-fn finish(reports: Vec<OutputReport>, dry_run: bool, is_strict: bool, output: &mut Output) {
+fn finish(
+    reports: Vec<OutputReport>,
+    target: &ProjectTarget,
+    dry_run: bool,
+    is_strict: bool,
+    output: &mut Output,
+) {
+    if reports.is_empty() {
+        say_nothing_to_do(target, output);
+    }
     let incomplete = reports.iter().filter(|report| report.outcome.is_incomplete()).count();
     for report in reports {
         say(report, dry_run, output);
@@ -105,6 +114,16 @@ fn finish(reports: Vec<OutputReport>, dry_run: bool, is_strict: bool, output: &m
     if is_strict && incomplete > 0 {
         output.fail(Failure::Incomplete { count: incomplete });
     }
+}
+
+fn say_nothing_to_do(target: &ProjectTarget, output: &mut Output) {
+    let names: Vec<String> = target.only.iter().map(|name| format!("`{name}`")).collect();
+    let commands = match names.as_slice() {
+        [] => "no command of the project has outputs".to_owned(),
+        [name] => format!("{name} has no outputs"),
+        _ => format!("{} have no outputs", names.join(", ")),
+    };
+    output.summary(&printable(&format!("nothing to do: {commands}")));
 }
 
 fn say(report: OutputReport, dry_run: bool, output: &mut Output) {
@@ -136,9 +155,10 @@ fn say(report: OutputReport, dry_run: bool, output: &mut Output) {
         Outcome::UpToDate => format!("up to date: {path} = {url}{not_recorded}"),
         Outcome::Kept => {
             output.console().warn(&format_args!(
-                "{path} of `{command}` is stale: it differs from {url} and was kept; `--force` replaces it"
+                "kept {path} of `{command}`, which is stale: it differs from {url}; `--force` replaces it"
             ));
-            format!("kept {path} ≠ {url}")
+            output.entry(entry);
+            return;
         }
         Outcome::NotFound => format!("not on the remote: {path} of `{command}`"),
         Outcome::MadeBy { command: maker } => {
@@ -155,17 +175,16 @@ fn say(report: OutputReport, dry_run: bool, output: &mut Output) {
             output.entry(entry);
             return;
         }
+        Outcome::Failed(_) => format!("failed: {path} of `{command}`"),
         _ => String::new(),
     };
+    output.summary(&printable(&line));
     if let Outcome::Failed(error) = report.outcome {
         let failure = Failure::from(error);
         entry.error = Some(ErrorEntry::new(failure.kind(), &failure));
-        output.entry(entry);
         output.fail(failure);
-    } else {
-        output.entry(entry);
-        output.summary(&printable(&line));
     }
+    output.entry(entry);
 }
 
 fn status(args: &ProjectStatus, cli: &Cli, output: &mut Output) -> Result<()> {
@@ -173,6 +192,9 @@ fn status(args: &ProjectStatus, cli: &Cli, output: &mut Output) -> Result<()> {
     let exchange = Exchange::new(&project, &session.storage, options(&args.target, false, false))?;
     let states = session.run(output, exchange.status())??;
     let behind = states.iter().filter(|status| !status.state.is_up_to_date()).count();
+    if states.is_empty() {
+        say_nothing_to_do(&args.target, output);
+    }
     for status in states {
         say_status(status, output);
     }
@@ -217,16 +239,14 @@ fn say_status(status: OutputStatus, output: &mut Output) {
             entry.reason = Some(reason.clone());
             reason.clone()
         }
+        State::Failed(error) => format!("not known: {error}"),
         _ => String::new(),
     };
-    let line = printable(&format!("{command}  {path}  {words}"));
+    output.line(&printable(&format!("{command}  {path}  {words}")));
     if let State::Failed(error) = status.state {
         let failure = Failure::from(error);
         entry.error = Some(ErrorEntry::new(failure.kind(), &failure));
-        output.entry(entry);
         output.fail(failure);
-    } else {
-        output.entry(entry);
-        output.line(&line);
     }
+    output.entry(entry);
 }
