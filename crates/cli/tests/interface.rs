@@ -336,7 +336,7 @@ fn texts_of_projects() {
             "project pull",
             "project status",
             "project push --vars.lr 1",
-            "project pull --dry-run",
+            "project pull --dry-run --vars.nope 3",
         ],
     );
     project.write("models/en/weights", "other");

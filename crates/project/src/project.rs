@@ -26,6 +26,8 @@ pub struct Project {
     pub commands: Vec<Command>,
     /// The workflows, and the commands that they run.
     pub workflows: Vec<(String, Vec<String>)>,
+    /// The overrides (`vars.seed`) that change nothing, because the project neither has such a variable nor names it.
+    pub idle_overrides: Vec<String>,
 }
 
 /// A remote that a project names.
@@ -124,6 +126,7 @@ impl Project {
             remotes: Vec::new(),
             commands: Vec::new(),
             workflows: Vec::new(),
+            idle_overrides: Vec::new(),
         };
         let Some(node) = node.filter(|node| !node.is_null()) else { return Ok(empty) };
         schema::check(&node).map_err(|violation| Error::Invalid {
@@ -133,9 +136,11 @@ impl Project {
         })?;
         let file = File { node, path };
         let values = file.values()?;
+        let idle = overrides.iter().map(|(path, _)| path).filter(|path| !file.uses(path));
+        let idle_overrides = idle.map(ToOwned::to_owned).collect();
         let Interpolated { project, breaking } = interpolate::interpolate(values, overrides, environment)
             .map_err(|fault| file.variable_error(fault.variable.as_deref(), fault.problem))?;
-        Reader { file: &file, project: &project, breaking }.read(empty)
+        Reader { file: &file, project: &project, breaking }.read(Self { idle_overrides, ..empty })
     }
 
     /// The commands that `names` stand for, all where there are none; the name of a workflow stands for its commands.
@@ -208,6 +213,22 @@ impl File {
             }
         }
         Ok(values)
+    }
+
+    /// Whether the value at this path (`vars.seed`) is there, or a text refers to it, to something in it, or to all around it.
+    fn uses(&self, path: &str) -> bool {
+        let keys = path.strip_prefix("project.").unwrap_or(path).split('.');
+        let is_there = keys.clone().try_fold(&self.node, |node, key| node.get(key)).is_some();
+        let mut is_named = false;
+        self.node.each_text(&mut Vec::new(), &mut |text, _, _| {
+            let mut names = text.split("${").skip(1).filter_map(|rest| rest.split('}').next());
+            is_named |= names.any(|name| {
+                let name = name.replace(':', ".");
+                format!("{name}.").starts_with(&format!("{path}."))
+                    || format!("{path}.").starts_with(&format!("{name}."))
+            });
+        });
+        is_there || is_named
     }
 
     /// The line of what `keys` lead to, or of the last that is there.

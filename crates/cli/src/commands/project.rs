@@ -52,6 +52,11 @@ fn open_for(
         output.console().verbose(&format_args!("overrides: {overrides}"));
     }
     let project = larder_project::Project::read(&context.root, &overrides, &environment)?;
+    for path in &project.idle_overrides {
+        output
+            .console()
+            .warn(&format_args!("the override `{path}` changes nothing: project.yml has no such variable"));
+    }
     // What the arguments say is wrong before a remote is looked for.
     project.select(only)?;
     let session = context.open_weasel(&project, remote, output.console())?;

@@ -94,3 +94,15 @@ fn a_workflow_stands_for_its_commands() {
     let unknown = project.select(&["x".to_owned()]).unwrap_err();
     assert_eq!(unknown.to_string(), "/p/project.yml has no command `x`: there are `a`, `b`, `c`");
 }
+
+#[test]
+fn an_override_of_what_nothing_has_or_names_is_idle() {
+    let text = "vars: {seed: 1, a_b: 1, sub: {x: 1}}\ncommands: [{name: a, script: ['${vars.new} ${vars:sub.x}']}]\n";
+    let idle = |arguments: &[&str]| {
+        let overrides = Overrides::parse(arguments.iter().copied().chain(["--vars.new=1"]), None).unwrap();
+        Project::parse(text, Path::new("/p"), &overrides, &|_| None).unwrap().idle_overrides
+    };
+    assert_eq!(idle(&["--vars.seed", "2", "--vars.sub.x=1", "--vars.a-b=2"]), [""; 0]);
+    let misspelt = ["--vars.sede", "2", "--vars.sub.y=1", "--vars.a-b", "2", "--project.title=x"];
+    assert_eq!(idle(&misspelt), ["vars.sede", "vars.sub.y", "vars.a-b", "project.title"]);
+}
