@@ -17,8 +17,8 @@ pub(super) fn run(args: &ProjectAudit, cli: &Cli, output: &mut Output) -> Result
         let problem = "--delete asks before it removes anything, and there is nobody to ask: add --yes";
         return Err(Failure::Usage(problem.to_owned()));
     }
-    let opened = open_for(args.dir.as_deref(), args.remote.as_deref(), &[], cli, output)?;
-    let Opened { project, session } = opened;
+    let Opened { project, session } =
+        open_for(args.dir.as_deref(), args.remote.as_deref(), &[], cli, output)?;
     session.run_saying(output, async |output| audit(&project, &session.storage, args, output).await)?
 }
 
@@ -41,9 +41,11 @@ async fn audit(
     let damage: Vec<&Finding> = audit.damage().collect();
     let is_agreed = args.delete && !damage.is_empty() && (args.yes || ask(&damage, output).await);
     let mut left: Vec<&str> = Vec::new();
+    let mut removed = 0;
     for finding in &audit.findings {
         let is_damage = finding.kind.is_damage();
         let is_deleted = is_damage && is_agreed && delete(storage, finding, output).await;
+        removed += usize::from(is_deleted);
         if is_damage && !is_deleted {
             left.extend(finding.urls.iter().map(String::as_str));
         }
@@ -56,8 +58,9 @@ async fn audit(
         });
     }
     let Audit { objects, verified, findings, .. } = &audit;
+    let of_removed = if removed > 0 { format!(", {removed} removed") } else { String::new() };
     output.summary(&format!(
-        "{}, {verified} verified; {}",
+        "{}, {verified} verified; {}{of_removed}",
         count_of(*objects, "object"),
         count_of(findings.len(), "finding")
     ));
