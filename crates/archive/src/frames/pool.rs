@@ -1,5 +1,6 @@
 //! Buffers that are used again: allocating and faulting in 4 MiB costs as much as filling it, and the allocator keeps
-//! what was freed in the arena of the thread that freed it.
+//! what was freed in the arena of the thread that freed it. There are never more of them than were in use at once: whoever
+//! takes them bounds that.
 
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,14 +13,13 @@ pub(super) struct Pool(Arc<Inner>);
 
 struct Inner {
     capacity: usize,
-    keep: usize,
     free: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Pool {
-    /// Makes a pool of buffers that hold `capacity` bytes. At most `keep` of them are kept while nobody uses them.
-    pub(super) fn new(capacity: usize, keep: usize) -> Self {
-        Self(Arc::new(Inner { capacity, keep, free: Mutex::default() }))
+    /// Makes a pool of buffers that hold `capacity` bytes.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self(Arc::new(Inner { capacity, free: Mutex::default() }))
     }
 
     /// A buffer of the pool's capacity, with whatever bytes it had before.
@@ -30,9 +30,8 @@ impl Pool {
 
     /// Takes a buffer back.
     pub(super) fn give(&self, buffer: Vec<u8>) {
-        let mut free = self.free();
-        if free.len() < self.0.keep && buffer.capacity() >= self.0.capacity {
-            free.push(buffer);
+        if buffer.capacity() >= self.0.capacity {
+            self.free().push(buffer);
         }
     }
 
@@ -70,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_buffer_comes_back_with_the_last_of_its_bytes() {
-        let pool = Pool::new(16, 1);
+        let pool = Pool::new(16);
         let mut buffer = pool.take();
         buffer.extend_from_slice(b"content");
         let address = buffer.as_ptr();

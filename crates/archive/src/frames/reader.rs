@@ -154,7 +154,7 @@ impl Splitter {
         let format = detect(self.input.peek(NEEDED)?)?;
         let Self { input, items, limits } = self;
         let output = &mut |piece| items.send(Ok(Item::Piece(piece))).is_ok();
-        let pool = Pool::new(STREAM_PIECE, workers.jobs().get() + 2);
+        let pool = Pool::new(STREAM_PIECE);
         match format {
             Format::Zstd => self.read_zstd(workers),
             Format::Gzip => stream::gzip(input, &pool, output),
@@ -170,9 +170,8 @@ impl Splitter {
     }
 
     fn read_zstd(&mut self, workers: &Workers) -> Result<(), ReadError> {
-        let keep = workers.jobs().get() + 3;
-        let decoders = Arc::new(Decoders::new(keep));
-        let streamed = Pool::new(STREAM_PIECE, keep);
+        let decoders = Arc::new(Decoders::new());
+        let streamed = Pool::new(STREAM_PIECE);
         loop {
             let header = match zstd_frame::next(&mut self.input, &self.limits)? {
                 Next::End => return Ok(()),
@@ -226,8 +225,8 @@ struct Decoders {
 }
 
 impl Decoders {
-    fn new(keep: usize) -> Self {
-        Self { idle: Mutex::default(), frames: Pool::new(MAX_FRAME, keep), pieces: Pool::new(PIECE, keep) }
+    fn new() -> Self {
+        Self { idle: Mutex::default(), frames: Pool::new(MAX_FRAME), pieces: Pool::new(PIECE) }
     }
 
     fn decode(&self, frame: Vec<u8>) -> Result<Bytes, ReadError> {

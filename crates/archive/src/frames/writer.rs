@@ -61,8 +61,8 @@ impl FrameWriter {
         let max_in_flight = workers.jobs().get() + EXTRA_IN_FLIGHT;
         let shared = Shared {
             encoders: Mutex::default(),
-            pieces: Pool::new(PIECE, max_in_flight + 1),
-            frames: Pool::new(Encoder::bound(PIECE), max_in_flight),
+            pieces: Pool::new(PIECE),
+            frames: Pool::new(Encoder::bound(PIECE)),
         };
         Self {
             compression,

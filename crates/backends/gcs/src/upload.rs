@@ -13,16 +13,19 @@ use crate::backend::Remote;
 use crate::chunk::Chunk;
 use crate::write::{Session, Writing};
 
-/// How much one request of a resumable upload sends, in bytes; the server takes multiples of 256 KiB. At 1 Gbit/s and a
-/// round trip of 100 ms a chunk of 8 MiB would leave the link idle for more than half of the time. Two are in memory.
-const CHUNK: usize = 32 * 1024 * 1024;
-/// The same where less than this is expected: memory for what is not there is memory for nothing.
-const SMALL_CHUNK: usize = 8 * 1024 * 1024;
+/// How much one request of a resumable upload sends at the most, in bytes; the server takes multiples of 256 KiB. At 1 Gbit/s
+/// and a round trip of 100 ms a chunk of 8 MiB would leave the link idle for more than half of the time. Two are in memory.
+const LARGEST_CHUNK: usize = 32 * 1024 * 1024;
+/// How much the first request sends, in bytes, and each of them where no more than a few times as much is expected. The
+/// next ones send twice as much as the one before: nothing is sent while the first chunk fills.
+const FIRST_CHUNK: usize = 8 * 1024 * 1024;
 
 /// An upload.
 pub(crate) struct GcsUpload {
     writing: Writing,
+    /// How much the next request sends, unless it is the last, and the most that a later one does.
     chunk_size: usize,
+    largest_chunk: usize,
     /// What the next request sends.
     next: Chunk,
     crc32c: u32,
@@ -44,9 +47,10 @@ enum State {
 impl GcsUpload {
     pub(crate) fn new(remote: Arc<Remote>, key: Key, options: &PutOptions) -> Self {
         let expected = options.size_hint.unwrap_or_default();
-        let usual = if expected > 4 * CHUNK as u64 { CHUNK } else { SMALL_CHUNK };
+        let largest = if expected > 4 * LARGEST_CHUNK as u64 { LARGEST_CHUNK } else { FIRST_CHUNK };
         Self {
-            chunk_size: remote.config.chunk_size.unwrap_or(usual),
+            chunk_size: remote.config.chunk_size.unwrap_or(FIRST_CHUNK),
+            largest_chunk: remote.config.chunk_size.unwrap_or(largest),
             writing: Writing { remote, key, mode: options.mode },
             next: Chunk::default(),
             crc32c: 0,
@@ -98,6 +102,7 @@ impl GcsUpload {
             (session, sent)
         });
         self.upload = State::Sending(same, AbortOnDropHandle::new(sending));
+        self.chunk_size = (2 * self.chunk_size).min(self.largest_chunk);
         Ok(())
     }
 
