@@ -47,6 +47,28 @@ impl Chunk {
         pieces.fold(0, crc32c::crc32c_append)
     }
 
+    /// Cuts off what is behind the first `at` bytes.
+    pub(crate) fn split_off(&mut self, at: usize) -> Self {
+        self.end_gathering();
+        let (mut first, mut rest) = (Self::default(), Self::default());
+        for mut piece in std::mem::take(&mut self.pieces) {
+            let begin = piece.split_to(piece.len().min(at - first.len));
+            for (part, piece) in [(&mut first, begin), (&mut rest, piece)] {
+                if !piece.is_empty() {
+                    part.push(piece);
+                }
+            }
+        }
+        *self = first;
+        rest
+    }
+
+    /// The pieces, in order.
+    pub(crate) fn into_pieces(mut self) -> Vec<Bytes> {
+        self.end_gathering();
+        self.pieces
+    }
+
     /// What is left of it, from the byte at `start` on.
     pub(crate) fn read_from(mut self, start: usize) -> Unread {
         self.end_gathering();
@@ -135,6 +157,18 @@ mod tests {
                 assert!(unread.next(1).is_empty());
                 assert!(read == all[start..], "from {start}");
             }
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_cut_in_two() {
+        let (whole, all) = chunk(&[GATHERED, 3, 200_000, 7]);
+        let bytes = |chunk: Chunk| chunk.into_pieces().concat();
+        for at in [0, 1, GATHERED, GATHERED + 1, GATHERED + 3, all.len() - 1, all.len()] {
+            let mut first = whole.clone();
+            let rest = first.split_off(at);
+            assert_eq!((first.len(), rest.len()), (at, all.len() - at));
+            assert!(bytes(first) == all[..at] && bytes(rest) == all[at..], "at {at}");
         }
     }
 

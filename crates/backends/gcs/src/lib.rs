@@ -43,6 +43,7 @@ mod error;
 mod get;
 mod http;
 mod list;
+mod sender;
 mod upload;
 mod write;
 

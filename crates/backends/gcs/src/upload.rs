@@ -1,4 +1,4 @@
-//! Uploads: a chunk that becomes a single request, or chunks of which one is under way while the next fills.
+//! Uploads: what becomes a single request, or a resumable upload in chunks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,27 +7,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use larder_backend::{Error, ErrorKind, Key, ObjectMeta, Operation, PutOptions, Result, Upload};
 use tokio::runtime::Handle;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::backend::Remote;
 use crate::chunk::Chunk;
+use crate::sender::{ChunkSizes, Sender};
 use crate::write::{Session, Writing};
-
-/// How much one request of a resumable upload sends at the most, in bytes; the server takes multiples of 256 KiB. At 1 Gbit/s
-/// and a round trip of 100 ms a chunk of 8 MiB would leave the link idle for more than half of the time. Two are in memory.
-const LARGEST_CHUNK: usize = 32 * 1024 * 1024;
-/// How much the first request sends, in bytes, and each of them where no more than a few times as much is expected. The
-/// next ones send twice as much as the one before: nothing is sent while the first chunk fills.
-const FIRST_CHUNK: usize = 8 * 1024 * 1024;
 
 /// An upload.
 pub(crate) struct GcsUpload {
     writing: Writing,
-    /// How much the next request sends, unless it is the last, and the most that a later one does.
-    chunk_size: usize,
-    largest_chunk: usize,
-    /// What the next request sends.
-    next: Chunk,
+    sizes: ChunkSizes,
+    /// What has come before there is a resumable upload.
+    first: Chunk,
     crc32c: u32,
     written: u64,
     upload: State,
@@ -39,20 +30,18 @@ pub(crate) struct GcsUpload {
 enum State {
     /// Nothing was sent.
     New,
+    Sending(Sender),
+    /// Nothing is under way.
     Idle(Session),
-    /// A chunk is under way. The session is there twice, for whoever gives it up meanwhile.
-    Sending(Session, AbortOnDropHandle<(Session, Result<()>)>),
 }
 
 impl GcsUpload {
     pub(crate) fn new(remote: Arc<Remote>, key: Key, options: &PutOptions) -> Self {
-        let expected = options.size_hint.unwrap_or_default();
-        let largest = if expected > 4 * LARGEST_CHUNK as u64 { LARGEST_CHUNK } else { FIRST_CHUNK };
+        let usual = || ChunkSizes::for_object(options.size_hint.unwrap_or_default());
         Self {
-            chunk_size: remote.config.chunk_size.unwrap_or(FIRST_CHUNK),
-            largest_chunk: remote.config.chunk_size.unwrap_or(largest),
+            sizes: remote.config.chunk_size.map_or_else(usual, ChunkSizes::fixed),
             writing: Writing { remote, key, mode: options.mode },
-            next: Chunk::default(),
+            first: Chunk::default(),
             crc32c: 0,
             written: 0,
             upload: State::New,
@@ -69,22 +58,47 @@ impl GcsUpload {
             .with_source("an earlier write failed, or was not waited for: the upload can only be aborted")
     }
 
-    /// The resumable upload, when nothing of it is under way any more.
-    async fn session(&mut self) -> Result<Session> {
-        // Left in place until it has ended, so that a dropped future loses nothing.
-        let State::Sending(_, sending) = &mut self.upload else {
-            return match std::mem::replace(&mut self.upload, State::New) {
-                State::Idle(session) => Ok(session),
-                _ => self.writing.clone().begin().await,
-            };
+    /// Sends bytes, or keeps them while they may be all.
+    async fn take(&mut self, bytes: Bytes) -> Result<()> {
+        let pieces = if matches!(self.upload, State::New) {
+            self.first.push(bytes);
+            if self.first.len() <= self.sizes.smallest {
+                return Ok(());
+            }
+            let session = self.writing.clone().begin().await?;
+            self.upload = State::Sending(Sender::start(session, self.sizes));
+            std::mem::take(&mut self.first).into_pieces()
+        } else {
+            vec![bytes]
         };
-        let ended = sending.await;
-        self.upload = State::New;
-        let (session, sent) = ended.map_err(|error| {
-            Error::new(ErrorKind::Other, Operation::Put, self.location()).with_source(error)
-        })?;
+        for piece in pieces {
+            let given = match &self.upload {
+                State::Sending(sender) => sender.give(piece).await,
+                State::New | State::Idle(_) => return Err(self.broken(Operation::Put)),
+            };
+            if given.is_err() {
+                let (session, _) = self.end().await?;
+                self.upload = State::Idle(session);
+                return Err(self.broken(Operation::Put));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for what is under way. Returns what the last request has to send, or why the upload has failed.
+    async fn end(&mut self) -> Result<(Session, Chunk)> {
+        // Left in place until it has ended, so that a dropped future loses nothing.
+        let State::Sending(sender) = &mut self.upload else { return Err(self.broken(Operation::Commit)) };
+        let Some((session, sent)) = sender.end().await else {
+            self.upload = State::New;
+            let error = Error::new(ErrorKind::Other, Operation::Put, self.location());
+            return Err(error.with_source("the task that sends it failed unexpectedly"));
+        };
         match sent {
-            Ok(()) => Ok(session),
+            Ok(rest) => {
+                self.upload = State::New;
+                Ok((session, rest))
+            }
             Err(error) => {
                 self.upload = State::Idle(session);
                 Err(error)
@@ -92,29 +106,14 @@ impl GcsUpload {
         }
     }
 
-    /// Sends a chunk, while the next one fills.
-    async fn send_chunk(&mut self) -> Result<()> {
-        let mut session = self.session().await?;
-        let chunk = std::mem::take(&mut self.next);
-        let same = session.clone();
-        let sending = tokio::spawn(async move {
-            let sent = session.send(chunk).await;
-            (session, sent)
-        });
-        self.upload = State::Sending(same, AbortOnDropHandle::new(sending));
-        self.chunk_size = (2 * self.chunk_size).min(self.largest_chunk);
-        Ok(())
-    }
-
     async fn publish(&mut self) -> Result<ObjectMeta> {
         if self.broken {
             return Err(self.broken(Operation::Commit));
         }
-        let rest = std::mem::take(&mut self.next);
         if matches!(self.upload, State::New) {
-            return self.writing.at_once(rest).await;
+            return self.writing.at_once(std::mem::take(&mut self.first)).await;
         }
-        let session = self.session().await?;
+        let (session, rest) = self.end().await?;
         session.finish(rest, self.crc32c).await.map_err(|(error, session)| {
             self.upload = State::Idle(session);
             error
@@ -134,12 +133,7 @@ impl GcsUpload {
             let session = match state {
                 State::New => None,
                 State::Idle(session) => Some(session),
-                State::Sending(session, sending) => {
-                    sending.abort();
-                    // Nothing of it is sent any more when this has ended.
-                    sending.await.ok();
-                    Some(session)
-                }
+                State::Sending(sender) => Some(sender.stop().await),
             };
             let aborted = match session {
                 Some(session) => session.abort().await,
@@ -155,7 +149,7 @@ impl GcsUpload {
 
 #[async_trait]
 impl Upload for GcsUpload {
-    async fn write(&mut self, mut chunk: Bytes) -> Result<()> {
+    async fn write(&mut self, chunk: Bytes) -> Result<()> {
         if self.broken {
             return Err(self.broken(Operation::Put));
         }
@@ -163,12 +157,8 @@ impl Upload for GcsUpload {
         self.broken = true;
         self.written += chunk.len() as u64;
         self.crc32c = crc32c::crc32c_append(self.crc32c, &chunk);
-        while !chunk.is_empty() {
-            // A full chunk is sent when more comes: a small object is one request, and the last chunk is never empty.
-            if self.next.len() >= self.chunk_size {
-                self.send_chunk().await?;
-            }
-            self.next.push(chunk.split_to(chunk.len().min(self.chunk_size - self.next.len())));
+        if !chunk.is_empty() {
+            self.take(chunk).await?;
         }
         self.broken = false;
         Ok(())
