@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         &[
             Case::new("flag_environment_project_user_default", precedence),
             Case::new("which_remote_without_a_flag", default_remote),
+            Case::new("a_weasel_project_names_remotes_too", remotes_of_weasel),
             Case::new("a_remote_is_relative_to_the_file_that_names_it", relative_remotes),
             Case::new("mistakes_are_named_with_file_and_line", mistakes),
             Case::new("the_project_root_is_found_from_below", project_root),
@@ -82,6 +83,31 @@ fn default_remote() {
     sandbox.run(["push", "model"]).ok();
     assert!(sandbox.root().join("five").is_dir(), "a table's");
     assert!(!sandbox.path(".larder/store").exists(), "the embedded default is for those who named none");
+}
+
+fn remotes_of_weasel() {
+    let sandbox = Sandbox::new();
+    fs::remove_file(sandbox.path("larder.toml")).unwrap();
+    Tree::small(1).write(&sandbox.path("model"));
+    let project_yml = |text: &str| fs::write(sandbox.path("project.yml"), text).unwrap();
+    let is_made = |name: &str| sandbox.root().join(name).join("model").is_dir();
+    project_yml("vars: {name: one}\nremotes: {default: '../${vars.name}', other: ../two}\n");
+    sandbox.run(["push", "model"]).ok();
+    assert!(is_made("one"), "its default");
+    sandbox.run(["push", "model", "-r", "other"]).ok();
+    assert!(is_made("two"), "the named one");
+    sandbox.run(["push", "model", "-r", "third"]).fails(2, &["`default`", "`other`", "`./third`"]);
+    sandbox.configure("[remotes]\ndefault = '../three'\n");
+    sandbox.run(["push", "model"]).ok();
+    assert!(is_made("three"), "larder's own file comes first");
+    // One that is broken, or of another tool, stops only who means it.
+    project_yml("commands: 7\n");
+    sandbox.run(["push", "model"]).ok();
+    sandbox.run(["push", "model", "-r", "other"]).fails(2, &["project.yml"]);
+    fs::remove_file(sandbox.path("larder.toml")).unwrap();
+    let embedded = sandbox.run(["push", "model"]).ok();
+    assert!(embedded.stderr.contains("project.yml"), "{embedded}");
+    assert!(sandbox.path(".larder/store").is_dir(), "nobody has named another");
 }
 
 fn relative_remotes() {

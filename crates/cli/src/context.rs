@@ -12,7 +12,7 @@ use larder_config::{
     Setting,
 };
 use larder_hashing::HashOptions;
-use larder_project::Project;
+use larder_project::{OVERRIDES_VARIABLE, Overrides, Project};
 use larder_storage::{
     CancellationToken, Compression, InvalidRemote, RemoteStorage, RemoteUrl, Scheme, SshAccess,
     StorageOptions, Workers,
@@ -121,7 +121,47 @@ impl Context {
 
     /// Opens the chosen remote. Nothing is asked of it yet.
     pub(crate) fn open(&self, console: &Console) -> Result<Session> {
-        self.open_under(self.scheme, &self.config, console)
+        self.open_under(self.scheme, &self.config_with_weasel(console)?, console)
+    }
+
+    /// The configuration, and the remotes that a weasel project in the same directory names.
+    fn config_with_weasel(&self, console: &Console) -> Result<Config> {
+        let overrides = Overrides::parse([], process_variable(OVERRIDES_VARIABLE).as_deref())?;
+        let project = match Project::read(&self.root, &overrides, &process_variable) {
+            Ok(project) => project,
+            Err(larder_project::Error::NoProject { .. }) => return Ok(self.config.clone()),
+            // It may not be weasel's, and then nobody needs it.
+            Err(error) => {
+                return match self.config.remote(&self.root, &self.working_dir) {
+                    Err(larder_config::Error::UnknownRemote { .. }) => Err(error.into()),
+                    Ok(remote) if remote.is_embedded() => {
+                        console.warn(&format_args!("the remotes of a weasel project are not known: {error}"));
+                        Ok(self.config.clone())
+                    }
+                    _ => Ok(self.config.clone()),
+                };
+            }
+        };
+        let own_file = Some(self.root.join(ProjectRoot::CONFIG_FILE));
+        let is_stronger = |layer: &&Layer| layer.file.is_none() || layer.file == own_file;
+        let stronger = self.layers.iter().take_while(is_stronger).count();
+        let mut layers = self.layers.clone();
+        layers.insert(stronger, self.weasel_layer(&project));
+        Ok(Config::new(layers))
+    }
+
+    /// The remotes that a weasel project names.
+    fn weasel_layer(&self, project: &Project) -> Layer {
+        let definition = |remote: &larder_project::Remote| {
+            let place = Place { path: remote.place.path.clone(), line: remote.place.line };
+            let target = Setting { value: remote.location.clone().ok()?, origin: Origin::ProjectFile(place) };
+            Some((remote.name.clone(), RemoteDefinition { target, options: Vec::new() }))
+        };
+        Layer {
+            file: Some(self.root.join(Project::FILE)),
+            remotes: project.remotes.iter().filter_map(definition).collect(),
+            ..Layer::default()
+        }
     }
 
     /// Opens a remote for a weasel project: the chosen one, else that which is called `default`, in its own file or in ours.
@@ -133,18 +173,8 @@ impl Context {
         console: &Console,
     ) -> Result<Session> {
         let mut layers = self.layers.clone();
-        let definition = |remote: &larder_project::Remote| {
-            let place = Place { path: remote.place.path.clone(), line: remote.place.line };
-            let target = Setting { value: remote.location.clone().ok()?, origin: Origin::ProjectFile(place) };
-            Some((remote.name.clone(), RemoteDefinition { target, options: Vec::new() }))
-        };
-        let own = Layer {
-            file: Some(self.root.join(Project::FILE)),
-            remotes: project.remotes.iter().filter_map(definition).collect(),
-            ..Layer::default()
-        };
         let files = layers.iter().position(|layer| layer.file.is_some()).unwrap_or(layers.len());
-        layers.insert(files, own);
+        layers.insert(files, self.weasel_layer(project));
         if let Some(chosen) = chosen {
             let remote = Some(Setting::flag("REMOTE", chosen.to_owned()));
             layers.insert(0, Layer { remote, ..Layer::default() });
@@ -245,6 +275,11 @@ fn variable(name: &str) -> Result<Option<String>> {
     let text = env::var_os(name).map(OsString::into_string).transpose();
     let text = text.map_err(|_| Failure::Usage(format!("{name} is not valid UTF-8 text: it must be")))?;
     Ok(text.filter(|text| !text.is_empty()))
+}
+
+/// A variable of the process, as a weasel project sees it.
+pub(crate) fn process_variable(name: &str) -> Option<String> {
+    env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// What the user has for logging in over SSH.

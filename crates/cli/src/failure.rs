@@ -64,6 +64,10 @@ pub(crate) enum Failure {
 impl From<ProjectError> for Failure {
     fn from(error: ProjectError) -> Self {
         match error {
+            // What follows links is an option of `larder push` only.
+            error @ ProjectError::Storage(larder_storage::Error::Pack(PackError::Link { .. })) => {
+                Self::Project(error)
+            }
             ProjectError::Storage(error) => Self::Storage(error),
             ProjectError::Hash(error) => Self::Hash(error),
             ProjectError::Command(error) => Self::CommandHash(error),
@@ -115,6 +119,7 @@ impl Failure {
                 Some(Limit::SystemFiles) => {
                     Some("the whole system has too many files open: close some programs")
                 }
+                None if self.is_denied_here() => Some("check its permissions, and who owns it"),
                 None if self.is_of_python() => Some("name another interpreter with `--python EXE`"),
                 None => None,
             },
@@ -130,6 +135,18 @@ impl Failure {
                 | Self::Site(SiteError::Start { .. })
                 | Self::Storage(Error::Pack(PackError::Thread(_)) | Error::Unpack(UnpackError::Thread(_)))
         )
+    }
+
+    /// Whether a file of this machine may not be read or written, and the message does not say what to look at.
+    fn is_denied_here(&self) -> bool {
+        let first: &dyn Error = self;
+        let is_denied = |error: &(dyn Error + 'static)| {
+            let error = error.downcast_ref::<io::Error>();
+            error.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        };
+        self.error_kind() == ErrorKind::Failed
+            && !self.to_string().contains("permission")
+            && successors(Some(first), |&error| error.source()).any(is_denied)
     }
 
     /// Whether an interpreter did not answer.
@@ -265,6 +282,9 @@ mod tests {
             assert_eq!(failure.exit(), Exit::Failed);
             assert!(failure.hint().unwrap().contains("`ulimit -n`"));
         }
+        let denied = HashError::Io { operation: "open", path: "x".into(), source: Errno::ACCESS.into() };
+        assert!(Failure::Hash(denied).hint().unwrap().contains("permissions"));
+        assert_eq!(storage(Errno::ACCESS.into()).hint(), None, "its message says so");
         assert!(Failure::Runtime(Errno::AGAIN.into()).hint().unwrap().contains("`ulimit -u`"));
         assert_eq!(storage(Errno::AGAIN.into()).hint(), None);
     }

@@ -45,7 +45,7 @@ pub enum FindingKind {
     Damaged,
     /// The object does not contain what its name says.
     WrongContent,
-    /// The object is whole, and larder does not restore what it holds.
+    /// The object holds what larder does not restore, and weasel may have written so.
     Refused,
     /// A later larder wrote the object.
     Unsupported,
@@ -161,6 +161,7 @@ async fn check(storage: &RemoteStorage, stored: &Stored) -> Result<One> {
         Checked::OtherContent { actual } => {
             of(FindingKind::WrongContent, some, format!("its content has the hash {actual}"))
         }
+        Checked::OtherOutput { reason } => of(FindingKind::WrongContent, some, reason),
         Checked::Refused { reason } => of(FindingKind::Refused, some, reason),
         _ => of(FindingKind::Unsupported, some, "it needs a newer larder".to_owned()),
     })

@@ -96,7 +96,7 @@ pub enum Error {
         path: PathBuf,
         /// The name.
         name: String,
-        /// The names of the commands.
+        /// The names of the commands and the workflows.
         known: Vec<String>,
     },
     /// The path cannot be that of an output.
@@ -109,7 +109,11 @@ pub enum Error {
     #[error(transparent)]
     Command(#[from] CommandError),
     /// An object does not contain what its name says, or is no archive of the output.
-    #[error("{url} is damaged: `larder project push --force` mends it, where the output is whole")]
+    #[error("{url} {}", if larder_storage::holds_refused(&**source) {
+        "holds what larder does not restore: the command has to run again"
+    } else {
+        "is damaged: `larder project push --force` mends it, where the output is whole"
+    })]
     Damaged {
         /// The object.
         url: String,

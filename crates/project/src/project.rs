@@ -156,10 +156,12 @@ impl Project {
             } else if let Some((_, steps)) = self.workflows.iter().find(|(workflow, _)| workflow == name) {
                 wanted.extend(steps.iter().map(String::as_str));
             } else {
+                let commands = self.commands.iter().map(|command| &command.name);
+                let workflows = self.workflows.iter().map(|(workflow, _)| workflow);
                 return Err(Error::UnknownCommand {
                     path: self.root.join(Self::FILE),
                     name: name.clone(),
-                    known: self.commands.iter().map(|command| command.name.clone()).collect(),
+                    known: commands.chain(workflows).cloned().collect(),
                 });
             }
         }

@@ -128,8 +128,19 @@ impl<'a> Exchange<'a> {
         };
         match recorded {
             Ok(recorded) if !self.options.dry_run => {
+                let lock = Lock::read(&self.project.root).ok();
+                let entry = lock.as_ref().and_then(|lock| lock.entry(&command.name));
+                let entry = entry.filter(|entry| entry.difference(command, &key.deps).is_none());
                 for report in &mut reports {
-                    report.recorded = Some(recorded);
+                    // What is recorded may have been so before, when the others were there too.
+                    let was_recorded = || {
+                        let hash = report.content_hash.as_ref();
+                        is_of_remote(report)
+                            && hash
+                                .zip(entry)
+                                .is_some_and(|(hash, entry)| entry.has_output(&report.path, hash))
+                    };
+                    report.recorded = Some(recorded || was_recorded());
                 }
             }
             Ok(_) => {}

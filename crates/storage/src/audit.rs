@@ -73,7 +73,12 @@ pub enum Checked {
         /// The hash of what it contains.
         actual: String,
     },
-    /// It is whole, and holds what larder does not restore: a link that leads out of it, or a file of another output.
+    /// It is the archive of another output.
+    OtherOutput {
+        /// What it holds.
+        reason: String,
+    },
+    /// It holds what larder does not restore: a link that leads out of it, or in the place of the output.
     Refused {
         /// What it holds.
         reason: String,

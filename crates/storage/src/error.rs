@@ -39,7 +39,7 @@ pub enum Error {
         outputs: Vec<OutputPath>,
     },
     /// The source of a push is missing.
-    #[error("failed to push {}: there is no such file or directory", path.display())]
+    #[error("failed to push {}: there is no such file or directory; check the path, or make it first", path.display())]
     MissingSource {
         /// The path.
         path: PathBuf,
@@ -57,7 +57,11 @@ pub enum Error {
         actual: ContentHash,
     },
     /// An object does not contain what its name says, or is no archive of the output.
-    #[error("{url} is damaged: pull another version, or mend it with `larder push --force`")]
+    #[error("{url} {}", if holds_refused(&**source) {
+        "holds what larder does not restore: pull another version, or push it anew with `larder push --force`"
+    } else {
+        "is damaged: pull another version, or mend it with `larder push --force`"
+    })]
     Damaged {
         /// The object.
         url: String,
@@ -245,9 +249,16 @@ fn list(outputs: &[OutputPath]) -> String {
     names.join(", ")
 }
 
+/// Whether the damage of an object is no more than that larder does not restore what it holds, as others may have written it.
+pub fn holds_refused(damage: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(damage.downcast_ref(), Some(UnpackError::Refused { .. }))
+}
+
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": the disk is full",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            ": the disk is full; free some space, and try again"
+        }
         io::ErrorKind::PermissionDenied => ": permission denied; check the permissions of the directory",
         io::ErrorKind::ReadOnlyFilesystem => ": the file system is read-only",
         _ => "",

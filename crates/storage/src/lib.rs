@@ -22,7 +22,7 @@ mod report;
 mod state;
 
 pub use audit::{Checked, Stored, StoredKind};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, holds_refused};
 pub use larder_archive::{Compression, Limits, PackError, UnpackError};
 pub use larder_backend::{Key, ObjectMeta};
 pub use larder_hashing::{

@@ -27,7 +27,7 @@ pub enum PackError {
     },
     /// A link would point at something else, or at nothing, wherever the archive is unpacked.
     #[error(
-        "the link `{}` points at `{target}`, which {why}: store what it points at instead (dereference), or remove it",
+        "the link `{}` points at `{target}`, which {why}: replace it by what it points at, or remove it",
         path.display()
     )]
     Link {

@@ -41,6 +41,14 @@ pub enum UnpackError {
         /// What is wrong with it.
         why: String,
     },
+    /// The archive is that of another output.
+    #[error("the archive holds `{entry}`, which is not part of the output {output}")]
+    OtherOutput {
+        /// The name of the entry.
+        entry: String,
+        /// The output that it was to be.
+        output: String,
+    },
     /// The archive is of a format that a later version writes.
     #[error("the archive needs a newer larder")]
     NewerLarder,
@@ -89,9 +97,10 @@ impl UnpackError {
     pub const fn kind(&self) -> UnpackErrorKind {
         match self {
             Self::Source(_) => UnpackErrorKind::Source,
-            Self::Damaged { .. } | Self::Truncated { .. } | Self::Refused { .. } => {
-                UnpackErrorKind::Integrity
-            }
+            Self::Damaged { .. }
+            | Self::Truncated { .. }
+            | Self::Refused { .. }
+            | Self::OtherOutput { .. } => UnpackErrorKind::Integrity,
             Self::NewerLarder => UnpackErrorKind::Unsupported,
             Self::Io { .. } | Self::Hash(_) | Self::Thread(_) | Self::Panicked => UnpackErrorKind::Local,
             Self::Cancelled => UnpackErrorKind::Cancelled,
@@ -126,7 +135,9 @@ impl UnpackError {
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": there is no space left, free some",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            ": there is no space left on its file system; free some, and try again"
+        }
         io::ErrorKind::PermissionDenied => ": permission denied, check who may write there",
         _ => "",
     }

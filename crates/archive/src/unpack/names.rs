@@ -28,15 +28,16 @@ impl<'a> Names<'a> {
         let mut components =
             name.split(|byte| *byte == b'/').filter(|component| !component.is_empty()).peekable();
         components.next_if_eq(&b".".as_slice());
+        if components.clone().any(|component| matches!(component, b"." | b"..")) {
+            return refused("whose name has `.` or `..` in it");
+        }
         for expected in self.output.as_str().split('/') {
             if components.next() != Some(expected.as_bytes()) {
-                return refused(&format!("which is not part of the output {}", self.output));
+                let entry = String::from_utf8_lossy(name).into_owned();
+                return Err(UnpackError::OtherOutput { entry, output: self.output.to_string() });
             }
         }
         let components: Vec<&[u8]> = components.collect();
-        if components.iter().any(|component| matches!(*component, b"." | b"..")) {
-            return refused("whose name has `.` or `..` in it");
-        }
         if components.len() > self.limits.depth {
             return refused(&format!(
                 "which lies deeper than {} directories, which is the limit",

@@ -2,7 +2,6 @@
 
 mod audit;
 
-use std::env;
 use std::path::Path;
 
 use larder_project::{
@@ -10,7 +9,7 @@ use larder_project::{
 };
 
 use crate::args::{Cli, Project, ProjectPull, ProjectPush, ProjectStatus, ProjectTarget};
-use crate::context::Context;
+use crate::context::{Context, process_variable};
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::output::document::{ErrorEntry, ProjectOutput};
@@ -44,14 +43,13 @@ fn open_for(
     output: &Output,
 ) -> Result<Opened> {
     let context = Context::of_weasel(&cli.global, dir, output.console())?;
-    let environment = |name: &str| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-    let from_environment = environment(OVERRIDES_VARIABLE);
+    let from_environment = process_variable(OVERRIDES_VARIABLE);
     let arguments = cli.overrides.iter().map(String::as_str);
     let overrides = Overrides::parse(arguments, from_environment.as_deref())?;
     if !overrides.is_empty() {
         output.console().verbose(&format_args!("overrides: {overrides}"));
     }
-    let project = larder_project::Project::read(&context.root, &overrides, &environment)?;
+    let project = larder_project::Project::read(&context.root, &overrides, &process_variable)?;
     for path in &project.idle_overrides {
         output
             .console()
@@ -225,7 +223,8 @@ fn say_status(status: OutputStatus, output: &mut Output) {
         State::UpToDate => "up to date".to_owned(),
         State::NotPushed => "not pushed: recorded, and not on the remote".to_owned(),
         State::NotRecorded if status.url.is_some() => {
-            "not recorded: as on the remote, and not in project.lock; `larder project pull` records it"
+            "not recorded: as on the remote, and not in project.lock; `larder project pull` records it when all outputs \
+             of the command are there"
                 .to_owned()
         }
         State::NotRecorded => "not recorded: project.lock does not say that this was made".to_owned(),

@@ -77,6 +77,52 @@ fn what_the_remote_does_not_have_is_not_recorded() {
 }
 
 #[test]
+fn what_was_recorded_stays_so_where_the_remote_has_lost_another_output() {
+    let lab = Lab::new("commands:\n- {name: a, script: [x], outputs: [one, two]}\n");
+    lab.write("one", "1");
+    lab.write("two", "2");
+    lab.push(ExchangeOptions::default());
+    lab.pull(ExchangeOptions::default());
+    fs::remove_dir_all(lab.remote().join("two")).unwrap();
+    let recorded = || -> Vec<Option<bool>> {
+        lab.pull(ExchangeOptions::default()).outputs.iter().map(|report| report.recorded).collect()
+    };
+    assert_eq!(recorded(), [Some(true), Some(false)]);
+    fs::remove_file(lab.path("project.lock")).unwrap();
+    assert_eq!(recorded(), [Some(false), Some(false)]);
+}
+
+/// A tar archive with nothing but a link, as weasel makes one of an output that is a link.
+fn tar_of_a_link(name: &str) -> Vec<u8> {
+    let mut tar = vec![0; 3 * 512];
+    let mut put = |at: usize, text: &str| tar[at..at + text.len()].copy_from_slice(text.as_bytes());
+    put(0, name);
+    for number in [100, 108, 116] {
+        put(number, "0000777");
+    }
+    put(124, "00000000000");
+    put(136, "00000000000");
+    put(148, "        ");
+    put(156, "2elsewhere");
+    put(257, "ustar");
+    put(263, "00");
+    let sum: u32 = tar[..512].iter().map(|byte| u32::from(*byte)).sum();
+    tar[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    tar
+}
+
+#[test]
+fn a_link_in_the_place_of_an_output_is_no_damage() {
+    let lab = chain();
+    let object = lab.keys().into_iter().find(|key| key.starts_with("corpus")).unwrap();
+    fs::write(lab.remote().join(object), tar_of_a_link("corpus")).unwrap();
+    lab.remove("corpus");
+    let reports = lab.pull(ExchangeOptions::default()).outputs;
+    let Outcome::Failed(error) = &reports[1].outcome else { panic!("it cannot be restored") };
+    assert!(error.to_string().contains("holds what larder does not restore"), "{error}");
+}
+
+#[test]
 fn an_older_content_of_the_same_command_is_no_stale_one() {
     let lab = chain();
     lab.write("model/m", "second run");

@@ -92,7 +92,7 @@ fn a_workflow_stands_for_its_commands() {
     assert_eq!(names(&["all"]), ["a", "b"]);
     assert_eq!(names(&["c", "a"]), ["a", "c"]);
     let unknown = project.select(&["x".to_owned()]).unwrap_err();
-    assert_eq!(unknown.to_string(), "/p/project.yml has no command `x`: there are `a`, `b`, `c`");
+    assert_eq!(unknown.to_string(), "/p/project.yml has no command `x`: there are `a`, `b`, `c`, `all`");
 }
 
 #[test]

@@ -116,6 +116,7 @@ impl RemoteStorage {
         let reason = error_chain(&*source);
         Ok(match source.downcast_ref() {
             Some(UnpackError::Refused { .. }) => Checked::Refused { reason },
+            Some(UnpackError::OtherOutput { .. }) => Checked::OtherOutput { reason },
             Some(UnpackError::Truncated { .. }) => Checked::Truncated { reason },
             _ => Checked::Damaged { reason },
         })

@@ -17,7 +17,7 @@ async fn look(lab: &Lab) -> Vec<(String, String)> {
                 Checked::Truncated { .. } => "truncated".to_owned(),
                 Checked::Damaged { .. } => "damaged".to_owned(),
                 Checked::OtherContent { .. } => "other content".to_owned(),
-                Checked::Refused { .. } => "refused".to_owned(),
+                Checked::OtherOutput { .. } => "other output".to_owned(),
                 other => format!("{other:?}"),
             },
             StoredKind::Empty { .. } => "empty".to_owned(),
@@ -64,7 +64,7 @@ async fn what_is_wrong_with_an_object_is_told_apart() {
     assert_eq!(told("cut/"), ["truncated"]);
     assert_eq!(told("flipped/"), ["damaged"]);
     assert_eq!(told("empty/"), ["empty"]);
-    assert_eq!(told("moved/"), ["refused"]);
+    assert_eq!(told("moved/"), ["other output"]);
     assert_eq!(told("later/"), ["NeedsNewerLarder"]);
     assert_eq!(told(".DS_Store"), ["foreign"]);
     let mut whole = told("whole/");
