@@ -104,7 +104,7 @@ impl GcsConfig {
         self
     }
 
-    /// Sets how much one request of a large upload sends, in bytes: a multiple of 256 KiB.
+    /// Sets how much one request of a large upload sends, in bytes: the next multiple of 256 KiB is taken.
     #[must_use]
     pub fn with_chunk_size(mut self, bytes: usize) -> Self {
         self.chunk_size = Some(bytes);

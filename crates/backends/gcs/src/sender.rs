@@ -35,8 +35,9 @@ impl ChunkSizes {
         Self { smallest: 8 * MIB, largest }
     }
 
-    /// For chunks of one size, which is a multiple of 256 KiB.
+    /// For chunks of one size: the next multiple of 256 KiB, up to 1 GiB.
     pub(crate) fn fixed(size: usize) -> Self {
+        let size = size.clamp(QUANTUM, 1024 * MIB).next_multiple_of(QUANTUM);
         Self { smallest: size, largest: size }
     }
 }
@@ -135,5 +136,26 @@ async fn send_all(
             return (session, Err(error));
         }
         gathered = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_such_as_the_server_takes() {
+        for (size, taken) in
+            [(0, QUANTUM), (1, QUANTUM), (QUANTUM + 1, 2 * QUANTUM), (usize::MAX, 1024 * MIB)]
+        {
+            let ChunkSizes { smallest, largest } = ChunkSizes::fixed(size);
+            assert_eq!((smallest, largest), (taken, taken));
+        }
+        for expected in [0, 1 << 20, 1 << 30, 1 << 45] {
+            let ChunkSizes { smallest, largest } = ChunkSizes::for_object(expected);
+            assert!(
+                smallest.is_multiple_of(QUANTUM) && largest.is_multiple_of(QUANTUM) && smallest <= largest
+            );
+        }
     }
 }
