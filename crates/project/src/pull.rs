@@ -9,7 +9,7 @@ use larder_storage::{ErrorKind, FindOptions, OutputPath, PullOptions, RemoteObje
 use crate::error::{Error, Result};
 use crate::exchange::{Exchange, Keyed, NOT_TRIED, ends_everything};
 use crate::files::{Known, holds_a_file};
-use crate::lock::{FileInfo, Lock};
+use crate::lock::{FileInfo, Lock, LockEntry};
 use crate::project::Command;
 use crate::report::{Outcome, OutputReport};
 
@@ -128,25 +128,30 @@ impl<'a> Exchange<'a> {
         };
         match recorded {
             Ok(recorded) if !self.options.dry_run => {
-                let lock = Lock::read(&self.project.root).ok();
-                let entry = lock.as_ref().and_then(|lock| lock.entry(&command.name));
-                let entry = entry.filter(|entry| entry.difference(command, &key.deps).is_none());
-                for report in &mut reports {
-                    // What is recorded may have been so before, when the others were there too.
-                    let was_recorded = || {
-                        let hash = report.content_hash.as_ref();
-                        is_of_remote(report)
-                            && hash
-                                .zip(entry)
-                                .is_some_and(|(hash, entry)| entry.has_output(&report.path, hash))
-                    };
-                    report.recorded = Some(recorded || was_recorded());
+                if recorded {
+                    for report in &mut reports {
+                        report.recorded = Some(true);
+                    }
+                } else {
+                    self.say_what_was_recorded(command, key, &mut reports);
                 }
             }
             Ok(_) => {}
             Err(error) => report.failures.push(error),
         }
         report.outputs.extend(reports);
+    }
+
+    /// Outputs may have been recorded before, when all of the command's were there.
+    fn say_what_was_recorded(&self, command: &Command, key: &Keyed, reports: &mut [OutputReport]) {
+        let lock = Lock::read(&self.project.root).ok();
+        let entry = lock.as_ref().and_then(|lock| lock.entry(&command.name));
+        let entry = entry.filter(|entry| entry.difference(command, &key.deps).is_none());
+        for report in reports {
+            let hash = report.content_hash.as_ref().filter(|_| is_of_remote(report));
+            let is_recorded = |(entry, hash): (LockEntry<'_>, _)| entry.has_output(&report.path, hash);
+            report.recorded = Some(entry.zip(hash).is_some_and(is_recorded));
+        }
     }
 
     /// Records the command in the lock, unless restoring one output has changed another.
