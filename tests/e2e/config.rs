@@ -107,6 +107,13 @@ fn remotes_of_weasel() {
     fs::remove_file(sandbox.path("larder.toml")).unwrap();
     let embedded = sandbox.run(["push", "model"]).ok();
     assert!(embedded.stderr.contains("project.yml"), "{embedded}");
+    // So does a variable that is for weasel.
+    let with_overrides = sandbox.larder(["push", "model"]).env("WEASEL_CONFIG_OVERRIDES", "nonsense");
+    project_yml("remotes: {default: ../one}\n");
+    assert!(with_overrides.run().ok().stderr.contains("nonsense"));
+    fs::remove_file(sandbox.path("project.yml")).unwrap();
+    sandbox.configure("");
+    assert!(!with_overrides.run().ok().stderr.contains("nonsense"));
     assert!(sandbox.path(".larder/store").is_dir(), "nobody has named another");
 }
 

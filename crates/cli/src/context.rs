@@ -126,10 +126,14 @@ impl Context {
 
     /// The configuration, and the remotes that a weasel project in the same directory names.
     fn config_with_weasel(&self, console: &Console) -> Result<Config> {
-        let overrides = Overrides::parse([], process_variable(OVERRIDES_VARIABLE).as_deref())?;
-        let project = match Project::read(&self.root, &overrides, &process_variable) {
+        if !self.root.join(Project::FILE).is_file() {
+            return Ok(self.config.clone());
+        }
+        let read = |overrides| Project::read(&self.root, &overrides, &process_variable);
+        let project = match Overrides::parse([], process_variable(OVERRIDES_VARIABLE).as_deref())
+            .and_then(read)
+        {
             Ok(project) => project,
-            Err(larder_project::Error::NoProject { .. }) => return Ok(self.config.clone()),
             // It may not be weasel's, and then nobody needs it.
             Err(error) => {
                 return match self.config.remote(&self.root, &self.working_dir) {

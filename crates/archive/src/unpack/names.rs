@@ -111,4 +111,12 @@ mod tests {
             assert_eq!(relative(name), None, "{name:?}");
         }
     }
+
+    #[test]
+    fn an_archive_of_another_output_is_told_from_a_spelling_that_others_may_have_written() {
+        let output = OutputPath::new("b").unwrap();
+        let names = Names::new(&output, Limits::default());
+        assert!(matches!(names.relative(b"a/x"), Err(UnpackError::OtherOutput { .. })));
+        assert!(matches!(names.relative(b"a/../b"), Err(UnpackError::Refused { .. })));
+    }
 }
