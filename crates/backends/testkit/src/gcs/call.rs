@@ -55,8 +55,13 @@ pub struct GcsRequest {
 impl GcsRequest {
     /// With the headers that came, of which the secret is taken.
     pub(super) fn new(call: GcsCall, is_grpc: bool, method: &str, target: &str, headers: &HeaderMap) -> Self {
-        let mut headers = headers.clone();
-        let is_authorized = headers.remove(AUTHORIZATION).is_some();
+        let is_authorized = headers.contains_key(AUTHORIZATION);
+        let others = headers.iter().filter(|(name, _)| **name != AUTHORIZATION);
+        // As they came they are parts of the buffer that was read, which holds much of a body too.
+        let copied = others.filter_map(|(name, value)| {
+            Some((name.clone(), HeaderValue::from_bytes(value.as_bytes()).ok()?))
+        });
+        let headers = copied.collect();
         Self {
             call,
             is_grpc,
@@ -223,5 +228,25 @@ impl Drop for Entry<'_> {
             // Whoever reads it may be gone.
             let _ = writeln!(sink, "{line}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_request_keeps_its_headers_and_not_the_buffer_that_they_came_in() {
+        let buffer = Bytes::from(b"bytes 0-9/10".to_vec());
+        let value = HeaderValue::from_maybe_shared(buffer.clone()).unwrap();
+        let secret = HeaderValue::from_static("secret");
+        let headers = HeaderMap::from_iter([(CONTENT_RANGE, value), (AUTHORIZATION, secret)]);
+        let request = GcsRequest::new(GcsCall::UploadChunk, false, "PUT", "/", &headers);
+        drop(headers);
+        assert!(buffer.is_unique(), "it is still held");
+        assert_eq!(request.header("content-range"), Some("bytes 0-9/10"));
+        assert!(request.is_authorized() && request.header("authorization").is_none());
     }
 }
