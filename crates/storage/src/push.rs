@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
+use futures::future::try_join;
 use larder_archive::{Compression, LATER_FORMAT, PackError, PackOptions, Packing, Prepared};
 use larder_backend::{
     BackendExt as _, ErrorKind as BackendErrorKind, GetOptions, Key, ObjectMeta, PutMode, PutOptions, Upload,
@@ -70,7 +71,9 @@ impl RemoteStorage {
             self.sweep().await?;
         }
 
-        let prepared = self.prepare(outputs, output, options).await?;
+        // Whoever has no credentials should not learn it after a terabyte was hashed.
+        let ready = async { Ok(self.or_cancelled(self.backend.get_ready()).await??) };
+        let (prepared, ()) = try_join(self.prepare(outputs, output, options), ready).await?;
         let content = self.content_hash_of(output, &prepared, options)?;
         let push = Push { storage: self, output, command, content, options, prepared };
         push.run().await

@@ -70,6 +70,17 @@ pub trait Backend: fmt::Debug + fmt::Display + Send + Sync + 'static {
     /// The remote refuses, or cannot be reached.
     async fn delete(&self, key: &Key) -> Result<()>;
 
+    /// Does what the first operation would otherwise do, as far as it takes no request to the remote: sets up clients and
+    /// looks for credentials. Whoever has long work of his own before that does this meanwhile, and learns early of what
+    /// is missing.
+    ///
+    /// # Errors
+    ///
+    /// What the first operation would fail with.
+    async fn get_ready(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Removes what dead processes left behind: the uploads that `orphans` name (tokens that their owners gave to an
     /// [`crate::UploadJournal`] and never took back), and whatever else the backend can prove to be dead. Never
     /// harms a live process. Makes no request where there is nothing to do.

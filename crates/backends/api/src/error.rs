@@ -88,7 +88,7 @@ impl ErrorKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
-    /// [`crate::Backend`] construction.
+    /// [`crate::Backend`] construction and [`crate::Backend::get_ready`].
     Open,
     /// [`crate::Backend::stat`].
     Stat,

@@ -162,6 +162,10 @@ impl Backend for GcsBackend {
         get::delete(&self.remote, key, None).await
     }
 
+    async fn get_ready(&self) -> Result<()> {
+        self.remote.connection().await.map(drop)
+    }
+
     async fn sweep(&self, _orphans: &[UploadToken]) -> Result<()> {
         // The server forgets an upload that nobody ends after a week, and bills nobody for it.
         Ok(())

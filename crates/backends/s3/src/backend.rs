@@ -186,6 +186,10 @@ impl Backend for S3Backend {
         }
     }
 
+    async fn get_ready(&self) -> Result<()> {
+        self.remote.connection().await.map(drop)
+    }
+
     async fn sweep(&self, orphans: &[UploadToken]) -> Result<()> {
         let mut first_error = None;
         for orphan in orphans {

@@ -129,6 +129,10 @@ impl Backend for FaultyBackend {
         Ok(Box::new(FaultyUpload::new(upload, script, key.clone(), location, damage)))
     }
 
+    async fn get_ready(&self) -> Result<()> {
+        self.run(Operation::Open, "", self.inner.get_ready()).await
+    }
+
     fn list(&self, prefix: &Prefix, options: ListOptions) -> ObjectStream {
         let inner = self.inner.list(prefix, options);
         let (script, prefix) = (Arc::clone(&self.script), prefix.clone());

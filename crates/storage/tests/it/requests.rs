@@ -208,11 +208,22 @@ async fn an_object_that_was_deleted_since_it_was_listed_is_passed_over() {
 }
 
 #[tokio::test]
+async fn a_push_without_credentials_fails_before_it_has_hashed_everything() {
+    let far = Far::default();
+    // Without blocks, and still minutes of hashing: whoever waits for that notices here.
+    fs::File::create(far.lab.path("m")).unwrap().set_len(1 << 40).unwrap();
+    let storage = far.faulty([Fault::new(Operation::Open, Effect::Error(Remote::Unauthenticated))]);
+    let error = storage.push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap_err();
+    assert!(matches!(error, Error::Backend(error) if error.kind() == Remote::Unauthenticated));
+    assert_eq!(far.remote.take_operations(), []);
+}
+
+#[tokio::test]
 async fn cancelling_ends_an_operation_that_a_silent_remote_holds() {
-    for operation in [Operation::Stat, Operation::Put, Operation::Get, Operation::List] {
+    for operation in [Operation::Open, Operation::Stat, Operation::Put, Operation::Get, Operation::List] {
         let far = Far::default();
         far.lab.write("m", "1");
-        if operation != Operation::Put {
+        if !matches!(operation, Operation::Open | Operation::Put) {
             far.push().await;
         }
         let gate = Gate::new();
@@ -224,7 +235,7 @@ async fn cancelling_ends_an_operation_that_a_silent_remote_holds() {
         let storage = RemoteStorage::with_backend(far.lab.project.path(), Arc::new(faulty), options);
         let work = async {
             match operation {
-                Operation::Stat | Operation::Put => {
+                Operation::Open | Operation::Stat | Operation::Put => {
                     storage.push(&output("m"), &command("c"), &PushOptions::default()).await.map(drop)
                 }
                 _ => {

@@ -63,7 +63,10 @@ async fn in_child(test: &str, variables: &[(&str, &str)], said: &[&str]) -> Outc
     if std::env::var_os(CHILD).is_some() {
         let started = Instant::now();
         let config = GcsConfig::new("larder-tests", "").with_stall_timeout(Some(Duration::from_mins(5)));
-        let error = GcsBackend::new(config).stat(&key("a/c/h")?).await.err().ok_or("it was seen")?;
+        let backend = GcsBackend::new(config);
+        let early = backend.get_ready().await.err().ok_or("it is ready")?;
+        assert_eq!(early.kind(), ErrorKind::Unauthenticated, "{}", explained(&early));
+        let error = backend.stat(&key("a/c/h")?).await.err().ok_or("it was seen")?;
         assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{}", explained(&error));
         let said_now = explained(&error);
         for part in said {
