@@ -35,7 +35,9 @@ pub(crate) struct FrameWriter {
     compression: Compression,
     workers: Workers,
     frames: Sender<Bytes>,
-    /// Of the length of a piece, its first `filled` bytes are what was written; or empty, before anything is.
+    /// The length of a piece.
+    len: usize,
+    /// Of that length, its first `filled` bytes are what was written; or empty, before anything is.
     piece: Vec<u8>,
     filled: usize,
     in_flight: VecDeque<Receiver<io::Result<Bytes>>>,
@@ -51,6 +53,9 @@ struct Shared {
     frames: Pool,
 }
 
+/// The length of a piece that nobody compresses, in bytes: what is sent soon after it was read is still in the cache.
+const UNCOMPRESSED_PIECE: usize = 1 << 20;
+
 /// Pieces in flight beyond one for each compute thread: one that is finished and waits for its turn, and one that
 /// waits for a thread.
 const EXTRA_IN_FLIGHT: usize = 2;
@@ -59,15 +64,17 @@ impl FrameWriter {
     /// Compresses on the threads of `workers`, and sends the frames into `frames`.
     pub(crate) fn new(compression: Compression, workers: Workers, frames: Sender<Bytes>) -> Self {
         let max_in_flight = workers.jobs().get() + EXTRA_IN_FLIGHT;
+        let len = if compression.format() == Format::None { UNCOMPRESSED_PIECE } else { PIECE };
         let shared = Shared {
             encoders: Mutex::default(),
-            pieces: Pool::new(PIECE),
+            pieces: Pool::new(len),
             frames: Pool::new(Encoder::bound(PIECE)),
         };
         Self {
             compression,
             workers,
             frames,
+            len,
             piece: Vec::new(),
             filled: 0,
             in_flight: VecDeque::with_capacity(max_in_flight),
@@ -94,7 +101,7 @@ impl FrameWriter {
     pub(crate) fn spare_mut(&mut self) -> &mut [u8] {
         if self.piece.is_empty() {
             self.piece = self.shared.pieces.take();
-            self.piece.resize(PIECE, 0);
+            self.piece.resize(self.len, 0);
         }
         &mut self.piece[self.filled..]
     }
@@ -102,8 +109,8 @@ impl FrameWriter {
     /// Takes the first `len` bytes of [`FrameWriter::spare_mut`] as written.
     pub(crate) fn advance(&mut self, len: usize) -> Result<(), FrameError> {
         self.filled += len;
-        assert!(self.filled <= PIECE, "no more than there was room for");
-        if self.filled == PIECE { self.submit_filled() } else { Ok(()) }
+        assert!(self.filled <= self.len, "no more than there was room for");
+        if self.filled == self.len { self.submit_filled() } else { Ok(()) }
     }
 
     /// Compresses and sends what is left, and returns how many bytes all frames have.
@@ -271,7 +278,8 @@ mod tests {
                     writer.write(&part[len..]).unwrap();
                 }
             });
-            assert_eq!(at_once.len(), 4, "{compression}");
+            let frames = if compression == "none" { len.div_ceil(UNCOMPRESSED_PIECE) } else { 4 };
+            assert_eq!(at_once.len(), frames, "{compression}");
             assert!(at_once == in_parts, "{compression}");
         }
     }

@@ -1,6 +1,9 @@
 //! What one request sends.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
+use tokio::sync::Semaphore;
 
 /// What is given in less than this, in bytes, is gathered by copying: a list of many small pieces would take more memory
 /// than they do.
@@ -72,7 +75,8 @@ impl Chunk {
     /// What is left of it, from the byte at `start` on.
     pub(crate) fn read_from(mut self, start: usize) -> Unread {
         self.end_gathering();
-        let mut unread = Unread { len: self.len, pieces: self.pieces.into_iter(), first: Bytes::new() };
+        let mut unread =
+            Unread { len: self.len, pieces: self.pieces.into_iter(), first: Bytes::new(), occupied: None };
         let mut skip = start;
         while skip > 0 {
             let skipped = unread.next(skip);
@@ -99,9 +103,42 @@ pub(crate) struct Unread {
     first: Bytes,
     pieces: std::vec::IntoIter<Bytes>,
     len: usize,
+    occupied: Option<Occupied>,
+}
+
+/// Room that bytes take until they are read.
+#[derive(Debug)]
+pub(crate) struct Occupied {
+    room: Arc<Semaphore>,
+    bytes: usize,
+}
+
+impl Occupied {
+    /// Takes over so many permits of `room`, one for each byte.
+    pub(crate) fn new(room: Arc<Semaphore>, bytes: usize) -> Self {
+        Self { room, bytes }
+    }
+
+    fn give_back(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.room.add_permits(bytes);
+    }
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        self.give_back(self.bytes);
+    }
 }
 
 impl Unread {
+    /// Gives back room as it is read, and all of it when it is dropped.
+    pub(crate) fn giving_back(mut self, occupied: Option<Occupied>) -> Self {
+        self.occupied = occupied;
+        self
+    }
+
     /// In bytes.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -118,6 +155,9 @@ impl Unread {
         }
         let next = self.first.split_to(self.first.len().min(most));
         self.len -= next.len();
+        if let Some(occupied) = &mut self.occupied {
+            occupied.give_back(next.len());
+        }
         next
     }
 }
@@ -158,6 +198,18 @@ mod tests {
                 assert!(read == all[start..], "from {start}");
             }
         }
+    }
+
+    #[test]
+    fn room_comes_back_as_bytes_are_read_and_the_rest_when_nobody_reads_on() {
+        let room = Arc::new(Semaphore::new(0));
+        let (chunk, all) = chunk(&[GATHERED, 200_000]);
+        let occupied = Occupied::new(Arc::clone(&room), all.len());
+        let mut unread = chunk.read_from(0).giving_back(Some(occupied));
+        let read = unread.next(50_000).len() + unread.next(50_000).len();
+        assert_eq!(room.available_permits(), read);
+        drop(unread);
+        assert_eq!(room.available_permits(), all.len());
     }
 
     #[test]

@@ -1,26 +1,33 @@
 //! The task that sends the chunks of a resumable upload, one after the other.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
-use larder_backend::Result;
+use larder_backend::{Error, Result};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::chunk::Chunk;
-use crate::write::Session;
+use crate::chunk::{Chunk, Occupied};
+use crate::write::{Session, Writing};
 
 const MIB: usize = 1024 * 1024;
 
 /// Chunks are multiples of it, except for the last: the server keeps no less.
 const QUANTUM: usize = 256 * 1024;
 
+/// A server that takes longer for one of the smallest chunks is far, or slow: larger ones keep the line busy.
+const NEAR: Duration = Duration::from_millis(25);
+
 /// How much one request sends, in bytes: what has come while the one before was under way. Where the server is near that is
 /// little, and its bytes are still in the processor's cache; where a round trip is long it is much, and the line is not idle
 /// for most of the time: at 1 Gbit/s and 100 ms it would be with chunks of 8 MiB.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChunkSizes {
+    /// The first one has at least so much: the server need not wait for more.
+    first: usize,
     /// An object of no more than this is one request.
     pub(crate) smallest: usize,
     /// So much may be under way, and as much and one of the smallest may wait.
@@ -32,43 +39,49 @@ impl ChunkSizes {
     pub(crate) fn for_object(expected: u64) -> Self {
         // Memory for what is not there is memory for nothing.
         let largest = if expected > 128 * MIB as u64 { 32 * MIB } else { 8 * MIB };
-        Self { smallest: 8 * MIB, largest }
+        Self { first: MIB, smallest: 8 * MIB, largest }
     }
 
     /// For chunks of one size: the next multiple of 256 KiB, up to 1 GiB.
     pub(crate) fn fixed(size: usize) -> Self {
         let size = size.clamp(QUANTUM, 1024 * MIB).next_multiple_of(QUANTUM);
-        Self { smallest: size, largest: size }
+        Self { first: size, smallest: size, largest: size }
     }
 }
 
-/// Sends what it is given. It ends with what is left for the last request.
+/// Begins an upload and sends what it is given. It ends with what is left for the last request.
 pub(crate) struct Sender {
-    /// For whoever gives the upload up meanwhile.
-    session: Session,
+    /// For whoever gives the upload up meanwhile: it is there as soon as it was begun.
+    session: Arc<OnceLock<Session>>,
     /// Closed at the end.
     pieces: Option<UnboundedSender<Bytes>>,
-    /// For bytes that wait. Closed when the task has ended.
+    /// For bytes that were not yet handed to the connection. Closed when the task has ended.
     room: Arc<Semaphore>,
-    largest: usize,
-    task: AbortOnDropHandle<(Session, Result<Chunk>)>,
+    /// The largest piece for which there will be room.
+    largest_piece: usize,
+    task: AbortOnDropHandle<Ended>,
 }
+
+/// The upload and what is left for its last request, or why it failed and the upload, where there is one.
+pub(crate) type Ended = Result<(Session, Chunk), (Error, Option<Session>)>;
 
 /// The task has failed, and tells why.
 #[derive(Debug)]
 pub(crate) struct Failed;
 
 impl Sender {
-    pub(crate) fn start(session: Session, sizes: ChunkSizes) -> Self {
+    pub(crate) fn start(writing: Writing, sizes: ChunkSizes) -> Self {
         // What is gathered is at most the smallest chunk when the task waits for more: then there is room for any piece.
-        let room = Arc::new(Semaphore::new(sizes.smallest + sizes.largest));
+        let room = Arc::new(Semaphore::new(2 * sizes.smallest));
         let (pieces, received) = mpsc::unbounded_channel();
-        let task = tokio::spawn(send_all(session.clone(), sizes, received, Arc::clone(&room)));
+        let session = Arc::new(OnceLock::new());
+        let begun = Arc::clone(&session);
+        let task = tokio::spawn(begin_and_send(writing, begun, sizes, received, Arc::clone(&room)));
         Self {
             session,
             pieces: Some(pieces),
             room,
-            largest: sizes.largest,
+            largest_piece: sizes.smallest,
             task: AbortOnDropHandle::new(task),
         }
     }
@@ -76,7 +89,7 @@ impl Sender {
     /// Takes bytes, as soon as there is room for them.
     pub(crate) async fn give(&self, mut bytes: Bytes) -> Result<(), Failed> {
         while !bytes.is_empty() {
-            let piece = bytes.split_to(bytes.len().min(self.largest));
+            let piece = bytes.split_to(bytes.len().min(self.largest_piece));
             let len = u32::try_from(piece.len()).map_err(|_| Failed)?;
             self.room.acquire_many(len).await.map_err(|_| Failed)?.forget();
             self.pieces.as_ref().and_then(|pieces| pieces.send(piece).ok()).ok_or(Failed)?;
@@ -85,17 +98,17 @@ impl Sender {
     }
 
     /// Waits until nothing is under way any more. `None`: the task panicked.
-    pub(crate) async fn end(&mut self) -> Option<(Session, Result<Chunk>)> {
+    pub(crate) async fn end(&mut self) -> Option<Ended> {
         self.pieces = None;
         (&mut self.task).await.ok()
     }
 
-    /// Stops it.
-    pub(crate) async fn stop(self) -> Session {
+    /// Stops it. Returns the upload, where there is one.
+    pub(crate) async fn stop(self) -> Option<Session> {
         self.task.abort();
         // Nothing is sent any more when this has ended.
         self.task.await.ok();
-        self.session
+        self.session.get().cloned()
     }
 }
 
@@ -108,34 +121,53 @@ impl Drop for Closing {
     }
 }
 
+async fn begin_and_send(
+    writing: Writing,
+    begun: Arc<OnceLock<Session>>,
+    sizes: ChunkSizes,
+    received: UnboundedReceiver<Bytes>,
+    room: Arc<Semaphore>,
+) -> Ended {
+    let room = Closing(room);
+    let session = writing.begin().await.map_err(|error| (error, None))?;
+    let mut session = begun.get_or_init(|| session).clone();
+    match send_all(&mut session, sizes, received, &room.0).await {
+        Ok(rest) => Ok((session, rest)),
+        Err(error) => Err((error, Some(session))),
+    }
+}
+
 async fn send_all(
-    mut session: Session,
+    session: &mut Session,
     sizes: ChunkSizes,
     mut received: UnboundedReceiver<Bytes>,
-    room: Arc<Semaphore>,
-) -> (Session, Result<Chunk>) {
-    let room = Closing(room);
+    room: &Arc<Semaphore>,
+) -> Result<Chunk> {
     let mut gathered = Chunk::default();
+    let (mut at_least, mut at_most) = (sizes.first, sizes.smallest);
     loop {
         // One byte more, for the last request, which is not empty.
-        while gathered.len() <= sizes.smallest {
+        while gathered.len() <= at_least {
             match received.recv().await {
                 Some(piece) => gathered.push(piece),
-                None => return (session, Ok(gathered)),
+                None => return Ok(gathered),
             }
         }
-        while gathered.len() <= sizes.largest
+        while gathered.len() <= at_most
             && let Ok(piece) = received.try_recv()
         {
             gathered.push(piece);
         }
-        let len = sizes.largest.min((gathered.len() - 1) / QUANTUM * QUANTUM);
+        let len = at_most.min((gathered.len() - 1) / QUANTUM * QUANTUM);
         let rest = gathered.split_off(len);
-        room.0.add_permits(len);
-        if let Err(error) = session.send(gathered).await {
-            return (session, Err(error));
-        }
+        let begun = Instant::now();
+        session.send(gathered, Occupied::new(Arc::clone(room), len)).await?;
         gathered = rest;
+        at_least = sizes.smallest;
+        if at_most < sizes.largest && begun.elapsed() > NEAR {
+            at_most = sizes.largest;
+            room.add_permits(sizes.largest - sizes.smallest);
+        }
     }
 }
 
@@ -148,14 +180,13 @@ mod tests {
         for (size, taken) in
             [(0, QUANTUM), (1, QUANTUM), (QUANTUM + 1, 2 * QUANTUM), (usize::MAX, 1024 * MIB)]
         {
-            let ChunkSizes { smallest, largest } = ChunkSizes::fixed(size);
-            assert_eq!((smallest, largest), (taken, taken));
+            let ChunkSizes { first, smallest, largest } = ChunkSizes::fixed(size);
+            assert_eq!((first, smallest, largest), (taken, taken, taken));
         }
         for expected in [0, 1 << 20, 1 << 30, 1 << 45] {
-            let ChunkSizes { smallest, largest } = ChunkSizes::for_object(expected);
-            assert!(
-                smallest.is_multiple_of(QUANTUM) && largest.is_multiple_of(QUANTUM) && smallest <= largest
-            );
+            let ChunkSizes { first, smallest, largest } = ChunkSizes::for_object(expected);
+            assert!([first, smallest, largest].iter().all(|size| size.is_multiple_of(QUANTUM)));
+            assert!(first <= smallest && smallest <= largest);
         }
     }
 }

@@ -17,6 +17,8 @@ use crate::write::{Session, Writing};
 pub(crate) struct GcsUpload {
     writing: Writing,
     sizes: ChunkSizes,
+    /// About how large the object will be, in bytes: 0 where nobody knows.
+    expected: u64,
     /// What has come before there is a resumable upload.
     first: Chunk,
     crc32c: u32,
@@ -37,10 +39,12 @@ enum State {
 
 impl GcsUpload {
     pub(crate) fn new(remote: Arc<Remote>, key: Key, options: &PutOptions) -> Self {
-        let usual = || ChunkSizes::for_object(options.size_hint.unwrap_or_default());
+        let expected = options.size_hint.unwrap_or_default();
+        let usual = || ChunkSizes::for_object(expected);
         Self {
             sizes: remote.config.chunk_size.map_or_else(usual, ChunkSizes::fixed),
             writing: Writing { remote, key, mode: options.mode },
+            expected,
             first: Chunk::default(),
             crc32c: 0,
             written: 0,
@@ -62,11 +66,11 @@ impl GcsUpload {
     async fn take(&mut self, bytes: Bytes) -> Result<()> {
         let pieces = if matches!(self.upload, State::New) {
             self.first.push(bytes);
-            if self.first.len() <= self.sizes.smallest {
+            let smallest = self.sizes.smallest;
+            if self.first.len() <= smallest && self.expected <= smallest as u64 {
                 return Ok(());
             }
-            let session = self.writing.clone().begin().await?;
-            self.upload = State::Sending(Sender::start(session, self.sizes));
+            self.upload = State::Sending(Sender::start(self.writing.clone(), self.sizes));
             std::mem::take(&mut self.first).into_pieces()
         } else {
             vec![bytes]
@@ -89,21 +93,16 @@ impl GcsUpload {
     async fn end(&mut self) -> Result<(Session, Chunk)> {
         // Left in place until it has ended, so that a dropped future loses nothing.
         let State::Sending(sender) = &mut self.upload else { return Err(self.broken(Operation::Commit)) };
-        let Some((session, sent)) = sender.end().await else {
+        let Some(ended) = sender.end().await else {
             self.upload = State::New;
             let error = Error::new(ErrorKind::Other, Operation::Put, self.location());
             return Err(error.with_source("the task that sends it failed unexpectedly"));
         };
-        match sent {
-            Ok(rest) => {
-                self.upload = State::New;
-                Ok((session, rest))
-            }
-            Err(error) => {
-                self.upload = State::Idle(session);
-                Err(error)
-            }
-        }
+        self.upload = State::New;
+        ended.map_err(|(error, session)| {
+            self.upload = session.map_or(State::New, State::Idle);
+            error
+        })
     }
 
     async fn publish(&mut self) -> Result<ObjectMeta> {
@@ -133,7 +132,7 @@ impl GcsUpload {
             let session = match state {
                 State::New => None,
                 State::Idle(session) => Some(session),
-                State::Sending(sender) => Some(sender.stop().await),
+                State::Sending(sender) => sender.stop().await,
             };
             let aborted = match session {
                 Some(session) => session.abort().await,

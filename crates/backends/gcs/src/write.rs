@@ -12,7 +12,7 @@ use larder_backend::{Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, Resu
 use serde_json::{Value, json};
 
 use crate::backend::Remote;
-use crate::chunk::Chunk;
+use crate::chunk::{Chunk, Occupied};
 use crate::get;
 use crate::http::Answer;
 
@@ -172,9 +172,9 @@ enum Sent {
 }
 
 impl Session {
-    /// Sends a chunk that others follow: a multiple of 256 KiB.
-    pub(crate) async fn send(&mut self, chunk: Chunk) -> Result<()> {
-        match self.send_at(chunk, None, Operation::Put).await? {
+    /// Sends a chunk that others follow: a multiple of 256 KiB. Gives the room back that it occupies.
+    pub(crate) async fn send(&mut self, chunk: Chunk, occupied: Occupied) -> Result<()> {
+        match self.send_at(chunk, Some(occupied), None, Operation::Put).await? {
             Sent::More => Ok(()),
             Sent::All(_) => {
                 let error = Error::new(ErrorKind::Unsupported, Operation::Put, self.writing.location());
@@ -187,7 +187,7 @@ impl Session {
     pub(crate) async fn finish(mut self, chunk: Chunk, crc32c: u32) -> Result<ObjectMeta, (Error, Self)> {
         let size = self.persisted + chunk.len() as u64;
         let crc32c = encoded(crc32c);
-        match self.send_at(chunk, Some((size, &crc32c)), Operation::Commit).await {
+        match self.send_at(chunk, None, Some((size, &crc32c)), Operation::Commit).await {
             Ok(Sent::All(written)) => {
                 self.writing.check(written, &crc32c, size).await.map_err(|error| (error, self))
             }
@@ -204,6 +204,7 @@ impl Session {
     async fn send_at(
         &mut self,
         chunk: Chunk,
+        mut occupied: Option<Occupied>,
         end: Option<(u64, &str)>,
         operation: Operation,
     ) -> Result<Sent> {
@@ -228,7 +229,7 @@ impl Session {
                 if let Some((_, crc32c)) = end {
                     request = request.header("x-goog-hash", format!("crc32c={crc32c}"));
                 }
-                chunk.clone().read_from(skip)
+                chunk.clone().read_from(skip).giving_back(occupied.take())
             };
             let failure = match http.send(request, body, target).await {
                 Ok(answer) if matches!(answer.status, 200 | 201) => {

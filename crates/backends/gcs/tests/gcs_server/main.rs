@@ -17,6 +17,8 @@ fn main() -> ExitCode {
             looking_at_an_object_is_one_request,
             a_small_object_takes_one_request_each_way,
             a_large_object_goes_in_chunks_and_comes_by_ranges,
+            a_far_server_gets_larger_chunks,
+            getting_ready_takes_no_request,
             a_listing_takes_a_request_for_each_page,
             sweeping_takes_no_request,
             objects_are_bytes_without_an_encoding,

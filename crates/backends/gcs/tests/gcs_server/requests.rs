@@ -1,13 +1,16 @@
 //! How many requests an operation takes, and what they say.
 
+use std::time::Duration;
+
 use larder_backend::{Backend as _, ListOptions, Prefix};
 use larder_backend_gcs::GcsBackend;
 use larder_testkit::gcs::{GcsCall, GcsServer};
 use larder_testkit::payload;
+use larder_testkit::proxy::{LinkShape, TcpProxy};
 
 use futures::TryStreamExt as _;
 
-use crate::server::{BUCKET, CHUNK, config_of, key, put, read, start};
+use crate::server::{BUCKET, CHUNK, config_at, config_of, key, put, read, start};
 use crate::trial::Outcome;
 
 /// The calls since the last look.
@@ -47,6 +50,29 @@ pub(crate) async fn a_large_object_goes_in_chunks_and_comes_by_ranges() -> Outco
     assert!(read(&backend, "a/c/h").await? == bytes, "the bytes are others");
     // Of 8 MiB each.
     assert_eq!(calls(&server), [GcsCall::ReadObject; 3]);
+    Ok(())
+}
+
+pub(crate) async fn a_far_server_gets_larger_chunks() -> Outcome {
+    const SIZE: usize = 160 << 20;
+    let server = start()?;
+    let proxy = TcpProxy::start(server.address())?;
+    let endpoint = format!("http://{}", proxy.address());
+    server.announce(endpoint.clone());
+    let mut config = config_at(&endpoint, &server.grpc_endpoint());
+    config.chunk_size = None;
+    proxy.shape(LinkShape::default().round_trip(Duration::from_millis(100)));
+    put(&GcsBackend::new(config), "a/c/h", vec![1; SIZE].into()).await?;
+    let chunks = calls(&server).iter().filter(|call| **call == GcsCall::UploadChunk).count();
+    // The first one tells how far it is. The others have up to 32 MiB each.
+    assert!((6..=8).contains(&chunks), "{chunks} chunks");
+    Ok(())
+}
+
+pub(crate) async fn getting_ready_takes_no_request() -> Outcome {
+    let server = start()?;
+    GcsBackend::new(config_of(&server)).get_ready().await?;
+    assert_eq!(calls(&server), []);
     Ok(())
 }
 
