@@ -33,7 +33,7 @@ enum Backend {
 }
 
 struct Options {
-    /// How often each command is measured.
+    /// How often each command is measured at least.
     rounds: usize,
     quick: bool,
     dir: PathBuf,
@@ -101,7 +101,6 @@ impl Backend {
                 chart: "benchmarks.svg",
                 about: "Hashing and verification are always on. The remote, the archive and the destination are new for \
                         every run.",
-                runs: ", and more where they take milliseconds",
             },
             Self::S3 => Page {
                 title: "Benchmarks with S3",
@@ -111,7 +110,6 @@ impl Backend {
                         same machine; all pull the same object, which larder pushed. larder hashes the content before \
                         it pushes and verifies it when it pulls. The object and the destination are new for every run. \
                         The other programs run with their defaults.",
-                runs: "",
             },
             Self::Gcs => Page {
                 title: "Benchmarks with Google Cloud Storage",
@@ -121,7 +119,6 @@ impl Backend {
                         server on the same machine; both pull the same object, which larder pushed. larder hashes the \
                         content before it pushes and verifies it when it pulls. The object and the destination are new \
                         for every run.",
-                runs: "",
             },
             Self::Ssh => Page {
                 title: "Benchmarks with SSH",
@@ -131,7 +128,6 @@ impl Backend {
                         same machine; all pull the same object, which larder pushed. larder hashes the content before \
                         it pushes and verifies it when it pulls. The object and the destination are new for every run. \
                         All use the same cipher; the other programs run with their defaults otherwise.",
-                runs: "",
             },
         }
     }

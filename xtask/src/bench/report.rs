@@ -14,13 +14,11 @@ pub(crate) struct Page {
     pub(crate) chart: &'static str,
     /// A paragraph after that on what a wall time is.
     pub(crate) about: &'static str,
-    /// What to add to the number of runs.
-    pub(crate) runs: &'static str,
 }
 
 /// The whole page.
 pub(crate) fn markdown(page: &Page, rows: &[Row], machine: &[String], rounds: usize) -> String {
-    let Page { title, task, chart, about, runs } = page;
+    let Page { title, task, chart, about } = page;
     let mut text = format!(
         "# {title}\n\nWritten by `{task}`; do not edit.\n\n\
          Wall times are medians with the fastest and the slowest run; larder and what it is compared with were measured in \
@@ -29,7 +27,7 @@ pub(crate) fn markdown(page: &Page, rows: &[Row], machine: &[String], rounds: us
     for line in machine {
         let _ = writeln!(text, "- {line}");
     }
-    let _ = writeln!(text, "- runs of each command: {rounds}{runs}\n");
+    let _ = writeln!(text, "- runs of each command: {rounds}, and more where they are short\n");
     let _ = writeln!(text, "![wall time of larder against its peers]({chart})\n");
     text.push_str("| what | larder | peer | | result | target | |\n|---|---|---|---|---|---|---|\n");
     for row in rows {

@@ -158,13 +158,9 @@ fn project_against_weasel(
     Ok(())
 }
 
-/// Milliseconds vary more than seconds, and cost less.
-const LATENCY_ROUNDS: usize = 4;
-
 fn latency(stage: &Local, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
-    let rounds = options.rounds * LATENCY_ROUNDS + 1;
     if options.wants("larder --version") {
-        let stats = in_turns(&[stage.version()], rounds)?;
+        let stats = in_turns(&[stage.version()], options.rounds)?;
         let row = |larder| Row {
             name: "larder --version".to_owned(),
             larder,
@@ -175,7 +171,7 @@ fn latency(stage: &Local, options: &Options, rows: &mut Vec<Row>) -> Result<()> 
     }
     let name = "larder find among 10,000 objects of one command hash";
     if options.wants(name) {
-        let stats = in_turns(&[stage.find(10_000)?], rounds)?;
+        let stats = in_turns(&[stage.find(10_000)?], options.rounds)?;
         let row = |larder| Row { name: name.to_owned(), larder, peer: None, target: Target::Millis(30.0) };
         rows.extend(stats.into_iter().map(row));
     }
