@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -21,6 +22,11 @@ pub(super) const SMALL: u64 = 1 << 20;
 /// files of 4 KiB last a tenth of a second.
 const MAX_WAITING_BYTES: u64 = 4 << 20;
 const MAX_WAITING_FILES: usize = 1024;
+
+/// A file thread gets up to so many small files at once, and up to so many bytes and one more file: handing over a single
+/// one takes about as long as creating it.
+const GROUP_FILES: usize = 16;
+const GROUP_BYTES: usize = 64 << 10;
 
 /// Pieces of a large file on their way to the disk, and their size in bytes: one is written, one waits, one is filled.
 const PIECES: usize = 3;
@@ -42,16 +48,41 @@ struct Shared {
 pub(super) struct Files {
     shared: Arc<Shared>,
     workers: Workers,
+    /// Is handed over when there is enough of it.
+    group: Group,
     waiting: VecDeque<Waiting>,
-    waiting_bytes: u64,
+    /// All that were taken and not yet waited for, with the group.
+    pending: usize,
+    pending_bytes: u64,
+    written: VecDeque<Written>,
+    /// Groups to be filled again: memory that one thread allocates and another one frees makes them wait for each other.
+    empty: Vec<Group>,
     writer: Option<Writer>,
 }
 
-/// A file that is being written.
-struct Waiting {
+/// Small files that one thread writes, one after the other.
+#[derive(Default)]
+struct Group {
+    files: Vec<SmallFile>,
+    /// The bytes of all of them.
+    bytes: Vec<u8>,
+}
+
+struct SmallFile {
     number: usize,
-    size: u64,
-    digest: Receiver<Result<Option<Digest>, UnpackError>>,
+    path: Vec<u8>,
+    executable: bool,
+    /// Its bytes end here, and begin where those of the file before end.
+    end: usize,
+    /// When it was written.
+    digest: Option<Digest>,
+}
+
+/// A group that is being written.
+struct Waiting {
+    files: usize,
+    bytes: u64,
+    group: Receiver<Result<Group, UnpackError>>,
 }
 
 /// A file that is there, by the number that it was given.
@@ -67,35 +98,75 @@ impl Files {
     ) -> Self {
         let scheme = scheme.filter(|scheme| *scheme != Scheme::Weasel);
         let shared = Shared { tree, scheme, abandoned: AtomicBool::new(false), _keep_alive: keep_alive };
-        Self { shared: Arc::new(shared), workers, waiting: VecDeque::new(), waiting_bytes: 0, writer: None }
+        Self {
+            shared: Arc::new(shared),
+            workers,
+            group: Group::default(),
+            waiting: VecDeque::new(),
+            pending: 0,
+            pending_bytes: 0,
+            written: VecDeque::new(),
+            empty: Vec::new(),
+            writer: None,
+        }
     }
 
-    /// Creates a small file on a file thread. There is room for it.
-    pub(super) fn write_small(&mut self, number: usize, path: Vec<u8>, executable: bool, bytes: Vec<u8>) {
-        let (sender, digest) = sync_channel(1);
-        let size = bytes.len() as u64;
+    /// Where the bytes of the next small file belong: behind those that are there.
+    pub(super) fn small_bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.group.bytes
+    }
+
+    /// Creates a small file on a file thread, together with others: its bytes were just appended to
+    /// [`Files::small_bytes`]. There is room for it.
+    pub(super) fn write_small(&mut self, number: usize, path: Vec<u8>, executable: bool) {
+        let Group { files, bytes } = &mut self.group;
+        let (begin, end) = (files.last().map_or(0, |before| before.end), bytes.len());
+        files.push(SmallFile { number, path, executable, end, digest: None });
+        self.pending += 1;
+        self.pending_bytes += (end - begin) as u64;
+        if files.len() >= GROUP_FILES || end >= GROUP_BYTES {
+            self.write_group();
+        }
+    }
+
+    fn write_group(&mut self) {
+        if self.group.files.is_empty() {
+            return;
+        }
+        let mut group = mem::replace(&mut self.group, self.empty.pop().unwrap_or_default());
+        let (files, bytes) = (group.files.len(), group.bytes.len() as u64);
+        let (sender, received) = sync_channel(1);
         let shared = Arc::clone(&self.shared);
         self.workers.spawn_file(move || {
-            let outcome = shared.write_small(&path, executable, &bytes);
+            let outcome = shared.write_group(&mut group);
             drop(shared);
             // Nobody listens any more where the archive was given up.
-            let _ = sender.send(outcome);
+            let _ = sender.send(outcome.map(|()| group));
         });
-        self.waiting_bytes += size;
-        self.waiting.push_back(Waiting { number, size, digest });
+        self.waiting.push_back(Waiting { files, bytes, group: received });
     }
 
-    /// A file whose turn it is: where too many are waiting, and with `all` as long as any is. Files come in the order
-    /// in which they were handed over.
+    /// A file whose turn it is: one that is known to be there, one of the first where too many are waiting, and with `all`
+    /// as long as any is. Files come in the order in which they were handed over.
     pub(super) fn next_written(&mut self, all: bool) -> Result<Option<Written>, UnpackError> {
-        let too_many = self.waiting.len() > MAX_WAITING_FILES || self.waiting_bytes > MAX_WAITING_BYTES;
+        if let Some(written) = self.written.pop_front() {
+            return Ok(Some(written));
+        }
+        let too_many = self.pending > MAX_WAITING_FILES || self.pending_bytes > MAX_WAITING_BYTES;
         if !all && !too_many {
             return Ok(None);
         }
-        let Some(Waiting { number, size, digest }) = self.waiting.pop_front() else { return Ok(None) };
-        self.waiting_bytes -= size;
-        let digest = digest.recv().map_err(|_| UnpackError::Panicked)??;
-        Ok(Some((number, digest)))
+        self.write_group();
+        let Some(Waiting { files, bytes, group }) = self.waiting.pop_front() else { return Ok(None) };
+        self.pending -= files;
+        self.pending_bytes -= bytes;
+        let mut group = group.recv().map_err(|_| UnpackError::Panicked)??;
+        self.written.extend(group.files.drain(..).map(|file| (file.number, file.digest)));
+        if group.bytes.capacity() <= 2 * GROUP_BYTES {
+            group.bytes.clear();
+            self.empty.push(group);
+        }
+        Ok(self.written.pop_front())
     }
 
     /// Creates a large file, whose bytes follow.
@@ -122,19 +193,20 @@ impl Drop for Files {
 }
 
 impl Shared {
-    fn write_small(
-        &self,
-        path: &[u8],
-        executable: bool,
-        bytes: &[u8],
-    ) -> Result<Option<Digest>, UnpackError> {
-        if self.abandoned.load(Ordering::Relaxed) {
-            return Err(UnpackError::Cancelled);
+    fn write_group(&self, group: &mut Group) -> Result<(), UnpackError> {
+        let mut begin = 0;
+        for SmallFile { path, executable, end, digest, .. } in &mut group.files {
+            if self.abandoned.load(Ordering::Relaxed) {
+                return Err(UnpackError::Cancelled);
+            }
+            let bytes = &group.bytes[begin..*end];
+            let mut file = self.tree.create(path, *executable)?;
+            file.write(bytes)?;
+            file.close()?;
+            *digest = self.scheme.map(|scheme| scheme.digest(bytes));
+            begin = *end;
         }
-        let mut file = self.tree.create(path, executable)?;
-        file.write(bytes)?;
-        file.close()?;
-        Ok(self.scheme.map(|scheme| scheme.digest(bytes)))
+        Ok(())
     }
 }
 

@@ -227,12 +227,14 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         }
         let number = self.records.add(&path, Kind::File { executable }, size, None);
         if size <= SMALL {
-            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(PIECE));
-            self.read(entry, &mut bytes, size)?;
+            let bytes = self.files.small_bytes();
+            let begin = bytes.len();
+            bytes.reserve(usize::try_from(size).unwrap_or(PIECE));
+            read(&self.guard, entry, bytes, size)?;
             if let Some(hash) = &mut self.in_order {
-                hash.update(&bytes);
+                hash.update(&bytes[begin..]);
             }
-            self.files.write_small(number, path, executable, bytes);
+            self.files.write_small(number, path, executable);
             return self.take_written(false);
         }
         let mut left = size;
@@ -253,10 +255,6 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         let digest = large.finish()?;
         self.records.set_digest(number, digest);
         Ok(())
-    }
-
-    fn read(&self, entry: &mut TarEntry<P>, bytes: &mut Vec<u8>, len: u64) -> Result<(), UnpackError> {
-        read(&self.guard, entry, bytes, len)
     }
 
     fn take_written(&mut self, all: bool) -> Result<(), UnpackError> {

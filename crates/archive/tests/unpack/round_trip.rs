@@ -61,6 +61,22 @@ fn every_scheme_verifies_what_it_hashed() {
 }
 
 #[test]
+fn every_file_of_many_gets_its_own_bytes() {
+    let original = Place::new();
+    fs::create_dir(original.staging().join("m")).unwrap();
+    // More than may wait for a thread, of none to many bytes, and now and then one that goes alone.
+    let sizes = [0, 1, 5_000, 0, 0, 40_000, 3, 70_000, 511, 1 << 20, (1 << 20) + 1, 17];
+    for (number, size) in (0_u32..1_500).zip(sizes.into_iter().cycle()) {
+        let size = if size > 100_000 && number > 200 { 100 } else { size };
+        let bytes: Vec<u8> = number.to_le_bytes().into_iter().cycle().take(size).collect();
+        fs::write(original.staging().join(format!("m/{number:04}")), bytes).unwrap();
+    }
+    for scheme in Scheme::ALL {
+        comes_back(&original, &PackOptions::new(scheme), &UnpackOptions::default().with_scheme(Some(scheme)));
+    }
+}
+
+#[test]
 fn the_smallest_outputs_come_back() {
     let executable = Place::new();
     fs::write(executable.staging().join("m"), "#!/bin/sh").unwrap();

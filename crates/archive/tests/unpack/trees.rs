@@ -6,6 +6,8 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
+use larder_hashing::Scheme;
+
 use crate::support::Place;
 
 /// Two names of one file, if they are wanted.
@@ -78,7 +80,9 @@ fn list(path: &Path, name: &str, lines: &mut Vec<String>) {
         let target = fs::read_link(path).unwrap().into_os_string().into_vec();
         lines.push(format!("{name} -> {}", target.escape_ascii()));
     } else if metadata.is_file() {
-        lines.push(format!("{name} {} {}", metadata.len(), if mode & 0o100 == 0 { "-" } else { "x" }));
+        let digest = Scheme::Blake3.digest(&fs::read(path).unwrap());
+        let executable = if mode & 0o100 == 0 { "-" } else { "x" };
+        lines.push(format!("{name} {} {executable} {digest}", metadata.len()));
     } else {
         lines.push(format!("{name}/ {mode:o}"));
         let mut children: Vec<_> =
