@@ -2,7 +2,8 @@
 //!
 //! A tar stream is cut into pieces of [`PIECE`] bytes, and each is compressed on its own: a zstd frame, a gzip member,
 //! an xz or a bzip2 stream. Their concatenation is a valid stream of its format. All cores work without having to
-//! agree on anything, and a zstd stream can be taken apart again without decompressing it.
+//! agree on anything, and a zstd stream can be taken apart again without decompressing it. Without compression there are no
+//! frames, and the pieces are smaller.
 
 mod detect;
 mod encoder;

@@ -4,12 +4,13 @@ use std::fs;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use futures::future::try_join;
+use futures::future::join;
 use larder_archive::{Compression, LATER_FORMAT, PackError, PackOptions, Packing, Prepared};
 use larder_backend::{
     BackendExt as _, ErrorKind as BackendErrorKind, GetOptions, Key, ObjectMeta, PutMode, PutOptions, Upload,
 };
 use larder_hashing::{CommandHash, ContentHash, OutputPath, Scheme};
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::options::PushOptions;
@@ -71,9 +72,7 @@ impl RemoteStorage {
             self.sweep().await?;
         }
 
-        // Whoever has no credentials should not learn it after a terabyte was hashed.
-        let ready = async { Ok(self.or_cancelled(self.backend.get_ready()).await??) };
-        let (prepared, ()) = try_join(self.prepare(outputs, output, options), ready).await?;
+        let prepared = self.prepare_and_get_ready(outputs, output, options).await?;
         let content = self.content_hash_of(output, &prepared, options)?;
         let push = Push { storage: self, output, command, content, options, prepared };
         push.run().await
@@ -91,9 +90,33 @@ impl RemoteStorage {
             .await
     }
 
-    async fn prepare(&self, outputs: usize, output: &OutputPath, options: &PushOptions) -> Result<Prepared> {
-        let report =
-            PhaseReport::start(&self.options.reporter, &self.options.cancel, output, Phase::Hash, None);
+    /// Prepares the output, unless the remote cannot be used: whoever has no credentials should not learn it after a
+    /// terabyte was hashed.
+    async fn prepare_and_get_ready(
+        &self,
+        outputs: usize,
+        output: &OutputPath,
+        options: &PushOptions,
+    ) -> Result<Prepared> {
+        let stop = self.options.cancel.child_token();
+        let get_ready = async {
+            let ready = self.or_cancelled(self.backend.get_ready()).await?;
+            ready.inspect_err(|_| stop.cancel()).map_err(Error::from)
+        };
+        match join(self.prepare(outputs, output, options, &stop), get_ready).await {
+            (Err(Error::Cancelled) | Ok(_), Err(error)) => Err(error),
+            (prepared, _) => prepared,
+        }
+    }
+
+    async fn prepare(
+        &self,
+        outputs: usize,
+        output: &OutputPath,
+        options: &PushOptions,
+        stop: &CancellationToken,
+    ) -> Result<Prepared> {
+        let report = PhaseReport::start(&self.options.reporter, stop, output, Phase::Hash, None);
         let pack = self.pack_options(options).with_observer(report);
         let kept = pack.kept_bytes / outputs.clamp(1, MAX_TRANSFERS);
         larder_archive::prepare(self.root(), output, &pack.with_kept_bytes(kept)).await.map_err(from_pack)

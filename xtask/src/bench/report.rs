@@ -27,7 +27,8 @@ pub(crate) fn markdown(page: &Page, rows: &[Row], machine: &[String], rounds: us
     for line in machine {
         let _ = writeln!(text, "- {line}");
     }
-    let _ = writeln!(text, "- runs of each command: {rounds}, and more where they are short\n");
+    let more = if rounds > 1 { ", and more where they are short" } else { "" };
+    let _ = writeln!(text, "- runs of each command: {rounds}{more}\n");
     let _ = writeln!(text, "![wall time of larder against its peers]({chart})\n");
     text.push_str("| what | larder | peer | | result | target | |\n|---|---|---|---|---|---|---|\n");
     for row in rows {

@@ -24,9 +24,11 @@ const MAX_WAITING_BYTES: u64 = 4 << 20;
 const MAX_WAITING_FILES: usize = 1024;
 
 /// A file thread gets up to so many small files at once, and up to so many bytes and one more file: handing over a single
-/// one takes about as long as creating it.
+/// one takes about as long as creating it. The buffers of all groups are twice that at the most.
 const GROUP_FILES: usize = 16;
 const GROUP_BYTES: usize = 64 << 10;
+/// A group has one file, and another one for so many groups that wait: few files should keep all threads busy too.
+const GROUPS_PER_FILE: usize = 8;
 
 /// Pieces of a large file on their way to the disk, and their size in bytes: one is written, one waits, one is filled.
 const PIECES: usize = 3;
@@ -124,7 +126,8 @@ impl Files {
         files.push(SmallFile { number, path, executable, end, digest: None });
         self.pending += 1;
         self.pending_bytes += (end - begin) as u64;
-        if files.len() >= GROUP_FILES || end >= GROUP_BYTES {
+        let enough = GROUP_FILES.min(1 + self.waiting.len() / GROUPS_PER_FILE);
+        if files.len() >= enough || end >= GROUP_BYTES {
             self.write_group();
         }
     }
@@ -156,7 +159,9 @@ impl Files {
         if !all && !too_many {
             return Ok(None);
         }
-        self.write_group();
+        if all {
+            self.write_group();
+        }
         let Some(Waiting { files, bytes, group }) = self.waiting.pop_front() else { return Ok(None) };
         self.pending -= files;
         self.pending_bytes -= bytes;

@@ -70,13 +70,13 @@ pub trait Backend: fmt::Debug + fmt::Display + Send + Sync + 'static {
     /// The remote refuses, or cannot be reached.
     async fn delete(&self, key: &Key) -> Result<()>;
 
-    /// Does what the first operation would otherwise do, as far as it takes no request to the remote: sets up clients and
-    /// looks for credentials. Whoever has long work of his own before that does this meanwhile, and learns early of what
-    /// is missing.
+    /// Does what the first operation would otherwise do, as far as it takes no request to the remote: reads configuration
+    /// and sets up clients. Whoever has long work of his own before that does this meanwhile, and learns early of what is
+    /// known to be missing.
     ///
     /// # Errors
     ///
-    /// What the first operation would fail with.
+    /// What the first operation would fail with. That this succeeds says nothing about the remote.
     async fn get_ready(&self) -> Result<()> {
         Ok(())
     }

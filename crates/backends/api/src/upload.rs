@@ -59,7 +59,8 @@ pub enum PutMode {
 pub struct PutOptions {
     /// Whether the upload may replace an object.
     pub mode: PutMode,
-    /// About how many bytes will come, where that is known: it need not be exact.
+    /// About how many bytes will come, where that is known: it need not be exact, and may be much too large where they are
+    /// compressed.
     pub size_hint: Option<u64>,
     /// Where the backend notes what it has open on the remote, so that it can be removed after a crash.
     pub journal: Option<Arc<dyn UploadJournal>>,

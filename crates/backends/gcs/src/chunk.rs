@@ -1,6 +1,7 @@
 //! What one request sends.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Semaphore;
@@ -106,34 +107,35 @@ pub(crate) struct Unread {
     occupied: Option<Occupied>,
 }
 
-/// Room that bytes take until they are read.
-#[derive(Debug)]
+/// Room that bytes take until they are read. All attempts to send them share it: it comes back once.
+#[derive(Clone, Debug)]
 pub(crate) struct Occupied {
     room: Arc<Semaphore>,
-    bytes: usize,
+    bytes: Arc<AtomicUsize>,
 }
 
 impl Occupied {
     /// Takes over so many permits of `room`, one for each byte.
     pub(crate) fn new(room: Arc<Semaphore>, bytes: usize) -> Self {
-        Self { room, bytes }
+        Self { room, bytes: Arc::new(AtomicUsize::new(bytes)) }
     }
 
-    fn give_back(&mut self, bytes: usize) {
-        let bytes = bytes.min(self.bytes);
-        self.bytes -= bytes;
-        self.room.add_permits(bytes);
+    /// Gives back so many of them, where there are as many left.
+    fn give_back(&self, bytes: usize) {
+        let less = |left: usize| Some(left.saturating_sub(bytes));
+        // Never an error: there is always a next value.
+        let left = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).unwrap_or_default();
+        self.room.add_permits(bytes.min(left));
     }
-}
 
-impl Drop for Occupied {
-    fn drop(&mut self) {
-        self.give_back(self.bytes);
+    /// Gives back what is left of them.
+    pub(crate) fn give_all_back(&self) {
+        self.give_back(usize::MAX);
     }
 }
 
 impl Unread {
-    /// Gives back room as it is read, and all of it when it is dropped.
+    /// Gives back room as it is read.
     pub(crate) fn giving_back(mut self, occupied: Option<Occupied>) -> Self {
         self.occupied = occupied;
         self
@@ -155,7 +157,7 @@ impl Unread {
         }
         let next = self.first.split_to(self.first.len().min(most));
         self.len -= next.len();
-        if let Some(occupied) = &mut self.occupied {
+        if let Some(occupied) = &self.occupied {
             occupied.give_back(next.len());
         }
         next
@@ -201,14 +203,21 @@ mod tests {
     }
 
     #[test]
-    fn room_comes_back_as_bytes_are_read_and_the_rest_when_nobody_reads_on() {
+    fn room_comes_back_once_however_often_the_bytes_are_read() {
         let room = Arc::new(Semaphore::new(0));
         let (chunk, all) = chunk(&[GATHERED, 200_000]);
         let occupied = Occupied::new(Arc::clone(&room), all.len());
-        let mut unread = chunk.read_from(0).giving_back(Some(occupied));
-        let read = unread.next(50_000).len() + unread.next(50_000).len();
+        let unread = || chunk.clone().read_from(0).giving_back(Some(occupied.clone()));
+        let mut first = unread();
+        let read = first.next(50_000).len() + first.next(50_000).len();
         assert_eq!(room.available_permits(), read);
-        drop(unread);
+        drop(first);
+        assert_eq!(room.available_permits(), read, "it will be sent again");
+        let mut second = unread();
+        while !second.is_empty() {
+            second.next(50_000);
+        }
+        occupied.give_all_back();
         assert_eq!(room.available_permits(), all.len());
     }
 

@@ -4,10 +4,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use larder_backend::{Error, Result};
+use larder_backend::{Error, ErrorKind, Operation, Result};
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::time::Instant;
+use tokio::time::{self, Instant};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::chunk::{Chunk, Occupied};
@@ -18,7 +20,7 @@ const MIB: usize = 1024 * 1024;
 /// Chunks are multiples of it, except for the last: the server keeps no less.
 const QUANTUM: usize = 256 * 1024;
 
-/// A server that takes longer for one of the smallest chunks is far, or slow: larger ones keep the line busy.
+/// A server that takes longer for a chunk of up to the smallest size is far, or slow: larger ones keep the line busy.
 const NEAR: Duration = Duration::from_millis(25);
 
 /// How much one request sends, in bytes: what has come while the one before was under way. Where the server is near that is
@@ -28,7 +30,7 @@ const NEAR: Duration = Duration::from_millis(25);
 pub(crate) struct ChunkSizes {
     /// The first one has at least so much: the server need not wait for more.
     first: usize,
-    /// An object of no more than this is one request.
+    /// An object of no more than this, and not expected to be more, is one request.
     pub(crate) smallest: usize,
     /// So much may be under way, and as much and one of the smallest may wait.
     largest: usize,
@@ -59,6 +61,8 @@ pub(crate) struct Sender {
     room: Arc<Semaphore>,
     /// The largest piece for which there will be room.
     largest_piece: usize,
+    /// Nothing more is to be sent.
+    stopped: CancellationToken,
     task: AbortOnDropHandle<Ended>,
 }
 
@@ -75,13 +79,16 @@ impl Sender {
         let room = Arc::new(Semaphore::new(2 * sizes.smallest));
         let (pieces, received) = mpsc::unbounded_channel();
         let session = Arc::new(OnceLock::new());
+        let stopped = CancellationToken::new();
         let begun = Arc::clone(&session);
-        let task = tokio::spawn(begin_and_send(writing, begun, sizes, received, Arc::clone(&room)));
+        let work = begin_and_send(writing, begun, sizes, received, Arc::clone(&room), stopped.clone());
+        let task = tokio::spawn(work);
         Self {
             session,
             pieces: Some(pieces),
             room,
             largest_piece: sizes.smallest,
+            stopped,
             task: AbortOnDropHandle::new(task),
         }
     }
@@ -103,11 +110,15 @@ impl Sender {
         (&mut self.task).await.ok()
     }
 
-    /// Stops it. Returns the upload, where there is one.
-    pub(crate) async fn stop(self) -> Option<Session> {
-        self.task.abort();
-        // Nothing is sent any more when this has ended.
-        self.task.await.ok();
+    /// Stops it. Returns the upload, where there is one: what is just being begun is waited for, up to so long, because
+    /// nobody else could give it up.
+    pub(crate) async fn stop(mut self, patience: Duration) -> Option<Session> {
+        self.stopped.cancel();
+        if time::timeout(patience, &mut self.task).await.is_err() {
+            self.task.abort();
+            // Nothing is sent any more when this has ended.
+            self.task.await.ok();
+        }
         self.session.get().cloned()
     }
 }
@@ -127,11 +138,17 @@ async fn begin_and_send(
     sizes: ChunkSizes,
     received: UnboundedReceiver<Bytes>,
     room: Arc<Semaphore>,
+    stopped: CancellationToken,
 ) -> Ended {
     let room = Closing(room);
+    let given_up = Error::new(ErrorKind::Cancelled, Operation::Put, writing.location());
+    if stopped.is_cancelled() {
+        return Err((given_up, None));
+    }
     let session = writing.begin().await.map_err(|error| (error, None))?;
     let mut session = begun.get_or_init(|| session).clone();
-    match send_all(&mut session, sizes, received, &room.0).await {
+    let sent = stopped.run_until_cancelled(send_all(&mut session, sizes, received, &room.0)).await;
+    match sent.unwrap_or(Err(given_up)) {
         Ok(rest) => Ok((session, rest)),
         Err(error) => Err((error, Some(session))),
     }
@@ -153,15 +170,21 @@ async fn send_all(
                 None => return Ok(gathered),
             }
         }
-        while gathered.len() <= at_most
-            && let Ok(piece) = received.try_recv()
-        {
-            gathered.push(piece);
+        while gathered.len() <= at_most {
+            match received.try_recv() {
+                Ok(piece) => gathered.push(piece),
+                Err(TryRecvError::Empty) => break,
+                // All of it fits into the last request.
+                Err(TryRecvError::Disconnected) => return Ok(gathered),
+            }
         }
         let len = at_most.min((gathered.len() - 1) / QUANTUM * QUANTUM);
         let rest = gathered.split_off(len);
+        let occupied = Occupied::new(Arc::clone(room), len);
         let begun = Instant::now();
-        session.send(gathered, Occupied::new(Arc::clone(room), len)).await?;
+        session.send(gathered, &occupied).await?;
+        // A server may have what it was not sent again.
+        occupied.give_all_back();
         gathered = rest;
         at_least = sizes.smallest;
         if at_most < sizes.largest && begun.elapsed() > NEAR {

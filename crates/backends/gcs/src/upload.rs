@@ -128,11 +128,12 @@ impl GcsUpload {
         // Without a runtime nobody can wait: the server forgets it.
         let runtime = Handle::try_current().ok()?;
         let (sender, receiver) = tokio::sync::oneshot::channel();
+        let patience = self.writing.remote.patience.for_cleaning_up().stall_timeout;
         let job = runtime.spawn(async move {
             let session = match state {
                 State::New => None,
                 State::Idle(session) => Some(session),
-                State::Sending(sender) => sender.stop().await,
+                State::Sending(sender) => sender.stop(patience).await,
             };
             let aborted = match session {
                 Some(session) => session.abort().await,

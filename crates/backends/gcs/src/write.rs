@@ -45,7 +45,7 @@ pub(crate) struct Session {
 }
 
 impl Writing {
-    fn location(&self) -> String {
+    pub(crate) fn location(&self) -> String {
         self.remote.location(&self.key)
     }
 
@@ -172,8 +172,8 @@ enum Sent {
 }
 
 impl Session {
-    /// Sends a chunk that others follow: a multiple of 256 KiB. Gives the room back that it occupies.
-    pub(crate) async fn send(&mut self, chunk: Chunk, occupied: Occupied) -> Result<()> {
+    /// Sends a chunk that others follow: a multiple of 256 KiB. Gives the room back that it occupies as it is sent.
+    pub(crate) async fn send(&mut self, chunk: Chunk, occupied: &Occupied) -> Result<()> {
         match self.send_at(chunk, Some(occupied), None, Operation::Put).await? {
             Sent::More => Ok(()),
             Sent::All(_) => {
@@ -204,7 +204,7 @@ impl Session {
     async fn send_at(
         &mut self,
         chunk: Chunk,
-        mut occupied: Option<Occupied>,
+        occupied: Option<&Occupied>,
         end: Option<(u64, &str)>,
         operation: Operation,
     ) -> Result<Sent> {
@@ -229,7 +229,7 @@ impl Session {
                 if let Some((_, crc32c)) = end {
                     request = request.header("x-goog-hash", format!("crc32c={crc32c}"));
                 }
-                chunk.clone().read_from(skip).giving_back(occupied.take())
+                chunk.clone().read_from(skip).giving_back(occupied.cloned())
             };
             let failure = match http.send(request, body, target).await {
                 Ok(answer) if matches!(answer.status, 200 | 201) => {

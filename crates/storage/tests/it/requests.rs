@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::support::{Lab, command, content, noise, output, pulling, pushing};
 use larder_backend::{Capabilities, ErrorKind as Remote, Key, Operation, UploadToken};
 use larder_storage::{
-    CancellationToken, ContentHash, Error, ErrorKind, FindOptions, PullOptions, PullOutcome, PushOptions,
-    PushOutcome, RemoteStorage, Warning,
+    CancellationToken, ContentHash, Error, ErrorKind, FindOptions, Phase, PullOptions, PullOutcome,
+    PushOptions, PushOutcome, RemoteStorage, Warning,
 };
 use larder_testkit::{Effect, Fault, FaultyBackend, Gate, MemoryBackend};
 
@@ -210,10 +211,13 @@ async fn an_object_that_was_deleted_since_it_was_listed_is_passed_over() {
 #[tokio::test]
 async fn a_push_without_credentials_fails_before_it_has_hashed_everything() {
     let far = Far::default();
-    // Without blocks, and still minutes of hashing: whoever waits for that notices here.
+    // Without blocks, and still minutes of hashing.
     fs::File::create(far.lab.path("m")).unwrap().set_len(1 << 40).unwrap();
     let storage = far.faulty([Fault::new(Operation::Open, Effect::Error(Remote::Unauthenticated))]);
-    let error = storage.push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap_err();
+    let (pushed_output, made_by, options) = (output("m"), command("c"), PushOptions::default());
+    let push = storage.push(&pushed_output, &made_by, &options);
+    let error = tokio::time::timeout(Duration::from_secs(30), push).await.unwrap().unwrap_err();
+    assert_eq!(far.lab.reports.ended(Phase::Hash), 1, "its thread is still at work");
     assert!(matches!(error, Error::Backend(error) if error.kind() == Remote::Unauthenticated));
     assert_eq!(far.remote.take_operations(), []);
 }

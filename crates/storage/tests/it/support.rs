@@ -21,12 +21,18 @@ type Action = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 pub(crate) struct Recorder {
     warnings: Mutex<Vec<Warning>>,
+    ended: Mutex<Vec<Phase>>,
     on_start: Mutex<Option<(Phase, Action)>>,
 }
 
 impl Recorder {
     pub(crate) fn warnings(&self) -> Vec<Warning> {
         self.warnings.lock().unwrap().clone()
+    }
+
+    /// How many phases of this kind are over.
+    pub(crate) fn ended(&self, phase: Phase) -> usize {
+        self.ended.lock().unwrap().iter().filter(|ended| **ended == phase).count()
     }
 
     /// Calls `action` once, when `phase` begins for the first time.
@@ -45,6 +51,7 @@ impl Reporter for Recorder {
                     action();
                 }
             }
+            Event::Finished { phase, .. } => self.ended.lock().unwrap().push(phase),
             _ => {}
         }
     }

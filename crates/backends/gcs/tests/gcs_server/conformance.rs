@@ -21,7 +21,7 @@ impl Subject for Gcs {
     fn features(&self) -> Features {
         let mut features = Features::default();
         features.memory = Some(128 * 1024 * 1024);
-        // More than the chunk that is kept back: a resumable upload is open then.
+        // More than the chunk that is kept back: a resumable upload is open then, or just being begun.
         features.begun = CHUNK + 1;
         features
     }

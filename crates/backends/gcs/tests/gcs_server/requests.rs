@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use larder_backend::{Backend as _, ListOptions, Prefix};
+use bytes::Bytes;
+use larder_backend::{Backend as _, ErrorKind, ListOptions, Prefix, PutMode, PutOptions, Upload};
 use larder_backend_gcs::GcsBackend;
-use larder_testkit::gcs::{GcsCall, GcsServer};
+use larder_testkit::gcs::{GcsCall, GcsFailure, GcsRule, GcsServer};
 use larder_testkit::payload;
 use larder_testkit::proxy::{LinkShape, TcpProxy};
+use libtest_mimic::Failed;
 
 use futures::TryStreamExt as _;
 
@@ -66,6 +68,66 @@ pub(crate) async fn a_far_server_gets_larger_chunks() -> Outcome {
     let chunks = calls(&server).iter().filter(|call| **call == GcsCall::UploadChunk).count();
     // The first one tells how far it is. The others have up to 32 MiB each.
     assert!((6..=8).contains(&chunks), "{chunks} chunks");
+    Ok(())
+}
+
+/// Writes so many bytes where many more are expected.
+async fn begin_large(backend: &GcsBackend, size: usize) -> Result<Box<dyn Upload>, Failed> {
+    let options = PutOptions::new(PutMode::CreateOnly).with_size_hint(1 << 30);
+    let mut upload = backend.begin_put(&key("a/c/h")?, options).await?;
+    for part in payload(1, size).chunks(100_000) {
+        upload.write(Bytes::copy_from_slice(part)).await?;
+    }
+    Ok(upload)
+}
+
+pub(crate) async fn an_object_may_be_much_smaller_than_expected() -> Outcome {
+    for (size, requests) in [
+        (0, &[GcsCall::InsertObject][..]),
+        (1, &[GcsCall::StartUpload, GcsCall::UploadChunk]),
+        (900_000, &[GcsCall::StartUpload, GcsCall::UploadChunk]),
+    ] {
+        let server = start()?;
+        let mut config = config_of(&server);
+        config.chunk_size = None;
+        let backend = GcsBackend::new(config);
+        begin_large(&backend, size).await?.commit().await?;
+        assert_eq!(calls(&server), requests, "{size} bytes");
+        assert!(read(&backend, "a/c/h").await? == payload(1, size), "{size} bytes");
+    }
+    Ok(())
+}
+
+pub(crate) async fn an_upload_that_is_given_up_while_it_is_begun_is_aborted() -> Outcome {
+    for is_dropped in [true, false] {
+        let server = start()?;
+        let proxy = TcpProxy::start(server.address())?;
+        let endpoint = format!("http://{}", proxy.address());
+        server.announce(endpoint.clone());
+        // The request to begin it is under way when it is given up.
+        proxy.shape(LinkShape::default().round_trip(Duration::from_millis(200)));
+        let backend = GcsBackend::new(config_at(&endpoint, &server.grpc_endpoint()));
+        let upload = begin_large(&backend, 10).await?;
+        tokio::task::yield_now().await;
+        if is_dropped {
+            drop(upload);
+        } else {
+            upload.abort().await?;
+        }
+        backend.close().await?;
+        assert!(server.open_uploads().is_empty(), "{:?}", calls(&server));
+        assert!(backend.stat(&key("a/c/h")?).await.is_err_and(|error| error.is_not_found()));
+    }
+    Ok(())
+}
+
+pub(crate) async fn what_refuses_to_begin_an_upload_is_told() -> Outcome {
+    let server = start()?;
+    server.fail(GcsRule::new(GcsFailure::permission_denied()).on_call(GcsCall::StartUpload).always());
+    let backend = GcsBackend::new(config_of(&server));
+    let error = begin_large(&backend, 10).await?.commit().await.err().ok_or("it was published")?;
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(backend.stat(&key("a/c/h")?).await.is_err_and(|error| error.is_not_found()));
     Ok(())
 }
 
