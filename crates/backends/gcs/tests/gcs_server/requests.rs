@@ -104,11 +104,13 @@ pub(crate) async fn an_upload_that_is_given_up_while_it_is_begun_is_aborted() ->
         let proxy = TcpProxy::start(server.address())?;
         let endpoint = format!("http://{}", proxy.address());
         server.announce(endpoint.clone());
-        // The request to begin it is under way when it is given up.
-        proxy.shape(LinkShape::default().round_trip(Duration::from_millis(200)));
+        // The answer is on its way when it is given up.
+        proxy.shape(LinkShape::default().round_trip(Duration::from_millis(400)));
         let backend = GcsBackend::new(config_at(&endpoint, &server.grpc_endpoint()));
         let upload = begin_large(&backend, 10).await?;
-        tokio::task::yield_now().await;
+        while server.open_uploads().is_empty() {
+            tokio::task::yield_now().await;
+        }
         if is_dropped {
             drop(upload);
         } else {
