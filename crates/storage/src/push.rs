@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use futures::future::join;
+use futures::future::try_join;
 use larder_archive::{Compression, LATER_FORMAT, PackError, PackOptions, Packing, Prepared};
 use larder_backend::{
     BackendExt as _, ErrorKind as BackendErrorKind, GetOptions, Key, ObjectMeta, PutMode, PutOptions, Upload,
@@ -99,13 +99,19 @@ impl RemoteStorage {
         options: &PushOptions,
     ) -> Result<Prepared> {
         let stop = self.options.cancel.child_token();
+        let mut refused = None;
         let get_ready = async {
-            let ready = self.or_cancelled(self.backend.get_ready()).await?;
-            ready.inspect_err(|_| stop.cancel()).map_err(Error::from)
+            if let Err(error) = self.or_cancelled(self.backend.get_ready()).await? {
+                // The hashing ends by itself then, and is waited for.
+                stop.cancel();
+                refused = Some(error);
+            }
+            Ok(())
         };
-        match join(self.prepare(outputs, output, options, &stop), get_ready).await {
-            (Err(Error::Cancelled) | Ok(_), Err(error)) => Err(error),
-            (prepared, _) => prepared,
+        let prepared = try_join(self.prepare(outputs, output, options, &stop), get_ready).await;
+        match (prepared, refused) {
+            (Ok(_) | Err(Error::Cancelled), Some(error)) => Err(error.into()),
+            (prepared, _) => prepared.map(|(prepared, ())| prepared),
         }
     }
 

@@ -35,9 +35,8 @@ pub(crate) struct FrameWriter {
     compression: Compression,
     workers: Workers,
     frames: Sender<Bytes>,
-    /// The length of a piece.
-    len: usize,
-    /// Of that length, its first `filled` bytes are what was written; or empty, before anything is.
+    piece_len: usize,
+    /// Of `piece_len` bytes, its first `filled` bytes are what was written; or empty, before anything is.
     piece: Vec<u8>,
     filled: usize,
     in_flight: VecDeque<Receiver<io::Result<Bytes>>>,
@@ -64,17 +63,17 @@ impl FrameWriter {
     /// Compresses on the threads of `workers`, and sends the frames into `frames`.
     pub(crate) fn new(compression: Compression, workers: Workers, frames: Sender<Bytes>) -> Self {
         let max_in_flight = workers.jobs().get() + EXTRA_IN_FLIGHT;
-        let len = if compression.format() == Format::None { UNCOMPRESSED_PIECE } else { PIECE };
+        let piece_len = if compression.format() == Format::None { UNCOMPRESSED_PIECE } else { PIECE };
         let shared = Shared {
             encoders: Mutex::default(),
-            pieces: Pool::new(len),
+            pieces: Pool::new(piece_len),
             frames: Pool::new(Encoder::bound(PIECE)),
         };
         Self {
             compression,
             workers,
             frames,
-            len,
+            piece_len,
             piece: Vec::new(),
             filled: 0,
             in_flight: VecDeque::with_capacity(max_in_flight),
@@ -101,7 +100,7 @@ impl FrameWriter {
     pub(crate) fn spare_mut(&mut self) -> &mut [u8] {
         if self.piece.is_empty() {
             self.piece = self.shared.pieces.take();
-            self.piece.resize(self.len, 0);
+            self.piece.resize(self.piece_len, 0);
         }
         &mut self.piece[self.filled..]
     }
@@ -109,8 +108,8 @@ impl FrameWriter {
     /// Takes the first `len` bytes of [`FrameWriter::spare_mut`] as written.
     pub(crate) fn advance(&mut self, len: usize) -> Result<(), FrameError> {
         self.filled += len;
-        assert!(self.filled <= self.len, "no more than there was room for");
-        if self.filled == self.len { self.submit_filled() } else { Ok(()) }
+        assert!(self.filled <= self.piece_len, "no more than there was room for");
+        if self.filled == self.piece_len { self.submit_filled() } else { Ok(()) }
     }
 
     /// Compresses and sends what is left, and returns how many bytes all frames have.

@@ -24,7 +24,7 @@ const MAX_WAITING_BYTES: u64 = 4 << 20;
 const MAX_WAITING_FILES: usize = 1024;
 
 /// A file thread gets up to so many small files at once, and up to so many bytes and one more file: handing over a single
-/// one takes about as long as creating it. The buffers of all groups are twice that at the most.
+/// one takes about as long as creating it.
 const GROUP_FILES: usize = 16;
 const GROUP_BYTES: usize = 64 << 10;
 /// A group has one file, and another one for so many groups that wait: few files should keep all threads busy too.
@@ -167,6 +167,7 @@ impl Files {
         self.pending_bytes -= bytes;
         let mut group = group.recv().map_err(|_| UnpackError::Panicked)??;
         self.written.extend(group.files.drain(..).map(|file| (file.number, file.digest)));
+        // What waits is bounded by its bytes, not by the buffers that they are in: a large one is not kept.
         if group.bytes.capacity() <= 2 * GROUP_BYTES {
             group.bytes.clear();
             self.empty.push(group);

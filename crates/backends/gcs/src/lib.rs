@@ -4,9 +4,9 @@
 //!
 //! - **Create-only** is `ifGenerationMatch=0`, which the server honours for uploads of any kind.
 //! - **Uploads** need no length. A small object is one request; more, or what is expected to be more, goes into the chunks of
-//!   a resumable upload, of which one is under way while the next fills, in constant memory. What the server has got it says, so that an upload goes on
-//!   there. Every object has a checksum (CRC32C), which the server checks before it publishes. An upload that is not
-//!   ended is never published: the server forgets it after a week, and bills nobody.
+//!   a resumable upload, of which one is under way while the next fills, in constant memory. What the server has got it says,
+//!   so that an upload goes on there. Every object has a checksum (CRC32C), which the server checks before it publishes. An
+//!   upload that is not ended is never published: the server forgets it after a week, and bills nobody.
 //! - **Downloads** of more than 8 MiB are read by several requests at once, all of one generation, and go on at the byte
 //!   where a connection broke. Nothing is decompressed on the way.
 //! - **Listing, looking and deleting** go over gRPC, because Google's client has nothing else for them; reading goes over

@@ -9,7 +9,7 @@ use larder_testkit::payload;
 use larder_testkit::proxy::{Direction, LinkFault, LinkShape, TcpProxy};
 use libtest_mimic::Failed;
 
-use crate::server::{CHUNK, config_at, config_of, explained, key, put, read, start};
+use crate::server::{CHUNK, config_at, config_behind, config_of, explained, key, put, read, start};
 use crate::trial::Outcome;
 
 /// Without progress an operation ends after this time.
@@ -29,11 +29,8 @@ const FAULTS: [(&str, MakeFault); 3] =
 
 /// A way to the server on which bytes go wrong, and a remote at its end.
 fn behind(server: &GcsServer) -> Result<(TcpProxy, GcsBackend), Failed> {
-    let proxy = TcpProxy::start(server.address())?;
-    let endpoint = format!("http://{}", proxy.address());
-    server.announce(endpoint.clone());
-    let config = config_at(&endpoint, &server.grpc_endpoint()).with_stall_timeout(Some(PATIENCE));
-    Ok((proxy, GcsBackend::new(config)))
+    let (proxy, config) = config_behind(server)?;
+    Ok((proxy, GcsBackend::new(config.with_stall_timeout(Some(PATIENCE)))))
 }
 
 pub(crate) async fn one_fault_of_the_link_is_survived_by_an_upload() -> Outcome {
@@ -193,11 +190,8 @@ pub(crate) async fn a_slow_link_is_not_a_stalled_one() -> Outcome {
     // Much more than the buffers of the system hold.
     const LARGE: usize = 16 << 20;
     let server = start()?;
-    let proxy = TcpProxy::start(server.address())?;
-    let endpoint = format!("http://{}", proxy.address());
-    server.announce(endpoint.clone());
-    let config = config_at(&endpoint, &server.grpc_endpoint()).with_chunk_size(LARGE);
-    let backend = GcsBackend::new(config.with_stall_timeout(Some(PATIENCE)));
+    let (proxy, config) = config_behind(&server)?;
+    let backend = GcsBackend::new(config.with_chunk_size(LARGE).with_stall_timeout(Some(PATIENCE)));
     // One request takes longer than the patience, and breaks when it is nearly there.
     proxy.shape(LinkShape::default().one_way(Direction::Up, LARGE as u64 / 8));
     let fired = proxy.inject(LinkFault::reset_after(Direction::Up, LARGE as u64 - 1_000_000).in_total());

@@ -7,12 +7,12 @@ use larder_backend::{Backend as _, ErrorKind, ListOptions, Prefix, PutMode, PutO
 use larder_backend_gcs::GcsBackend;
 use larder_testkit::gcs::{GcsCall, GcsFailure, GcsRule, GcsServer};
 use larder_testkit::payload;
-use larder_testkit::proxy::{LinkShape, TcpProxy};
+use larder_testkit::proxy::LinkShape;
 use libtest_mimic::Failed;
 
 use futures::TryStreamExt as _;
 
-use crate::server::{BUCKET, CHUNK, config_at, config_of, key, put, read, start};
+use crate::server::{BUCKET, CHUNK, config_behind, config_of, key, put, read, start};
 use crate::trial::Outcome;
 
 /// The calls since the last look.
@@ -58,10 +58,7 @@ pub(crate) async fn a_large_object_goes_in_chunks_and_comes_by_ranges() -> Outco
 pub(crate) async fn a_far_server_gets_larger_chunks() -> Outcome {
     const SIZE: usize = 160 << 20;
     let server = start()?;
-    let proxy = TcpProxy::start(server.address())?;
-    let endpoint = format!("http://{}", proxy.address());
-    server.announce(endpoint.clone());
-    let mut config = config_at(&endpoint, &server.grpc_endpoint());
+    let (proxy, mut config) = config_behind(&server)?;
     config.chunk_size = None;
     proxy.shape(LinkShape::default().round_trip(Duration::from_millis(100)));
     put(&GcsBackend::new(config), "a/c/h", vec![1; SIZE].into()).await?;
@@ -101,12 +98,10 @@ pub(crate) async fn an_object_may_be_much_smaller_than_expected() -> Outcome {
 pub(crate) async fn an_upload_that_is_given_up_while_it_is_begun_is_aborted() -> Outcome {
     for is_dropped in [true, false] {
         let server = start()?;
-        let proxy = TcpProxy::start(server.address())?;
-        let endpoint = format!("http://{}", proxy.address());
-        server.announce(endpoint.clone());
+        let (proxy, config) = config_behind(&server)?;
         // The answer is on its way when it is given up.
         proxy.shape(LinkShape::default().round_trip(Duration::from_millis(400)));
-        let backend = GcsBackend::new(config_at(&endpoint, &server.grpc_endpoint()));
+        let backend = GcsBackend::new(config);
         let upload = begin_large(&backend, 10).await?;
         while server.open_uploads().is_empty() {
             tokio::task::yield_now().await;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use larder_backend::{Backend, BackendExt as _, Error, GetOptions, Key, ObjectMeta, PutMode, PutOptions};
 use larder_backend_gcs::GcsConfig;
 use larder_testkit::gcs::GcsServer;
+use larder_testkit::proxy::TcpProxy;
 use libtest_mimic::Failed;
 
 pub(crate) const BUCKET: &str = "larder-tests";
@@ -33,6 +34,14 @@ pub(crate) fn config_at(endpoint: &str, grpc_endpoint: &str) -> GcsConfig {
     config.grpc_endpoint = Some(grpc_endpoint.to_owned());
     config.anonymous = true;
     config
+}
+
+/// A way to the server that a test can shape and break, and a remote at its end. Only uploads and reads go that way.
+pub(crate) fn config_behind(server: &GcsServer) -> Result<(TcpProxy, GcsConfig), Failed> {
+    let proxy = TcpProxy::start(server.address())?;
+    let endpoint = format!("http://{}", proxy.address());
+    server.announce(endpoint.clone());
+    Ok((proxy, config_at(&endpoint, &server.grpc_endpoint())))
 }
 
 /// Which server the suite runs on.
