@@ -80,7 +80,7 @@ pub struct Digest {
 }
 
 impl Digest {
-    fn new(source: &[u8]) -> Self {
+    pub(crate) fn new(source: &[u8]) -> Self {
         let mut bytes = [0; 32];
         bytes[..source.len()].copy_from_slice(source);
         Self { bytes, len: if source.len() == 16 { 16 } else { 32 } }
@@ -122,9 +122,6 @@ enum Function {
     Md5(Md5),
 }
 
-/// Below this size, in bytes, splitting a BLAKE3 update over threads costs more than it saves.
-const MIN_PARALLEL_UPDATE: usize = 128 * 1024;
-
 impl DigestHasher {
     /// Starts with no bytes.
     pub fn new(scheme: Scheme) -> Self {
@@ -143,17 +140,6 @@ impl DigestHasher {
             }
             Function::Sha256(hasher) => hasher.update(bytes),
             Function::Md5(hasher) => hasher.update(bytes),
-        }
-    }
-
-    /// Takes in the next bytes, on all threads of the current rayon pool where the function allows that (BLAKE3)
-    /// and there are enough of them.
-    pub fn update_parallel(&mut self, bytes: &[u8]) {
-        match &mut self.0 {
-            Function::Blake3(hasher) if bytes.len() >= MIN_PARALLEL_UPDATE => {
-                hasher.update_rayon(bytes);
-            }
-            _ => self.update(bytes),
         }
     }
 
@@ -180,12 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn pieces_and_threads_do_not_change_a_digest() {
+    fn pieces_do_not_change_a_digest() {
         let bytes: Vec<u8> = (0_u32..400_000).map(|i| (i % 251) as u8).collect();
         for scheme in Scheme::ALL {
             let mut hasher = DigestHasher::new(scheme);
             hasher.update(&bytes[..1]);
-            hasher.update_parallel(&bytes[1..300_000]);
+            hasher.update(&bytes[1..300_000]);
             hasher.update(&bytes[300_000..]);
             assert_eq!(hasher.finish(), scheme.digest(&bytes), "{scheme}");
         }

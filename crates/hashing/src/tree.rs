@@ -2,6 +2,7 @@
 
 mod file;
 mod job;
+mod segments;
 mod walk;
 
 use std::cmp::Ordering;
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::digest::{Digest, DigestHasher, Scheme};
+use crate::digest::{Digest, Scheme};
 use crate::error::HashError;
 use crate::options::HashOptions;
 use crate::weasel;
@@ -272,9 +273,7 @@ impl TreeReader {
         }
         entry.body = match entry.body {
             Body::Open(file) if entry.digest.is_none() => {
-                let mut hasher = DigestHasher::new(self.shared.scheme);
-                file.hash_into(&mut hasher, &self.workers)?;
-                entry.digest = Some(hasher.finish());
+                entry.digest = Some(file.digest(self.shared.scheme, &self.workers)?);
                 Body::None
             }
             body => body,

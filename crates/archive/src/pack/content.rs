@@ -1,6 +1,8 @@
 //! The content hash of what is packed, computed as it is packed.
 
-use larder_hashing::{ContentHash, Digest, DigestHasher, EntryKind, Scheme, TreeHasher};
+use larder_hashing::{
+    ContentHash, Digest, DigestHasher, EntryKind, HashError, OpenFile, Scheme, TreeHasher, Workers,
+};
 
 /// Takes entries in order, each after its bytes, and gives the content hash of the output.
 pub(super) enum ContentHasher {
@@ -33,13 +35,15 @@ impl ContentHasher {
         }
     }
 
-    /// Takes the hasher for bytes, for a while: large files are fed to it in parallel.
-    pub(super) fn with_hasher<T>(&mut self, feed: impl FnOnce(&mut DigestHasher) -> T) -> T {
+    /// Takes all of a large file, and gives its digest where it has one of its own.
+    pub(super) fn hash_file(
+        &mut self,
+        file: OpenFile,
+        workers: &Workers,
+    ) -> Result<Option<Digest>, HashError> {
         match self {
-            Self::Manifest { scheme, bytes, .. } => {
-                feed(bytes.get_or_insert_with(|| DigestHasher::new(*scheme)))
-            }
-            Self::Bytes(hasher) => feed(hasher),
+            Self::Manifest { scheme, .. } => file.digest(*scheme, workers).map(Some),
+            Self::Bytes(hasher) => file.hash_into(hasher, workers).map(|()| None),
         }
     }
 

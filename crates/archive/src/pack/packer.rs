@@ -212,11 +212,11 @@ impl Packer {
 
     /// Hashes an entry, and no more.
     fn hash(&mut self, entry: TreeEntry) -> Result<(), PackError> {
-        let digest = entry.digest;
+        let mut digest = entry.digest;
         match entry.body {
             Body::Bytes(bytes) if digest.is_none() => self.hasher.update(&bytes),
             Body::Bytes(_) => {}
-            Body::Open(file) => self.hasher.with_hasher(|hasher| file.hash_into(hasher, &self.workers))?,
+            Body::Open(file) => digest = self.hasher.hash_file(file, &self.workers)?,
             Body::None => self.hash_target(&entry)?,
         }
         self.hasher.add(&entry.kind, entry.size, digest, &entry.path);

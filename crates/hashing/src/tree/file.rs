@@ -2,18 +2,20 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt as _, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 
 use super::full_path;
+use super::segments::{self, SEGMENT};
 use crate::digest::{Digest, DigestHasher, Scheme};
 use crate::error::HashError;
 use crate::workers::{Observer, Workers};
 
-/// How much of a large file is read at once, in bytes: large enough to keep all cores busy with BLAKE3.
+/// How much of a large file is read while as much is hashed, in bytes: much enough for the threads not to wait for each other
+/// often.
 const CHUNK: usize = 4 << 20;
 
 /// How much is read between two looks at the observer where a caller asks for more.
@@ -162,11 +164,7 @@ impl OpenFile {
             if self.observer.is_cancelled() {
                 return Err(HashError::Cancelled);
             }
-            match self.file.read_exact(piece) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(self.changed()),
-                Err(source) => return Err(self.failed("read", source)),
-            }
+            self.file.read_exact(piece).map_err(|error| self.ended_or_failed(error))?;
             self.remaining -= piece.len() as u64;
             self.observer.bytes(piece.len() as u64);
         }
@@ -197,8 +195,39 @@ impl OpenFile {
         self.check_unmodified()
     }
 
-    /// Feeds all of a large file to `hasher`: on the compute threads, where one piece is hashed while the next is
-    /// read, and on this one where there are none.
+    /// The digest of what is left of a large file, on the compute threads, or on this one where there are none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`OpenFile::read`].
+    pub fn digest(mut self, scheme: Scheme, workers: &Workers) -> Result<Digest, HashError> {
+        match workers.compute() {
+            Some(threads) if scheme == Scheme::Blake3 && self.remaining > SEGMENT as u64 => {
+                let start = self.size() - self.remaining;
+                let read = |buffer: &mut [u8], offset| self.read_segment(buffer, start + offset);
+                let digest = threads.install(|| segments::digest(self.remaining, read))?;
+                self.check_end()?;
+                Ok(digest)
+            }
+            _ => {
+                let mut hasher = DigestHasher::new(scheme);
+                self.hash_into(&mut hasher, workers)?;
+                Ok(hasher.finish())
+            }
+        }
+    }
+
+    fn read_segment(&self, buffer: &mut [u8], offset: u64) -> Result<(), HashError> {
+        if self.observer.is_cancelled() {
+            return Err(HashError::Cancelled);
+        }
+        self.file.read_exact_at(buffer, offset).map_err(|error| self.ended_or_failed(error))?;
+        self.observer.bytes(buffer.len() as u64);
+        Ok(())
+    }
+
+    /// Feeds what is left of a large file to `hasher`, behind what it has taken before: on the compute threads, where one piece is
+    /// hashed while the next is read, and on this one where there are none. See [`OpenFile::digest`] for files of their own.
     ///
     /// # Errors
     ///
@@ -213,8 +242,7 @@ impl OpenFile {
             let (mut current, mut next) = (vec![0; len], vec![0; len]);
             let mut filled = self.read(&mut current)?;
             while filled > 0 {
-                let (read, ()) =
-                    rayon::join(|| self.read(&mut next), || hasher.update_parallel(&current[..filled]));
+                let (read, ()) = rayon::join(|| self.read(&mut next), || hasher.update(&current[..filled]));
                 filled = read?;
                 std::mem::swap(&mut current, &mut next);
             }
@@ -230,7 +258,7 @@ impl OpenFile {
     }
 
     fn feed(&mut self, hasher: &mut DigestHasher, buffer: &mut Vec<u8>) -> Result<(), HashError> {
-        buffer.resize(usize::try_from(self.remaining).unwrap_or(usize::MAX).min(CHUNK / 4), 0);
+        buffer.resize(usize::try_from(self.remaining).unwrap_or(usize::MAX).min(SEGMENT), 0);
         loop {
             match self.read(buffer)? {
                 0 => return Ok(()),
@@ -245,7 +273,7 @@ impl OpenFile {
         }
         self.at_end = true;
         loop {
-            match self.file.read(&mut [0]) {
+            match self.file.read_at(&mut [0], self.state.size) {
                 Ok(0) => return self.check_unmodified(),
                 Ok(_) => return Err(self.changed()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -261,6 +289,13 @@ impl OpenFile {
 
     fn changed(&self) -> HashError {
         HashError::Changed { path: self.path() }
+    }
+
+    fn ended_or_failed(&self, source: io::Error) -> HashError {
+        match source.kind() {
+            io::ErrorKind::UnexpectedEof => self.changed(),
+            _ => self.failed("read", source),
+        }
     }
 
     fn failed(&self, operation: &'static str, source: io::Error) -> HashError {
