@@ -21,7 +21,7 @@ const MIB: usize = 1024 * 1024;
 const QUANTUM: usize = 256 * 1024;
 
 /// A server that takes longer for a chunk of up to the smallest size is far, or slow: larger ones keep the line busy.
-const NEAR: Duration = Duration::from_millis(25);
+const NEAR: Duration = Duration::from_millis(40);
 
 /// How much one request sends, in bytes: what has come while the one before was under way. Where the server is near that is
 /// little, and its bytes are still in the processor's cache; where a round trip is long it is much, and the line is not idle
