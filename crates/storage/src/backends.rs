@@ -49,9 +49,8 @@ pub(crate) fn open(remote: &RemoteUrl, options: &StorageOptions) -> Result<Arc<d
                     set.map_err(|invalid| invalid_option(remote, option, &invalid, GcsConfig::OPTIONS))?;
             }
             if let Some(host) = &options.gcs.host {
-                let name = "STORAGE_EMULATOR_HOST";
                 let set = config.with_emulator(host, options.gcs.grpc_host.as_deref());
-                config = set.map_err(|invalid| invalid_option(remote, name, &invalid, GcsConfig::OPTIONS))?;
+                config = set.map_err(|invalid| InvalidRemote::Emulator(invalid.to_string()))?;
             }
             Ok(Arc::new(GcsBackend::new(config)))
         }

@@ -109,6 +109,9 @@ pub enum InvalidRemote {
         /// What it takes.
         takes: &'static str,
     },
+    /// A variable of the environment names an emulator, and leads to no server.
+    #[error("{0}")]
+    Emulator(String),
     /// The option stands in the URL and in the configuration.
     #[error("the option `{option}` of the remote {remote} is in its URL and beside it: keep one of them")]
     OptionTwice {

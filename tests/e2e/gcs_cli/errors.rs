@@ -100,4 +100,8 @@ pub(crate) fn options_that_are_none() {
     store.run(["ls", "-r", "gs://bucket/p?region=x"]).fails(2, &["region", "grpc_endpoint"]);
     store.run(["ls", "-r", "gs://bucket/p?endpoint=x"]).fails(2, &["endpoint", "URL"]);
     store.run(["ls", "-r", "gs://me:secret@bucket/p"]).fails(2, &["password"]);
+    for variable in ["STORAGE_EMULATOR_HOST", "STORAGE_EMULATOR_GRPC_HOST"] {
+        let larder = store.larder(["ls", "-r", "gs://bucket/p"]).env("STORAGE_EMULATOR_HOST", "localhost:1");
+        larder.env(variable, "no host").run().fails(2, &[variable, "a host and a port"]);
+    }
 }

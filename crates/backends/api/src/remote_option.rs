@@ -1,5 +1,7 @@
 //! The options of a remote, as text.
 
+use http::Uri;
+
 /// What an endpoint is.
 pub const ENDPOINT: &str = "a URL of a server, as https://storage.example:9000, without user and password";
 
@@ -27,10 +29,49 @@ pub fn boolean(value: &str) -> Result<bool, InvalidOption> {
 ///
 /// It is none of `http://` or `https://`, or has more than a host, a port and a path.
 pub fn endpoint(value: &str) -> Result<String, InvalidOption> {
-    let rest = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"));
-    let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    if host.is_empty() || host.contains('@') || value.contains(['?', '#']) {
+    let is_endpoint = |url: Uri| {
+        let Some(server) = url.authority() else { return false };
+        let has_scheme = matches!(url.scheme_str(), Some("http" | "https"));
+        let is_host = server.as_str() == server.host() || server.port_u16().is_some();
+        has_scheme && is_host && !server.host().is_empty() && !server.as_str().contains('@')
+    };
+    if value.contains(['?', '#']) || !value.parse().is_ok_and(is_endpoint) {
         return Err(InvalidOption::Value(ENDPOINT));
     }
     Ok(value.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_server() {
+        for (value, url) in [
+            ("https://storage.example.com", "https://storage.example.com"),
+            ("http://127.0.0.1:9000/", "http://127.0.0.1:9000"),
+            ("http://[::1]:9000/below", "http://[::1]:9000/below"),
+        ] {
+            assert_eq!(endpoint(value).unwrap(), url);
+        }
+        for value in [
+            "",
+            "host",
+            "host:9000",
+            "ftp://host",
+            "http://",
+            "http:///below",
+            "http://:9000",
+            "http://a b",
+            "http://host:",
+            "http://host:port",
+            "http://host:99999",
+            "http://me@host",
+            "http://me:secret@host",
+            "http://host?x",
+            "http://host#x",
+        ] {
+            assert_eq!(endpoint(value), Err(InvalidOption::Value(ENDPOINT)), "{value}");
+        }
+    }
 }

@@ -8,6 +8,19 @@ use larder_backend::remote_option::{InvalidOption, boolean, endpoint};
 /// a connection that died in silence is noticed and replaced before the operation ends.
 const STALL_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// The variables by which Google's tools are told of an emulator.
+const EMULATOR_HOST: &str = "STORAGE_EMULATOR_HOST";
+const EMULATOR_GRPC_HOST: &str = "STORAGE_EMULATOR_GRPC_HOST";
+
+/// A variable that names an emulator leads to no server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the variable {variable} takes a host and a port, as localhost:9023, or a URL of a server without user and password"
+)]
+pub struct InvalidEmulatorHost {
+    variable: &'static str,
+}
+
 /// How to open a [`crate::GcsBackend`].
 ///
 /// Credentials come from where Google's tools take them (Application Default Credentials): the file that
@@ -74,17 +87,18 @@ impl GcsConfig {
     ///
     /// # Errors
     ///
-    /// They are no hosts.
-    pub fn with_emulator(mut self, host: &str, grpc_host: Option<&str>) -> Result<Self, InvalidOption> {
+    /// One of them leads to no server.
+    pub fn with_emulator(mut self, host: &str, grpc_host: Option<&str>) -> Result<Self, InvalidEmulatorHost> {
         if self.endpoint.is_some() {
             return Ok(self);
         }
-        let url = |host: &str| {
-            endpoint(&if host.contains("://") { host.to_owned() } else { format!("http://{host}") })
+        let url = |variable: &'static str, host: &str| {
+            let url = if host.contains("://") { host.to_owned() } else { format!("http://{host}") };
+            endpoint(&url).map_err(|_| InvalidEmulatorHost { variable })
         };
-        self.endpoint = Some(url(host)?);
+        self.endpoint = Some(url(EMULATOR_HOST, host)?);
         if self.grpc_endpoint.is_none() {
-            self.grpc_endpoint = grpc_host.map(url).transpose()?;
+            self.grpc_endpoint = grpc_host.map(|host| url(EMULATOR_GRPC_HOST, host)).transpose()?;
         }
         self.anonymous = true;
         Ok(self)
@@ -141,6 +155,12 @@ mod tests {
         assert_eq!(config.endpoint.as_deref(), Some("http://localhost:9023"));
         assert_eq!(config.grpc_endpoint.as_deref(), Some("http://localhost:9024"));
         assert!(config.anonymous);
+        for (host, grpc_host, variable) in
+            [("a b", "localhost", EMULATOR_HOST), ("localhost", "a b", EMULATOR_GRPC_HOST)]
+        {
+            let invalid = GcsConfig::new("b", "").with_emulator(host, Some(grpc_host)).unwrap_err();
+            assert_eq!(invalid, InvalidEmulatorHost { variable });
+        }
         let config = GcsConfig::new("b", "").with_option("endpoint", "https://mine").unwrap();
         let config = config.with_emulator("http://localhost:9023", None).unwrap();
         assert_eq!((config.endpoint.as_deref(), config.anonymous), (Some("https://mine"), false));

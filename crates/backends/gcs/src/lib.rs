@@ -48,7 +48,7 @@ mod upload;
 mod write;
 
 pub use backend::GcsBackend;
-pub use config::GcsConfig;
+pub use config::{GcsConfig, InvalidEmulatorHost};
 pub use larder_backend::remote_option::InvalidOption;
 
 /// The README is tested too.

@@ -18,6 +18,9 @@ use crate::error::HashError;
 /// The length of a segment, in bytes: a power of two, and little enough to be still in the cache when it is hashed.
 pub(super) const SEGMENT: usize = 512 << 10;
 
+/// So many threads read a file at most: more of them wait for memory, and each has a buffer.
+const MAX_READERS: usize = 16;
+
 /// How many segments are hashed in any order before their hashes are merged. A thread may wait for the last one of the
 /// others: once in 128 MiB.
 const WINDOW: u64 = 256;
@@ -29,8 +32,8 @@ pub(super) fn digest(
     read: impl Fn(&mut [u8], u64) -> Result<(), HashError> + Sync,
 ) -> Result<Digest, HashError> {
     let segments = size.div_ceil(SEGMENT as u64);
-    let threads = rayon::current_num_threads().min(usize::try_from(segments).unwrap_or(usize::MAX));
-    let mut buffers = vec![Vec::new(); threads];
+    let readers = rayon::current_num_threads().min(MAX_READERS);
+    let mut buffers = vec![Vec::new(); readers];
     let mut tree = Tree::default();
     let mut first = 0;
     while first < segments {
