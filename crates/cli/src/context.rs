@@ -246,6 +246,8 @@ impl Context {
 /// Says where the remote is defined, unless it was given on the command line.
 fn unusable(remote: &Remote, error: InvalidRemote) -> Failure {
     let of_option = match &error {
+        // It names the variable that is wrong, wherever the remote stands.
+        InvalidRemote::Emulator(_) => return Failure::GivenRemote(error),
         InvalidRemote::UnknownOption { option, .. }
         | InvalidRemote::OptionValue { option, .. }
         | InvalidRemote::OptionTwice { option, .. } => {

@@ -100,8 +100,10 @@ pub(crate) fn options_that_are_none() {
     store.run(["ls", "-r", "gs://bucket/p?region=x"]).fails(2, &["region", "grpc_endpoint"]);
     store.run(["ls", "-r", "gs://bucket/p?endpoint=x"]).fails(2, &["endpoint", "URL"]);
     store.run(["ls", "-r", "gs://me:secret@bucket/p"]).fails(2, &["password"]);
+    fs::write(store.path("larder.toml"), "[remotes.named]\nurl = \"gs://bucket/p\"\n").unwrap();
     for variable in ["STORAGE_EMULATOR_HOST", "STORAGE_EMULATOR_GRPC_HOST"] {
-        let larder = store.larder(["ls", "-r", "gs://bucket/p"]).env("STORAGE_EMULATOR_HOST", "localhost:1");
-        larder.env(variable, "no host").run().fails(2, &[variable, "a host and a port"]);
+        let larder = store.larder(["ls", "-r", "named"]).env("STORAGE_EMULATOR_HOST", "localhost:1");
+        let run = larder.env(variable, "no host").run().fails(2, &[variable, "a host and a port"]);
+        assert!(!run.stderr.contains("larder.toml"), "it is not to blame: {}", run.stderr);
     }
 }

@@ -31,7 +31,8 @@ pub fn boolean(value: &str) -> Result<bool, InvalidOption> {
 pub fn endpoint(value: &str) -> Result<String, InvalidOption> {
     let is_endpoint = |url: Uri| {
         let Some(server) = url.authority() else { return false };
-        let has_scheme = matches!(url.scheme_str(), Some("http" | "https"));
+        // As it is compared elsewhere: in lower case.
+        let has_scheme = value.starts_with("http://") || value.starts_with("https://");
         let is_host = server.as_str() == server.host() || server.port_u16().is_some();
         has_scheme && is_host && !server.host().is_empty() && !server.as_str().contains('@')
     };
@@ -70,6 +71,7 @@ mod tests {
             "http://me:secret@host",
             "http://host?x",
             "http://host#x",
+            "HTTP://host",
         ] {
             assert_eq!(endpoint(value), Err(InvalidOption::Value(ENDPOINT)), "{value}");
         }

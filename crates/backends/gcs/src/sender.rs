@@ -20,7 +20,8 @@ const MIB: usize = 1024 * 1024;
 /// Chunks are multiples of it, except for the last: the server keeps no less.
 const QUANTUM: usize = 256 * 1024;
 
-/// A server that takes longer for a chunk of up to the smallest size is far, or slow: larger ones keep the line busy.
+/// A server that takes longer for a chunk of up to the smallest size is far, or slow: larger ones keep the line busy. (The
+/// testkit's takes 5 ms on loopback, and 23 ms while it computes an MD5.)
 const NEAR: Duration = Duration::from_millis(40);
 
 /// How much one request sends, in bytes: what has come while the one before was under way. Where the server is near that is

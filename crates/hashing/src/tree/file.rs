@@ -1,7 +1,7 @@
 //! One open file, read to exactly the end that it had when it was opened.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileExt as _, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,8 +14,7 @@ use crate::digest::{Digest, DigestHasher, Scheme};
 use crate::error::HashError;
 use crate::workers::{Observer, Workers};
 
-/// How much of a large file is read while as much is hashed, in bytes: much enough for the threads not to wait for each other
-/// often.
+/// How much of a large file is read while as much is hashed, in bytes: enough for the threads not to wait for each other often.
 const CHUNK: usize = 4 << 20;
 
 /// How much is read between two looks at the observer where a caller asks for more.
@@ -202,10 +201,17 @@ impl OpenFile {
     /// Those of [`OpenFile::read`].
     pub fn digest(mut self, scheme: Scheme, workers: &Workers) -> Result<Digest, HashError> {
         match workers.compute() {
-            Some(threads) if scheme == Scheme::Blake3 && self.remaining > SEGMENT as u64 => {
+            // Some file systems have files that are only streams.
+            Some(threads)
+                if scheme == Scheme::Blake3
+                    && self.remaining > SEGMENT as u64
+                    && self.file.stream_position().is_ok() =>
+            {
                 let start = self.size() - self.remaining;
                 let read = |buffer: &mut [u8], offset| self.read_segment(buffer, start + offset);
                 let digest = threads.install(|| segments::digest(self.remaining, read))?;
+                let end = self.file.seek(SeekFrom::Start(self.size()));
+                end.map_err(|source| self.failed("read", source))?;
                 self.check_end()?;
                 Ok(digest)
             }
@@ -227,7 +233,8 @@ impl OpenFile {
     }
 
     /// Feeds what is left of a large file to `hasher`, behind what it has taken before: on the compute threads, where one piece is
-    /// hashed while the next is read, and on this one where there are none. See [`OpenFile::digest`] for files of their own.
+    /// hashed while the next is read, and on this one where there are none.
+    /// [`OpenFile::digest`] is faster for BLAKE3.
     ///
     /// # Errors
     ///
@@ -258,6 +265,7 @@ impl OpenFile {
     }
 
     fn feed(&mut self, hasher: &mut DigestHasher, buffer: &mut Vec<u8>) -> Result<(), HashError> {
+        // As little as is still in the cache when it is hashed.
         buffer.resize(usize::try_from(self.remaining).unwrap_or(usize::MAX).min(SEGMENT), 0);
         loop {
             match self.read(buffer)? {
@@ -273,7 +281,7 @@ impl OpenFile {
         }
         self.at_end = true;
         loop {
-            match self.file.read_at(&mut [0], self.state.size) {
+            match self.file.read(&mut [0]) {
                 Ok(0) => return self.check_unmodified(),
                 Ok(_) => return Err(self.changed()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -187,8 +187,8 @@ impl Shared {
         Ok(Read::Small(entry(file, digest), Some(Content::Own(bytes))))
     }
 
-    /// Passes on a file that is too large to be read here. BLAKE3 hashes one such file on all threads at once, when its
-    /// turn comes; other functions hash several at once, each on one thread.
+    /// Passes on a file that is too large to be read here. BLAKE3 hashes one such file on several threads at once, when
+    /// its turn comes; other functions hash several at once, each on one thread.
     fn hand_over(shared: &Arc<Self>, file: OpenFile, workers: &Workers) -> Outcome {
         if shared.reads() || shared.scheme == Scheme::Blake3 {
             let kind = EntryKind::File { executable: file.is_executable() };

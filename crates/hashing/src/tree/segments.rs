@@ -1,12 +1,15 @@
-//! The BLAKE3 digest of a large file, which all threads read at the same time.
+//! The BLAKE3 digest of a large file, which several threads read at the same time.
 //!
 //! One thread reads about as fast as memory gives, and no faster however many cores hash what it has read. BLAKE3 is a tree
 //! over chunks of 1 KiB: an aligned segment of a power of two of them is a subtree of its own, so that each thread reads and
 //! hashes segments by itself, while they are in its cache. (Sections 2.1 and 5.3 of the paper,
 //! <https://github.com/BLAKE3-team/BLAKE3-specs>; the interface is `blake3::hazmat`.)
+//!
+//! Where storage is slow one thread reads, in order: others would only wait beside it, for as long as there is a large file to
+//! hash, and some file systems take reads that are not in order for the end of a stream.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use blake3::Hasher;
 use blake3::hazmat::{ChainingValue, HasherExt as _, Mode, merge_subtrees_non_root, merge_subtrees_root};
@@ -25,6 +28,9 @@ const MAX_READERS: usize = 16;
 /// others: once in 128 MiB.
 const WINDOW: u64 = 256;
 
+/// Storage that takes longer for a segment is slow: it gives less than 256 MB/s.
+const SLOW: Duration = Duration::from_millis(2);
+
 /// The digest of `size` bytes, which `read` gives: it fills the buffer with those at an offset. There is more than one
 /// segment of them. Runs on the threads of the current rayon pool.
 pub(super) fn digest(
@@ -32,21 +38,16 @@ pub(super) fn digest(
     read: impl Fn(&mut [u8], u64) -> Result<(), HashError> + Sync,
 ) -> Result<Digest, HashError> {
     let segments = size.div_ceil(SEGMENT as u64);
-    let readers = rayon::current_num_threads().min(MAX_READERS);
-    let mut buffers = vec![Vec::new(); readers];
+    let mut buffers = vec![Vec::new(); rayon::current_num_threads().min(MAX_READERS)];
     let mut tree = Tree::default();
-    let mut first = 0;
-    while first < segments {
-        let window = Window {
-            read: &read,
-            size,
-            end: segments.min(first + WINDOW),
-            next: AtomicU64::new(first),
-            hashes: Mutex::default(),
-        };
-        buffers.par_iter_mut().try_for_each(|buffer| window.work(buffer))?;
-        window.into_hashes().into_iter().for_each(|(_, hash)| tree.push(hash));
-        first += WINDOW;
+    let (mut is_fast, mut next) = (false, 0);
+    while next < segments {
+        let (readers, wanted) = if is_fast { (buffers.len(), WINDOW) } else { (1, 1) };
+        let window = Window::new(&read, size, next, segments.min(next.saturating_add(wanted)));
+        buffers[..readers].par_iter_mut().try_for_each(|buffer| window.work(buffer))?;
+        let taken = window.into_taken();
+        (is_fast, next) = (!taken.is_slow, taken.next);
+        taken.hashes.into_iter().for_each(|(_, hash)| tree.push(hash));
     }
     Ok(tree.finish())
 }
@@ -55,38 +56,64 @@ pub(super) fn digest(
 struct Window<'a, R> {
     read: &'a R,
     size: u64,
-    end: u64,
-    /// The number of the next segment that nobody has taken.
-    next: AtomicU64,
-    /// With the number of the segment.
-    hashes: Mutex<Vec<(u64, ChainingValue)>>,
+    taken: Mutex<Taken>,
 }
 
-impl<R: Fn(&mut [u8], u64) -> Result<(), HashError>> Window<'_, R> {
+struct Taken {
+    /// The number of the next segment, and of the one at which it ends.
+    next: u64,
+    end: u64,
+    /// A segment took long, so that no more were taken.
+    is_slow: bool,
+    /// With the number of the segment.
+    hashes: Vec<(u64, ChainingValue)>,
+}
+
+impl<'a, R: Fn(&mut [u8], u64) -> Result<(), HashError>> Window<'a, R> {
+    fn new(read: &'a R, size: u64, next: u64, end: u64) -> Self {
+        Self { read, size, taken: Mutex::new(Taken { next, end, is_slow: false, hashes: Vec::new() }) }
+    }
+
+    /// Reads and hashes segments until all are taken, or one fails or takes long.
     fn work(&self, buffer: &mut Vec<u8>) -> Result<(), HashError> {
-        loop {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            if number >= self.end {
-                return Ok(());
-            }
+        while let Some(number) = self.take() {
             let offset = number * SEGMENT as u64;
             let len = usize::try_from(self.size - offset).unwrap_or(SEGMENT).min(SEGMENT);
             buffer.resize(len, 0);
-            if let Err(error) = (self.read)(buffer, offset) {
-                // The others need not go on.
-                self.next.store(self.end, Ordering::Relaxed);
-                return Err(error);
+            let begun = Instant::now();
+            let read = (self.read)(buffer, offset);
+            let is_slow = begun.elapsed() > SLOW;
+            if is_slow || read.is_err() {
+                let mut taken = self.taken();
+                taken.end = taken.next;
+                taken.is_slow |= is_slow;
             }
+            read?;
             let hash = Hasher::new().set_input_offset(offset).update(buffer).finalize_non_root();
-            self.hashes.lock().unwrap_or_else(PoisonError::into_inner).push((number, hash));
+            self.taken().hashes.push((number, hash));
         }
+        Ok(())
     }
 
-    /// All of them, in order.
-    fn into_hashes(self) -> Vec<(u64, ChainingValue)> {
-        let mut hashes = self.hashes.into_inner().unwrap_or_else(PoisonError::into_inner);
-        hashes.sort_unstable_by_key(|(number, _)| *number);
-        hashes
+    fn take(&self) -> Option<u64> {
+        let mut taken = self.taken();
+        let number = taken.next;
+        (number < taken.end).then(|| {
+            taken.next += 1;
+            number
+        })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        // It is whole at any moment.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was taken, in order.
+    fn into_taken(self) -> Taken {
+        let mut taken = self.taken.into_inner().unwrap_or_else(PoisonError::into_inner);
+        taken.hashes.sort_unstable_by_key(|(number, _)| *number);
+        taken
     }
 }
 
@@ -128,6 +155,8 @@ impl Tree {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     #[test]
@@ -138,15 +167,15 @@ mod tests {
             let number = offset / SEGMENT as u64;
             let start = usize::try_from(number % 251).unwrap();
             buffer.copy_from_slice(&cycle[start..start + buffer.len()]);
-            buffer[..8].iter_mut().zip(number.to_le_bytes()).for_each(|(to, byte)| *to ^= byte);
+            buffer.iter_mut().zip(number.to_le_bytes()).for_each(|(to, byte)| *to ^= byte);
             Ok(())
         };
         let mut sizes: Vec<usize> = (2..20).map(|segments| segments * SEGMENT).collect();
-        for more in [8, 1024, 1032, SEGMENT - 1] {
+        for more in [1, 1024, 1025, SEGMENT - 1] {
             sizes.extend([1, 2, 3, 4, 7, 8].map(|segments| segments * SEGMENT + more));
         }
         let window = usize::try_from(WINDOW).unwrap();
-        sizes.extend([window * SEGMENT, window * SEGMENT + 8, (2 * window + 5) * SEGMENT + 1032]);
+        sizes.extend([window * SEGMENT, window * SEGMENT + 1, (2 * window + 5) * SEGMENT + 1025]);
         for size in sizes {
             let mut hasher = Hasher::new();
             let mut buffer = vec![0; SEGMENT];
@@ -161,15 +190,44 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_read_long_after_a_failure() {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+    fn nothing_is_read_after_a_failure() {
         let reads = AtomicU64::new(0);
-        let read = |_: &mut [u8], offset: u64| {
+        let read = |_: &mut [u8], _: u64| {
             reads.fetch_add(1, Ordering::Relaxed);
-            if offset == 0 { Err(HashError::Cancelled) } else { Ok(()) }
+            Err(HashError::Cancelled)
         };
-        let failed = pool.install(|| digest(u64::MAX, read));
-        assert!(matches!(failed, Err(HashError::Cancelled)), "{failed:?}");
-        assert!(reads.into_inner() <= WINDOW);
+        assert!(matches!(digest(u64::MAX, read), Err(HashError::Cancelled)));
+        let window = Window::new(&read, u64::MAX, 0, WINDOW);
+        assert!(matches!(window.work(&mut Vec::new()), Err(HashError::Cancelled)));
+        window.work(&mut Vec::new()).unwrap();
+        assert_eq!(reads.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_slow_storage_is_read_in_order_by_one_thread() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+        let end = AtomicU64::new(0);
+        let read = |buffer: &mut [u8], offset: u64| {
+            // What a slow storage takes.
+            std::thread::sleep(2 * SLOW);
+            assert_eq!(end.swap(offset + buffer.len() as u64, Ordering::Relaxed), offset);
+            Ok(())
+        };
+        let size = 20 * SEGMENT as u64 + 1;
+        pool.install(|| digest(size, read)).unwrap();
+        assert_eq!(end.into_inner(), size);
+    }
+
+    #[test]
+    fn a_storage_that_becomes_slow_loses_its_readers() {
+        let read = |_: &mut [u8], _: u64| {
+            std::thread::sleep(2 * SLOW);
+            Ok(())
+        };
+        let window = Window::new(&read, u64::MAX, 5, 5 + WINDOW);
+        window.work(&mut Vec::new()).unwrap();
+        window.work(&mut Vec::new()).unwrap();
+        let taken = window.into_taken();
+        assert_eq!((taken.next, taken.hashes.len(), taken.is_slow), (6, 1, true));
     }
 }
