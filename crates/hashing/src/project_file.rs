@@ -1,0 +1,160 @@
+//! Files that larder reads and writes in a project.
+//!
+//! A checkout or an archive can put anything in their place: a FIFO that blocks, a device without an end, a symlink
+//! that leads out of the project. So a file is opened without waiting, its type is checked, and its size is bounded.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+/// What happens to a symlink in the place of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Symlinks {
+    /// The file that it leads to is read. For files that larder only reads.
+    Follow,
+    /// It is an error. For files that larder also writes.
+    Refuse,
+}
+
+/// Reads a regular file of at most `max_bytes` bytes.
+///
+/// # Errors
+///
+/// The file is missing, is not a regular file, is larger, or cannot be read. The error does not name the path.
+pub fn read_project_file(path: &Path, max_bytes: u64, symlinks: Symlinks) -> io::Result<Vec<u8>> {
+    let mut flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    if symlinks == Symlinks::Refuse {
+        flags |= OFlags::NOFOLLOW;
+    }
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::LOOP) if symlinks == Symlinks::Refuse => return Err(is_symlink()),
+        // A socket cannot be opened at all.
+        Err(Errno::NXIO) => return Err(is_special()),
+        Err(error) => return Err(error.into()),
+    };
+    read_open_file(&file, max_bytes)
+}
+
+/// Reads an open file from its beginning, if it is a regular file of at most `max_bytes` bytes.
+///
+/// # Errors
+///
+/// The file is not a regular file, is larger, or cannot be read. The error does not name the path.
+pub fn read_open_file(file: &File, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !metadata.is_file() {
+        return Err(is_special());
+    }
+    // The size alone proves nothing: the file may grow, and files of /proc have none.
+    let mut bytes = Vec::new();
+    file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max_bytes {
+        let text = format!("it is larger than {max_bytes} bytes, which is the limit");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(bytes)
+}
+
+/// Writes a file in one step: readers see the old contents or the new ones. An existing file keeps its permissions.
+///
+/// # Errors
+///
+/// A symlink or something else than a regular file is at the path, or the file cannot be written. The error does not
+/// name the path.
+pub fn replace_project_file(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let existing = match fs::symlink_metadata(path) {
+        Ok(existing) if existing.is_file() => Some(existing),
+        Ok(existing) if existing.is_symlink() => return Err(is_symlink()),
+        Ok(existing) if existing.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        Ok(_) => return Err(is_special()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(name);
+    prefix.push("-");
+    let mut file = tempfile::Builder::new()
+        .prefix(&prefix)
+        // Less the umask. Temporary files are private otherwise.
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(directory)?;
+    if let Some(existing) = existing {
+        file.as_file().set_permissions(existing.permissions())?;
+    }
+    file.write_all(contents)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn is_symlink() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is a symlink; replace it with a regular file")
+}
+
+fn is_special() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn error(path: &Path, symlinks: Symlinks) -> String {
+        read_project_file(path, 10, symlinks).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn only_regular_files_of_bounded_size_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("file"), "0123456789").unwrap();
+        symlink("file", path("link")).unwrap();
+        symlink("/dev/zero", path("zero")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), Mode::RWXU).unwrap();
+        let _socket = UnixListener::bind(path("socket")).unwrap();
+
+        assert_eq!(read_project_file(&path("file"), 10, Symlinks::Refuse).unwrap(), b"0123456789");
+        assert_eq!(read_project_file(&path("link"), 10, Symlinks::Follow).unwrap(), b"0123456789");
+        assert!(error(&path("link"), Symlinks::Refuse).contains("it is a symlink"));
+        for special in ["fifo", "zero", "socket"] {
+            assert_eq!(error(&path(special), Symlinks::Follow), "it is not a regular file", "{special}");
+        }
+        assert!(error(dir.path(), Symlinks::Follow).contains("is a directory"));
+        fs::write(path("file"), "0123456789+").unwrap();
+        assert!(error(&path("file"), Symlinks::Follow).contains("larger than 10 bytes"));
+    }
+
+    #[test]
+    fn a_file_is_replaced_in_one_step_and_never_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        replace_project_file(&path("file"), b"one").unwrap();
+        fs::set_permissions(path("file"), Permissions::from_mode(0o640)).unwrap();
+        replace_project_file(&path("file"), b"two").unwrap();
+        assert_eq!(fs::read(path("file")).unwrap(), b"two");
+        assert_eq!(fs::metadata(path("file")).unwrap().permissions().mode() & 0o777, 0o640);
+
+        symlink("file", path("link")).unwrap();
+        symlink("nowhere", path("dangling")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), Mode::RWXU).unwrap();
+        for name in ["link", "dangling", "fifo"] {
+            replace_project_file(&path(name), b"three").unwrap_err();
+        }
+        assert_eq!(fs::read(path("file")).unwrap(), b"two");
+        assert!(path("link").is_symlink() && !path("nowhere").exists());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "no temporary file stays");
+    }
+}
