@@ -1,12 +1,13 @@
 //! The harness of the end-to-end tests: they drive the binary `larder` as users do, with real files, real signals,
 //! real mounts, other users, and the real weasel.
 //!
-//! The binary's path comes in `LARDER_BIN`; `cargo xtask test` builds it once and sets that. What a test needs of the
-//! machine it names in its [`Case`]: where that is missing the test shows as ignored with the reason, and with
-//! `LARDER_REQUIRE_ALL=1` it fails. Tests that need a [`Server`] are run by `cargo xtask integration`, which starts it.
+//! `cargo xtask test` builds the binary and passes its path in `LARDER_BIN`. Without the variable each test program has
+//! cargo build the binary. A [`Case`] names what it needs of the machine. Where that is missing the test is ignored
+//! with the reason, and with `LARDER_REQUIRE_ALL=1` it fails. `cargo xtask integration` starts the [`Server`]s.
 
 #![expect(clippy::unwrap_used, reason = "a harness fails by panicking: that is how a test reports")]
 
+mod binary;
 mod damage;
 mod json;
 mod mount;
@@ -32,9 +33,3 @@ pub use server::Server;
 pub use suite::{Case, run};
 pub use tree::{Entry, Tree, noise, text};
 pub use weasel::WeaselProject;
-
-/// The binary under test, if there is one.
-pub(crate) fn larder_binary() -> Option<std::path::PathBuf> {
-    let path = std::env::var_os("LARDER_BIN").map(std::path::PathBuf::from);
-    path.filter(|path| path.is_absolute() && path.is_file())
-}

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use crate::binary::larder_binary;
 use crate::mount::{Mount, Overlay};
 use crate::run::{Larder, Run};
 use crate::server::Server;
@@ -184,7 +185,7 @@ impl Sandbox {
 }
 
 fn binary() -> PathBuf {
-    crate::larder_binary().expect("looked for before the first test")
+    larder_binary().expect("every case looks for it first")
 }
 
 fn temporary() -> TempDir {

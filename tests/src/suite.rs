@@ -1,10 +1,10 @@
-//! A theme: the tests of one binary, what they need, and how they are run.
+//! The tests of one theme, and what they need.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
+use crate::binary::{NoBinary, larder_binary};
 use crate::need::{Missing, Need};
 
 /// One test: it fails by panicking.
@@ -30,6 +30,11 @@ impl Case {
 
     fn into_trial(self, theme: &str) -> Trial {
         Trial::ignorable_test(format!("{theme}::{}", self.name), move || {
+            match larder_binary() {
+                Ok(_) => {}
+                Err(NoBinary::NoCargo(reason)) => return larder_testkit::ignore(reason),
+                Err(NoBinary::Broken(reason)) => return Err(reason.into()),
+            }
             for need in self.needs {
                 match need.check() {
                     Ok(()) => {}
@@ -46,11 +51,5 @@ impl Case {
 /// Runs the tests of `theme` that the command line asks for.
 pub fn run(theme: &str, cases: &[Case]) -> ExitCode {
     let arguments = Arguments::from_args();
-    // Listing needs no binary; anything else says so at once, and not once per test.
-    if !arguments.list && crate::larder_binary().is_none() {
-        let advice = "LARDER_BIN must be the absolute path of the larder binary: run `cargo xtask test`, which sets it\n";
-        let _ = std::io::stderr().write_all(advice.as_bytes());
-        return ExitCode::FAILURE;
-    }
     libtest_mimic::run(&arguments, cases.iter().map(|case| case.into_trial(theme)).collect()).exit_code()
 }
