@@ -237,35 +237,19 @@ impl Limit {
     }
 }
 
-/// The causes of an error that say more than what stands above them, outermost first.
-pub(crate) fn causes(error: &dyn std::error::Error) -> Vec<String> {
-    let mut said = error.to_string().to_lowercase();
-    let mut causes = Vec::new();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        // The system's number adds nothing where its words stand above.
-        let words = text.split(" (os error ").next().unwrap_or(&text).to_lowercase();
-        if !said.contains(&words) {
-            said.push_str(&words);
-            causes.push(text);
-        }
-        source = cause.source();
-    }
-    causes
-}
-
 #[cfg(test)]
 mod tests {
+    use larder_storage::error_causes;
+
     use super::*;
 
     #[test]
     fn causes_are_those_that_add_something() {
         let denied = || io::Error::from_raw_os_error(13);
         let outer = Failure::Stdout(denied());
-        assert_eq!(causes(&outer), ["Permission denied (os error 13)"]);
+        assert_eq!(error_causes(&outer), ["Permission denied (os error 13)"]);
         let read = larder_config::Error::Read { path: "permission denied".into(), source: denied() };
-        assert!(causes(&Failure::Config(read)).is_empty());
+        assert!(error_causes(&Failure::Config(read)).is_empty());
     }
 
     #[test]

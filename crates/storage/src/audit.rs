@@ -3,7 +3,9 @@
 use std::time::SystemTime;
 
 use futures::TryStreamExt as _;
-use larder_backend::{BackendExt as _, Key, ListOptions, Listed, ObjectMeta, Prefix};
+use larder_backend::{
+    BackendExt as _, DeleteOptions, ErrorKind, Key, ListOptions, Listed, ObjectMeta, Prefix, Version,
+};
 use larder_hashing::OutputPath;
 
 use crate::error::Result;
@@ -24,6 +26,7 @@ pub struct Stored {
     /// What it is.
     pub what: StoredKind,
     key: Key,
+    version: Option<Version>,
 }
 
 /// What something in a remote is.
@@ -134,7 +137,14 @@ impl RemoteStorage {
                 },
             },
         };
-        Stored { url, bytes: meta.size, last_modified: meta.last_modified, what, key: meta.key.clone() }
+        Stored {
+            url,
+            bytes: meta.size,
+            last_modified: meta.last_modified,
+            what,
+            key: meta.key.clone(),
+            version: meta.version.clone(),
+        }
     }
 
     /// Reads an object to its end, as a pull would, and keeps nothing of it. It is unpacked into the project's `.larder`
@@ -148,19 +158,31 @@ impl RemoteStorage {
         self.check_object(output, object).await
     }
 
-    /// Removes something from the remote, unless it has been replaced since it was listed. Says whether it was there, and
-    /// the same.
+    /// Removes something from the remote, unless it has been replaced since it was listed. Returns whether it was removed.
+    ///
+    /// Where the remote cannot compare versions itself, what is published at the very moment of the removal may be removed
+    /// too.
     ///
     /// # Errors
     ///
     /// The remote fails.
     pub async fn delete(&self, stored: &Stored) -> Result<bool> {
         let found = self.or_cancelled(self.backend.stat_if_exists(&stored.key)).await??;
-        let is_same =
-            found.is_some_and(|meta| meta.size == stored.bytes && meta.last_modified == stored.last_modified);
-        if is_same {
-            self.or_cancelled(self.backend.delete(&stored.key)).await??;
+        // An S3 ETag is the same after an upload of the same bytes. The time tells them apart.
+        let is_same = found.is_some_and(|meta| {
+            meta.size == stored.bytes
+                && meta.last_modified == stored.last_modified
+                && meta.version == stored.version
+        });
+        if !is_same {
+            return Ok(false);
         }
-        Ok(is_same)
+        let mut options = DeleteOptions::default();
+        options.if_version.clone_from(&stored.version);
+        match self.or_cancelled(self.backend.delete(&stored.key, options)).await? {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }

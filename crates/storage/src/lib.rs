@@ -24,7 +24,7 @@ mod state;
 pub use audit::{Checked, Stored, StoredKind};
 pub use error::{Error, ErrorKind, Result, holds_refused};
 pub use larder_archive::{Compression, Limits, PackError, UnpackError};
-pub use larder_backend::{Key, ObjectMeta};
+pub use larder_backend::{Key, ObjectMeta, error_causes, error_chain};
 pub use larder_hashing::{
     CommandHash, ContentHash, OutputPath, Scheme, Workers, command_hash, content_hash, encode_name, env_hash,
     site_hash,

@@ -8,12 +8,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use futures::TryStreamExt as _;
+use larder_backend::error_chain;
 use larder_hashing::{OutputPath, Scheme};
 
 use crate::error::{Error, Result};
 use crate::options::{FindOptions, PullOptions};
 use crate::outcome::{Incomparable, PullOutcome, Pulled, RemoteObject};
-use crate::remote_storage::{RemoteStorage, error_chain, few_at_once, run_blocking};
+use crate::remote_storage::{RemoteStorage, few_at_once, run_blocking};
 use crate::report::Warning;
 use crate::state::{Planned, Unplaced, place};
 use candidates::{Candidate, Choice};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{Stream, StreamExt as _, stream};
-use larder_backend::Backend;
+use larder_backend::{Backend, error_chain};
 use larder_hashing::{CommandHash, ContentHash, OutputPath};
 use tokio::sync::OnceCell;
 
@@ -263,38 +263,4 @@ fn is_of_remote(kind: larder_backend::ErrorKind) -> bool {
             | Kind::Timeout
             | Kind::Unavailable
     )
-}
-
-/// An error and its causes in one line, each cause only where it adds something.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // The system's number adds nothing where its words stand above.
-        let words = cause_text.split(" (os error ").next().unwrap_or(&cause_text);
-        if !text.to_lowercase().contains(&words.to_lowercase()) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use larder_backend::{Error, ErrorKind, Operation};
-
-    use super::*;
-
-    #[test]
-    fn a_cause_is_said_once() {
-        let denied = Error::new(ErrorKind::PermissionDenied, Operation::Sweep, "/store");
-        let said = error_chain(&denied.with_source(io::Error::from_raw_os_error(13)));
-        assert_eq!(said, "failed to clean up /store: permission denied");
-        let other = Error::new(ErrorKind::Other, Operation::Sweep, "/store");
-        let said = error_chain(&other.with_source(io::Error::other("the disk burns")));
-        assert_eq!(said, "failed to clean up /store: unexpected error: the disk burns");
-    }
 }

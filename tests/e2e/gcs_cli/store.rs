@@ -4,7 +4,8 @@ use std::ops::Deref;
 
 use futures::TryStreamExt as _;
 use larder_backend::{
-    Backend as _, BackendExt as _, GetOptions, Key, ListOptions, Listed, Prefix, PutMode, PutOptions,
+    Backend as _, BackendExt as _, DeleteOptions, GetOptions, Key, ListOptions, Listed, Prefix, PutMode,
+    PutOptions,
 };
 use larder_backend_gcs::{GcsBackend, GcsConfig};
 use larder_tests::{Sandbox, Server};
@@ -87,7 +88,9 @@ impl Store {
     /// Removes all objects.
     pub(crate) fn empty_remote(&self) {
         for key in self.keys() {
-            self.runtime.block_on(self.backend.delete(&Key::parse(key).unwrap())).unwrap();
+            self.runtime
+                .block_on(self.backend.delete(&Key::parse(key).unwrap(), DeleteOptions::default()))
+                .unwrap();
         }
     }
 

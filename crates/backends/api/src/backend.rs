@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -12,6 +13,10 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::key::{Key, Prefix};
 use crate::object::{ObjectMeta, Version};
 use crate::upload::{PutOptions, Upload, UploadToken};
+
+/// The default of the no-progress timeout of every remote that is reached over a network: an operation fails when nothing
+/// has been sent or received for so long, all retries included.
+pub const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The bytes of an object, in order. Ends with an error where the object could not be read to its end.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
@@ -65,10 +70,15 @@ pub trait Backend: fmt::Debug + fmt::Display + Send + Sync + 'static {
 
     /// Deletes an object. An absent one is a success.
     ///
+    /// With [`DeleteOptions::if_version`] an object of another version stays. Where
+    /// [`Capabilities::conditional_delete`] is false, the version is checked right before the deletion: an object that is
+    /// published between the two may be deleted.
+    ///
     /// # Errors
     ///
-    /// The remote refuses, or cannot be reached.
-    async fn delete(&self, key: &Key) -> Result<()>;
+    /// [`ErrorKind::Conflict`] if the object has another version than [`DeleteOptions::if_version`]; the remote refuses,
+    /// or cannot be reached.
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()>;
 
     /// Does what the first operation would otherwise do, as far as it takes no request to the remote: reads configuration
     /// and sets up clients. Whoever has long work of his own before that does this meanwhile, and learns early of what is
@@ -139,11 +149,15 @@ impl<B: Backend + ?Sized> BackendExt for B {}
 /// What a remote can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub struct Capabilities {
     /// Of several creators of one key, exactly one succeeds. Where this is false, creators may overwrite each other.
     pub atomic_create: bool,
     /// An overwrite replaces the object in one step. Where this is false, a reader may find no object in between.
     pub atomic_overwrite: bool,
+    /// The remote itself compares the version of [`DeleteOptions::if_version`]. Where this is false, the backend compares
+    /// it right before the deletion.
+    pub conditional_delete: bool,
     /// The longest segment of a key that the remote takes, in bytes.
     pub max_name_len: usize,
     /// The first upload may create the root of the remote. Where this is false, a missing root stays missing.
@@ -153,7 +167,14 @@ pub struct Capabilities {
 impl Capabilities {
     /// Describes a remote.
     pub const fn new(atomic_create: bool, atomic_overwrite: bool, max_name_len: usize) -> Self {
-        Self { atomic_create, atomic_overwrite, max_name_len, creates_root: false }
+        Self { atomic_create, atomic_overwrite, conditional_delete: false, max_name_len, creates_root: false }
+    }
+
+    /// Sets whether the remote itself compares versions on deletion.
+    #[must_use]
+    pub const fn with_conditional_delete(mut self, conditional_delete: bool) -> Self {
+        self.conditional_delete = conditional_delete;
+        self
     }
 
     /// Says that the first upload may create the root of the remote.
@@ -184,6 +205,23 @@ impl GetOptions {
     }
 
     /// Reads only where the object still has this version.
+    #[must_use]
+    pub fn with_version(mut self, version: Version) -> Self {
+        self.if_version = Some(version);
+        self
+    }
+}
+
+/// How to delete an object.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct DeleteOptions {
+    /// Delete only an object of this version.
+    pub if_version: Option<Version>,
+}
+
+impl DeleteOptions {
+    /// Deletes only an object of this version.
     #[must_use]
     pub fn with_version(mut self, version: Version) -> Self {
         self.if_version = Some(version);

@@ -12,8 +12,7 @@
 
 mod backend;
 mod buffer_pool;
-#[cfg(feature = "http")]
-pub mod causes;
+mod causes;
 mod error;
 mod key;
 mod object;
@@ -26,9 +25,11 @@ pub mod retry;
 mod upload;
 
 pub use backend::{
-    Backend, BackendExt, ByteStream, Capabilities, GetOptions, GetResult, ListOptions, Listed, ObjectStream,
+    Backend, BackendExt, ByteStream, Capabilities, DEFAULT_STALL_TIMEOUT, DeleteOptions, GetOptions,
+    GetResult, ListOptions, Listed, ObjectStream,
 };
 pub use buffer_pool::BufferPool;
+pub use causes::{error_causes, error_chain, root_causes};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use key::{InvalidKey, Key, Prefix};
 pub use object::{ObjectMeta, Version};

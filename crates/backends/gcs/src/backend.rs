@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use larder_backend::retry::{Failure, Patience};
 use larder_backend::{
-    Backend, Capabilities, Error, ErrorKind, GetOptions, GetResult, Key, ListOptions, ObjectMeta,
-    ObjectStream, Operation, Prefix, PutOptions, Result, Upload, UploadToken,
+    Backend, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, GetResult, Key, ListOptions,
+    ObjectMeta, ObjectStream, Operation, Prefix, PutOptions, Result, Upload, UploadToken,
 };
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -135,7 +135,7 @@ impl fmt::Display for GcsBackend {
 #[async_trait]
 impl Backend for GcsBackend {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new(true, true, Key::MAX_LEN)
+        Capabilities::new(true, true, Key::MAX_LEN).with_conditional_delete(true)
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
@@ -157,9 +157,9 @@ impl Backend for GcsBackend {
         list::list(Arc::clone(&self.remote), prefix, &options)
     }
 
-    async fn delete(&self, key: &Key) -> Result<()> {
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
         self.remote.check(key, Operation::Delete)?;
-        get::delete(&self.remote, key, None).await
+        get::delete(&self.remote, key, &options).await
     }
 
     async fn get_ready(&self) -> Result<()> {

@@ -9,9 +9,8 @@ use google_cloud_gax::client_builder;
 use google_cloud_gax::retry_policy::NeverRetry;
 use google_cloud_storage::client::{Storage, StorageControl};
 use google_cloud_storage::read_resume_policy::NeverResume;
-use larder_backend::causes::chain;
 use larder_backend::retry::Patience;
-use larder_backend::{Error, ErrorKind, Operation, Result};
+use larder_backend::{Error, ErrorKind, Operation, Result, error_chain};
 
 use crate::config::GcsConfig;
 use crate::error::NO_CREDENTIALS;
@@ -70,7 +69,7 @@ impl Connection {
         let failed = |error: client_builder::Error| {
             Error::new(ErrorKind::InvalidInput, Operation::Open, location)
                 .with_hint("Google's client cannot be set up: check the endpoint and the credentials")
-                .with_source(chain(&error))
+                .with_source(error_chain(&error))
         };
         let rest = config.endpoint.as_deref().unwrap_or(GOOGLE);
         Ok(Self {
@@ -111,7 +110,7 @@ async fn find_credentials(location: &str) -> Result<Credentials> {
     credentials::Builder::default().with_scopes([SCOPE]).build().map_err(|error| {
         unauthenticated("the file of Google credentials cannot be used: check GOOGLE_APPLICATION_CREDENTIALS, or log in again \
                          with `gcloud auth application-default login`")
-            .with_source(chain(&error))
+            .with_source(error_chain(&error))
     })
 }
 

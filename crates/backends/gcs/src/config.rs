@@ -4,10 +4,6 @@ use std::time::Duration;
 
 use larder_backend::remote_option::{InvalidOption, boolean, endpoint};
 
-/// After how long without progress an operation is given up, by default. Each attempt may take a third of it, so that
-/// a connection that died in silence is noticed and replaced before the operation ends.
-const STALL_TIMEOUT: Duration = Duration::from_secs(90);
-
 /// The variables by which Google's tools are told of an emulator.
 const EMULATOR_HOST: &str = "STORAGE_EMULATOR_HOST";
 const EMULATOR_GRPC_HOST: &str = "STORAGE_EMULATOR_GRPC_HOST";
@@ -62,7 +58,7 @@ impl GcsConfig {
             grpc_endpoint: None,
             anonymous: false,
             trusts_endpoint: false,
-            stall_timeout: STALL_TIMEOUT,
+            stall_timeout: larder_backend::DEFAULT_STALL_TIMEOUT,
             chunk_size: None,
         }
     }
@@ -114,7 +110,7 @@ impl GcsConfig {
     /// Sets after how long without progress an operation fails; `None` is the default.
     #[must_use]
     pub fn with_stall_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.stall_timeout = timeout.unwrap_or(STALL_TIMEOUT);
+        self.stall_timeout = timeout.unwrap_or(larder_backend::DEFAULT_STALL_TIMEOUT);
         self
     }
 

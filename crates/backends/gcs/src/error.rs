@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use google_cloud_gax::error::rpc::Code;
 use http::HeaderMap;
-use larder_backend::causes::{chain, root_causes};
 use larder_backend::retry::Failure;
-use larder_backend::{Error, ErrorKind, Operation};
+use larder_backend::{Error, ErrorKind, Operation, error_chain, root_causes};
 use serde_json::Value;
 
 /// What the server says where a bucket is missing, which has the status of a missing object.
@@ -105,7 +104,7 @@ impl Target<'_> {
 
     /// Credentials cannot be had.
     pub(crate) fn no_credentials(self, error: &(dyn StdError + 'static)) -> Failure {
-        let chain = chain(error);
+        let chain = error_chain(error);
         let hint = if ["invalid_grant", "expired", "reauth"].iter().any(|word| chain.contains(word)) {
             "the Google credentials have expired, or are no longer valid: log in again with `gcloud auth \
              application-default login`"

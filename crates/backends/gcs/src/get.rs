@@ -12,7 +12,9 @@ use google_cloud_storage::model_ext::ReadRange;
 use google_cloud_storage::read_object::ReadObjectResponse;
 use larder_backend::read_ahead::{Body, RangeSource, ReadAhead};
 use larder_backend::retry::{Failure, Patience};
-use larder_backend::{Error, ErrorKind, GetOptions, GetResult, Key, ObjectMeta, Operation, Result, Version};
+use larder_backend::{
+    DeleteOptions, Error, ErrorKind, GetOptions, GetResult, Key, ObjectMeta, Operation, Result, Version,
+};
 
 use crate::backend::Remote;
 use crate::write::encoded;
@@ -78,8 +80,19 @@ pub(crate) async fn describe(remote: &Remote, key: &Key, operation: Operation) -
         .await
 }
 
-/// Deletes an object, or that generation of it. An absent one is a success.
-pub(crate) async fn delete(remote: &Remote, key: &Key, generation: Option<i64>) -> Result<()> {
+/// Reads a version that this backend gave.
+fn generation(version: &Version, remote: &Remote, key: &Key, operation: Operation) -> Result<i64> {
+    let generation = version.as_str().parse();
+    // Anything else is the version of no object here.
+    generation.map_err(|_| Error::new(ErrorKind::Conflict, operation, remote.location(key)))
+}
+
+/// Deletes an object. An absent one is a success.
+pub(crate) async fn delete(remote: &Remote, key: &Key, options: &DeleteOptions) -> Result<()> {
+    let generation = match &options.if_version {
+        Some(version) => Some(generation(version, remote, key, Operation::Delete)?),
+        None => None,
+    };
     let connection = remote.connection().await?;
     let location = remote.location(key);
     let target = remote.target(Operation::Delete, &location);
@@ -91,7 +104,7 @@ pub(crate) async fn delete(remote: &Remote, key: &Key, generation: Option<i64>) 
                 .delete_object()
                 .set_bucket(remote.bucket())
                 .set_object(remote.object(key))
-                .set_generation(generation.unwrap_or_default())
+                .set_or_clear_if_generation_match(generation)
                 .with_attempt_timeout(remote.patience.attempt_timeout());
             remote.watched(target, request.send()).await
         })
@@ -106,8 +119,7 @@ pub(crate) async fn delete(remote: &Remote, key: &Key, generation: Option<i64>) 
 pub(crate) async fn get(remote: Arc<Remote>, key: Key, options: GetOptions) -> Result<GetResult> {
     let wanted = options.range.unwrap_or(0..u64::MAX);
     let generation = match &options.if_version {
-        // What is no generation is none of ours.
-        Some(version) => Some(version.as_str().parse().map_err(|_| conflict(&remote, &key))?),
+        Some(version) => Some(self::generation(version, &remote, &key, Operation::Get)?),
         None => None,
     };
     if wanted.is_empty() {

@@ -11,9 +11,8 @@ use bytes::{Bytes, BytesMut};
 use google_cloud_auth::credentials::{CacheableResource, Credentials};
 use http::{Extensions, HeaderMap};
 use http_body::{Body, Frame, SizeHint};
-use larder_backend::causes::chain;
 use larder_backend::retry::{Activity, Failure, Patience};
-use larder_backend::{Error, ErrorKind, Operation, Result};
+use larder_backend::{Error, ErrorKind, Operation, Result, error_chain};
 use reqwest::{Client, RequestBuilder};
 use tokio::time::Instant;
 
@@ -62,7 +61,7 @@ impl Http {
             .map_err(|error| {
                 Error::new(ErrorKind::Other, Operation::Open, location)
                     .with_hint("no HTTP client can be made")
-                    .with_source(chain(&error))
+                    .with_source(error_chain(&error))
             })?;
         Ok(Self { client, endpoint: endpoint.to_owned(), credentials, patience })
     }

@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use larder_backend::retry::Failure;
-use larder_backend::{Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, Result};
+use larder_backend::{DeleteOptions, Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, Result, Version};
 use serde_json::{Value, json};
 
 use crate::backend::Remote;
@@ -140,7 +140,8 @@ impl Writing {
             return Ok(written.meta);
         }
         // Nobody should find it.
-        get::delete(&self.remote, &self.key, Some(written.generation)).await.ok();
+        let options = DeleteOptions::default().with_version(Version::new(written.generation.to_string()));
+        get::delete(&self.remote, &self.key, &options).await.ok();
         let error = Error::new(ErrorKind::Integrity, Operation::Commit, self.location());
         Err(error.with_source("the server has other bytes than were sent: they were removed again"))
     }

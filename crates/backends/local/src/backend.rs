@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use larder_backend::{
-    Backend, Capabilities, Error, GetOptions, GetResult, Key, ListOptions, ObjectMeta, ObjectStream,
-    Operation, Prefix, PutOptions, Result, Upload, UploadToken,
+    Backend, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, GetResult, Key, ListOptions,
+    ObjectMeta, ObjectStream, Operation, Prefix, PutOptions, Result, Upload, UploadToken,
 };
 use rustix::fs::AtFlags;
 use tokio::runtime::Handle;
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::LocalConfig;
 use crate::error::{failed, is_absent};
-use crate::get::is_object;
+use crate::get::{describe, is_object};
 use crate::publish::FileSystem;
 use crate::root::{MAX_NAME_LEN, Root};
 use crate::temporary::Temporary;
@@ -119,16 +119,16 @@ impl Backend for LocalBackend {
         list::list(&self.remote.root, prefix, &options)
     }
 
-    async fn delete(&self, key: &Key) -> Result<()> {
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
         let key = key.clone();
-        self.run(Operation::Delete, move |remote| delete(&remote.root, &key)).await
+        self.run(Operation::Delete, move |remote| delete(&remote.root, &key, &options)).await
     }
 
     /// Removes the temporaries of dead processes. Needs no journal: a lock tells who is alive.
     async fn sweep(&self, _orphans: &[UploadToken]) -> Result<()> {
         self.run(Operation::Sweep, |remote| {
             let directory = match remote.root.open(Operation::Sweep) {
-                Err(error) if error.kind() == larder_backend::ErrorKind::RootMissing => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::RootMissing => return Ok(()),
                 opened => opened?,
             };
             sweep::sweep(&directory)
@@ -147,21 +147,29 @@ impl Backend for LocalBackend {
     }
 }
 
-fn delete(root: &Root, key: &Key) -> Result<(), Error> {
+/// Deletes an object. Version and name cannot be compared and removed in one step: a file that another process publishes
+/// between `fstatat` and `unlinkat` is deleted.
+fn delete(root: &Root, key: &Key, options: &DeleteOptions) -> Result<(), Error> {
     let operation = Operation::Delete;
     root.check(key, operation)?;
     let directory = root.open(operation)?;
     let mut segments = key.segments();
     let name = segments.next_back().unwrap_or_default();
     let deleted = directory.descend(segments).and_then(|parent| {
-        // What is no object is not there, and not ours to remove.
-        if is_object(&rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?) {
-            rustix::fs::unlinkat(&parent, name, AtFlags::empty())?;
+        let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        // Anything but a regular file is no object, and is left alone.
+        if !is_object(&stat) {
+            return Ok(true);
         }
-        Ok(())
+        if options.if_version.is_some() && options.if_version != describe(key.clone(), &stat).version {
+            return Ok(false);
+        }
+        rustix::fs::unlinkat(&parent, name, AtFlags::empty())?;
+        Ok(true)
     });
     match deleted {
-        Ok(()) => {
+        Ok(false) => Err(Error::new(ErrorKind::Conflict, operation, root.location(key))),
+        Ok(true) => {
             directory.prune(key);
             Ok(())
         }

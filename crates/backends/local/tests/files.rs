@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use larder_backend::{
-    Backend, BackendExt, ErrorKind, GetOptions, Key, ListOptions, Listed, ObjectMeta, Prefix, PutMode,
-    PutOptions,
+    Backend, BackendExt, DeleteOptions, ErrorKind, GetOptions, Key, ListOptions, Listed, ObjectMeta, Prefix,
+    PutMode, PutOptions,
 };
 use larder_backend_local::{CreateRoot, LocalBackend, LocalConfig};
 use larder_testkit::payload;
@@ -94,7 +94,10 @@ async fn reading_creates_nothing() {
     let root = directory.path().join("missing");
     let backend = LocalBackend::open(LocalConfig::new(&root).with_create(CreateRoot::All)).unwrap();
     assert_eq!(backend.stat(&key("a/c/h")).await.unwrap_err().kind(), ErrorKind::RootMissing);
-    assert_eq!(backend.delete(&key("a/c/h")).await.unwrap_err().kind(), ErrorKind::RootMissing);
+    assert_eq!(
+        backend.delete(&key("a/c/h"), DeleteOptions::default()).await.unwrap_err().kind(),
+        ErrorKind::RootMissing
+    );
     backend.sweep(&[]).await.unwrap();
     assert!(!root.exists());
     // An existing remote is not written to either.
@@ -145,7 +148,7 @@ async fn the_root_may_be_a_link_and_what_is_below_may_not() {
     assert_eq!(list(&backend, ListOptions::default()).await, ["a/c/h", "a/c/h2"]);
     assert_eq!(list(&backend, ListOptions::default().with_delimiter()).await, ["a/"]);
     for name in ["a/c/file", "directory/secret", "a/c/zero", "a/c"] {
-        backend.delete(&key(name)).await.unwrap();
+        backend.delete(&key(name), DeleteOptions::default()).await.unwrap();
     }
     assert!(root.join("a/c/file").is_symlink() && outside.path().join("secret").exists());
     // Neither does an upload follow them, nor take them for an object.
@@ -205,7 +208,10 @@ async fn no_key_reaches_the_temporaries() {
     assert_eq!(backend.stat(&temporary).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     let get = backend.get(&temporary, GetOptions::default()).await;
     assert_eq!(get.unwrap_err().kind(), ErrorKind::InvalidInput);
-    assert_eq!(backend.delete(&temporary).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(
+        backend.delete(&temporary, DeleteOptions::default()).await.unwrap_err().kind(),
+        ErrorKind::InvalidInput
+    );
     let begun = backend.begin_put(&key(".larder/1/tmp/x"), PutOptions::default()).await;
     assert_eq!(begun.unwrap_err().kind(), ErrorKind::InvalidInput);
     upload.commit().await.unwrap();
@@ -341,7 +347,7 @@ async fn deleting_what_is_beside_an_upload_does_not_harm_it() {
                 for _ in 0..100 {
                     let name = format!("a/c/{task}");
                     put(&backend, &name, "x").await.unwrap();
-                    backend.delete(&key(&name)).await.unwrap();
+                    backend.delete(&key(&name), DeleteOptions::default()).await.unwrap();
                 }
             })
         })
@@ -365,7 +371,7 @@ async fn a_listing_has_what_stays_while_others_come_and_go() {
             for round in 0..100 {
                 for name in [format!("a/c/new-{round}"), format!("a/{round}/h"), format!("{round}/c/h")] {
                     put(&backend, &name, "x").await.unwrap();
-                    backend.delete(&key(&name)).await.unwrap();
+                    backend.delete(&key(&name), DeleteOptions::default()).await.unwrap();
                 }
             }
         })

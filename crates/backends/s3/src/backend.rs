@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use aws_sdk_s3::types::RequestPayer;
 use larder_backend::retry::Patience;
 use larder_backend::{
-    Backend, Capabilities, Error, ErrorKind, GetOptions, GetResult, Key, ListOptions, ObjectMeta,
-    ObjectStream, Operation, Prefix, PutMode, PutOptions, Result, Upload, UploadToken,
+    Backend, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, GetResult, Key, ListOptions,
+    ObjectMeta, ObjectStream, Operation, Prefix, PutMode, PutOptions, Result, Upload, UploadToken,
 };
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -19,7 +19,7 @@ use crate::config::S3Config;
 use crate::error::Target;
 use crate::precondition::Preconditions;
 use crate::upload::S3Upload;
-use crate::{get, list, multipart};
+use crate::{delete, get, list, multipart};
 
 /// A remote in a bucket. Its `Display` is `s3://bucket/prefix`.
 #[derive(Debug)]
@@ -133,7 +133,10 @@ impl fmt::Display for S3Backend {
 #[async_trait]
 impl Backend for S3Backend {
     fn capabilities(&self) -> Capabilities {
+        // Other servers may ignore the condition, and before the first request it is not known which one this is.
+        let is_aws = self.remote.connection.get().is_some_and(|connection| connection.endpoint.is_none());
         Capabilities::new(self.remote.preconditions.seem_honoured(), true, Key::MAX_LEN)
+            .with_conditional_delete(is_aws)
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
@@ -162,28 +165,9 @@ impl Backend for S3Backend {
         list::list(Arc::clone(&self.remote), prefix, &options)
     }
 
-    async fn delete(&self, key: &Key) -> Result<()> {
-        let remote = &*self.remote;
-        remote.check(key, Operation::Delete)?;
-        let connection = remote.connection().await?;
-        let location = remote.location(key);
-        let target = remote.target(Operation::Delete, &location);
-        let deleted = remote
-            .patience
-            .retrying(|| async {
-                let request = connection
-                    .client
-                    .delete_object()
-                    .bucket(&remote.config.bucket)
-                    .key(remote.object(key))
-                    .set_request_payer(remote.request_payer());
-                request.send().await.map_err(|error| target.failure(&error))
-            })
-            .await;
-        match deleted {
-            Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(()),
-        }
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
+        self.remote.check(key, Operation::Delete)?;
+        delete::delete(&self.remote, key, &options).await
     }
 
     async fn get_ready(&self) -> Result<()> {

@@ -4,10 +4,6 @@ use std::time::Duration;
 
 use larder_backend::remote_option::{InvalidOption, boolean, endpoint};
 
-/// After how long without progress an operation is given up, by default. Each attempt may take a third of it, so that
-/// a connection that died in silence is noticed and replaced before the operation ends.
-const STALL_TIMEOUT: Duration = Duration::from_secs(90);
-
 /// How to open an [`crate::S3Backend`].
 ///
 /// What is not said here comes from where AWS tools take it: environment, profiles, SSO, container and instance roles,
@@ -63,7 +59,7 @@ impl S3Config {
             sse: None,
             sse_kms_key_id: None,
             request_payer: false,
-            stall_timeout: STALL_TIMEOUT,
+            stall_timeout: larder_backend::DEFAULT_STALL_TIMEOUT,
             part_size: None,
         }
     }
@@ -94,7 +90,7 @@ impl S3Config {
     /// Sets after how long without progress an operation fails; `None` is the default.
     #[must_use]
     pub fn with_stall_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.stall_timeout = timeout.unwrap_or(STALL_TIMEOUT);
+        self.stall_timeout = timeout.unwrap_or(larder_backend::DEFAULT_STALL_TIMEOUT);
         self
     }
 

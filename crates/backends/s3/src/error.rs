@@ -8,8 +8,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::date_time::{DateTime, Format};
-use larder_backend::causes::{chain, root_causes};
-use larder_backend::{Error, ErrorKind, Operation, retry};
+use larder_backend::{Error, ErrorKind, Operation, error_chain, retry, root_causes};
 
 use crate::watch::is_stall;
 
@@ -34,7 +33,7 @@ impl Failure {
     /// Makes the failure one of another kind.
     #[must_use]
     pub(crate) fn into_kind(self, kind: ErrorKind, operation: Operation) -> Self {
-        let error = Error::new(kind, operation, self.error.location()).with_source(chain(&self.error));
+        let error = Error::new(kind, operation, self.error.location()).with_source(error_chain(&self.error));
         Self { error, ..self }
     }
 }
@@ -87,7 +86,7 @@ impl Target<'_> {
 
         if matches!(error, SdkError::ResponseError(_)) || (status < 300 && code.is_empty()) {
             // The answer broke off, or is none of S3.
-            let failed = self.error(ErrorKind::Unavailable).with_source(chain(error));
+            let failed = self.error(ErrorKind::Unavailable).with_source(error_chain(error));
             return Failure { status: Some(status), retry_after, is_uncertain: true, ..Failure::new(failed) };
         }
         let mut failed = self.error(kind(status, &code));
@@ -125,7 +124,7 @@ impl Target<'_> {
     /// Reads an error of the body of an answer.
     pub(crate) fn broken_body(self, error: &(dyn StdError + 'static)) -> Failure {
         let kind = if is_stall(error) { ErrorKind::Timeout } else { ErrorKind::Unavailable };
-        Failure::new(self.error(kind).with_source(chain(error)))
+        Failure::new(self.error(kind).with_source(error_chain(error)))
     }
 
     fn without_answer<E>(self, error: &SdkError<E, HttpResponse>) -> Failure
@@ -147,7 +146,7 @@ impl Target<'_> {
             let failed = self.error(ErrorKind::Unauthenticated).with_hint(hint);
             // Where they are asked for again in the middle of an upload, that may have been the network.
             let may_pass = matches!(credentials, CredentialsError::ProviderTimedOut(_));
-            return Failure::new(failed.with_source(chain(credentials)).with_retryable(may_pass));
+            return Failure::new(failed.with_source(error_chain(credentials)).with_retryable(may_pass));
         }
         let stalled = is_stall(error)
             || match error {
@@ -162,7 +161,7 @@ impl Target<'_> {
             _ => ErrorKind::Unavailable,
         };
         if kind == ErrorKind::InvalidInput {
-            return Failure::new(self.error(kind).with_source(chain(error)));
+            return Failure::new(self.error(kind).with_source(error_chain(error)));
         }
         let server = self.endpoint.map_or("AWS".to_owned(), |endpoint| format!("the endpoint {endpoint}"));
         let causes = root_causes(error);

@@ -162,7 +162,7 @@ impl Answer {
 }
 
 /// Whether an `ETag` stands for the very bytes: a weak one does not, and no request can be held to it.
-fn is_strong(e_tag: Option<&str>) -> bool {
+pub(crate) fn is_strong(e_tag: Option<&str>) -> bool {
     e_tag.is_some_and(|e_tag| !e_tag.starts_with("W/"))
 }
 
@@ -308,6 +308,8 @@ pub(crate) fn meta(key: &Key, size: i64, modified: Option<&DateTime>, e_tag: Opt
     let modified = SystemTime::try_from(DateTime::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH);
     let meta = ObjectMeta::new(key.clone(), u64::try_from(size).unwrap_or_default(), modified);
     match e_tag {
+        // Some servers leave the quotes out in listings.
+        Some(e_tag) if !e_tag.ends_with('"') => meta.with_version(Version::new(format!("\"{e_tag}\""))),
         Some(e_tag) => meta.with_version(Version::new(e_tag)),
         None => meta,
     }

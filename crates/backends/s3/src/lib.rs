@@ -43,6 +43,7 @@
 mod backend;
 mod client;
 mod config;
+mod delete;
 mod error;
 mod get;
 mod list;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use larder_backend::{
-    Backend, Capabilities, ErrorKind, GetOptions, GetResult, Key, ListOptions, ObjectMeta, ObjectStream,
-    Operation, Prefix, PutOptions, Result, Upload, UploadToken,
+    Backend, Capabilities, DeleteOptions, ErrorKind, GetOptions, GetResult, Key, ListOptions, ObjectMeta,
+    ObjectStream, Operation, Prefix, PutOptions, Result, Upload, UploadToken,
 };
 use tokio::task::JoinHandle;
 
@@ -136,12 +136,12 @@ impl Backend for SshBackend {
         list::list(&self.remote, prefix, &options)
     }
 
-    async fn delete(&self, key: &Key) -> Result<()> {
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
         let remote = Arc::clone(&self.remote);
         remote.place.check(key, Operation::Delete)?;
         let task = remote.pool.task(Operation::Delete, remote.place.location(key));
         let (pool, key) = (Arc::clone(&remote.pool), key.clone());
-        pool.run(task, move |connection, _| delete(&remote.place, connection, &key)).await
+        pool.run(task, move |connection, _| delete(&remote.place, connection, &key, &options)).await
     }
 
     async fn sweep(&self, orphans: &[UploadToken]) -> Result<()> {
@@ -171,13 +171,21 @@ impl Backend for SshBackend {
     }
 }
 
-fn delete(place: &Place, connection: &Connection, key: &Key) -> Result<(), Trouble> {
+/// Deletes an object. SFTP cannot compare and remove in one step: a file that another client publishes between `lstat` and
+/// `remove` is deleted.
+fn delete(place: &Place, connection: &Connection, key: &Key, options: &DeleteOptions) -> Result<(), Trouble> {
     let root = place.root(connection)?;
     let path = root.path_of(key.as_str());
     match get::look(connection, &root, key) {
-        // What is no object is not there, and not ours to remove.
+        // Anything but a regular file is no object, and is left alone.
         Ok(None) => return Ok(()),
-        Ok(Some(_)) => {}
+        Ok(Some(stat)) => {
+            let meta =
+                get::describe(key.clone(), stat.size.unwrap_or_default(), stat.mtime.unwrap_or_default());
+            if options.if_version.is_some() && options.if_version != meta.version {
+                return Err(Trouble::new(ErrorKind::Conflict));
+            }
+        }
         Err(trouble) => return Err(trouble),
     }
     match connection.remove(&path) {

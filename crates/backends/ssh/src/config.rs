@@ -7,10 +7,6 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// After how long without progress an operation is given up, by default. Each attempt may take a third of it, so that
-/// a connection that died in silence is noticed and replaced before the operation ends.
-const STALL_TIMEOUT: Duration = Duration::from_secs(90);
-
 /// The keys that OpenSSH tries where nothing is configured, in its order, as far as libssh2 knows them.
 const DEFAULT_IDENTITIES: [&str; 3] = [".ssh/id_rsa", ".ssh/id_ecdsa", ".ssh/id_ed25519"];
 
@@ -121,7 +117,7 @@ impl SshConfig {
             agent: None,
             identities: Vec::new(),
             passphrase: None,
-            stall_timeout: STALL_TIMEOUT,
+            stall_timeout: larder_backend::DEFAULT_STALL_TIMEOUT,
         }
     }
 
@@ -176,7 +172,7 @@ impl SshConfig {
     /// Sets after how long without progress an operation fails; `None` is the default.
     #[must_use]
     pub fn with_stall_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.stall_timeout = timeout.unwrap_or(STALL_TIMEOUT);
+        self.stall_timeout = timeout.unwrap_or(larder_backend::DEFAULT_STALL_TIMEOUT);
         self
     }
 

@@ -168,6 +168,7 @@ fn all(subject: &Arc<dyn Subject>) -> Vec<Trial> {
             an_absent_object_is_not_found_and_says_where,
             a_missing_remote_says_so,
             deleting_twice_succeeds,
+            only_the_version_that_was_seen_is_deleted,
             the_time_of_an_object_is_that_of_its_publication,
         },
         publishing::{

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, stream};
 use larder_backend::{
-    Backend, ByteStream, Capabilities, GetOptions, GetResult, Key, ListOptions, ObjectMeta, ObjectStream,
-    Operation, Prefix, PutOptions, Result, Upload, UploadToken,
+    Backend, ByteStream, Capabilities, DeleteOptions, GetOptions, GetResult, Key, ListOptions, ObjectMeta,
+    ObjectStream, Operation, Prefix, PutOptions, Result, Upload, UploadToken,
 };
 
 use crate::faulty::put::FaultyUpload;
@@ -146,8 +146,8 @@ impl Backend for FaultyBackend {
         listing.into_stream().flatten().boxed()
     }
 
-    async fn delete(&self, key: &Key) -> Result<()> {
-        self.run(Operation::Delete, key.as_str(), self.inner.delete(key)).await
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
+        self.run(Operation::Delete, key.as_str(), self.inner.delete(key, options)).await
     }
 
     async fn sweep(&self, orphans: &[UploadToken]) -> Result<()> {

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use larder_backend::{
-    Backend, Capabilities, Error, ErrorKind, GetOptions, GetResult, Key, ListOptions, Listed, ObjectMeta,
-    ObjectStream, Operation, Prefix, PutOptions, Result, Upload, UploadToken,
+    Backend, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, GetResult, Key, ListOptions, Listed,
+    ObjectMeta, ObjectStream, Operation, Prefix, PutOptions, Result, Upload, UploadToken, Version,
 };
 
 use crate::clock::ManualClock;
@@ -72,7 +72,7 @@ impl MemoryBackend {
     pub fn new() -> Self {
         Self {
             shared: Arc::default(),
-            capabilities: Capabilities::new(true, true, Key::MAX_LEN),
+            capabilities: Capabilities::new(true, true, Key::MAX_LEN).with_conditional_delete(true),
             page_size: 1000,
         }
     }
@@ -231,9 +231,19 @@ impl Backend for MemoryBackend {
         pages.flat_map(stream::iter).map(Ok::<Listed, Error>).boxed()
     }
 
-    async fn delete(&self, key: &Key) -> Result<()> {
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
         self.log(Operation::Delete, key, None);
-        self.state().objects.remove(key);
+        let mut state = self.state();
+        let is_another = |version: &Version| {
+            state
+                .objects
+                .get(key)
+                .is_some_and(|object| object.describe(key).version.as_ref() != Some(version))
+        };
+        if options.if_version.as_ref().is_some_and(is_another) {
+            return Err(Error::new(ErrorKind::Conflict, Operation::Delete, self.location(key)));
+        }
+        state.objects.remove(key);
         Ok(())
     }
 

@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use futures::TryStreamExt;
 use larder_backend::{
-    Backend, BackendExt, ErrorKind, GetOptions, Key, ListOptions, ObjectMeta, Operation, Prefix, PutOptions,
-    Result,
+    Backend, BackendExt, DeleteOptions, ErrorKind, GetOptions, Key, ListOptions, ObjectMeta, Operation,
+    Prefix, PutOptions, Result,
 };
 use larder_testkit::{Effect, Fault, FaultyBackend, Gate, MemoryBackend, payload};
 
@@ -47,7 +47,7 @@ async fn every_operation_can_fail() {
                 let listing = faulty.list(&Prefix::root(), ListOptions::default());
                 listing.try_collect::<Vec<_>>().await.unwrap_err()
             }
-            Delete => faulty.delete(&key()).await.unwrap_err(),
+            Delete => faulty.delete(&key(), DeleteOptions::default()).await.unwrap_err(),
             Sweep => faulty.sweep(&[]).await.unwrap_err(),
             _ => faulty.close().await.unwrap_err(),
         };

@@ -10,7 +10,6 @@ use anstyle::{AnsiColor, Style};
 
 use super::text::printable;
 use crate::args::When;
-use crate::failure::causes;
 use crate::progress::Bars;
 
 /// How the word looks that begins an error.
@@ -53,7 +52,7 @@ impl Console {
 
     /// Says what failed, why where that adds something, and what to do.
     pub(crate) fn error(&self, error: &dyn Error, hint: Option<&str>) {
-        let causes = causes(error);
+        let causes = larder_storage::error_causes(error);
         self.print(|stderr| {
             writeln!(stderr, "{ERROR}error:{ERROR:#} {}", printable(&error.to_string()))?;
             for cause in &causes {

@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
-use larder_storage::{PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject};
+use larder_storage::{PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject, error_causes};
 use serde::Serialize;
 
 use super::text;
-use crate::failure::{Failure, causes};
+use crate::failure::Failure;
 
 /// The version of the document: raised when a program that reads it would have to change.
 const SCHEMA: u32 = 1;
@@ -55,7 +55,7 @@ pub(crate) struct ErrorEntry {
 
 impl ErrorEntry {
     pub(crate) fn new(kind: &'static str, error: &dyn std::error::Error) -> Self {
-        Self { kind, message: error.to_string(), causes: causes(error) }
+        Self { kind, message: error.to_string(), causes: error_causes(error) }
     }
 }
 

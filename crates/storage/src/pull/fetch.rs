@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, stream};
 use larder_archive::{UnpackError, UnpackErrorKind, UnpackOptions, Unpacked};
-use larder_backend::{ByteStream, GetOptions, GetResult};
+use larder_backend::{ByteStream, GetOptions, GetResult, error_chain};
 use larder_hashing::{ContentHash, OutputPath};
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::layout::Listing;
 use crate::options::{FindOptions, PullOptions};
 use crate::outcome::RemoteObject;
-use crate::remote_storage::{RemoteStorage, error_chain, run_blocking};
+use crate::remote_storage::{RemoteStorage, run_blocking};
 use crate::report::{Phase, PhaseReport, Warning};
 use crate::state::{Planned, Staging};
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::support::{Lab, command, content, noise, output, pulling, pushing};
 use larder_backend::{Capabilities, ErrorKind as Remote, Key, Operation, UploadToken};
@@ -10,7 +10,7 @@ use larder_storage::{
     CancellationToken, ContentHash, Error, ErrorKind, FindOptions, Phase, PullOptions, PullOutcome,
     PushOptions, PushOutcome, RemoteStorage, Warning,
 };
-use larder_testkit::{Effect, Fault, FaultyBackend, Gate, MemoryBackend};
+use larder_testkit::{Effect, Fault, FaultyBackend, Gate, ManualClock, MemoryBackend};
 
 /// A project beside a remote in memory.
 #[derive(Default)]
@@ -44,6 +44,43 @@ impl Far {
     fn only_key(&self) -> Key {
         self.remote.keys()[0].clone()
     }
+}
+
+/// Damaged objects are deleted by what was listed: size and time are the same here, and only the version differs.
+#[tokio::test]
+async fn a_fresh_push_of_equal_size_in_the_same_second_is_not_deleted() {
+    let far = Far {
+        remote: MemoryBackend::new().with_clock(ManualClock::new(SystemTime::now())),
+        ..Far::default()
+    };
+    far.lab.write("m", "1");
+    far.push().await;
+    let key = far.only_key();
+    let whole = far.remote.bytes(&key).unwrap();
+    let mut damaged = whole.to_vec();
+    damaged[whole.len() / 2] ^= 1;
+    far.remote.insert(&key, damaged.clone());
+    let storage = far.storage();
+    let listed = storage.list_all().await.unwrap();
+    far.remote.insert(&key, whole.clone());
+    assert!(!storage.delete(&listed[0]).await.unwrap());
+    assert_eq!(far.remote.bytes(&key).unwrap(), whole);
+
+    // The same between the look and the deletion.
+    far.remote.insert(&key, damaged);
+    let gate = Gate::new();
+    let slow = far.faulty([Fault::new(Operation::Delete, Effect::Stall(gate.clone()))]);
+    let listed = slow.list_all().await.unwrap();
+    let deletion = tokio::spawn(async move { slow.delete(&listed[0]).await.unwrap() });
+    gate.reached().await;
+    far.remote.insert(&key, whole.clone());
+    gate.release();
+    assert!(!deletion.await.unwrap());
+    assert_eq!(far.remote.bytes(&key).unwrap(), whole);
+
+    let listed = storage.list_all().await.unwrap();
+    assert!(storage.delete(&listed[0]).await.unwrap());
+    assert!(far.remote.keys().is_empty());
 }
 
 fn both(hash: &ContentHash) -> PullOptions {

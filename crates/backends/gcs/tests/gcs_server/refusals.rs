@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use larder_backend::{Backend as _, ErrorKind};
+use larder_backend::{Backend as _, DeleteOptions, ErrorKind};
 use larder_backend_gcs::{GcsBackend, GcsConfig};
 use larder_testkit::gcs::{GcsCall, GcsFailure, GcsRule};
 use larder_testkit::payload;
@@ -24,7 +24,7 @@ pub(crate) async fn what_cannot_be_mended_by_trying_is_not_tried_again() -> Outc
             put(&backend, "a/c/h", payload(1, 10)).await.map(drop).err(),
             read(&backend, "a/c/h").await.map(drop).err(),
             backend.stat(&key("a/c/h")?).await.map(drop).err(),
-            backend.delete(&key("a/c/h")?).await.err(),
+            backend.delete(&key("a/c/h")?, DeleteOptions::default()).await.err(),
         ];
         assert_eq!(fired.count(), errors.len(), "it was tried again");
         for error in errors {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use larder_backend::{Backend as _, ErrorKind, ListOptions, Prefix, PutMode, PutOptions, Upload};
+use larder_backend::{
+    Backend as _, DeleteOptions, ErrorKind, ListOptions, Prefix, PutMode, PutOptions, Upload,
+};
 use larder_backend_gcs::GcsBackend;
 use larder_testkit::gcs::{GcsCall, GcsFailure, GcsRule, GcsServer};
 use larder_testkit::payload;
@@ -186,7 +188,7 @@ pub(crate) async fn who_is_anonymous_sends_no_credentials() -> Outcome {
     let backend = GcsBackend::new(config_of(&server));
     put(&backend, "a/c/h", payload(1, CHUNK + 1)).await?;
     read(&backend, "a/c/h").await?;
-    backend.delete(&key("a/c/h")?).await?;
+    backend.delete(&key("a/c/h")?, DeleteOptions::default()).await?;
     assert_eq!(server.count(larder_testkit::gcs::GcsRequest::is_authorized), 0);
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, Output};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use larder_backend::{Backend, BackendExt, Error, GetOptions, Key, PutMode, PutOptions};
+use larder_backend::{Backend, BackendExt, DeleteOptions, Error, GetOptions, Key, PutMode, PutOptions};
 use larder_backend_local::{LocalBackend, LocalConfig};
 use larder_testkit::{Required, ignore, payload};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -91,7 +91,7 @@ fn perform(task: &str) -> Result<String, Failed> {
                 read.map(|bytes| format!("read {}", bytes.len()))
             }
             "stat" => backend.stat(&key).await.map(|meta| format!("seen {}", meta.size)),
-            "delete" => backend.delete(&key).await.map(|()| "deleted".to_owned()),
+            "delete" => backend.delete(&key, DeleteOptions::default()).await.map(|()| "deleted".to_owned()),
             other => return Err(format!("there is no task {other}").into()),
         }
         .unwrap_or_else(|error| format!("{:?}: {error}", error.kind()));

@@ -4,7 +4,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt as _;
-use larder_backend::{Backend as _, BackendExt as _, Error, ErrorKind, ListOptions, Prefix, PutOptions};
+use larder_backend::{
+    Backend as _, BackendExt as _, DeleteOptions, Error, ErrorKind, ListOptions, Prefix, PutOptions,
+};
 use larder_backend_ssh::SshBackend;
 use larder_testkit::payload;
 use larder_testkit::proxy::{Direction, LinkFault, LinkShape, TcpProxy};
@@ -49,7 +51,7 @@ pub(crate) async fn long_paths_are_reached_over_a_long_link() -> Outcome {
     if count != 1 {
         return Err(format!("{count} objects are listed").into());
     }
-    backend.delete(&key(&name)?).await?;
+    backend.delete(&key(&name)?, DeleteOptions::default()).await?;
     backend.close().await?;
     DONE
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use futures::TryStreamExt as _;
-use larder_backend::{Backend as _, ErrorKind, ListOptions, Prefix, UploadToken};
+use larder_backend::{Backend as _, DeleteOptions, ErrorKind, ListOptions, Prefix, UploadToken};
 use larder_backend_ssh::{RemotePath, SshBackend};
 
 use crate::server::{Home, key, put, read};
@@ -45,7 +45,7 @@ pub(crate) async fn links_and_pipes_are_no_objects() -> Outcome {
     for name in ["linked/c/h", "real/c/link", "real/c/pipe"] {
         assert!(backend.stat(&key(name)?).await.is_err_and(|error| error.is_not_found()), "{name}");
         assert!(read(&backend, name).await.is_err_and(|error| error.is_not_found()), "{name}");
-        backend.delete(&key(name)?).await?;
+        backend.delete(&key(name)?, DeleteOptions::default()).await?;
         assert!(fs::symlink_metadata(root.path().join(name)).is_ok(), "{name} was deleted");
     }
     let listed: Vec<_> = backend.list(&Prefix::root(), ListOptions::default()).try_collect().await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use larder_backend::{ListOptions, Prefix, PutMode};
+use larder_backend::{DeleteOptions, ListOptions, Prefix, PutMode};
 use libtest_mimic::Failed;
 
 use crate::conformance::context::{Context, key, put};
@@ -25,7 +25,7 @@ pub(super) async fn nothing_below_a_prefix_is_an_empty_listing(cx: Context) -> O
         }
     }
     // What is gone leaves nothing, no directory either.
-    cx.backend.delete(&key("a/c/h")?).await?;
+    cx.backend.delete(&key("a/c/h")?, DeleteOptions::default()).await?;
     assert!(cx.list("", ListOptions::default().with_delimiter()).await?.is_empty());
     DONE
 }

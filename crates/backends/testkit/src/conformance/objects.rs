@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use larder_backend::{BackendExt, ErrorKind, GetOptions, Key, Operation, PutMode, PutOptions};
+use larder_backend::{BackendExt, DeleteOptions, ErrorKind, GetOptions, Key, Operation, PutMode, PutOptions};
 use libtest_mimic::Completion;
 
 use crate::conformance::context::{Context, key};
@@ -112,7 +112,7 @@ pub(super) async fn a_version_is_held_to(cx: Context) -> Outcome {
     assert_ne!(second, Some(first.clone()), "other bytes are another version");
     let error = cx.backend.get(&key, with_first()).await.err().ok_or("the old version was read")?;
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
-    cx.backend.delete(&key).await?;
+    cx.backend.delete(&key, DeleteOptions::default()).await?;
     let error = cx.backend.get(&key, with_first()).await.err().ok_or("an absent version was read")?;
     assert!(matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict), "{error}");
     DONE
@@ -174,7 +174,7 @@ pub(super) async fn keys_are_literal(cx: Context) -> Outcome {
     for name in names {
         let error = cx.put(&key(name)?, "again").await.err().ok_or("the second creator succeeded")?;
         assert!(error.is_already_exists(), "{error}");
-        cx.backend.delete(&key(name)?).await?;
+        cx.backend.delete(&key(name)?, DeleteOptions::default()).await?;
     }
     assert!(cx.keys().await?.is_empty());
     DONE
@@ -258,13 +258,39 @@ pub(super) async fn deleting_twice_succeeds(cx: Context) -> Outcome {
     let [gone, kept] = [key("a/c/gone")?, key("a/c/kept")?];
     cx.put(&gone, "gone").await?;
     cx.put(&kept, "kept").await?;
-    cx.backend.delete(&gone).await?;
+    cx.backend.delete(&gone, DeleteOptions::default()).await?;
     cx.assert_invisible(&gone).await?;
-    cx.backend.delete(&gone).await?;
-    cx.backend.delete(&key("never/was/there")?).await?;
+    cx.backend.delete(&gone, DeleteOptions::default()).await?;
+    cx.backend.delete(&key("never/was/there")?, DeleteOptions::default()).await?;
     assert_eq!(cx.keys().await?, ["a/c/kept"]);
     cx.put(&gone, "again").await?;
     assert_eq!(cx.read(&gone).await?, "again");
+    DONE
+}
+
+pub(super) async fn only_the_version_that_was_seen_is_deleted(cx: Context) -> Outcome {
+    let key = key("a/c/h")?;
+    let Some(first) = cx.put(&key, "first").await?.version else {
+        return Ok(Completion::ignored_with("this remote has no versions"));
+    };
+    let with_first = || DeleteOptions::default().with_version(first.clone());
+    // Of the same length, and at once.
+    let second = cx.put_as(PutMode::Overwrite, &key, "other").await?.version;
+    let error = cx.backend.delete(&key, with_first()).await.err().ok_or("another version was deleted")?;
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert_eq!(error.operation(), Operation::Delete);
+    assert_eq!(error.location(), format!("{}/{key}", cx.backend));
+    assert!(!error.is_retryable(), "{error}");
+    assert_eq!(cx.read(&key).await?, "other");
+    // A listing tells the version too.
+    let listed = cx.list("", larder_backend::ListOptions::default()).await?;
+    let listed = listed.get(key.as_str()).and_then(Option::as_ref).ok_or("it is not listed")?;
+    assert_eq!(listed.version, second);
+    let with_second = DeleteOptions::default().with_version(second.ok_or("the second has no version")?);
+    cx.backend.delete(&key, with_second.clone()).await?;
+    cx.assert_invisible(&key).await?;
+    cx.backend.delete(&key, with_second).await?;
+    cx.backend.delete(&key, with_first()).await?;
     DONE
 }
 
