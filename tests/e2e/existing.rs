@@ -17,6 +17,8 @@ fn main() -> ExitCode {
             Case::new("a_race_for_the_destination_is_tried_again_and_ends", race).needs(&[Need::Strace]),
             Case::new("force_replaces_whatever_is_there", force_replaces),
             Case::new("without_the_exchange_of_the_file_system", without_exchange).needs(&[Need::Overlay]),
+            Case::new("a_tree_with_a_mount_in_it_is_not_replaced", mount_within).needs(&[Need::Tmpfs]),
+            Case::new("leftovers_are_not_removed_across_a_mount", mount_in_leftovers).needs(&[Need::Tmpfs]),
             Case::new("what_is_in_the_way_of_the_destination_is_named", obstructed),
             Case::new("a_link_above_the_destination_is_followed_out_of_the_project", linked_parent),
             Case::new("several_outputs_come_from_one_command_hash", one_command_hash),
@@ -138,6 +140,66 @@ fn without_exchange() {
         Tree::read(&sandbox.path("model")).assert_same(tree);
         sandbox.assert_clean();
     }
+}
+
+fn mount_within() {
+    let mut sandbox = pushed(&Tree::small(1));
+    let root = sandbox.root().to_owned();
+    fs::create_dir(root.join("precious")).unwrap();
+    fs::write(root.join("precious/data"), "precious").unwrap();
+    Tree::small(2).write(&sandbox.path("model"));
+    fs::create_dir_all(sandbox.path("model/deep/mnt")).unwrap();
+    fs::write(sandbox.path("model/deep/file"), "mine").unwrap();
+    let refused = |sandbox: &Sandbox, mount: &str| {
+        for command in [&["pull", "model", "--force"][..], &["pull", "model", "other", "--force"]] {
+            if command.len() == 4 && sandbox.run(["find", "other"]).code != Some(0) {
+                fs::write(sandbox.path("other"), "other").unwrap();
+                sandbox.run(["push", "other", "--command-hash", "x"]).ok();
+            }
+            let run = sandbox.larder([]).args(command).run();
+            run.fails(
+                1,
+                &["failed to replace", &sandbox.path(mount).display().to_string(), "is a mount point"],
+            );
+        }
+        assert_eq!(fs::read(root.join("precious/data")).unwrap(), b"precious");
+        sandbox.assert_clean();
+    };
+
+    // A bind mount has the same device.
+    sandbox.bind("precious", "project/model/deep/mnt");
+    refused(&sandbox, "model/deep/mnt");
+    assert_eq!(fs::read(sandbox.path("model/deep/mnt/data")).unwrap(), b"precious");
+    sandbox.unmount();
+    sandbox.bind("precious/data", "project/model/deep/file");
+    refused(&sandbox, "model/deep/file");
+    sandbox.unmount();
+    sandbox.mount_tmpfs("project/model/deep/mnt", 1);
+    refused(&sandbox, "model/deep/mnt");
+    sandbox.unmount();
+    sandbox.bind("precious", "project/model");
+    refused(&sandbox, "model");
+    sandbox.unmount();
+
+    sandbox.run(["pull", "model", "--force"]).ok();
+    Tree::read(&sandbox.path("model")).assert_same(&Tree::small(1));
+    sandbox.assert_clean();
+}
+
+fn mount_in_leftovers() {
+    let mut sandbox = pushed(&Tree::small(1));
+    fs::create_dir(sandbox.root().join("precious")).unwrap();
+    fs::write(sandbox.root().join("precious/data"), "precious").unwrap();
+    let staging = ".larder/tmp/1-2-3.0";
+    fs::create_dir_all(sandbox.path(staging).join("old/mnt")).unwrap();
+    sandbox.bind("precious", &format!("project/{staging}/old/mnt"));
+    let pull = sandbox.run(["pull", "model"]).ok();
+    assert!(pull.stderr.contains("old/mnt is a mount point"), "{pull}");
+    assert_eq!(fs::read(sandbox.path(staging).join("old/mnt/data")).unwrap(), b"precious");
+    sandbox.unmount();
+    sandbox.run(["ls"]).ok();
+    sandbox.assert_clean();
+    assert_eq!(fs::read(sandbox.root().join("precious/data")).unwrap(), b"precious");
 }
 
 fn obstructed() {

@@ -21,8 +21,21 @@ impl Mount {
         Self::at(at, "tmpfs", &format!("size={mib}m,mode=0755"))
     }
 
+    /// Mounts a file or directory a second time, at an existing one.
+    ///
+    /// # Errors
+    ///
+    /// `mount` refuses.
+    pub fn bind(source: &Path, at: &Path) -> io::Result<Self> {
+        Self::run(Command::new("mount").arg("--bind").arg(source).arg(at), at)
+    }
+
     fn at(at: &Path, kind: &str, options: &str) -> io::Result<Self> {
-        let output = Command::new("mount").args(["-t", kind, "-o", options, kind]).arg(at).output()?;
+        Self::run(Command::new("mount").args(["-t", kind, "-o", options, kind]).arg(at), at)
+    }
+
+    fn run(command: &mut Command, at: &Path) -> io::Result<Self> {
+        let output = command.output()?;
         if output.status.success() {
             return Ok(Self { at: at.to_owned() });
         }

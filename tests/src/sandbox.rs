@@ -121,6 +121,17 @@ impl Sandbox {
         at
     }
 
+    /// Mounts a file or directory of the sandbox a second time, at an existing one.
+    pub fn bind(&mut self, source: &str, at: &str) {
+        let [source, at] = [source, at].map(|path| self.root().join(path));
+        self.mounts.push(Mount::bind(&source, &at).unwrap());
+    }
+
+    /// Ends all mounts, the last one first.
+    pub fn unmount(&mut self) {
+        while self.mounts.pop().is_some() {}
+    }
+
     /// A call of the binary in the project.
     pub fn larder<const N: usize>(&self, args: [&str; N]) -> Larder {
         let larder = Larder::new(binary(), &self.project(), &self.home()).args(args);

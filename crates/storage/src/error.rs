@@ -117,6 +117,18 @@ pub enum Error {
         /// What is there instead of a directory.
         obstacle: PathBuf,
     },
+    /// Something is mounted where an output was to be replaced.
+    #[error(
+        "failed to replace {}: {} is a mount point or on another device; unmount it, or restore to another place with `--to`",
+        destination.display(),
+        mount.display()
+    )]
+    MountWithin {
+        /// The destination.
+        destination: PathBuf,
+        /// The mount point, or the directory on another device.
+        mount: PathBuf,
+    },
     /// The arguments do not fit together.
     #[error("{0}")]
     Usage(String),
@@ -227,6 +239,7 @@ impl Error {
             | Self::Incomparable { .. }
             | Self::Contended { .. }
             | Self::Obstructed { .. }
+            | Self::MountWithin { .. }
             | Self::Hash(_)
             | Self::Pack(_)
             | Self::Unpack(_)

@@ -16,7 +16,7 @@ use crate::options::{FindOptions, PullOptions};
 use crate::outcome::{Incomparable, PullOutcome, Pulled, RemoteObject};
 use crate::remote_storage::{RemoteStorage, few_at_once, run_blocking};
 use crate::report::Warning;
-use crate::state::{Planned, Unplaced, place};
+use crate::state::{Planned, Unplaced, check_one_mount, place};
 use candidates::{Candidate, Choice};
 use fetch::Fetched;
 
@@ -98,7 +98,14 @@ impl RemoteStorage {
                 match compared {
                     Some(compared) => Ok::<_, Error>(Step::Leave(compared)),
                     None if options.dry_run => self.would_restore(wanted, candidates).await.map(Step::Leave),
-                    None => self.fetch(wanted, candidates, options).await.map(Step::Restore),
+                    None => {
+                        // Before anything is fetched in vain.
+                        let destination = wanted.destination.clone();
+                        if options.force {
+                            run_blocking(move || check_one_mount(&destination)).await?;
+                        }
+                        self.fetch(wanted, candidates, options).await.map(Step::Restore)
+                    }
                 }
             });
         // The first failure drops the others: their threads stop, and then remove their stagings.

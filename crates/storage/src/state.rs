@@ -3,9 +3,11 @@
 //! dead process, and the next command completes, undoes or removes it.
 
 mod journal;
+mod mounts;
 mod placement;
 mod protected;
 mod recovery;
+mod removal;
 mod rename;
 mod staging;
 
@@ -17,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use larder_backend::{UploadJournal, UploadToken};
 
 pub(crate) use journal::Session;
-pub(crate) use placement::{Planned, Unplaced, place};
+pub(crate) use placement::{Planned, Unplaced, check_one_mount, place};
 pub(crate) use staging::Staging;
 
 use crate::error::{Error, Result};

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Record, Session, path_text};
+use super::mounts::mount_within;
 use super::rename::{Stopped, exchange, exists, is_dir, is_unsupported, move_tree, rename, rename_noreplace};
 use crate::error::{Error, Result};
 
@@ -158,6 +159,7 @@ impl Move {
             .and_then(|found| found.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)))
             .map_err(Error::io("look at", staged))?;
         let previous = if *replace {
+            check_one_mount(destination)?;
             lasting_identity(destination).map_err(Error::io("look at", destination))?
         } else {
             None
@@ -194,9 +196,11 @@ impl Move {
         found.is_none() || found == self.previous || found == Some(self.new) || is_in_backup()
     }
 
-    /// Whether everything is where this move has left it.
+    /// Whether everything is where this move has left it, and nothing was mounted since.
     fn can_go_on(&self) -> bool {
-        self.is_known() && matches!(identity(&self.staged), Ok(Some(found)) if found == self.new)
+        self.is_known()
+            && matches!(mount_within(&self.destination), Ok(None))
+            && matches!(identity(&self.staged), Ok(Some(found)) if found == self.new)
     }
 
     fn carry_out(&self) -> Result<(), Stopped> {
@@ -258,6 +262,14 @@ impl Move {
             // Somebody has replaced it since: it is not ours any more.
             _ => Ok(()),
         }
+    }
+}
+
+/// Refuses to move away what holds a mount point: the mount would be moved with it, and be emptied.
+pub(crate) fn check_one_mount(destination: &Path) -> Result<()> {
+    match mount_within(destination).map_err(Error::io("look at", destination))? {
+        Some(mount) => Err(Error::MountWithin { destination: destination.to_owned(), mount }),
+        None => Ok(()),
     }
 }
 

@@ -4,20 +4,19 @@
 //! left with a tree that can neither be moved nor removed. Only directories ever get another mode here: they are opened
 //! without following a link, and changed through what was opened.
 
-use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 /// A directory whose mode can be changed, whatever its name is meanwhile.
-struct Directory(OwnedFd);
+pub(super) struct Directory(OwnedFd);
 
 impl Directory {
     /// Opens a directory, of which no more than its name need be accessible.
-    fn open(parent: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<Self> {
+    pub(super) fn open(parent: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<Self> {
         // Elsewhere what its owner may not even read cannot be opened, and stays.
         #[cfg(target_os = "linux")]
         let access = OFlags::PATH;
@@ -43,10 +42,22 @@ impl Directory {
         rustix::fs::fchmod(&self.0, mode)
     }
 
+    /// Opens it for listing.
+    pub(super) fn reopen(&self) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.0, ".", flags, Mode::empty())
+    }
+
     /// Lets the owner do everything with it. `None` where that was so, or it is somebody else's.
-    fn unprotect(&self) -> Option<Mode> {
+    pub(super) fn unprotect(&self) -> Option<Mode> {
         let mode = self.mode().ok()?;
         (!mode.contains(Mode::RWXU) && self.set_mode(mode | Mode::RWXU).is_ok()).then_some(mode)
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
@@ -77,47 +88,6 @@ impl Drop for Unprotected {
     }
 }
 
-/// Removes a file, a link or a tree, with all that is protected in it. What is not there is a success.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => match fs::remove_dir_all(path) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                if let Ok(directory) = Directory::open(CWD, path) {
-                    unprotect_all(&directory);
-                }
-                // What is somebody else's is still in the way, and this says where it is not ours to mend.
-                fs::remove_dir_all(path)
-            }
-            removed => removed,
-        },
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
-}
-
-/// Unprotects a directory and those below it, as far as they are ours: removing them tells where they are not.
-fn unprotect_all(directory: &Directory) {
-    directory.unprotect();
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = rustix::fs::openat(&directory.0, ".", flags, Mode::empty());
-    let Ok(entries) = opened.and_then(Dir::new) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        // Some file systems do not tell the type: opening does.
-        let may_be_dir = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
-        if may_be_dir
-            && !matches!(name.to_bytes(), b"." | b"..")
-            && let Ok(child) = Directory::open(&directory.0, name)
-        {
-            unprotect_all(&child);
-        }
-    }
-}
-
 /// Whether something was refused that [`Unprotected`] may make possible.
 pub(super) fn is_protected(error: Errno) -> bool {
     error == Errno::ACCESS
@@ -125,6 +95,7 @@ pub(super) fn is_protected(error: Errno) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
@@ -138,42 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn files_and_links_are_removed_and_what_is_absent_is_a_success() {
+    fn a_link_to_a_directory_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let (file, link, kept) = (dir.path().join("file"), dir.path().join("link"), dir.path().join("kept"));
-        fs::write(&file, "").unwrap();
-        fs::create_dir(&kept).unwrap();
-        fs::write(kept.join("f"), "").unwrap();
-        symlink(&kept, &link).unwrap();
-        for path in [&file, &link, &file] {
-            remove(path).unwrap();
-            assert!(fs::symlink_metadata(path).is_err());
-        }
-        assert!(kept.join("f").exists());
-    }
-
-    /// As root too, who is never refused and so does not come here by [`remove`].
-    #[test]
-    fn nothing_outside_gets_another_mode() {
-        let dir = tempfile::tempdir().unwrap();
-        let (tree, outside) = (dir.path().join("tree"), dir.path().join("outside"));
-        fs::create_dir_all(tree.join("a/b")).unwrap();
+        let (outside, link) = (dir.path().join("outside"), dir.path().join("link"));
         fs::create_dir(&outside).unwrap();
-        symlink(&outside, tree.join("a/b/link")).unwrap();
-        symlink(&outside, dir.path().join("link")).unwrap();
-        fs::write(tree.join("a/file"), "").unwrap();
-        set_mode(&tree.join("a/file"), 0o400);
         set_mode(&outside, 0o500);
-        set_mode(&tree.join("a/b"), 0);
-        set_mode(&tree.join("a"), 0o555);
-        set_mode(&tree, 0o100);
-        assert!(Unprotected::new(&dir.path().join("link")).is_none());
-        unprotect_all(&Directory::open(CWD, &tree).unwrap());
-        let modes = [&tree, &tree.join("a"), &tree.join("a/b"), &tree.join("a/file"), &outside]
-            .map(|path| mode(path));
-        assert_eq!(modes, [0o700, 0o755, 0o700, 0o400, 0o500]);
-        remove(&tree).unwrap();
-        assert!(!tree.exists());
+        symlink(&outside, &link).unwrap();
+        assert!(Unprotected::new(&link).is_none());
+        assert_eq!(mode(&outside), 0o500);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::journal::{DeadJournal, Opened, Record};
 use super::placement::Settled;
-use super::protected::remove;
+use super::removal::remove;
 use super::{ProjectState, lock, placement};
 use crate::error::{Error, Result};
 use crate::report::Warning;

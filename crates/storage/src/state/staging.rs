@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +9,8 @@ use std::sync::Arc;
 use larder_hashing::STAGING_PREFIX;
 
 use super::journal::{Record, Session};
-use super::protected::remove;
+use super::mounts::same_mount;
+use super::removal::remove;
 use crate::error::{Error, Result};
 
 /// A directory of its own for one output, on the file system of its destination. Removed when it is dropped.
@@ -67,23 +67,4 @@ impl Drop for Staging {
 fn existing_ancestor(path: &Path) -> PathBuf {
     let above = path.ancestors().skip(1).find(|ancestor| ancestor.is_dir());
     above.unwrap_or(Path::new("/")).to_owned()
-}
-
-/// Whether a rename from one directory to the other can succeed. One file system may be mounted in two places, and a
-/// rename between the two fails, so the mount decides where the system tells it.
-#[cfg(target_os = "linux")]
-fn same_mount(a: &Path, b: &Path) -> io::Result<bool> {
-    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-    let identity = |path| -> io::Result<_> {
-        let stat = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID)?;
-        let known = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::MNT_ID);
-        Ok((stat.stx_dev_major, stat.stx_dev_minor, known.then_some(stat.stx_mnt_id)))
-    };
-    Ok(identity(a)? == identity(b)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn same_mount(a: &Path, b: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt as _;
-    Ok(fs::metadata(a)?.dev() == fs::metadata(b)?.dev())
 }
