@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::process::ExitCode;
+use std::os::unix::fs::symlink;
+use std::process::{Command, ExitCode};
 
 use larder_tests::{Case, Need, Sandbox, Signal, Tree, WeaselProject, noise, run};
 use serde_json::{Value, json};
@@ -26,6 +27,9 @@ fn main() -> ExitCode {
             Case::new("a_killed_pull_leaves_nothing_half_done", killed),
             Case::new("an_audit_finds_what_weasel_left_and_a_push_mends_it", audit).needs(&[Need::Weasel]),
             Case::new("mistakes_are_named", mistakes),
+            Case::new("special_files_are_refused_in_the_place_of_project_files", special_files),
+            Case::new("a_link_at_the_lock_is_refused_and_kept", linked_lock),
+            Case::new("a_failure_of_the_remote_is_said_once", one_failure),
         ],
     )
 }
@@ -433,4 +437,74 @@ fn mistakes() {
     fs::remove_file(sandbox.path("project.yml")).unwrap();
     sandbox.run(["project", "pull"]).fails(2, &["there is no", "project.yml"]);
     sandbox.run(["project", "pull", "default", "nowhere"]).fails(2, &["nowhere"]);
+}
+
+/// What a checkout or an archive can put in the place of a file, and a word of the error.
+///
+/// A link at `project.lock` is refused whatever it leads to.
+const SPECIAL_FILES: [(&str, &str); 5] = [
+    ("mkfifo \"$1\"", "not a regular file"),
+    ("ln -s /dev/zero \"$1\"", "not a regular file"),
+    ("mkfifo pipe && ln -s pipe \"$1\"", "not a regular file"),
+    ("mkdir \"$1\"", "directory"),
+    ("truncate -s 1G \"$1\"", "larger than"),
+];
+
+fn special_files() {
+    for (make, word) in SPECIAL_FILES {
+        for name in ["project.yml", "project.lock"] {
+            let sandbox = plain();
+            let _ = fs::remove_file(sandbox.path(name));
+            let mut shell = Command::new("sh");
+            let made = shell.args(["-c", make, "sh", name]).current_dir(sandbox.project()).status();
+            assert!(made.unwrap().success(), "{make}");
+            for command in ["push", "pull", "status"] {
+                let larder = sandbox.larder(["project", command, "default", "."]);
+                let (run, peak) = larder.run_and_measure();
+                let is_linked_lock = name == "project.lock" && make.contains("ln -s");
+                run.fails(1, &["failed to read", name, if is_linked_lock { "symlink" } else { word }]);
+                assert!(peak < 128, "{make} at {name}: {peak} MiB");
+            }
+            // A plain command that asks for a remote of larder.toml by name works without it.
+            sandbox.run(["push", "out", "--remote", "shared"]).ok();
+            let unknown = sandbox.run(["push", "out", "--remote", "absent"]);
+            assert!(matches!(unknown.code, Some(1 | 2)), "{unknown}");
+        }
+    }
+}
+
+fn linked_lock() {
+    let sandbox = plain();
+    sandbox.run(["project", "push"]).ok();
+    fs::write(sandbox.root().join("elsewhere"), "").unwrap();
+    for target in ["../elsewhere", "nowhere"] {
+        symlink(target, sandbox.path("project.lock")).unwrap();
+        fs::remove_file(sandbox.path("out")).unwrap();
+        sandbox.run(["project", "pull"]).fails(1, &["project.lock", "it is a symlink; replace it"]);
+        assert!(sandbox.path("project.lock").is_symlink() && !sandbox.path("out").exists());
+        assert_eq!(fs::read(sandbox.root().join("elsewhere")).unwrap(), b"");
+        assert!(!sandbox.path("nowhere").exists());
+        fs::remove_file(sandbox.path("project.lock")).unwrap();
+        sandbox.run(["project", "pull"]).ok();
+        fs::remove_file(sandbox.path("project.lock")).unwrap();
+    }
+}
+
+fn one_failure() {
+    let sandbox = plain();
+    let outputs: Vec<String> = (0..9).map(|number| format!("out{number}")).collect();
+    let project = json!({
+        "remotes": { "default": sandbox.root().join("absent/remote") },
+        "commands": [{ "name": "a", "script": ["make a"], "deps": ["in"], "outputs": outputs }],
+    });
+    fs::write(sandbox.path("project.yml"), project.to_string()).unwrap();
+    // The parent of the remote is a file: no directory can be there.
+    fs::write(sandbox.root().join("absent"), "").unwrap();
+    sandbox.run(["project", "pull"]).fails(5, &["remote"]);
+    for output in &outputs {
+        fs::write(sandbox.path(output), "out").unwrap();
+    }
+    for command in ["push", "status"] {
+        sandbox.run(["project", command]).fails(5, &["remote"]);
+    }
 }

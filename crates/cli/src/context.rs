@@ -156,7 +156,7 @@ impl Context {
 
     /// The remotes that a weasel project names.
     fn weasel_layer(&self, project: &Project) -> Layer {
-        let definition = |remote: &larder_project::Remote| {
+        let definition = |remote: &larder_project::ProjectRemote| {
             let place = Place { path: remote.place.path.clone(), line: remote.place.line };
             let target = Setting { value: remote.location.clone().ok()?, origin: Origin::ProjectFile(place) };
             Some((remote.name.clone(), RemoteDefinition { target, options: Vec::new() }))
@@ -185,7 +185,7 @@ impl Context {
         }
         let name = layers.iter().find_map(|layer| layer.remote.as_ref()).map(|setting| setting.value.clone());
         let name = name.as_deref().unwrap_or(DEFAULT_REMOTE);
-        if let Some(larder_project::Remote { location: Err(json), place, .. }) =
+        if let Some(larder_project::ProjectRemote { location: Err(json), place, .. }) =
             project.remotes.iter().find(|remote| remote.name == name)
         {
             return Err(Failure::Usage(format!(

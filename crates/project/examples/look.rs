@@ -6,7 +6,7 @@ use std::iter::successors;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use larder_project::{Lock, OVERRIDES_VARIABLE, Overrides, Project};
+use larder_project::{LockFile, OVERRIDES_VARIABLE, Overrides, Project};
 
 const DEMO: &str = "\
 vars: {lang: de, dropout: 5e-5}
@@ -39,7 +39,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn look(project: &Project, root: &Path) -> Result<(), Box<dyn Error>> {
-    let lock = Lock::read(root)?;
+    let lock = LockFile::read(root)?;
     for remote in &project.remotes {
         println!("remote {}: {}", remote.name, remote.location.as_deref().unwrap_or("not a text"));
     }

@@ -12,14 +12,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceLine {
     /// The file.
     pub path: PathBuf,
     /// The line, counted from 1.
     pub line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.path.display(), self.line)
     }
@@ -55,7 +55,7 @@ pub enum Error {
     #[error("{place}: not valid YAML: {problem}")]
     Yaml {
         /// Where it stops to be.
-        place: Place,
+        place: SourceLine,
         /// What is wrong there.
         problem: String,
     },
@@ -63,7 +63,7 @@ pub enum Error {
     #[error("{place}: `{key}` {problem}")]
     Invalid {
         /// Where it stands.
-        place: Place,
+        place: SourceLine,
         /// The keys that lead to it.
         key: String,
         /// What it must be, as the end of a sentence.
@@ -73,7 +73,7 @@ pub enum Error {
     #[error("{place}: the variable `{variable}` {problem}")]
     Variable {
         /// Where it stands, as far as that is known.
-        place: Place,
+        place: SourceLine,
         /// Its name.
         variable: String,
         /// What is wrong with it, as the end of a sentence.
@@ -135,6 +135,11 @@ impl From<larder_storage::Error> for Error {
 }
 
 impl Error {
+    /// Whether trying further is in vain: the remote cannot be used, or the user interrupted the command.
+    pub(crate) fn ends_everything(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Remote | ErrorKind::Cancelled)
+    }
+
     /// Why it failed, for code.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::StreamExt as _;
 use larder_hashing::{CommandInputs, HashOptions, InvalidOutputPath, OutputPath, Scheme, command_hash};
 use larder_storage::{CommandHash, ContentHash, RemoteStorage};
 
 use crate::error::{Error, Result};
-use crate::files::{Files, Known, holds_a_file};
+use crate::files::{Known, ProjectFiles, holds_a_file};
 use crate::lock::FileInfo;
-use crate::project::{Command, Project};
-use crate::report::{Outcome, OutputReport};
+use crate::project::{Project, ProjectCommand};
+use crate::report::{OutputOutcome, OutputReport};
 
 /// How to exchange the outputs of a project with a remote.
 #[derive(Clone, Debug, Default)]
@@ -43,17 +45,17 @@ impl ExchangeOptions {
 }
 
 /// A project and a remote. The storage must be that of the project's root, under [`Scheme::Weasel`].
-pub struct Exchange<'a> {
+pub struct ProjectExchange<'a> {
     pub(crate) project: &'a Project,
     pub(crate) storage: &'a RemoteStorage,
     pub(crate) options: ExchangeOptions,
-    pub(crate) commands: Vec<&'a Command>,
-    pub(crate) files: Files<'a>,
+    pub(crate) commands: Vec<&'a ProjectCommand>,
+    pub(crate) files: ProjectFiles<'a>,
 }
 
-impl std::fmt::Debug for Exchange<'_> {
+impl std::fmt::Debug for ProjectExchange<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Exchange")
+        f.debug_struct("ProjectExchange")
             .field("project", &self.project.root)
             .field("options", &self.options)
             .finish_non_exhaustive()
@@ -66,7 +68,7 @@ pub(crate) struct Keyed {
     pub(crate) hash: CommandHash,
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> ProjectExchange<'a> {
     /// Joins a project with a remote.
     ///
     /// # Errors
@@ -74,7 +76,7 @@ impl<'a> Exchange<'a> {
     /// [`ExchangeOptions::only`] names what is no command.
     pub fn new(project: &'a Project, storage: &'a RemoteStorage, options: ExchangeOptions) -> Result<Self> {
         let commands = project.select(&options.only)?;
-        Ok(Self { project, storage, options, commands, files: Files::new(project, storage) })
+        Ok(Self { project, storage, options, commands, files: ProjectFiles::new(project, storage) })
     }
 
     /// The URLs under which a push keeps the outputs that are here. One whose key cannot be told now has none.
@@ -94,13 +96,13 @@ impl<'a> Exchange<'a> {
     }
 
     /// The first dependency of a command that is not there.
-    pub(crate) fn missing_dependency<'c>(&self, command: &'c Command) -> Option<&'c str> {
+    pub(crate) fn missing_dependency<'c>(&self, command: &'c ProjectCommand) -> Option<&'c str> {
         command.deps.iter().map(String::as_str).find(|dep| !self.files.has(dep))
     }
 
     /// Hashes a command and its dependencies, all of which are there. `None` where one of them is only known when something
     /// else has been restored.
-    pub(crate) async fn key(&self, command: &Command) -> Result<Option<Keyed>> {
+    pub(crate) async fn key(&self, command: &ProjectCommand) -> Result<Option<Keyed>> {
         let mut known: Vec<(PathBuf, ContentHash)> = Vec::new();
         let mut deps = Vec::new();
         // Weasel sorts paths that begin with the project's, which matters where others do not.
@@ -126,7 +128,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// The outputs of a command, once each.
-    pub(crate) fn outputs(command: &Command) -> Vec<(&str, Result<OutputPath, InvalidOutputPath>)> {
+    pub(crate) fn outputs(command: &ProjectCommand) -> Vec<(&str, Result<OutputPath, InvalidOutputPath>)> {
         let mut outputs: Vec<(&str, Result<OutputPath, InvalidOutputPath>)> = Vec::new();
         for text in &command.outputs {
             if !outputs.iter().any(|(other, _)| other == text) {
@@ -144,31 +146,61 @@ impl<'a> Exchange<'a> {
     }
 
     /// Reports for each output of a command that nothing was done, and why.
-    pub(crate) fn skip_all(command: &Command, reason: &str) -> Vec<OutputReport> {
+    pub(crate) fn skip_all(command: &ProjectCommand, reason: &str) -> Vec<OutputReport> {
         let skipped = |(text, _)| {
-            OutputReport::new(&command.name, text, Outcome::Skipped { reason: reason.to_owned() })
+            OutputReport::new(&command.name, text, OutputOutcome::Skipped { reason: reason.to_owned() })
         };
         Self::outputs(command).into_iter().map(skipped).collect()
     }
 
     /// Reports that a command failed as a whole: the error stands with its first output.
-    pub(crate) fn fail_all(command: &Command, error: Error) -> Vec<OutputReport> {
+    pub(crate) fn fail_all(command: &ProjectCommand, error: Error) -> Vec<OutputReport> {
         let mut reports = Self::skip_all(command, "its command could not be hashed");
         if let Some(first) = reports.first_mut() {
-            first.outcome = Outcome::Failed(error);
+            first.outcome = OutputOutcome::Failed(error);
         }
         reports
     }
 }
 
-/// Why nothing is done where trying further is in vain.
+/// The reason of outputs that are left after a failure that concerns all of them.
 pub(crate) const NOT_TRIED: &str = "not tried, after what failed for another output";
 
-/// Whether an error says that trying further is in vain: the remote cannot be used, or somebody asked to stop.
+pub(crate) fn not_tried(command: &ProjectCommand, path: &str) -> OutputReport {
+    OutputReport::new(&command.name, path, OutputOutcome::Skipped { reason: NOT_TRIED.to_owned() })
+}
+
+/// Transfers outputs of a command, some at once, and reports each, in their order.
+///
+/// The first failure that ends everything is reported once. Outputs that are left then are not tried.
+pub(crate) async fn transfer_all<'c>(
+    command: &ProjectCommand,
+    outputs: Vec<(&'c str, Result<OutputPath, InvalidOutputPath>)>,
+    transfer: impl AsyncFn(&'c str, OutputPath) -> OutputReport,
+) -> Vec<OutputReport> {
+    let is_over = AtomicBool::new(false);
+    let (is_over, transfer) = (&is_over, &transfer);
+    let transfers: Vec<_> = outputs
+        .into_iter()
+        .map(|(path, output)| async move {
+            let output = match output {
+                Ok(output) => output,
+                Err(error) => {
+                    let outcome = OutputOutcome::Invalid { reason: error.to_string() };
+                    return OutputReport::new(&command.name, path, outcome);
+                }
+            };
+            if is_over.load(Ordering::Relaxed) {
+                return not_tried(command, path);
+            }
+            let report = transfer(path, output).await;
+            let repeats = report.ends_everything() && is_over.swap(true, Ordering::Relaxed);
+            if repeats { not_tried(command, path) } else { report }
+        })
+        .collect();
+    futures::stream::iter(transfers).buffered(crate::AT_ONCE).collect().await
+}
+
 pub(crate) fn ends_everything(reports: &[OutputReport]) -> bool {
-    use larder_storage::ErrorKind;
-    reports.iter().any(|report| match &report.outcome {
-        Outcome::Failed(error) => matches!(error.kind(), ErrorKind::Remote | ErrorKind::Cancelled),
-        _ => false,
-    })
+    reports.iter().any(OutputReport::ends_everything)
 }

@@ -17,16 +17,16 @@ use crate::project::Project;
 const MAX_DEPTH: usize = 64;
 
 /// The files of a project, and what is assumed about those that a pull would restore.
-pub(crate) struct Files<'a> {
+pub(crate) struct ProjectFiles<'a> {
     root: PathBuf,
     storage: &'a RemoteStorage,
     /// The project's `directories` and all above them, normalised: they count as there, and empty.
     directories: BTreeSet<String>,
-    state: Mutex<State>,
+    state: Mutex<KnownHashes>,
 }
 
 #[derive(Default)]
-struct State {
+struct KnownHashes {
     hashes: HashMap<PathBuf, ContentHash>,
     assumed: BTreeMap<String, ContentHash>,
 }
@@ -42,7 +42,7 @@ pub(crate) enum Known {
     Later,
 }
 
-impl<'a> Files<'a> {
+impl<'a> ProjectFiles<'a> {
     pub(crate) fn new(project: &Project, storage: &'a RemoteStorage) -> Self {
         let mut directories = BTreeSet::new();
         // One that is no place in the project is nobody's to make.
@@ -54,7 +54,7 @@ impl<'a> Files<'a> {
         Self { root: project.root.clone(), storage, directories, state: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, KnownHashes> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -19,13 +19,13 @@ const MAX_VALUES: usize = 100_000;
 
 /// Why a project cannot be interpolated.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Fault {
+pub(crate) struct VariableFault {
     /// The variable that is the cause, where it is known.
     pub(crate) variable: Option<String>,
     pub(crate) problem: String,
 }
 
-impl Fault {
+impl VariableFault {
     fn variable(name: String, problem: impl Into<String>) -> Self {
         Self { variable: Some(name), problem: problem.into() }
     }
@@ -48,20 +48,20 @@ pub(crate) fn interpolate(
     mut project: Map,
     overrides: &Overrides,
     environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Interpolated, Fault> {
+) -> Result<Interpolated, VariableFault> {
     for name in ["vars", "env"] {
         project.entry(name.to_owned()).or_insert_with(|| Value::Map(Map::new()));
     }
     if let Some(Value::Map(variables)) = project.get_mut("env") {
         for (name, value) in variables {
             let Value::Text(of_process) = &*value else {
-                return Err(Fault::variable(
+                return Err(VariableFault::variable(
                     format!("env.{name}"),
                     "must be the name of a variable of the environment, as a text",
                 ));
             };
             *value = crate::overrides::value_of(&environment(of_process).unwrap_or_default())
-                .map_err(|problem| Fault::variable(format!("env.{name}"), problem))?;
+                .map_err(|problem| VariableFault::variable(format!("env.{name}"), problem))?;
         }
     }
     let copy = |name: &str| (name.to_owned(), project.get(name).cloned().unwrap_or(Value::Null));
@@ -78,20 +78,23 @@ pub(crate) fn interpolate(
     config = pass(&config, &none, &mut breaking)?;
     match config.swap_remove("project") {
         Some(Value::Map(project)) => Ok(Interpolated { project, breaking }),
-        _ => Err(Fault::other("the section `project` is gone")),
+        _ => Err(VariableFault::other("the section `project` is gone")),
     }
 }
 
 /// Writes a configuration and reads it again.
-fn pass(config: &Map, overrides: &Overrides, breaking: &mut Option<String>) -> Result<Map, Fault> {
-    let written = sections::serialize(config).map_err(Fault::other)?;
-    let sections = sections::through_a_file(&written).map_err(Fault::other)?;
-    sections::check(&sections).map_err(Fault::other)?;
+fn pass(config: &Map, overrides: &Overrides, breaking: &mut Option<String>) -> Result<Map, VariableFault> {
+    let written = sections::serialize(config).map_err(VariableFault::other)?;
+    let sections = sections::through_a_file(&written).map_err(VariableFault::other)?;
+    sections::check(&sections).map_err(VariableFault::other)?;
     if let Some((path, _)) = overrides
         .iter()
         .find(|(path, _)| path.rsplit_once('.').is_none_or(|(section, _)| !sections.contains_key(section)))
     {
-        return Err(Fault::variable(path.to_owned(), "is overridden, and its section does not exist"));
+        return Err(VariableFault::variable(
+            path.to_owned(),
+            "is overridden, and its section does not exist",
+        ));
     }
     let mut config = skeleton(&sections);
     let mut interpolation = Interpolation::new(&sections);
@@ -148,11 +151,13 @@ fn section<'a>(root: &'a Map, path: &str) -> Option<&'a Value> {
 }
 
 /// Reads a text as JSON, where it is. One that still has a variable in it stays as it is written.
-fn interpret(text: String) -> Result<Value, Fault> {
+fn interpret(text: String) -> Result<Value, VariableFault> {
     let value = match json::parse(&text, Dialect::Python) {
         Ok(value) => value,
-        Err(json::Fault::Refused(problem)) => return Err(Fault::other(format!("a value {problem}"))),
-        Err(json::Fault::Syntax) => match text.as_str() {
+        Err(json::JsonFault::Refused(problem)) => {
+            return Err(VariableFault::other(format!("a value {problem}")));
+        }
+        Err(json::JsonFault::Syntax) => match text.as_str() {
             "True" => Value::Bool(true),
             "False" => Value::Bool(false),
             "None" => Value::Null,
@@ -176,7 +181,7 @@ struct Replacement<'a> {
 }
 
 impl Replacement<'_> {
-    fn map(&mut self, map: &Map) -> Result<Map, Fault> {
+    fn map(&mut self, map: &Map) -> Result<Map, VariableFault> {
         let mut replaced = Map::new();
         for (key, value) in map {
             self.path.push(key.clone());
@@ -193,7 +198,7 @@ impl Replacement<'_> {
         Ok(replaced)
     }
 
-    fn value(&mut self, value: &Value) -> Result<Value, Fault> {
+    fn value(&mut self, value: &Value) -> Result<Value, VariableFault> {
         self.made += 1;
         let Some(text) = value.as_text().filter(|text| text.contains(SECTION) && *text != SECTION) else {
             return Ok(value.clone());
@@ -201,7 +206,7 @@ impl Replacement<'_> {
         let Some(name) = text.strip_prefix(SECTION) else {
             let name = text.split(SECTION).nth(1).unwrap_or_default();
             let name = name.split('"').next().unwrap_or_default();
-            return Err(Fault::variable(
+            return Err(VariableFault::variable(
                 name.to_owned(),
                 "is a whole section, which cannot stand inside of a text or list",
             ));
@@ -211,7 +216,7 @@ impl Replacement<'_> {
         let is_inside = format!("{place}.").starts_with(&format!("{name}."));
         if is_inside || self.path.len() > MAX_SECTIONS || self.made > MAX_VALUES {
             let problem = "is a section that would stand inside of itself, or make the project too large";
-            return Err(Fault::variable(name.to_owned(), problem));
+            return Err(VariableFault::variable(name.to_owned(), problem));
         }
         match section(self.root, name) {
             Some(Value::Map(map)) => {
@@ -221,7 +226,7 @@ impl Replacement<'_> {
                 Ok(Value::Map(inner))
             }
             Some(value) => Ok(value.clone()),
-            None => Err(Fault::variable(name.to_owned(), "is not defined")),
+            None => Err(VariableFault::variable(name.to_owned(), "is not defined")),
         }
     }
 }

@@ -17,22 +17,22 @@ pub(crate) enum Dialect {
 
 /// Why a text could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum JsonFault {
     /// It is no JSON: both packages' callers take it for a plain text then.
     Syntax,
     /// It is JSON that has no place in a project: half of a surrogate pair, or nested without end.
     Refused(&'static str),
 }
 
-pub(crate) fn parse(text: &str, dialect: Dialect) -> Result<Value, Fault> {
+pub(crate) fn parse(text: &str, dialect: Dialect) -> Result<Value, JsonFault> {
     // To `ujson` it would be 0, and srsly makes an exception of it.
     if dialect == Dialect::Ujson && text == "-" {
-        return Err(Fault::Syntax);
+        return Err(JsonFault::Syntax);
     }
     let mut parser = Parser { rest: text, dialect };
     let value = parser.value(0)?;
     parser.skip_space();
-    if parser.rest.is_empty() { Ok(value) } else { Err(Fault::Syntax) }
+    if parser.rest.is_empty() { Ok(value) } else { Err(JsonFault::Syntax) }
 }
 
 struct Parser<'a> {
@@ -51,13 +51,13 @@ impl Parser<'_> {
         rest.is_some()
     }
 
-    fn expect(&mut self, token: &str) -> Result<(), Fault> {
-        if self.take(token) { Ok(()) } else { Err(Fault::Syntax) }
+    fn expect(&mut self, token: &str) -> Result<(), JsonFault> {
+        if self.take(token) { Ok(()) } else { Err(JsonFault::Syntax) }
     }
 
-    fn value(&mut self, depth: usize) -> Result<Value, Fault> {
+    fn value(&mut self, depth: usize) -> Result<Value, JsonFault> {
         if depth > MAX_DEPTH {
-            return Err(Fault::Refused("is nested too deep"));
+            return Err(JsonFault::Refused("is nested too deep"));
         }
         self.skip_space();
         match self.rest.as_bytes().first() {
@@ -69,11 +69,11 @@ impl Parser<'_> {
             Some(b'f') => self.expect("false").map(|()| Value::Bool(false)),
             Some(b'-' | b'0'..=b'9') if self.dialect == Dialect::Ujson => self.lenient_number(),
             Some(_) if self.dialect == Dialect::Python => self.number(),
-            _ => Err(Fault::Syntax),
+            _ => Err(JsonFault::Syntax),
         }
     }
 
-    fn list(&mut self, depth: usize) -> Result<Value, Fault> {
+    fn list(&mut self, depth: usize) -> Result<Value, JsonFault> {
         self.expect("[")?;
         let mut items = Vec::new();
         self.skip_space();
@@ -90,7 +90,7 @@ impl Parser<'_> {
         }
     }
 
-    fn map(&mut self, depth: usize) -> Result<Value, Fault> {
+    fn map(&mut self, depth: usize) -> Result<Value, JsonFault> {
         self.expect("{")?;
         let mut map = Map::new();
         self.skip_space();
@@ -112,26 +112,26 @@ impl Parser<'_> {
         }
     }
 
-    fn text(&mut self) -> Result<String, Fault> {
+    fn text(&mut self) -> Result<String, JsonFault> {
         self.expect("\"")?;
         let mut text = String::new();
         loop {
             let mut characters = self.rest.chars();
-            let character = characters.next().ok_or(Fault::Syntax)?;
+            let character = characters.next().ok_or(JsonFault::Syntax)?;
             self.rest = characters.as_str();
             match character {
                 '"' => return Ok(text),
                 '\\' => text.push(self.escaped()?),
-                '\0'..='\u{1f}' if self.dialect == Dialect::Python => return Err(Fault::Syntax),
+                '\0'..='\u{1f}' if self.dialect == Dialect::Python => return Err(JsonFault::Syntax),
                 other => text.push(other),
             }
         }
     }
 
-    fn escaped(&mut self) -> Result<char, Fault> {
-        const HALF: Fault = Fault::Refused("has half of a surrogate pair, which is no character");
+    fn escaped(&mut self) -> Result<char, JsonFault> {
+        const HALF: JsonFault = JsonFault::Refused("has half of a surrogate pair, which is no character");
         let mut characters = self.rest.chars();
-        let escape = characters.next().ok_or(Fault::Syntax)?;
+        let escape = characters.next().ok_or(JsonFault::Syntax)?;
         self.rest = characters.as_str();
         Ok(match escape {
             '"' | '\\' | '/' => escape,
@@ -154,17 +154,17 @@ impl Parser<'_> {
                 }
                 char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00)).ok_or(HALF)?
             }
-            _ => return Err(Fault::Syntax),
+            _ => return Err(JsonFault::Syntax),
         })
     }
 
-    fn unit(&mut self) -> Result<u32, Fault> {
-        let digits = self.rest.get(..4).ok_or(Fault::Syntax)?;
+    fn unit(&mut self) -> Result<u32, JsonFault> {
+        let digits = self.rest.get(..4).ok_or(JsonFault::Syntax)?;
         if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Err(Fault::Syntax);
+            return Err(JsonFault::Syntax);
         }
         self.rest = &self.rest[4..];
-        u32::from_str_radix(digits, 16).map_err(|_| Fault::Syntax)
+        u32::from_str_radix(digits, 16).map_err(|_| JsonFault::Syntax)
     }
 
     fn digits(&mut self) -> &str {
@@ -175,7 +175,7 @@ impl Parser<'_> {
     }
 
     /// A number as Python's `json` has it.
-    fn number(&mut self) -> Result<Value, Fault> {
+    fn number(&mut self) -> Result<Value, JsonFault> {
         for (name, value) in
             [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)]
         {
@@ -186,7 +186,7 @@ impl Parser<'_> {
         let start = self.rest;
         self.take("-");
         if !self.take("0") && self.digits().is_empty() {
-            return Err(Fault::Syntax);
+            return Err(JsonFault::Syntax);
         }
         let whole = start.len() - self.rest.len();
         // What looks like a fraction or an exponent and is none does not belong to the number.
@@ -205,14 +205,14 @@ impl Parser<'_> {
         }
         let text = &start[..start.len() - self.rest.len()];
         if text.len() > whole {
-            return text.parse().map(Value::Float).map_err(|_| Fault::Syntax);
+            return text.parse().map(Value::Float).map_err(|_| JsonFault::Syntax);
         }
         Ok(Value::Int(if text == "-0" { "0" } else { text }.to_owned()))
     }
 
     /// A number as `ujson` has it: digits are optional everywhere, whole numbers have 64 bits, and of a fraction 15 digits
     /// count, which are added up in floating point.
-    fn lenient_number(&mut self) -> Result<Value, Fault> {
+    fn lenient_number(&mut self) -> Result<Value, JsonFault> {
         const TENTHS: [f64; 16] = [
             1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13, 1e-14,
             1e-15,
@@ -224,7 +224,7 @@ impl Parser<'_> {
             whole = whole.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
             let is_too_big = if is_negative { whole > 1 << 63 } else { before > whole };
             if is_too_big {
-                return Err(Fault::Syntax);
+                return Err(JsonFault::Syntax);
             }
         }
         let has_fraction = self.take(".");
@@ -265,7 +265,7 @@ impl Parser<'_> {
 mod tests {
     use super::*;
 
-    fn read(text: &str, dialect: Dialect) -> Result<String, Fault> {
+    fn read(text: &str, dialect: Dialect) -> Result<String, JsonFault> {
         parse(text, dialect).map(|value| value.to_json())
     }
 
@@ -316,7 +316,7 @@ mod tests {
             "[1]]",
         ];
         for text in texts {
-            assert_eq!(read(text, Dialect::Ujson), Err(Fault::Syntax), "{text}");
+            assert_eq!(read(text, Dialect::Ujson), Err(JsonFault::Syntax), "{text}");
         }
     }
 
@@ -326,16 +326,16 @@ mod tests {
             assert_eq!(read(text, Dialect::Python).as_deref(), Ok(json));
         }
         for text in ["01", "1.", "1e", "-", "+1", "\"a\nb\"", "nul", "[1 2]", "é"] {
-            assert_eq!(read(text, Dialect::Python), Err(Fault::Syntax), "{text}");
+            assert_eq!(read(text, Dialect::Python), Err(JsonFault::Syntax), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_text_is_refused() {
         for text in ["\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\""] {
-            assert!(matches!(read(text, Dialect::Python), Err(Fault::Refused(_))), "{text}");
+            assert!(matches!(read(text, Dialect::Python), Err(JsonFault::Refused(_))), "{text}");
         }
         let deep = "[".repeat(100_000);
-        assert!(matches!(read(&deep, Dialect::Ujson), Err(Fault::Refused(_))));
+        assert!(matches!(read(&deep, Dialect::Ujson), Err(JsonFault::Refused(_))));
     }
 }

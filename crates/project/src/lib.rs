@@ -1,10 +1,10 @@
 //! weasel and spaCy projects, and their outputs in a remote storage.
 //!
 //! A [`Project`] is what a `project.yml` says, read as weasel 1.0.1 reads it: YAML 1.2 as ruamel has it, variables as
-//! confection replaces them, and [`Overrides`] as `weasel run` takes them. A [`Lock`] is its `project.lock`, written in
+//! confection replaces them, and [`Overrides`] as `weasel run` takes them. A [`LockFile`] is its `project.lock`, written in
 //! srsly's layout.
 //!
-//! An [`Exchange`] joins a project with a [`larder_storage::RemoteStorage`]: it pushes, pulls and compares the outputs of
+//! A [`ProjectExchange`] joins a project with a [`larder_storage::RemoteStorage`]: it pushes, pulls and compares the outputs of
 //! the project's commands, under the keys that weasel has for them. An [`Audit`] reads all that a remote holds.
 //!
 //! Nothing here prints, starts a process, or reads a variable of the environment but through the function that is passed.
@@ -27,14 +27,14 @@ mod value;
 mod yaml;
 
 pub use audit::{Audit, Finding, FindingKind};
-pub use error::{Error, Place, Result};
-pub use exchange::{Exchange, ExchangeOptions};
-pub use lock::{FileInfo, Lock, LockEntry};
+pub use error::{Error, Result, SourceLine};
+pub use exchange::{ExchangeOptions, ProjectExchange};
+pub use lock::{FileInfo, LockEntry, LockFile};
 pub use overrides::{OVERRIDES_VARIABLE, Overrides};
-pub use project::{Command, Project, Remote};
+pub use project::{Project, ProjectCommand, ProjectRemote};
 pub use pull::PullReport;
-pub use report::{Outcome, OutputReport};
-pub use status::{OutputStatus, State};
+pub use report::{OutputOutcome, OutputReport};
+pub use status::{OutputState, OutputStatus};
 
 /// How many outputs of a command are transferred at once, as the storage does with several.
 const AT_ONCE: usize = 4;

@@ -2,15 +2,14 @@
 
 mod emit;
 
-use std::fs::{self, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use larder_hashing::ContentHash;
+use larder_hashing::{ContentHash, Symlinks, read_project_file, replace_project_file};
 
-use crate::error::{Error, Place, Result};
-use crate::project::{Command, utf8};
+use crate::error::{Error, Result, SourceLine};
+use crate::project::{MAX_FILE_BYTES, ProjectCommand, utf8};
 use crate::value::{Map, Value};
 use crate::yaml;
 
@@ -26,34 +25,34 @@ pub struct FileInfo {
 /// The `project.lock` of a project, with all that other programs have put into it.
 ///
 /// ```
-/// use larder_project::{Command, Lock};
+/// use larder_project::{ProjectCommand, LockFile};
 ///
 /// # let dir = tempfile::tempdir()?;
-/// let mut lock = Lock::read(dir.path())?;
-/// lock.record(&Command::new("train").with_script(["python train.py"]), &[], &[]);
+/// let mut lock = LockFile::read(dir.path())?;
+/// lock.record(&ProjectCommand::new("train").with_script(["python train.py"]), &[], &[]);
 /// lock.write()?;
 /// let text = std::fs::read_to_string(dir.path().join("project.lock"))?;
 /// assert!(text.starts_with("train:\n  cmd: python -m weasel run train\n"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Lock {
+pub struct LockFile {
     path: PathBuf,
     entries: Map,
 }
 
-impl Lock {
+impl LockFile {
     /// The name of the file.
     pub const FILE: &str = "project.lock";
 
-    /// Reads the lock of the project at `root`. None, or an empty one, is a lock without entries.
+    /// Reads the lock of the project at `root`. A missing or empty file is a lock without entries.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or is not a mapping in YAML.
+    /// The file cannot be read, is a symlink, or is not a mapping in YAML.
     pub fn read(root: &Path) -> Result<Self> {
         let path = root.join(Self::FILE);
-        let bytes = match fs::read(&path) {
+        let bytes = match read_project_file(&path, MAX_FILE_BYTES, Symlinks::Refuse) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(Error::Read { path, source }),
@@ -67,21 +66,21 @@ impl Lock {
             _ => {
                 let problem =
                     "it must be a mapping of commands: remove it, or restore it from git".to_owned();
-                Err(Error::Yaml { place: Place { path, line: 1 }, problem })
+                Err(Error::Yaml { place: SourceLine { path, line: 1 }, problem })
             }
         }
     }
 
-    /// Reads the lock of the project at `root`, changes it, and writes it where `change` says that it did. Of several
-    /// processes that do so at once, each keeps what the others have recorded.
+    /// Reads the lock of the project at `root`, and writes it if `change` returns true. Processes that update it at the same
+    /// time keep each other's entries.
     ///
     /// # Errors
     ///
     /// The file cannot be read or written.
     pub fn update(root: &Path, change: impl FnOnce(&mut Self) -> bool) -> Result<()> {
-        // Held for the moment that this takes. Where directories cannot be locked, as on some network file systems, two
-        // pulls of one moment may forget an entry, which the next pull records again.
-        let _held = fs::File::open(root).and_then(|dir| dir.lock().map(|()| dir)).ok();
+        // Some network file systems cannot lock a directory. There, two pulls at the same time may lose an entry, which the
+        // next pull records again.
+        let _held = File::open(root).and_then(|dir| dir.lock().map(|()| dir)).ok();
         let mut lock = Self::read(root)?;
         if change(&mut lock) { lock.write() } else { Ok(()) }
     }
@@ -93,7 +92,7 @@ impl Lock {
 
     /// Records a command that was run with these dependencies and made this, as weasel does. Says whether that changes the
     /// lock.
-    pub fn record(&mut self, command: &Command, deps: &[FileInfo], outs: &[FileInfo]) -> bool {
+    pub fn record(&mut self, command: &ProjectCommand, deps: &[FileInfo], outs: &[FileInfo]) -> bool {
         let text = |text: &str| Value::Text(text.to_owned());
         let files = |files: &[FileInfo]| {
             let entry = |FileInfo { path, hash }: &FileInfo| {
@@ -113,29 +112,15 @@ impl Lock {
         changes
     }
 
-    /// Writes the lock in one step, in srsly's layout: whoever reads it meanwhile sees the old one or the new one, whole.
+    /// Writes the lock in one step, in srsly's layout. Other readers see the old lock or the new one.
     ///
     /// # Errors
     ///
-    /// The file cannot be written.
+    /// The file cannot be written, or is a symlink.
     pub fn write(&self) -> Result<()> {
-        // A link to a lock stays one.
-        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
-        let failed = |source| Error::Write { path: self.path.clone(), source };
-        let dir = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new()
-            .prefix(".project.lock-")
-            // Less the umask: temporary files are private otherwise.
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(dir)
-            .map_err(failed)?;
-        if let Ok(existing) = fs::metadata(&path) {
-            file.as_file().set_permissions(existing.permissions()).map_err(failed)?;
-        }
-        file.write_all(emit::emit(&self.entries).as_bytes()).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(&path).map_err(|error| failed(error.error))?;
-        Ok(())
+        let text = emit::emit(&self.entries);
+        replace_project_file(&self.path, text.as_bytes())
+            .map_err(|source| Error::Write { path: self.path.clone(), source })
     }
 }
 
@@ -145,7 +130,7 @@ pub struct LockEntry<'a>(&'a Map);
 
 impl<'a> LockEntry<'a> {
     /// Why what it made was not made from this script and these dependencies, if it was not.
-    pub fn difference(self, command: &Command, deps: &[FileInfo]) -> Option<String> {
+    pub fn difference(self, command: &ProjectCommand, deps: &[FileInfo]) -> Option<String> {
         let script = self.0.get("script").and_then(Value::as_list).unwrap_or_default();
         let is_same_script = script.len() == command.script.len()
             && script.iter().zip(&command.script).all(|(line, other)| line.as_text() == Some(other));

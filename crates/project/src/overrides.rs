@@ -93,8 +93,8 @@ fn read(words: impl Iterator<Item = String>, origin: &'static str) -> Result<Ind
 pub(crate) fn value_of(text: &str) -> Result<Value, &'static str> {
     match json::parse(text, Dialect::Ujson) {
         Ok(value) => Ok(value),
-        Err(json::Fault::Syntax) => Ok(Value::Text(text.to_owned())),
-        Err(json::Fault::Refused(problem)) => Err(problem),
+        Err(json::JsonFault::Syntax) => Ok(Value::Text(text.to_owned())),
+        Err(json::JsonFault::Refused(problem)) => Err(problem),
     }
 }
 

@@ -1,16 +1,20 @@
 //! A project: what its `project.yml` says.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::error::{Error, Place, Result};
+use larder_hashing::{Symlinks, read_project_file};
+
+use crate::error::{Error, Result, SourceLine};
 use crate::interpolate::{self, Interpolated};
 use crate::overrides::Overrides;
 use crate::schema;
 use crate::value::{Map, Value};
 use crate::yaml::{self, Node};
+
+/// The most that is read of a `project.yml` or a `project.lock`, in bytes. A thousand commands take some 500 KiB.
+pub(crate) const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// A weasel or spaCy project.
 #[derive(Clone, Debug)]
@@ -21,9 +25,9 @@ pub struct Project {
     /// The directories that are to be there before a command runs.
     pub directories: Vec<String>,
     /// The remotes that it names.
-    pub remotes: Vec<Remote>,
+    pub remotes: Vec<ProjectRemote>,
     /// The commands, in the order of the file.
-    pub commands: Vec<Command>,
+    pub commands: Vec<ProjectCommand>,
     /// The workflows, and the commands that they run.
     pub workflows: Vec<(String, Vec<String>)>,
     /// The overrides (`vars.seed`) that change nothing, because the project neither has such a variable nor names it.
@@ -33,19 +37,19 @@ pub struct Project {
 /// A remote that a project names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Remote {
+pub struct ProjectRemote {
     /// Its name.
     pub name: String,
     /// Where it is: a URL, or a path. `Err` has the JSON of what stands there instead of a text.
     pub location: Result<String, String>,
     /// Where that is written.
-    pub place: Place,
+    pub place: SourceLine,
 }
 
 /// A command of a project. Its texts are those of the file, with the values of its variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Command {
+pub struct ProjectCommand {
     /// Its name.
     pub name: String,
     /// The lines that it runs.
@@ -60,7 +64,7 @@ pub struct Command {
     pub no_skip: bool,
 }
 
-impl Command {
+impl ProjectCommand {
     /// A command that does nothing yet.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
@@ -90,10 +94,13 @@ impl Project {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self> {
         let path = root.join(Self::FILE);
-        let bytes = fs::read(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => Error::NoProject { path: path.clone() },
-            _ => Error::Read { path: path.clone(), source },
-        })?;
+        let bytes =
+            read_project_file(&path, MAX_FILE_BYTES, Symlinks::Follow).map_err(|source| {
+                match source.kind() {
+                    io::ErrorKind::NotFound => Error::NoProject { path: path.clone() },
+                    _ => Error::Read { path: path.clone(), source },
+                }
+            })?;
         Self::parse(&utf8(bytes, &path)?, root, overrides, environment)
     }
 
@@ -118,7 +125,7 @@ impl Project {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self> {
         let path = root.join(Self::FILE);
-        let place = |line| Place { path: path.clone(), line };
+        let place = |line| SourceLine { path: path.clone(), line };
         let node = yaml::parse(text).map_err(|problem| problem.into_error(&path))?;
         let empty = Self {
             root: root.to_owned(),
@@ -134,13 +141,13 @@ impl Project {
             key: violation.key,
             problem: violation.problem,
         })?;
-        let file = File { node, path };
+        let file = ParsedFile { node, path };
         let values = file.values()?;
         let idle = overrides.iter().map(|(path, _)| path).filter(|path| !file.uses(path));
         let idle_overrides = idle.map(ToOwned::to_owned).collect();
         let Interpolated { project, breaking } = interpolate::interpolate(values, overrides, environment)
             .map_err(|fault| file.variable_error(fault.variable.as_deref(), fault.problem))?;
-        Reader { file: &file, project: &project, breaking }.read(Self { idle_overrides, ..empty })
+        SectionReader { file: &file, project: &project, breaking }.read(Self { idle_overrides, ..empty })
     }
 
     /// The commands that `names` stand for, all where there are none; the name of a workflow stands for its commands.
@@ -148,7 +155,7 @@ impl Project {
     /// # Errors
     ///
     /// A name is neither that of a command nor of a workflow.
-    pub fn select(&self, names: &[String]) -> Result<Vec<&Command>> {
+    pub fn select(&self, names: &[String]) -> Result<Vec<&ProjectCommand>> {
         let mut wanted: Vec<&str> = Vec::new();
         for name in names {
             if self.commands.iter().any(|command| command.name == *name) {
@@ -165,7 +172,8 @@ impl Project {
                 });
             }
         }
-        let is_wanted = |command: &&Command| names.is_empty() || wanted.contains(&command.name.as_str());
+        let is_wanted =
+            |command: &&ProjectCommand| names.is_empty() || wanted.contains(&command.name.as_str());
         Ok(self.commands.iter().filter(is_wanted).collect())
     }
 }
@@ -174,7 +182,7 @@ pub(crate) fn utf8(bytes: Vec<u8>, path: &Path) -> Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         let line = 1 + before.filter(|byte| **byte == b'\n').count();
-        let place = Place { path: path.to_owned(), line };
+        let place = SourceLine { path: path.to_owned(), line };
         Error::Yaml { place, problem: "it must be UTF-8 text".to_owned() }
     })
 }
@@ -182,7 +190,7 @@ pub(crate) fn utf8(bytes: Vec<u8>, path: &Path) -> Result<String> {
 impl yaml::Problem {
     /// The error where this is a problem of the file at `path`.
     pub(crate) fn into_error(self, path: &Path) -> Error {
-        let place = Place { path: path.to_owned(), line: self.line };
+        let place = SourceLine { path: path.to_owned(), line: self.line };
         if self.keys.is_empty() {
             return Error::Yaml { place, problem: self.text };
         }
@@ -192,14 +200,14 @@ impl yaml::Problem {
 }
 
 /// The file as it is written.
-struct File {
+struct ParsedFile {
     node: Rc<Node>,
     path: PathBuf,
 }
 
-impl File {
-    fn place(&self, line: usize) -> Place {
-        Place { path: self.path.clone(), line }
+impl ParsedFile {
+    fn place(&self, line: usize) -> SourceLine {
+        SourceLine { path: self.path.clone(), line }
     }
 
     /// What is in the file, without the empty sections that weasel would crash at.
@@ -262,13 +270,13 @@ impl File {
 }
 
 /// Reads what interpolation has made of a project. Its types may be others than before.
-struct Reader<'a> {
-    file: &'a File,
+struct SectionReader<'a> {
+    file: &'a ParsedFile,
     project: &'a Map,
     breaking: Option<String>,
 }
 
-impl Reader<'_> {
+impl SectionReader<'_> {
     fn read(&self, mut project: Project) -> Result<Project> {
         if let Some(directories) = self.project.get("directories") {
             project.directories = self.texts(directories, "directories")?;
@@ -292,13 +300,13 @@ impl Reader<'_> {
         Ok(project)
     }
 
-    fn remote(&self, name: &str, value: &Value) -> Remote {
+    fn remote(&self, name: &str, value: &Value) -> ProjectRemote {
         let location = value.as_text().map(ToOwned::to_owned).ok_or_else(|| value.to_json());
         let place = self.file.place(self.file.line_of(&["remotes", name]));
-        Remote { name: name.to_owned(), location, place }
+        ProjectRemote { name: name.to_owned(), location, place }
     }
 
-    fn command(&self, value: &Value) -> Result<Command> {
+    fn command(&self, value: &Value) -> Result<ProjectCommand> {
         let Some(map) = value.as_map() else { return Err(self.broken("commands", "a list of mappings")) };
         let name = map.get("name").and_then(Value::as_text);
         let Some(name) = name else { return Err(self.broken("commands.name", "a text")) };
@@ -314,7 +322,7 @@ impl Reader<'_> {
             Some(Value::Float(value)) => *value != 0.0,
             _ => false,
         };
-        Ok(Command {
+        Ok(ProjectCommand {
             name: name.to_owned(),
             script: texts("script")?,
             deps: texts("deps")?,

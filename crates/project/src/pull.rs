@@ -3,15 +3,14 @@
 use std::collections::HashMap;
 use std::fs;
 
-use futures::StreamExt as _;
 use larder_storage::{ErrorKind, FindOptions, OutputPath, PullOptions, RemoteObject};
 
 use crate::error::{Error, Result};
-use crate::exchange::{Exchange, Keyed, NOT_TRIED, ends_everything};
+use crate::exchange::{Keyed, NOT_TRIED, ProjectExchange, ends_everything, not_tried, transfer_all};
 use crate::files::{Known, holds_a_file};
-use crate::lock::{FileInfo, Lock, LockEntry};
-use crate::project::Command;
-use crate::report::{Outcome, OutputReport};
+use crate::lock::{FileInfo, LockEntry, LockFile};
+use crate::project::ProjectCommand;
+use crate::report::{OutputOutcome, OutputReport};
 
 /// What a pull did.
 #[derive(Debug, Default)]
@@ -26,7 +25,7 @@ pub struct PullReport {
 /// Which command has made what is at a path, by the path.
 type Makers = HashMap<String, String>;
 
-impl<'a> Exchange<'a> {
+impl<'a> ProjectExchange<'a> {
     /// Restores the outputs of the commands: of the first in the file whose dependencies are there, and so on, until nothing
     /// more can be done. A command is recorded in the lock where each of its outputs is what the remote has under its key.
     ///
@@ -38,7 +37,7 @@ impl<'a> Exchange<'a> {
     /// The lock cannot be read. What fails for one output is in its report.
     pub async fn pull(&self) -> Result<PullReport> {
         // Before anything is restored that could not be recorded.
-        Lock::read(&self.project.root)?;
+        LockFile::read(&self.project.root)?;
         let mut report = PullReport::default();
         if !self.options.dry_run {
             report.failures = self.files.make_directories();
@@ -69,7 +68,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Takes the first command whose dependencies are there.
-    pub(crate) fn next_command(&self, pending: &mut Vec<&'a Command>) -> Option<&'a Command> {
+    pub(crate) fn next_command(&self, pending: &mut Vec<&'a ProjectCommand>) -> Option<&'a ProjectCommand> {
         pending.retain(|command| !command.outputs.is_empty());
         let place = pending.iter().position(|command| self.missing_dependency(command).is_none())?;
         Some(pending.remove(place))
@@ -77,7 +76,7 @@ impl<'a> Exchange<'a> {
 
     async fn pull_command(
         &self,
-        command: &Command,
+        command: &ProjectCommand,
         key: &Keyed,
         makers: &mut Makers,
         report: &mut PullReport,
@@ -87,24 +86,16 @@ impl<'a> Exchange<'a> {
         let is_flat = levels.len() == 1;
         for level in levels {
             let makers = &*makers;
-            let pulls: Vec<_> = level
-                .into_iter()
-                .map(|(text, output)| async move {
-                    match output {
-                        Ok(output) => self.pull_output(command, text, &output, key, makers).await,
-                        Err(error) => OutputReport::new(
-                            &command.name,
-                            text,
-                            Outcome::Invalid { reason: error.to_string() },
-                        ),
-                    }
-                })
-                .collect();
-            let done: Vec<OutputReport> =
-                futures::stream::iter(pulls).buffered(crate::AT_ONCE).collect().await;
-            reports.extend(done);
+            if ends_everything(&reports) {
+                reports.extend(level.into_iter().map(|(text, _)| not_tried(command, text)));
+                continue;
+            }
+            let pulls = transfer_all(command, level, async |text, output| {
+                self.pull_output(command, text, &output, key, makers).await
+            });
+            reports.extend(pulls.await);
         }
-        if reports.iter().any(|report| matches!(report.outcome, Outcome::Restored)) {
+        if reports.iter().any(|report| matches!(report.outcome, OutputOutcome::Restored)) {
             self.files.changed();
         }
         for report in reports.iter().filter(|report| report.verified == Some(true)) {
@@ -143,8 +134,8 @@ impl<'a> Exchange<'a> {
     }
 
     /// Outputs may have been recorded before, when all of the command's were there.
-    fn say_what_was_recorded(&self, command: &Command, key: &Keyed, reports: &mut [OutputReport]) {
-        let lock = Lock::read(&self.project.root).ok();
+    fn say_what_was_recorded(&self, command: &ProjectCommand, key: &Keyed, reports: &mut [OutputReport]) {
+        let lock = LockFile::read(&self.project.root).ok();
         let entry = lock.as_ref().and_then(|lock| lock.entry(&command.name));
         let entry = entry.filter(|entry| entry.difference(command, &key.deps).is_none());
         for report in reports {
@@ -155,7 +146,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Records the command in the lock, unless restoring one output has changed another.
-    async fn record(&self, command: &Command, key: &Keyed, reports: &[OutputReport]) -> Result<bool> {
+    async fn record(&self, command: &ProjectCommand, key: &Keyed, reports: &[OutputReport]) -> Result<bool> {
         for report in reports {
             let now = self.files.known(&report.path).await?;
             if Some(now) != report.content_hash.clone().map(Known::Hash) {
@@ -167,13 +158,13 @@ impl<'a> Exchange<'a> {
             outs.push(self.files.info(path).await?);
         }
         // Read anew: another process may have written it meanwhile.
-        Lock::update(&self.project.root, |lock| lock.record(command, &key.deps, &outs))?;
+        LockFile::update(&self.project.root, |lock| lock.record(command, &key.deps, &outs))?;
         Ok(true)
     }
 
     async fn pull_output(
         &self,
-        command: &Command,
+        command: &ProjectCommand,
         text: &str,
         output: &OutputPath,
         key: &Keyed,
@@ -185,14 +176,16 @@ impl<'a> Exchange<'a> {
         };
         match self.try_pull(command, text, output, key, makers).await {
             Ok(done) => done,
-            Err(Error::Storage(error)) if error.kind() == ErrorKind::NotFound => report(Outcome::NotFound),
-            Err(error) => report(Outcome::Failed(error)),
+            Err(Error::Storage(error)) if error.kind() == ErrorKind::NotFound => {
+                report(OutputOutcome::NotFound)
+            }
+            Err(error) => report(OutputOutcome::Failed(error)),
         }
     }
 
     async fn try_pull(
         &self,
-        command: &Command,
+        command: &ProjectCommand,
         text: &str,
         output: &OutputPath,
         key: &Keyed,
@@ -205,12 +198,12 @@ impl<'a> Exchange<'a> {
         let maker = makers.get(output.as_str());
         if holds_a_file(&path) || (maker.is_some() && self.options.dry_run) {
             let found = self.find_same(output, key).await?;
-            if let Found::Same(object) = found {
-                let report = OutputReport::of_object(&command.name, text, Outcome::UpToDate, object);
+            if let ContentMatch::Same(object) = found {
+                let report = OutputReport::of_object(&command.name, text, OutputOutcome::UpToDate, object);
                 return Ok(OutputReport { verified: Some(true), ..report });
             }
             if let Some(maker) = maker {
-                let outcome = Outcome::MadeBy { command: maker.clone() };
+                let outcome = OutputOutcome::MadeBy { command: maker.clone() };
                 return Ok(OutputReport {
                     command_hash: Some(key.hash.clone()),
                     ..OutputReport::new(&command.name, text, outcome)
@@ -218,7 +211,7 @@ impl<'a> Exchange<'a> {
             }
             let newest = self.find_newest(output, key).await?;
             if !self.options.force {
-                return Ok(OutputReport::of_object(&command.name, text, Outcome::Kept, newest));
+                return Ok(OutputReport::of_object(&command.name, text, OutputOutcome::Kept, newest));
             }
             options.force = true;
         } else {
@@ -234,17 +227,17 @@ impl<'a> Exchange<'a> {
     }
 
     /// Looks for an object with the content that the output has now, or would have.
-    pub(crate) async fn find_same(&self, output: &OutputPath, key: &Keyed) -> Result<Found> {
+    pub(crate) async fn find_same(&self, output: &OutputPath, key: &Keyed) -> Result<ContentMatch> {
         let content = match self.files.known(output.as_str()).await? {
             Known::Hash(content) => content,
-            Known::Absent | Known::Later => return Ok(Found::Other),
+            Known::Absent | Known::Later => return Ok(ContentMatch::Other),
         };
         let mut options = FindOptions::default();
         options.command_hash = Some(key.hash.clone());
         options.content_hash = Some(content);
         match self.storage.find(output, &options).await {
-            Ok(found) => Ok(Found::Same(found.newest)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Other),
+            Ok(found) => Ok(ContentMatch::Same(found.newest)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(ContentMatch::Other),
             Err(error) => Err(error.into()),
         }
     }
@@ -257,7 +250,7 @@ impl<'a> Exchange<'a> {
 }
 
 /// What a remote has of the content that an output has.
-pub(crate) enum Found {
+pub(crate) enum ContentMatch {
     /// It.
     Same(RemoteObject),
     /// Not this content.
@@ -266,19 +259,19 @@ pub(crate) enum Found {
 
 /// Whether the output is now what the remote has.
 fn is_of_remote(report: &OutputReport) -> bool {
-    matches!(report.outcome, Outcome::Restored | Outcome::UpToDate)
+    matches!(report.outcome, OutputOutcome::Restored | OutputOutcome::UpToDate)
 }
 
-type Named<'c, E> = (&'c str, Result<OutputPath, E>);
+type NamedOutput<'c, E> = (&'c str, Result<OutputPath, E>);
 
 /// Orders outputs into groups, each to be restored before the next: what lies in another output, or has the same path,
 /// comes after it.
-fn levels<E>(outputs: Vec<Named<'_, E>>) -> Vec<Vec<Named<'_, E>>> {
+fn levels<E>(outputs: Vec<NamedOutput<'_, E>>) -> Vec<Vec<NamedOutput<'_, E>>> {
     let paths: Vec<Option<String>> = outputs
         .iter()
         .map(|(_, output)| output.as_ref().ok().map(|output| output.as_str().to_owned()))
         .collect();
-    let mut levels: Vec<Vec<Named<'_, E>>> = Vec::new();
+    let mut levels: Vec<Vec<NamedOutput<'_, E>>> = Vec::new();
     for (index, output) in outputs.into_iter().enumerate() {
         let level = match &output.1 {
             Ok(path) => (paths.iter().enumerate())

@@ -1,16 +1,15 @@
 //! Pushing the outputs of a project.
 
-use futures::StreamExt as _;
 use larder_storage::{OutputPath, PushOptions};
 
 use crate::error::{Error, Result};
-use crate::exchange::{Exchange, Keyed, NOT_TRIED, ends_everything};
+use crate::exchange::{Keyed, NOT_TRIED, ProjectExchange, ends_everything, transfer_all};
 use crate::files::{exists, holds_a_file};
-use crate::lock::{Lock, LockEntry};
-use crate::project::Command;
-use crate::report::{Outcome, OutputReport};
+use crate::lock::{LockEntry, LockFile};
+use crate::project::ProjectCommand;
+use crate::report::{OutputOutcome, OutputReport};
 
-impl Exchange<'_> {
+impl ProjectExchange<'_> {
     /// Pushes the outputs of the commands, in the order of the file: each under what makes it now.
     ///
     /// What the lock says was made from another script or other dependencies is refused, unless
@@ -21,7 +20,7 @@ impl Exchange<'_> {
     ///
     /// The lock cannot be read. What fails for one output is in its report.
     pub async fn push(&self) -> Result<Vec<OutputReport>> {
-        let lock = Lock::read(&self.project.root)?;
+        let lock = LockFile::read(&self.project.root)?;
         let mut reports = Vec::new();
         for command in &self.commands {
             if ends_everything(&reports) {
@@ -33,7 +32,7 @@ impl Exchange<'_> {
         Ok(reports)
     }
 
-    async fn push_command(&self, command: &Command, lock: &Lock) -> Vec<OutputReport> {
+    async fn push_command(&self, command: &ProjectCommand, lock: &LockFile) -> Vec<OutputReport> {
         if command.outputs.is_empty() {
             return Vec::new();
         }
@@ -47,28 +46,16 @@ impl Exchange<'_> {
         };
         let entry = lock.entry(&command.name);
         let difference = entry.and_then(|entry| entry.difference(command, &key.deps));
-        let pushes: Vec<_> = Self::outputs(command)
-            .into_iter()
-            .map(|(text, output)| {
-                let (key, difference) = (&key, difference.as_deref());
-                async move {
-                    match output {
-                        Ok(output) => self.push_output(command, text, &output, key, entry, difference).await,
-                        Err(error) => OutputReport::new(
-                            &command.name,
-                            text,
-                            Outcome::Invalid { reason: error.to_string() },
-                        ),
-                    }
-                }
-            })
-            .collect();
-        futures::stream::iter(pushes).buffered(crate::AT_ONCE).collect().await
+        let difference = difference.as_deref();
+        transfer_all(command, Self::outputs(command), async |text, output| {
+            self.push_output(command, text, &output, &key, entry, difference).await
+        })
+        .await
     }
 
     async fn push_output(
         &self,
-        command: &Command,
+        command: &ProjectCommand,
         text: &str,
         output: &OutputPath,
         key: &Keyed,
@@ -82,10 +69,10 @@ impl Exchange<'_> {
         let path = output.below(&self.project.root);
         if !holds_a_file(&path) {
             let reason = if exists(&path) { "there is no file in it" } else { "it does not exist" };
-            return report(Outcome::Skipped { reason: reason.to_owned() });
+            return report(OutputOutcome::Skipped { reason: reason.to_owned() });
         }
         if let (Some(difference), false) = (difference, self.options.force) {
-            return report(Outcome::Refused { reason: difference.to_owned() });
+            return report(OutputOutcome::Refused { reason: difference.to_owned() });
         }
         let mut options = PushOptions::default();
         options.force = self.options.force;
@@ -99,7 +86,7 @@ impl Exchange<'_> {
                     ..OutputReport::of_push(&command.name, text, pushed)
                 }
             }
-            Err(error) => report(Outcome::Failed(Error::from(error))),
+            Err(error) => report(OutputOutcome::Failed(Error::from(error))),
         }
     }
 }

@@ -13,7 +13,7 @@ pub struct OutputReport {
     /// The output, as the project spells it.
     pub path: String,
     /// What was done.
-    pub outcome: Outcome,
+    pub outcome: OutputOutcome,
     /// What made it: the hash of the command as it is now.
     pub command_hash: Option<CommandHash>,
     /// What it contains.
@@ -31,7 +31,7 @@ pub struct OutputReport {
 /// What was done with an output.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Outcome {
+pub enum OutputOutcome {
     /// It was published. In a dry run: it would be.
     Uploaded,
     /// The remote had it.
@@ -68,7 +68,7 @@ pub enum Outcome {
     Failed(Error),
 }
 
-impl Outcome {
+impl OutputOutcome {
     /// The name in machine-readable output; a failure has none.
     pub const fn name(&self) -> Option<&'static str> {
         Some(match self {
@@ -95,7 +95,11 @@ impl Outcome {
 }
 
 impl OutputReport {
-    pub(crate) fn new(command: &str, path: &str, outcome: Outcome) -> Self {
+    pub(crate) fn ends_everything(&self) -> bool {
+        matches!(&self.outcome, OutputOutcome::Failed(error) if error.ends_everything())
+    }
+
+    pub(crate) fn new(command: &str, path: &str, outcome: OutputOutcome) -> Self {
         Self {
             command: command.to_owned(),
             path: path.to_owned(),
@@ -111,8 +115,8 @@ impl OutputReport {
 
     pub(crate) fn of_push(command: &str, path: &str, pushed: Pushed) -> Self {
         let outcome = match pushed.outcome {
-            PushOutcome::Uploaded => Outcome::Uploaded,
-            PushOutcome::AlreadyPresent => Outcome::AlreadyPresent,
+            PushOutcome::Uploaded => OutputOutcome::Uploaded,
+            PushOutcome::AlreadyPresent => OutputOutcome::AlreadyPresent,
         };
         Self {
             command_hash: Some(pushed.command_hash),
@@ -125,9 +129,9 @@ impl OutputReport {
 
     pub(crate) fn of_pull(command: &str, path: &str, pulled: Pulled, dry_run: bool) -> Self {
         let outcome = match pulled.outcome {
-            PullOutcome::Restored => Outcome::Restored,
-            PullOutcome::UpToDate => Outcome::UpToDate,
-            PullOutcome::Kept => Outcome::Kept,
+            PullOutcome::Restored => OutputOutcome::Restored,
+            PullOutcome::UpToDate => OutputOutcome::UpToDate,
+            PullOutcome::Kept => OutputOutcome::Kept,
         };
         Self {
             command_hash: Some(pulled.command_hash),
@@ -139,7 +143,7 @@ impl OutputReport {
         }
     }
 
-    pub(crate) fn of_object(command: &str, path: &str, outcome: Outcome, object: RemoteObject) -> Self {
+    pub(crate) fn of_object(command: &str, path: &str, outcome: OutputOutcome, object: RemoteObject) -> Self {
         Self {
             command_hash: Some(object.command_hash),
             content_hash: Some(object.content_hash),

@@ -1,6 +1,6 @@
 //! What a `project.yml` may say, before its variables are replaced: the rules of weasel's schema.
 
-use crate::yaml::{Data, Key, Node, Scalar, repeated};
+use crate::yaml::{MapKey, Node, NodeData, Scalar, repeated};
 
 /// What is wrong, and the keys that lead there.
 #[derive(Debug, PartialEq)]
@@ -10,14 +10,14 @@ pub(crate) struct Violation {
     pub(crate) problem: String,
 }
 
-type Checked = Result<(), Violation>;
+type CheckResult = Result<(), Violation>;
 
-fn violation(line: usize, key: &str, problem: impl Into<String>) -> Checked {
+fn violation(line: usize, key: &str, problem: impl Into<String>) -> CheckResult {
     Err(Violation { line, key: key.to_owned(), problem: problem.into() })
 }
 
 /// Checks all sections that weasel checks. Others may hold anything.
-pub(crate) fn check(root: &Node) -> Checked {
+pub(crate) fn check(root: &Node) -> CheckResult {
     each_entry(root, "project.yml", |_, name, value| match name {
         "title" => text_or_null(value, name),
         "vars" | "env" => each_entry(value, name, |_, _, _| Ok(())),
@@ -35,7 +35,7 @@ pub(crate) fn check(root: &Node) -> Checked {
     names(root)
 }
 
-fn command(value: &Node, path: &str) -> Checked {
+fn command(value: &Node, path: &str) -> CheckResult {
     each_entry(value, path, |key, name, value| {
         let path = format!("{path}.{name}");
         match name {
@@ -57,7 +57,7 @@ fn command(value: &Node, path: &str) -> Checked {
 
 /// What stands for true and false where weasel takes any of it.
 pub(crate) fn truth(value: &Node) -> Option<bool> {
-    let Data::Scalar(scalar) = &value.data else { return None };
+    let NodeData::Scalar(scalar) = &value.data else { return None };
     match scalar {
         Scalar::Bool(value) => Some(*value),
         Scalar::Int(digits) if digits == "0" => Some(false),
@@ -74,7 +74,7 @@ pub(crate) fn truth(value: &Node) -> Option<bool> {
 }
 
 /// An asset has a `dest`, or it comes from git.
-fn asset(value: &Node, path: &str) -> Checked {
+fn asset(value: &Node, path: &str) -> CheckResult {
     let optional = |name: &str, may_be_null: bool| match value.get(name) {
         Some(value) if may_be_null => text_or_null(value, &format!("{path}.{name}")),
         Some(value) => text(value, &format!("{path}.{name}")),
@@ -113,9 +113,9 @@ fn has_checksum(text: &str) -> bool {
 }
 
 /// No two commands have one name, and workflows name commands.
-fn names(root: &Node) -> Checked {
+fn names(root: &Node) -> CheckResult {
     let commands: Vec<(&str, usize)> = match root.get("commands").map(|node| &node.data) {
-        Some(Data::List(items)) => items
+        Some(NodeData::List(items)) => items
             .iter()
             .filter_map(|item| item.get("name"))
             .filter_map(|name| Some((name.as_text()?, name.line)))
@@ -144,8 +144,12 @@ fn names(root: &Node) -> Checked {
     })
 }
 
-fn each_entry(value: &Node, path: &str, mut check: impl FnMut(&Key, &str, &Node) -> Checked) -> Checked {
-    let Data::Map(entries) = &value.data else {
+fn each_entry(
+    value: &Node,
+    path: &str,
+    mut check: impl FnMut(&MapKey, &str, &Node) -> CheckResult,
+) -> CheckResult {
+    let NodeData::Map(entries) = &value.data else {
         return violation(value.line, path, format!("must be a mapping, and is {}", value.kind()));
     };
     for (key, value) in entries {
@@ -161,18 +165,18 @@ fn each_entry(value: &Node, path: &str, mut check: impl FnMut(&Key, &str, &Node)
     Ok(())
 }
 
-fn each_item(value: &Node, path: &str, mut check: impl FnMut(&Node, &str) -> Checked) -> Checked {
-    let Data::List(items) = &value.data else {
+fn each_item(value: &Node, path: &str, mut check: impl FnMut(&Node, &str) -> CheckResult) -> CheckResult {
+    let NodeData::List(items) = &value.data else {
         return violation(value.line, path, format!("must be a list, and is {}", value.kind()));
     };
     items.iter().enumerate().try_for_each(|(index, item)| check(item, &format!("{path}[{index}]")))
 }
 
-fn texts(value: &Node, path: &str) -> Checked {
+fn texts(value: &Node, path: &str) -> CheckResult {
     each_item(value, path, text)
 }
 
-fn text(value: &Node, path: &str) -> Checked {
+fn text(value: &Node, path: &str) -> CheckResult {
     match value.as_text() {
         Some(_) => Ok(()),
         None => {
@@ -181,6 +185,6 @@ fn text(value: &Node, path: &str) -> Checked {
     }
 }
 
-fn text_or_null(value: &Node, path: &str) -> Checked {
+fn text_or_null(value: &Node, path: &str) -> CheckResult {
     if value.is_null() { Ok(()) } else { text(value, path) }
 }

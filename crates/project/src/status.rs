@@ -5,11 +5,14 @@ use std::collections::HashMap;
 use larder_storage::{CommandHash, ContentHash, ErrorKind, OutputPath};
 
 use crate::error::{Error, Result};
-use crate::exchange::{Exchange, Keyed};
+use crate::exchange::{Keyed, ProjectExchange};
 use crate::files::{Known, holds_a_file};
-use crate::lock::{Lock, LockEntry};
-use crate::project::Command;
-use crate::pull::Found;
+use crate::lock::{LockEntry, LockFile};
+use crate::project::ProjectCommand;
+use crate::pull::ContentMatch;
+
+/// The reason of outputs that are left after the remote failed.
+const NOT_ASKED: &str = "the remote could not be asked";
 
 /// The state of one output of one command.
 #[derive(Debug)]
@@ -20,7 +23,7 @@ pub struct OutputStatus {
     /// The output, as the project spells it.
     pub path: String,
     /// The state.
-    pub state: State,
+    pub state: OutputState,
     /// What makes it: the hash of the command as it is now, where its dependencies are there.
     pub command_hash: Option<CommandHash>,
     /// What is here of it.
@@ -34,7 +37,7 @@ pub struct OutputStatus {
 /// The state of an output.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum State {
+pub enum OutputState {
     /// It is here, the lock has it, and the remote too.
     UpToDate,
     /// It is here, and the lock has it; the remote does not: a push would send it.
@@ -71,7 +74,7 @@ pub enum State {
     Failed(Error),
 }
 
-impl State {
+impl OutputState {
     /// The name in machine-readable output; a failure has none.
     pub const fn name(&self) -> Option<&'static str> {
         Some(match self {
@@ -95,7 +98,7 @@ impl State {
     }
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> ProjectExchange<'a> {
     /// Says for each output of the commands what is here and what the remote has, in the order of the file. Nothing is
     /// transferred; for an output that the remote has, what follows from it is looked up as well.
     ///
@@ -103,7 +106,7 @@ impl<'a> Exchange<'a> {
     ///
     /// The lock cannot be read. What fails for one output is in its state.
     pub async fn status(&self) -> Result<Vec<OutputStatus>> {
-        let lock = Lock::read(&self.project.root)?;
+        let lock = LockFile::read(&self.project.root)?;
         let mut by_command: HashMap<&str, Vec<OutputStatus>> = HashMap::new();
         let mut makers: HashMap<String, String> = HashMap::new();
         let mut pending = self.commands.clone();
@@ -114,9 +117,9 @@ impl<'a> Exchange<'a> {
                     let states = self.command_status(command, &key, entry, &makers).await;
                     for status in &states {
                         let is_made = match status.state {
-                            State::UpToDate | State::NotPushed | State::Available => true,
+                            OutputState::UpToDate | OutputState::NotPushed | OutputState::Available => true,
                             // The remote has it under this key, so a pull would record it.
-                            State::NotRecorded => status.url.is_some(),
+                            OutputState::NotRecorded => status.url.is_some(),
                             _ => false,
                         };
                         if let (true, Ok(output)) = (is_made, OutputPath::new(&status.path)) {
@@ -127,20 +130,17 @@ impl<'a> Exchange<'a> {
                 }
                 Ok(None) => {
                     let reason = "what its dependencies are is known when they have been restored".to_owned();
-                    Self::all(command, |_| State::Waiting { reason: reason.clone() })
+                    Self::all(command, |_| OutputState::Waiting { reason: reason.clone() })
                 }
                 Err(error) => {
                     let mut error = Some(error);
                     Self::all(command, |_| match error.take() {
-                        Some(error) => State::Failed(error),
-                        None => State::Waiting { reason: "its command could not be hashed".to_owned() },
+                        Some(error) => OutputState::Failed(error),
+                        None => OutputState::Waiting { reason: "its command could not be hashed".to_owned() },
                     })
                 }
             };
-            let is_over = states.iter().any(|status| match &status.state {
-                State::Failed(error) => matches!(error.kind(), ErrorKind::Remote | ErrorKind::Cancelled),
-                _ => false,
-            });
+            let is_over = states.iter().any(OutputStatus::ends_everything);
             by_command.insert(&command.name, states);
             if is_over {
                 break;
@@ -151,22 +151,22 @@ impl<'a> Exchange<'a> {
             states.extend(by_command.remove(command.name.as_str()).unwrap_or_else(|| {
                 let reason = match self.missing_dependency(command) {
                     Some(dep) => format!("its dependency `{dep}` is missing"),
-                    None => "the remote could not be asked".to_owned(),
+                    None => NOT_ASKED.to_owned(),
                 };
-                Self::all(command, |_| State::Waiting { reason: reason.clone() })
+                Self::all(command, |_| OutputState::Waiting { reason: reason.clone() })
             }));
         }
         Ok(states)
     }
 
-    fn all(command: &'a Command, mut state: impl FnMut(&str) -> State) -> Vec<OutputStatus> {
+    fn all(command: &'a ProjectCommand, mut state: impl FnMut(&str) -> OutputState) -> Vec<OutputStatus> {
         let outputs = Self::outputs(command).into_iter();
         outputs.map(|(text, _)| OutputStatus::new(command, text, state(text))).collect()
     }
 
     async fn command_status(
         &self,
-        command: &'a Command,
+        command: &'a ProjectCommand,
         key: &Keyed,
         entry: Option<LockEntry<'_>>,
         makers: &HashMap<String, String>,
@@ -174,7 +174,12 @@ impl<'a> Exchange<'a> {
         let difference = entry.and_then(|entry| entry.difference(command, &key.deps));
         let mut found = Vec::new();
         for (text, output) in Self::outputs(command) {
-            let mut status = OutputStatus::new(command, text, State::Missing);
+            let mut status = OutputStatus::new(command, text, OutputState::Missing);
+            if found.iter().any(OutputStatus::ends_everything) {
+                let state = OutputState::Waiting { reason: NOT_ASKED.to_owned() };
+                found.push(OutputStatus { state, ..status });
+                continue;
+            }
             status.command_hash = Some(key.hash.clone());
             let state = match output {
                 Ok(output) => {
@@ -183,17 +188,17 @@ impl<'a> Exchange<'a> {
                         difference.is_none() && entry.is_some_and(|entry| entry.has_output(text, hash))
                     };
                     match self.look(&output, key, maker, is_recorded, &mut status).await {
-                        Ok(State::NotPushed | State::Stale) if difference.is_some() => {
-                            State::Changed { reason: difference.clone().unwrap_or_default() }
+                        Ok(OutputState::NotPushed | OutputState::Stale) if difference.is_some() => {
+                            OutputState::Changed { reason: difference.clone().unwrap_or_default() }
                         }
-                        Ok(State::NotRecorded) if difference.is_some() && status.url.is_none() => {
-                            State::Changed { reason: difference.clone().unwrap_or_default() }
+                        Ok(OutputState::NotRecorded) if difference.is_some() && status.url.is_none() => {
+                            OutputState::Changed { reason: difference.clone().unwrap_or_default() }
                         }
                         Ok(state) => state,
-                        Err(error) => State::Failed(error),
+                        Err(error) => OutputState::Failed(error),
                     }
                 }
-                Err(error) => State::Refused { reason: error.to_string() },
+                Err(error) => OutputState::Refused { reason: error.to_string() },
             };
             found.push(OutputStatus { state, ..status });
         }
@@ -208,7 +213,7 @@ impl<'a> Exchange<'a> {
         maker: Option<&String>,
         is_recorded: impl Fn(&ContentHash) -> bool,
         status: &mut OutputStatus,
-    ) -> Result<State> {
+    ) -> Result<OutputState> {
         let newest = async || match self.find_newest(output, key).await {
             Ok(object) => Ok(Some(object)),
             Err(Error::Storage(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -216,37 +221,41 @@ impl<'a> Exchange<'a> {
         };
         let is_here = holds_a_file(&output.below(&self.project.root));
         if !is_here && maker.is_none() {
-            let Some(object) = newest().await? else { return Ok(State::Missing) };
+            let Some(object) = newest().await? else { return Ok(OutputState::Missing) };
             status.url = Some(object.url);
             self.files.assume(output, object.content_hash);
-            return Ok(State::Available);
+            return Ok(OutputState::Available);
         }
         let found = self.find_same(output, key).await?;
         if let (true, Known::Hash(hash)) = (is_here, self.files.known(output.as_str()).await?) {
             status.recorded = Some(is_recorded(&hash));
             status.content_hash = Some(hash);
         }
-        if let Found::Same(object) = found {
+        if let ContentMatch::Same(object) = found {
             status.url = Some(object.url);
             return Ok(match status.recorded {
-                Some(true) => State::UpToDate,
-                Some(false) => State::NotRecorded,
-                None => State::Available,
+                Some(true) => OutputState::UpToDate,
+                Some(false) => OutputState::NotRecorded,
+                None => OutputState::Available,
             });
         }
         if let (Some(maker), false) = (maker, status.recorded == Some(true)) {
-            return Ok(State::MadeBy { command: maker.clone() });
+            return Ok(OutputState::MadeBy { command: maker.clone() });
         }
         if let Some(object) = newest().await? {
             status.url = Some(object.url);
-            return Ok(State::Stale);
+            return Ok(OutputState::Stale);
         }
-        Ok(if status.recorded == Some(true) { State::NotPushed } else { State::NotRecorded })
+        Ok(if status.recorded == Some(true) { OutputState::NotPushed } else { OutputState::NotRecorded })
     }
 }
 
 impl OutputStatus {
-    fn new(command: &Command, path: &str, state: State) -> Self {
+    fn ends_everything(&self) -> bool {
+        matches!(&self.state, OutputState::Failed(error) if error.ends_everything())
+    }
+
+    fn new(command: &ProjectCommand, path: &str, state: OutputState) -> Self {
         Self {
             command: command.name.clone(),
             path: path.to_owned(),

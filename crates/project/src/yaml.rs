@@ -21,22 +21,22 @@ const MAX_VALUES: usize = 1_000_000;
 pub(crate) struct Node {
     /// Counted from 1.
     pub(crate) line: usize,
-    pub(crate) data: Data,
+    pub(crate) data: NodeData,
     /// How many values it holds, itself too, each alias written out.
     values: usize,
     depth: usize,
 }
 
 #[derive(Debug)]
-pub(crate) enum Data {
+pub(crate) enum NodeData {
     Scalar(Scalar),
     List(Vec<Rc<Node>>),
-    Map(Vec<(Key, Rc<Node>)>),
+    Map(Vec<(MapKey, Rc<Node>)>),
 }
 
 /// The key of a mapping.
 #[derive(Clone, Debug)]
-pub(crate) struct Key {
+pub(crate) struct MapKey {
     pub(crate) line: usize,
     pub(crate) scalar: Scalar,
 }
@@ -109,14 +109,14 @@ fn check_characters(text: &str) -> Result<()> {
 
 #[derive(Default)]
 struct Composer {
-    open: Vec<Open>,
+    open: Vec<OpenCollection>,
     anchors: HashMap<usize, Rc<Node>>,
     documents: usize,
     root: Option<Rc<Node>>,
 }
 
 /// A list or mapping of which the end has not been seen.
-struct Open {
+struct OpenCollection {
     line: usize,
     anchor: usize,
     inside: Inside,
@@ -124,7 +124,7 @@ struct Open {
 
 enum Inside {
     List(Vec<Rc<Node>>),
-    Map { entries: Vec<(Key, Rc<Node>)>, key: Option<Key>, merges: Vec<(usize, Rc<Node>)> },
+    Map { entries: Vec<(MapKey, Rc<Node>)>, key: Option<MapKey>, merges: Vec<(usize, Rc<Node>)> },
 }
 
 impl Composer {
@@ -147,7 +147,7 @@ impl Composer {
             Event::Scalar(text, style, anchor, tag) => {
                 let scalar = scalar::construct(&text, style == ScalarStyle::Plain, tag_of(tag.as_deref()))
                     .map_err(|problem| Problem::new(line, problem))?;
-                let node = Rc::new(Node { line, data: Data::Scalar(scalar), values: 1, depth: 1 });
+                let node = Rc::new(Node { line, data: NodeData::Scalar(scalar), values: 1, depth: 1 });
                 self.keep(anchor, &node);
                 self.add(node, line)
             }
@@ -168,22 +168,22 @@ impl Composer {
         if self.open.len() >= MAX_DEPTH {
             return Err(Problem::new(line, format!("values are nested deeper than {MAX_DEPTH} levels")));
         }
-        self.open.push(Open { line, anchor, inside });
+        self.open.push(OpenCollection { line, anchor, inside });
         Ok(())
     }
 
     fn end(&mut self) -> Result<()> {
-        let Some(Open { line, anchor, inside }) = self.open.pop() else {
+        let Some(OpenCollection { line, anchor, inside }) = self.open.pop() else {
             return Err(Problem::new(1, "a list or mapping ends that has not begun"));
         };
         let data = match inside {
-            Inside::List(items) => Data::List(items),
-            Inside::Map { entries, merges, .. } => Data::Map(merged(entries, &merges)?),
+            Inside::List(items) => NodeData::List(items),
+            Inside::Map { entries, merges, .. } => NodeData::Map(merged(entries, &merges)?),
         };
         let children: Vec<&Rc<Node>> = match &data {
-            Data::Scalar(_) => Vec::new(),
-            Data::List(items) => items.iter().collect(),
-            Data::Map(entries) => entries.iter().map(|(_, value)| value).collect(),
+            NodeData::Scalar(_) => Vec::new(),
+            NodeData::List(items) => items.iter().collect(),
+            NodeData::Map(entries) => entries.iter().map(|(_, value)| value).collect(),
         };
         let values = children.iter().fold(1, |sum: usize, child| sum.saturating_add(child.values));
         let depth = 1 + children.iter().map(|child| child.depth).max().unwrap_or_default();
@@ -209,13 +209,13 @@ impl Composer {
         match &mut open.inside {
             Inside::List(items) => items.push(node),
             Inside::Map { entries, key, merges } => match key.take() {
-                Some(Key { scalar: Scalar::Merge, .. }) => merges.push((line, node)),
+                Some(MapKey { scalar: Scalar::Merge, .. }) => merges.push((line, node)),
                 Some(key) => entries.push((key, node)),
                 None => match &node.data {
-                    Data::Scalar(Scalar::Default) => {
-                        *key = Some(Key { line, scalar: Scalar::Text("=".to_owned()) });
+                    NodeData::Scalar(Scalar::Default) => {
+                        *key = Some(MapKey { line, scalar: Scalar::Text("=".to_owned()) });
                     }
-                    Data::Scalar(scalar) => *key = Some(Key { line, scalar: scalar.clone() }),
+                    NodeData::Scalar(scalar) => *key = Some(MapKey { line, scalar: scalar.clone() }),
                     _ => return Err(Problem::new(line, "a key must be a text or another single value")),
                 },
             },
@@ -226,19 +226,19 @@ impl Composer {
 
 /// The entries of a mapping with those of the mappings that it merges, which stand in front and give way. Where nothing
 /// is merged, no key may stand twice.
-fn merged(own: Vec<(Key, Rc<Node>)>, merges: &[(usize, Rc<Node>)]) -> Result<Vec<(Key, Rc<Node>)>> {
-    let mut inherited: Vec<(Key, Rc<Node>)> = Vec::new();
+fn merged(own: Vec<(MapKey, Rc<Node>)>, merges: &[(usize, Rc<Node>)]) -> Result<Vec<(MapKey, Rc<Node>)>> {
+    let mut inherited: Vec<(MapKey, Rc<Node>)> = Vec::new();
     for (line, source) in merges {
         if !inherited.is_empty() {
             return Err(Problem::new(*line, "the key `<<` stands twice"));
         }
         let sources = match &source.data {
             // Of several, the first has the last word.
-            Data::List(items) => items.iter().rev().collect(),
+            NodeData::List(items) => items.iter().rev().collect(),
             _ => vec![source],
         };
         for source in sources {
-            let Data::Map(entries) = &source.data else {
+            let NodeData::Map(entries) = &source.data else {
                 return Err(Problem::new(*line, "`<<` takes a mapping, or a list of mappings"));
             };
             inherited.extend(entries.iter().cloned());
@@ -246,7 +246,7 @@ fn merged(own: Vec<(Key, Rc<Node>)>, merges: &[(usize, Rc<Node>)]) -> Result<Vec
     }
     let is_merging = !inherited.is_empty();
     let mut places: HashMap<String, usize> = HashMap::new();
-    let mut entries: Vec<(Key, Rc<Node>)> = Vec::new();
+    let mut entries: Vec<(MapKey, Rc<Node>)> = Vec::new();
     for (key, value) in inherited.into_iter().chain(own) {
         let name = key.scalar.identity();
         match places.get(&name) {
@@ -288,18 +288,18 @@ impl Node {
     /// The text, where it is one.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.data {
-            Data::Scalar(Scalar::Text(text)) => Some(text),
+            NodeData::Scalar(Scalar::Text(text)) => Some(text),
             _ => None,
         }
     }
 
     pub(crate) fn is_null(&self) -> bool {
-        matches!(self.data, Data::Scalar(Scalar::Null))
+        matches!(self.data, NodeData::Scalar(Scalar::Null))
     }
 
     /// The value of a key, where this is a mapping that has it.
     pub(crate) fn get(&self, name: &str) -> Option<&Rc<Self>> {
-        let Data::Map(entries) = &self.data else { return None };
+        let NodeData::Map(entries) = &self.data else { return None };
         entries
             .iter()
             .find(|(key, _)| matches!(&key.scalar, Scalar::Text(text) if text == name))
@@ -309,25 +309,25 @@ impl Node {
     /// What it is, with an article, for messages.
     pub(crate) fn kind(&self) -> &'static str {
         match &self.data {
-            Data::Scalar(scalar) => scalar.kind(),
-            Data::List(_) => "a list",
-            Data::Map(_) => "a mapping",
+            NodeData::Scalar(scalar) => scalar.kind(),
+            NodeData::List(_) => "a list",
+            NodeData::Map(_) => "a mapping",
         }
     }
 
     /// The value. Below a list Python writes JSON, and turns keys that are no texts into texts; elsewhere they are an error.
     pub(crate) fn to_value(&self, is_in_list: bool) -> Result<Value> {
         Ok(match &self.data {
-            Data::Scalar(scalar) => scalar.to_value().ok_or_else(|| {
+            NodeData::Scalar(scalar) => scalar.to_value().ok_or_else(|| {
                 Problem::new(
                     self.line,
                     format!("is {}, which weasel cannot use: put it in quotes", scalar.kind()),
                 )
             })?,
-            Data::List(items) => {
+            NodeData::List(items) => {
                 Value::List(items.iter().map(|item| item.to_value(true)).collect::<Result<_>>()?)
             }
-            Data::Map(entries) => {
+            NodeData::Map(entries) => {
                 let mut map = Map::new();
                 for (key, value) in entries {
                     let name = match &key.scalar {
@@ -353,16 +353,16 @@ impl Node {
     /// Calls `visit` for each text in it, with the line and the keys that lead there.
     pub(crate) fn each_text(&self, path: &mut Vec<String>, visit: &mut dyn FnMut(&str, usize, &[String])) {
         match &self.data {
-            Data::Scalar(Scalar::Text(text)) => visit(text, self.line, path),
-            Data::Scalar(_) => {}
-            Data::List(items) => {
+            NodeData::Scalar(Scalar::Text(text)) => visit(text, self.line, path),
+            NodeData::Scalar(_) => {}
+            NodeData::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     path.push(index.to_string());
                     item.each_text(path, visit);
                     path.pop();
                 }
             }
-            Data::Map(entries) => {
+            NodeData::Map(entries) => {
                 for (key, value) in entries {
                     path.push(key.scalar.to_string());
                     value.each_text(path, visit);

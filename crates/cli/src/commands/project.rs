@@ -5,7 +5,8 @@ mod audit;
 use std::path::Path;
 
 use larder_project::{
-    Exchange, ExchangeOptions, OVERRIDES_VARIABLE, Outcome, OutputReport, OutputStatus, Overrides, State,
+    ExchangeOptions, OVERRIDES_VARIABLE, OutputOutcome, OutputReport, OutputState, OutputStatus, Overrides,
+    ProjectExchange,
 };
 
 use crate::args::{Cli, Project, ProjectPull, ProjectPush, ProjectStatus, ProjectTarget};
@@ -74,12 +75,13 @@ fn push(args: &ProjectPush, cli: &Cli, output: &mut Output) -> Result<()> {
     output.set_dry_run(args.dry_run);
     let Opened { project, session } = open(&args.target, cli, output)?;
     let options = options(&args.target, args.force, args.dry_run);
-    let exchange = Exchange::new(&project, &session.storage, options)?;
+    let exchange = ProjectExchange::new(&project, &session.storage, options)?;
     let reports = session.run(output, exchange.push())??;
-    let count =
-        |is_meant: fn(&Outcome) -> bool| reports.iter().filter(|report| is_meant(&report.outcome)).count();
-    let changed = count(|outcome| matches!(outcome, Outcome::Refused { .. }));
-    let invalid = count(|outcome| matches!(outcome, Outcome::Invalid { .. }));
+    let count = |is_meant: fn(&OutputOutcome) -> bool| {
+        reports.iter().filter(|report| is_meant(&report.outcome)).count()
+    };
+    let changed = count(|outcome| matches!(outcome, OutputOutcome::Refused { .. }));
+    let invalid = count(|outcome| matches!(outcome, OutputOutcome::Invalid { .. }));
     finish(reports, &args.target, args.dry_run, args.strict, output);
     if changed + invalid > 0 {
         output.fail(Failure::Refused { changed, invalid });
@@ -91,7 +93,7 @@ fn pull(args: &ProjectPull, cli: &Cli, output: &mut Output) -> Result<()> {
     output.set_dry_run(args.dry_run);
     let Opened { project, session } = open(&args.target, cli, output)?;
     let options = options(&args.target, args.force, args.dry_run);
-    let exchange = Exchange::new(&project, &session.storage, options)?;
+    let exchange = ProjectExchange::new(&project, &session.storage, options)?;
     let report = session.run(output, exchange.pull())??;
     finish(report.outputs, &args.target, args.dry_run, args.strict, output);
     for error in report.failures {
@@ -150,39 +152,39 @@ fn say(report: OutputReport, dry_run: bool, output: &mut Output) {
         _ => "",
     };
     let line = match outcome {
-        Outcome::Uploaded if dry_run => format!("would upload {path} → {url}{not_recorded}"),
-        Outcome::Uploaded => format!("uploaded {path} → {url}{size}{not_recorded}"),
-        Outcome::AlreadyPresent => format!("already present: {path} → {url}{not_recorded}"),
-        Outcome::Restored if dry_run => format!("would restore {path} ← {url}{size}"),
-        Outcome::Restored => format!("restored {path} ← {url}{size}{not_recorded}"),
-        Outcome::UpToDate => format!("up to date: {path} = {url}{not_recorded}"),
-        Outcome::Kept => {
+        OutputOutcome::Uploaded if dry_run => format!("would upload {path} → {url}{not_recorded}"),
+        OutputOutcome::Uploaded => format!("uploaded {path} → {url}{size}{not_recorded}"),
+        OutputOutcome::AlreadyPresent => format!("already present: {path} → {url}{not_recorded}"),
+        OutputOutcome::Restored if dry_run => format!("would restore {path} ← {url}{size}"),
+        OutputOutcome::Restored => format!("restored {path} ← {url}{size}{not_recorded}"),
+        OutputOutcome::UpToDate => format!("up to date: {path} = {url}{not_recorded}"),
+        OutputOutcome::Kept => {
             output.console().warn(&format_args!(
                 "kept {path} of `{command}`, which is stale: it differs from {url}; `--force` replaces it"
             ));
             output.entry(entry);
             return;
         }
-        Outcome::NotFound => format!("not on the remote: {path} of `{command}`"),
-        Outcome::MadeBy { command: maker } => {
+        OutputOutcome::NotFound => format!("not on the remote: {path} of `{command}`"),
+        OutputOutcome::MadeBy { command: maker } => {
             entry.made_by = Some(maker.clone());
             format!("kept {path} of `{command}`: it is what `{maker}` made")
         }
-        Outcome::Skipped { reason } => {
+        OutputOutcome::Skipped { reason } => {
             entry.reason = Some(reason.clone());
             format!("skipped {path} of `{command}`: {reason}")
         }
-        Outcome::Refused { reason } | Outcome::Invalid { reason } => {
+        OutputOutcome::Refused { reason } | OutputOutcome::Invalid { reason } => {
             entry.reason = Some(reason.clone());
             output.console().warn(&format_args!("refused {path} of `{command}`: {reason}"));
             output.entry(entry);
             return;
         }
-        Outcome::Failed(_) => format!("failed: {path} of `{command}`"),
+        OutputOutcome::Failed(_) => format!("failed: {path} of `{command}`"),
         _ => String::new(),
     };
     output.summary(&printable(&line));
-    if let Outcome::Failed(error) = report.outcome {
+    if let OutputOutcome::Failed(error) = report.outcome {
         let failure = Failure::from(error);
         entry.error = Some(ErrorEntry::new(failure.kind(), &failure));
         output.fail(failure);
@@ -192,7 +194,7 @@ fn say(report: OutputReport, dry_run: bool, output: &mut Output) {
 
 fn status(args: &ProjectStatus, cli: &Cli, output: &mut Output) -> Result<()> {
     let Opened { project, session } = open(&args.target, cli, output)?;
-    let exchange = Exchange::new(&project, &session.storage, options(&args.target, false, false))?;
+    let exchange = ProjectExchange::new(&project, &session.storage, options(&args.target, false, false))?;
     let states = session.run(output, exchange.status())??;
     let behind = states.iter().filter(|status| !status.state.is_up_to_date()).count();
     if states.is_empty() {
@@ -220,34 +222,34 @@ fn say_status(status: OutputStatus, output: &mut Output) {
         ..ProjectOutput::default()
     };
     let words = match state {
-        State::UpToDate => "up to date".to_owned(),
-        State::NotPushed => "not pushed: recorded, and not on the remote".to_owned(),
-        State::NotRecorded if status.url.is_some() => {
+        OutputState::UpToDate => "up to date".to_owned(),
+        OutputState::NotPushed => "not pushed: recorded, and not on the remote".to_owned(),
+        OutputState::NotRecorded if status.url.is_some() => {
             "not recorded: as on the remote, and not in project.lock; `larder project pull` records it when all outputs \
              of the command are there"
                 .to_owned()
         }
-        State::NotRecorded => "not recorded: project.lock does not say that this was made".to_owned(),
-        State::Changed { reason } => {
+        OutputState::NotRecorded => "not recorded: project.lock does not say that this was made".to_owned(),
+        OutputState::Changed { reason } => {
             entry.reason = Some(reason.clone());
             format!("changed: {reason}")
         }
-        State::Stale => "stale: the remote has another".to_owned(),
-        State::MadeBy { command: maker } => {
+        OutputState::Stale => "stale: the remote has another".to_owned(),
+        OutputState::MadeBy { command: maker } => {
             entry.made_by = Some(maker.clone());
             format!("made by `{maker}`")
         }
-        State::Available => "missing here, available on the remote".to_owned(),
-        State::Missing => "missing, here and on the remote".to_owned(),
-        State::Waiting { reason } | State::Refused { reason } => {
+        OutputState::Available => "missing here, available on the remote".to_owned(),
+        OutputState::Missing => "missing, here and on the remote".to_owned(),
+        OutputState::Waiting { reason } | OutputState::Refused { reason } => {
             entry.reason = Some(reason.clone());
             reason.clone()
         }
-        State::Failed(error) => format!("not known: {error}"),
+        OutputState::Failed(error) => format!("not known: {error}"),
         _ => String::new(),
     };
     output.line(&printable(&format!("{command}  {path}  {words}")));
-    if let State::Failed(error) = status.state {
+    if let OutputState::Failed(error) = status.state {
         let failure = Failure::from(error);
         entry.error = Some(ErrorEntry::new(failure.kind(), &failure));
         output.fail(failure);

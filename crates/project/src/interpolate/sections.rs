@@ -9,13 +9,13 @@ use crate::value::{Map, Value};
 pub(super) type Sections = IndexMap<String, IndexMap<String, String>>;
 
 /// What Python does to a project, and cannot do to this one.
-pub(super) type Refusal = String;
+pub(super) type UnsupportedText = String;
 
 /// The separators between a key and its text.
 const DELIMITERS: [char; 2] = ['=', ':'];
 
 /// Writes nested mappings as sections, each value as JSON; a text that has a variable stays as it is.
-pub(super) fn serialize(data: &Map) -> Result<Sections, Refusal> {
+pub(super) fn serialize(data: &Map) -> Result<Sections, UnsupportedText> {
     let mut sections = Sections::new();
     let mut queue: Vec<(String, &Map)> = vec![(String::new(), data)];
     let mut next = 0;
@@ -71,7 +71,7 @@ pub(super) fn has_variable(text: &str) -> bool {
 }
 
 /// Refuses a `$` that is neither doubled nor begins a variable.
-fn check_dollars(text: &str, path: &str) -> Result<(), Refusal> {
+fn check_dollars(text: &str, path: &str) -> Result<(), UnsupportedText> {
     let mut rest = text.replace("$$", "");
     while let Some(start) = rest.find("${") {
         let Some(len) = rest[start..].find('}').filter(|len| *len > 2) else { break };
@@ -90,7 +90,7 @@ fn check_dollars(text: &str, path: &str) -> Result<(), Refusal> {
 }
 
 /// Writes the sections as a file and reads that.
-pub(super) fn through_a_file(sections: &Sections) -> Result<Sections, Refusal> {
+pub(super) fn through_a_file(sections: &Sections) -> Result<Sections, UnsupportedText> {
     let mut text = String::new();
     for (name, keys) in sections {
         text.extend(["[", name, "]\n"]);
@@ -102,7 +102,7 @@ pub(super) fn through_a_file(sections: &Sections) -> Result<Sections, Refusal> {
     read(text.trim())
 }
 
-fn read(text: &str) -> Result<Sections, Refusal> {
+fn read(text: &str) -> Result<Sections, UnsupportedText> {
     let mut sections = Sections::new();
     let mut section: Option<String> = None;
     let mut key: Option<String> = None;
@@ -158,7 +158,7 @@ fn header(line: &str) -> Option<&str> {
 }
 
 /// Refuses sections that lack the one above them, and keys that have the name of a section.
-pub(super) fn check(sections: &Sections) -> Result<(), Refusal> {
+pub(super) fn check(sections: &Sections) -> Result<(), UnsupportedText> {
     for (name, keys) in sections {
         for (end, _) in name.match_indices('.') {
             if !sections.contains_key(&name[..end]) {

@@ -8,7 +8,7 @@ fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 
-fn run(project: Map, overrides: &[&str]) -> Result<Map, Fault> {
+fn run(project: Map, overrides: &[&str]) -> Result<Map, VariableFault> {
     let overrides = Overrides::parse(overrides.iter().copied(), None).unwrap();
     interpolate(project, &overrides, &|_| None).map(|interpolated| interpolated.project)
 }

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::Fault;
+use super::VariableFault;
 use super::sections::Sections;
 use crate::json::{self, Dialect};
 use crate::value::Value;
@@ -38,7 +38,7 @@ impl<'a> Interpolation<'a> {
 
     /// The text of a key with the values of its variables. Where it consists of one variable and nothing else, the result
     /// is JSON, as the value is kept; otherwise what JSON there is in the pieces has become text.
-    pub(super) fn get(&mut self, section: &str, key: &str) -> Result<String, Fault> {
+    pub(super) fn get(&mut self, section: &str, key: &str) -> Result<String, VariableFault> {
         let Some(text) = self.sections.get(section).and_then(|keys| keys.get(key)) else {
             return Ok(String::new());
         };
@@ -69,11 +69,11 @@ impl<'a> Interpolation<'a> {
         variable: Option<&str>,
         depth: usize,
         pieces: &mut Vec<Piece>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), VariableFault> {
         let named = || variable.unwrap_or(key).to_owned();
         if depth > MAX_DEPTH {
             let problem = format!("leads through more than {MAX_DEPTH} variables, or back to itself");
-            return Err(Fault::variable(named(), problem));
+            return Err(VariableFault::variable(named(), problem));
         }
         let own = self.sections.get(section).and_then(|keys| keys.get(key)).map_or(text, String::as_str);
         let mut rest = text;
@@ -92,7 +92,10 @@ impl<'a> Interpolation<'a> {
             };
             let Some(len) = name_of(rest) else {
                 let shown: String = rest.chars().take(20).collect();
-                return Err(Fault::variable(shown, "is no variable: one is written `${section.key}`"));
+                return Err(VariableFault::variable(
+                    shown,
+                    "is no variable: one is written `${section.key}`",
+                ));
             };
             let name = &rest[2..2 + len];
             rest = &rest[len + 3..];
@@ -113,9 +116,9 @@ impl<'a> Interpolation<'a> {
         outermost: &str,
         depth: usize,
         pieces: &mut Vec<Piece>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), VariableFault> {
         let dotted = name.replace(':', ".");
-        let missing = || Fault::variable(name.to_owned(), "is not defined");
+        let missing = || VariableFault::variable(name.to_owned(), "is not defined");
         let sections = self.sections;
         let (of_section, key, value) = match dotted.rsplit_once('.') {
             // A key of the same section; one that stands for itself is the section of that name.
@@ -140,11 +143,16 @@ impl<'a> Interpolation<'a> {
         }
     }
 
-    fn push(&mut self, text: &str, variable: Option<&str>, pieces: &mut Vec<Piece>) -> Result<(), Fault> {
+    fn push(
+        &mut self,
+        text: &str,
+        variable: Option<&str>,
+        pieces: &mut Vec<Piece>,
+    ) -> Result<(), VariableFault> {
         self.made = self.made.saturating_add(text.len() + 1);
         if self.made > MAX_TEXT {
             let name = variable.unwrap_or("the project").to_owned();
-            return Err(Fault::variable(name, "makes the project too large"));
+            return Err(VariableFault::variable(name, "makes the project too large"));
         }
         pieces.push(Piece { text: text.to_owned(), variable: variable.map(ToOwned::to_owned) });
         Ok(())
@@ -156,14 +164,14 @@ fn section_mark(name: &str) -> String {
 }
 
 /// What a piece is inside of a text: JSON texts lose their quotes, other JSON is written anew, for inside of quotes.
-fn as_text(piece: String) -> Result<String, Fault> {
+fn as_text(piece: String) -> Result<String, VariableFault> {
     if piece.contains(SECTION) {
         return Ok(piece);
     }
     match json::parse(&piece, Dialect::Python) {
         Ok(Value::Text(text)) => Ok(text),
         Ok(value) => Ok(value.to_json().replace('"', "\\\"")),
-        Err(json::Fault::Syntax) => Ok(piece),
-        Err(json::Fault::Refused(problem)) => Err(Fault::other(format!("a value {problem}"))),
+        Err(json::JsonFault::Syntax) => Ok(piece),
+        Err(json::JsonFault::Refused(problem)) => Err(VariableFault::other(format!("a value {problem}"))),
     }
 }

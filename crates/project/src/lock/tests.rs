@@ -1,7 +1,10 @@
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
 
-fn command(name: &str, script: &[&str]) -> Command {
-    Command::new(name).with_script(script.iter().copied())
+fn command(name: &str, script: &[&str]) -> ProjectCommand {
+    ProjectCommand::new(name).with_script(script.iter().copied())
 }
 
 fn hash(digit: char) -> ContentHash {
@@ -16,10 +19,10 @@ fn absent(path: &str) -> FileInfo {
     FileInfo { path: path.to_owned(), hash: None }
 }
 
-fn lock(text: &str) -> (tempfile::TempDir, Lock) {
+fn lock(text: &str) -> (tempfile::TempDir, LockFile) {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join(Lock::FILE), text).unwrap();
-    let lock = Lock::read(dir.path()).unwrap();
+    fs::write(dir.path().join(LockFile::FILE), text).unwrap();
+    let lock = LockFile::read(dir.path()).unwrap();
     (dir, lock)
 }
 
@@ -30,7 +33,7 @@ fn other_entries_and_their_order_stay() {
     assert!(lock.record(&command("a", &["one", "two: "]), &[info("d", 'a')], &[absent("o")]));
     assert!(!lock.record(&command("a", &["one", "two: "]), &[info("d", 'a')], &[absent("o")]));
     lock.write().unwrap();
-    let written = fs::read_to_string(dir.path().join(Lock::FILE)).unwrap();
+    let written = fs::read_to_string(dir.path().join(LockFile::FILE)).unwrap();
     let md5 = "a".repeat(32);
     assert_eq!(
         written,
@@ -49,23 +52,28 @@ fn an_empty_lock_has_no_entries_and_anything_else_than_a_mapping_is_refused() {
         assert!(lock(text).1.entries.is_empty());
     }
     let dir = tempfile::tempdir().unwrap();
-    assert!(Lock::read(dir.path()).unwrap().entries.is_empty());
-    fs::write(dir.path().join(Lock::FILE), "- x\n").unwrap();
-    assert!(Lock::read(dir.path()).unwrap_err().to_string().contains("project.lock:1: "));
+    assert!(LockFile::read(dir.path()).unwrap().entries.is_empty());
+    fs::write(dir.path().join(LockFile::FILE), "- x\n").unwrap();
+    assert!(LockFile::read(dir.path()).unwrap_err().to_string().contains("project.lock:1: "));
 }
 
 #[test]
-fn a_lock_keeps_its_mode_and_its_link() {
-    let (dir, mut lock) = lock("{}\n");
-    let path = dir.path().join(Lock::FILE);
+fn a_lock_keeps_its_mode_and_is_never_a_link() {
+    let (dir, mut lock) = lock("");
+    lock.write().unwrap();
+    let path = dir.path().join(LockFile::FILE);
     fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-    fs::rename(&path, dir.path().join("real")).unwrap();
-    std::os::unix::fs::symlink("real", &path).unwrap();
     lock.record(&command("a", &[]), &[], &[]);
     lock.write().unwrap();
-    assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     assert!(fs::read_to_string(&path).unwrap().starts_with("a:\n"));
+
+    fs::rename(&path, dir.path().join("real")).unwrap();
+    std::os::unix::fs::symlink("real", &path).unwrap();
+    lock.record(&command("b", &[]), &[], &[]);
+    assert!(matches!(lock.write(), Err(Error::Write { .. })));
+    assert!(matches!(LockFile::read(dir.path()), Err(Error::Read { .. })));
+    assert!(path.is_symlink() && !fs::read_to_string(dir.path().join("real")).unwrap().contains("b:"));
 }
 
 #[test]
@@ -76,7 +84,7 @@ fn what_differs_is_named() {
     let entry = lock.entry("a").unwrap();
     let same = [info("e", 'b'), info("d", 'a')];
     assert_eq!(entry.difference(&ran, &same), None, "the order does not matter");
-    let said = |command: &Command, deps: &[FileInfo]| entry.difference(command, deps).unwrap();
+    let said = |command: &ProjectCommand, deps: &[FileInfo]| entry.difference(command, deps).unwrap();
     assert_eq!(said(&command("a", &["y"]), &same), "its script has changed since it ran");
     assert_eq!(said(&ran, &[info("e", 'b'), info("d", 'c')]), "its dependency `d` has changed since it ran");
     assert_eq!(said(&ran, &[info("e", 'b')]), "it depended on `d` when it ran");
@@ -104,10 +112,10 @@ fn of_several_writers_none_is_forgotten() {
             scope.spawn(move || {
                 for round in 0..8 {
                     let ran = command(&format!("c{number}-{round}"), &["x"]);
-                    Lock::update(root, |lock| lock.record(&ran, &[], &[])).unwrap();
+                    LockFile::update(root, |lock| lock.record(&ran, &[], &[])).unwrap();
                 }
             });
         }
     });
-    assert_eq!(Lock::read(dir.path()).unwrap().entries.len(), 64);
+    assert_eq!(LockFile::read(dir.path()).unwrap().entries.len(), 64);
 }

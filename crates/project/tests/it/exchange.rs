@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use larder_project::{ExchangeOptions, Outcome};
+use larder_project::{ExchangeOptions, OutputOutcome};
 
 use crate::support::{Lab, dry_run, force, only, shown};
 
@@ -33,7 +33,7 @@ fn a_push_refuses_what_was_made_from_something_else() {
     let reports = lab.push(ExchangeOptions::default());
     assert_eq!(shown(&reports), ["train model/ refused", "prep corpus uploaded"]);
     assert_eq!(lab.keys().len(), keys.len() + 1);
-    let Outcome::Refused { reason } = &reports[0].outcome else { panic!("it is refused") };
+    let OutputOutcome::Refused { reason } = &reports[0].outcome else { panic!("it is refused") };
     assert_eq!(reason, "its dependency `corpus` has changed since it ran");
     assert_eq!(reports[1].recorded, Some(false), "only the output differs");
     assert_eq!(shown(&lab.push(force())), ["train model/ uploaded", "prep corpus uploaded"]);
@@ -118,7 +118,7 @@ fn a_link_in_the_place_of_an_output_is_no_damage() {
     fs::write(lab.remote().join(object), tar_of_a_link("corpus")).unwrap();
     lab.remove("corpus");
     let reports = lab.pull(ExchangeOptions::default()).outputs;
-    let Outcome::Failed(error) = &reports[1].outcome else { panic!("it cannot be restored") };
+    let OutputOutcome::Failed(error) = &reports[1].outcome else { panic!("it cannot be restored") };
     assert!(error.to_string().contains("holds what larder does not restore"), "{error}");
 }
 
@@ -197,7 +197,7 @@ fn a_path_of_two_commands_is_that_of_the_first_which_has_it() {
     for options in [ExchangeOptions::default(), force()] {
         let reports = lab.pull(options).outputs;
         assert_eq!(shown(&reports[1..]), ["v2 o made_by_other"]);
-        let Outcome::MadeBy { command } = &reports[1].outcome else { panic!("made by the first") };
+        let OutputOutcome::MadeBy { command } = &reports[1].outcome else { panic!("made by the first") };
         assert_eq!((command.as_str(), lab.read("o").as_str()), ("v1", "one"));
         assert!(!lab.lock().contains("v2:"));
     }

@@ -5,7 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use larder_project::{
-    Exchange, ExchangeOptions, Outcome, OutputReport, OutputStatus, Overrides, Project, PullReport,
+    ExchangeOptions, OutputOutcome, OutputReport, OutputStatus, Overrides, Project, ProjectExchange,
+    PullReport,
 };
 use larder_storage::{RemoteStorage, RemoteUrl, Scheme, StorageOptions};
 use serde::Deserialize;
@@ -103,7 +104,7 @@ impl Lab {
         &self,
         options: ExchangeOptions,
         overrides: &[&str],
-        work: impl AsyncFnOnce(&Exchange<'_>) -> T,
+        work: impl AsyncFnOnce(&ProjectExchange<'_>) -> T,
     ) -> T {
         let overrides = Overrides::parse(overrides.iter().copied(), None).unwrap();
         let project = Project::read(&self.root(), &overrides, &|_| None).unwrap();
@@ -113,7 +114,7 @@ impl Lab {
         let storage = RemoteStorage::open(self.root(), &url, storage_options).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         runtime.block_on(async {
-            let exchange = Exchange::new(&project, &storage, options).unwrap();
+            let exchange = ProjectExchange::new(&project, &storage, options).unwrap();
             let done = work(&exchange).await;
             storage.close().await.unwrap();
             done
@@ -164,7 +165,7 @@ pub(crate) fn only(names: &[&str]) -> ExchangeOptions {
 pub(crate) fn shown(reports: &[OutputReport]) -> Vec<String> {
     let shown = |report: &OutputReport| {
         let outcome = match &report.outcome {
-            Outcome::Failed(error) => format!("failed: {error}"),
+            OutputOutcome::Failed(error) => format!("failed: {error}"),
             outcome => outcome.name().unwrap().to_owned(),
         };
         format!("{} {} {outcome}", report.command, report.path)

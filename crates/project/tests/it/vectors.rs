@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use larder_project::{ExchangeOptions, Outcome};
+use larder_project::{ExchangeOptions, OutputOutcome};
 use serde::Deserialize;
 
 use crate::support::{Entry, Lab};
@@ -47,7 +47,9 @@ fn projects_are_pushed_and_pulled_as_by_weasel_without_its_defects() {
         let pushed: Vec<String> = lab
             .push(ExchangeOptions::default())
             .into_iter()
-            .filter(|report| matches!(report.outcome, Outcome::Uploaded | Outcome::AlreadyPresent))
+            .filter(|report| {
+                matches!(report.outcome, OutputOutcome::Uploaded | OutputOutcome::AlreadyPresent)
+            })
             .inspect(|report| assert_eq!(report.recorded, Some(false), "nothing is in the lock"))
             .map(|report| report.path)
             .collect();
@@ -64,7 +66,7 @@ fn projects_are_pushed_and_pulled_as_by_weasel_without_its_defects() {
         let pulled: Vec<String> = report
             .outputs
             .iter()
-            .filter(|report| matches!(report.outcome, Outcome::Restored))
+            .filter(|report| matches!(report.outcome, OutputOutcome::Restored))
             .map(|report| report.path.clone())
             .collect();
         // All that weasel pulls, in its order, but for what nests; and what it misses.
@@ -79,7 +81,11 @@ fn projects_are_pushed_and_pulled_as_by_weasel_without_its_defects() {
         // And again: nothing is left to do, and git sees no difference.
         let lock = lab.lock();
         let again = lab.pull(ExchangeOptions::default()).outputs;
-        assert!(!again.iter().any(|report| matches!(report.outcome, Outcome::Restored)), "{}", row.name);
+        assert!(
+            !again.iter().any(|report| matches!(report.outcome, OutputOutcome::Restored)),
+            "{}",
+            row.name
+        );
         assert_eq!(lab.lock(), lock);
     }
 }

@@ -12,7 +12,9 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use larder_project::{Command, Exchange, ExchangeOptions, FileInfo, Lock, Overrides, Project, State};
+use larder_project::{
+    ExchangeOptions, FileInfo, LockFile, OutputState, Overrides, Project, ProjectCommand, ProjectExchange,
+};
 use larder_storage::{RemoteStorage, RemoteUrl, Scheme, StorageOptions};
 use libtest_mimic::{Arguments, Completion, Trial};
 use serde_json::{Value, json};
@@ -118,7 +120,7 @@ fn ask_larder(root: &Path, made: &generate::Made) -> Result<Value, String> {
     let storage = RemoteStorage::open(root, &url, options).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let states = runtime.block_on(async {
-        let exchange = Exchange::new(&project, &storage, ExchangeOptions::default()).unwrap();
+        let exchange = ProjectExchange::new(&project, &storage, ExchangeOptions::default()).unwrap();
         exchange.status().await.unwrap()
     });
     fs::remove_dir(&remote).unwrap();
@@ -126,7 +128,7 @@ fn ask_larder(root: &Path, made: &generate::Made) -> Result<Value, String> {
     for command in &project.commands {
         let of_command = || states.iter().filter(|status| status.command == command.name);
         if let Some(error) = of_command().find_map(|status| match &status.state {
-            State::Failed(error) => Some(error.to_string()),
+            OutputState::Failed(error) => Some(error.to_string()),
             _ => None,
         }) {
             return Err(error);
@@ -177,21 +179,21 @@ fn layout(weasel: &mut Weasel) {
         let text = |answer: &Value| answer["text"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
 
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(Lock::FILE);
+        let path = dir.path().join(LockFile::FILE);
         fs::write(&path, text(&before)).unwrap();
         let mut lock =
-            Lock::read(dir.path()).unwrap_or_else(|error| panic!("LARDER_SEED={seed} {error}\n{before}"));
+            LockFile::read(dir.path()).unwrap_or_else(|error| panic!("LARDER_SEED={seed} {error}\n{before}"));
         let hash = larder_storage::ContentHash::parse("d41d8cd98f00b204e9800998ecf8427e").unwrap();
         let deps = [FileInfo { path: dep, hash: Some(hash) }];
         let outs = [FileInfo { path: "o".to_owned(), hash: None }];
-        lock.record(&Command::new(&name).with_script(&script), &deps, &outs);
+        lock.record(&ProjectCommand::new(&name).with_script(&script), &deps, &outs);
         lock.write().unwrap();
         let written = fs::read_to_string(&path).unwrap();
         assert!(written == text(&expected), "LARDER_SEED={seed}\n{written}\n--- srsly\n{}", text(&expected));
         // And what is written is read again.
-        let mut again = Lock::read(dir.path()).unwrap();
+        let mut again = LockFile::read(dir.path()).unwrap();
         assert!(
-            !again.record(&Command::new(&name).with_script(&script), &deps, &outs),
+            !again.record(&ProjectCommand::new(&name).with_script(&script), &deps, &outs),
             "LARDER_SEED={seed}\n{written}"
         );
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use larder_project::{Audit, Exchange, ExchangeOptions, Finding, Project};
+use larder_project::{Audit, ExchangeOptions, Finding, Project, ProjectExchange};
 use larder_storage::RemoteStorage;
 
 use super::{Opened, open_for};
@@ -65,7 +65,7 @@ async fn audit(
         count_of(findings.len(), "finding")
     ));
     if !left.is_empty() {
-        let urls = Exchange::new(project, storage, ExchangeOptions::default())?.urls_of_push().await;
+        let urls = ProjectExchange::new(project, storage, ExchangeOptions::default())?.urls_of_push().await;
         let mendable = left.iter().filter(|url| urls.contains(**url)).count();
         output.fail(Failure::DamagedObjects { count: left.len(), mendable });
     }
