@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn paths_are_relative_to_who_names_them() {
-        assert_eq!(location([chosen("../x")]), "/home/ann/project/x");
+        assert_eq!(location([chosen("../x")]), "/home/ann/project/src/../x");
         assert_eq!(location([project("[remotes]\na = 'x/y'")]), "/home/ann/project/x/y");
         assert_eq!(location([user("[remotes]\na = './x'")]), "/home/ann/.config/larder/x");
     }

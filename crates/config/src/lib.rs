@@ -18,7 +18,7 @@
 //! assert_eq!(config.jobs().unwrap().origin.to_string(), "/home/ann/project/larder.toml:2");
 //!
 //! let remote = config.remote("/home/ann/project".as_ref(), "/home/ann/project/src".as_ref())?;
-//! assert_eq!(remote.location.to_string(), "/home/ann/shared");
+//! assert_eq!(remote.location.to_string(), "/home/ann/project/../shared");
 //! # Ok::<(), larder_config::Error>(())
 //! ```
 

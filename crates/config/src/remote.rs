@@ -124,24 +124,9 @@ fn is_scheme(text: &str) -> bool {
         && text.bytes().all(|other| other.is_ascii_alphanumeric() || matches!(other, b'+' | b'-' | b'.'))
 }
 
-/// Joins the two. The `..` that `path` begins with take components off `base`; later ones stay, because what they
-/// follow may be a symlink.
+/// Joins the two. Every `..` stays: the name before it may be a symlink, also in `base`.
 fn resolve(base: &Path, path: &Path) -> PathBuf {
-    let mut resolved = base.to_owned();
-    let mut leading = true;
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir if leading => {
-                resolved.pop();
-            }
-            component => {
-                leading = false;
-                resolved.push(component);
-            }
-        }
-    }
-    resolved
+    base.join(path).components().filter(|component| *component != Component::CurDir).collect()
 }
 
 #[cfg(test)]
@@ -176,9 +161,9 @@ mod tests {
 
     #[test]
     fn leading_parents_are_resolved_and_later_ones_are_not() {
-        assert_eq!(target("../shared"), path("/home/ann/shared"));
-        assert_eq!(target("./../../shared"), path("/home/shared"));
-        assert_eq!(target(".."), path("/home/ann"));
+        assert_eq!(target("../shared"), path("/home/ann/project/../shared"));
+        assert_eq!(target("./../../shared"), path("/home/ann/project/../../shared"));
+        assert_eq!(target(".."), path("/home/ann/project/.."));
         assert_eq!(target("link/../x"), path("/home/ann/project/link/../x"));
     }
 }

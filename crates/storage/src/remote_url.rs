@@ -254,24 +254,33 @@ impl RemoteUrl {
     }
 
     fn directory(path: &Path, embedded: bool) -> Self {
-        // Lexically: the directory need not exist yet, and `..` behind a symlink is rare enough to be told apart by
-        // writing the real path.
-        let mut clean = PathBuf::new();
-        for component in path.components() {
-            match component {
-                Component::CurDir => {}
-                Component::ParentDir => {
-                    clean.pop();
-                }
-                other => clean.push(other),
-            }
-        }
-        Self::at(Place::Directory { path: clean, embedded })
+        Self::at(Place::Directory { path: without_dots(path), embedded })
     }
 
     fn at(place: Place) -> Self {
         Self { place, query: RemoteOptions::new(), options: RemoteOptions::new(), is_of_project: false }
     }
+}
+
+/// Removes `.` and `..` from a path that leads where it led before. The file system decides: `..` leads away from the
+/// target of a symlink, so it stays behind one, and behind a name that does not exist.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir if clean.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) => {
+                // `/..` is `/`. The last component is `..` where an earlier one stayed.
+                if clean.file_name().is_some() || clean.parent().is_none() {
+                    clean.pop();
+                } else {
+                    clean.push(component);
+                }
+            }
+            other => clean.push(other),
+        }
+    }
+    clean
 }
 
 /// Takes `bucket/prefix` apart. The prefix is literal text; empty, `.` and `..` segments of it are resolved.
@@ -409,7 +418,8 @@ mod tests {
             ("/mnt/store", "/mnt/store"),
             ("./store", "/base/dir/store"),
             ("a/b/", "/base/dir/a/b"),
-            ("../x/./y", "/base/x/y"),
+            ("../x/./y", "/base/dir/../x/y"),
+            ("/../mnt/./store", "/mnt/store"),
             ("file:///mnt/my%20store", "/mnt/my store"),
             ("file://localhost/mnt/100%25", "/mnt/100%"),
             ("FILE:///mnt", "/mnt"),
@@ -417,6 +427,27 @@ mod tests {
         ] {
             assert_eq!(parse(text).as_deref(), Ok(path), "{text}");
         }
+    }
+
+    #[test]
+    fn a_path_with_dots_leads_where_the_file_system_goes() {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path().canonicalize().unwrap();
+        std::fs::create_dir_all(base.join("versions/2")).unwrap();
+        std::os::unix::fs::symlink("versions/2", base.join("current")).unwrap();
+        let path = |text: &str| RemoteUrl::parse(text, &base).unwrap().local_path().unwrap().to_owned();
+        for (text, shown) in [
+            ("versions/2/../../store", "store"),
+            ("versions/./2/", "versions/2"),
+            ("current/../shared", "current/../shared"),
+            ("current/../../store", "current/../../store"),
+            ("missing/../store", "missing/../store"),
+        ] {
+            assert_eq!(path(text), base.join(shown), "{text}");
+        }
+        std::fs::create_dir(base.join("versions/shared")).unwrap();
+        let shared = path("current/../shared").canonicalize().unwrap();
+        assert_eq!(shared, base.join("versions/shared"));
     }
 
     #[test]
