@@ -14,75 +14,59 @@ mod stage;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub(crate) use measure::{MEASURE, measure_child};
+pub(crate) use measure::measure_child;
 
 use peers::Peers;
 use report::Page;
 use rows::Row;
 use stage::{Gcs, Local, S3, Ssh};
 
-use crate::{Result, cargo, process, weasel};
+use crate::{Result, cargo, process, venv};
 
-/// What larder's remotes are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Backend {
+/// The kind of larder's remotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum BenchBackend {
+    /// Directories, against tar, zstd and weasel.
     Local,
+    /// MinIO, against the AWS CLI, rclone and curl.
     S3,
+    /// The testkit's server, against curl.
     Gcs,
+    /// sshd, against scp and sftp.
     Ssh,
 }
 
-struct Options {
-    /// How often each command is measured at least.
-    rounds: usize,
+/// Measures the release binary against other programs, and writes docs/benchmarks*.md and .svg.
+#[derive(clap::Args)]
+pub(crate) struct BenchOptions {
+    /// Measures each command once, and writes nothing.
+    #[arg(long)]
     quick: bool,
+    /// The directory for the data.
+    #[arg(long, default_value = "/dev/shm")]
     dir: PathBuf,
+    /// Measures only rows whose names contain one of these, and writes nothing.
+    #[arg(long, value_name = "PART")]
     only: Vec<String>,
-    backend: Backend,
+    /// The kind of remotes.
+    #[arg(long, value_enum, default_value_t = BenchBackend::Local)]
+    backend: BenchBackend,
 }
 
-impl Options {
-    fn parse(args: &[String]) -> Result<Self> {
-        let dir = "/dev/shm".into();
-        let mut options = Self { rounds: 5, quick: false, dir, only: Vec::new(), backend: Backend::Local };
-        let mut args = args.iter();
-        while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or_else(|| format!("`{arg}` takes a value"));
-            match arg.as_str() {
-                "--quick" => {
-                    options.quick = true;
-                    options.rounds = 1;
-                }
-                "--dir" => options.dir = value()?.into(),
-                "--only" => options.only.push(value()?.to_lowercase()),
-                "--backend" => {
-                    options.backend = match value()?.as_str() {
-                        "local" => Backend::Local,
-                        "s3" => Backend::S3,
-                        "gcs" => Backend::Gcs,
-                        "ssh" => Backend::Ssh,
-                        other => {
-                            let problem = "it is local, s3, gcs or ssh";
-                            return Err(format!(
-                                "there are no benchmarks of the backend `{other}`: {problem}"
-                            )
-                            .into());
-                        }
-                    };
-                }
-                _ => return Err(format!("unknown option `{arg}` of bench").into()),
-            }
-        }
-        Ok(options)
+impl BenchOptions {
+    /// How often each command is measured at least.
+    fn rounds(&self) -> usize {
+        if self.quick { 1 } else { 5 }
     }
 
     /// Whether the rows of this name are wanted.
     fn wants(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|part| name.to_lowercase().contains(part))
+        self.only.is_empty()
+            || self.only.iter().any(|part| name.to_lowercase().contains(&part.to_lowercase()))
     }
 }
 
-impl Backend {
+impl BenchBackend {
     /// The file below `docs`, without its extension.
     fn file(self) -> &'static str {
         match self {
@@ -98,14 +82,12 @@ impl Backend {
             Self::Local => Page {
                 title: "Benchmarks",
                 task: "cargo xtask bench",
-                chart: "benchmarks.svg",
                 about: "Hashing and verification are always on. The remote, the archive and the destination are new for \
                         every run.",
             },
             Self::S3 => Page {
                 title: "Benchmarks with S3",
                 task: "cargo xtask bench --backend s3",
-                chart: "benchmarks-s3.svg",
                 about: "One file of 1 GiB that no codec makes smaller, pushed with `--compression none` to a MinIO on the \
                         same machine; all pull the same object, which larder pushed. larder hashes the content before \
                         it pushes and verifies it when it pulls. The object and the destination are new for every run. \
@@ -114,7 +96,6 @@ impl Backend {
             Self::Gcs => Page {
                 title: "Benchmarks with Google Cloud Storage",
                 task: "cargo xtask bench --backend gcs",
-                chart: "benchmarks-gcs.svg",
                 about: "One file of 1 GiB that no codec makes smaller, pushed with `--compression none` to the testkit's \
                         server on the same machine; both pull the same object, which larder pushed. larder hashes the \
                         content before it pushes and verifies it when it pulls. The object and the destination are new \
@@ -123,7 +104,6 @@ impl Backend {
             Self::Ssh => Page {
                 title: "Benchmarks with SSH",
                 task: "cargo xtask bench --backend ssh",
-                chart: "benchmarks-ssh.svg",
                 about: "One file of 512 MiB that no codec makes smaller, pushed with `--compression none` to an sshd on the \
                         same machine; all pull the same object, which larder pushed. larder hashes the content before \
                         it pushes and verifies it when it pulls. The object and the destination are new for every run. \
@@ -133,13 +113,13 @@ impl Backend {
     }
 
     /// Measures, and says where and with what.
-    fn measure(self, options: &Options, dir: &Path) -> Result<(Vec<Row>, Vec<String>)> {
+    fn measure(self, options: &BenchOptions, dir: &Path) -> Result<(Vec<Row>, Vec<String>)> {
         let larder = cargo::build(&[&["--release"], &cargo::larder()[..]].concat())?.larder;
         let mut machine = machine::describe(&larder, &options.dir)?;
         let rows = match self {
             Self::Local => {
                 machine.extend(machine::local_peers()?);
-                rows::local::measure(&Local::set(dir, larder, weasel::python()?)?, options)?
+                rows::local::measure(&Local::set(dir, larder, venv::weasel()?)?, options)?
             }
             Self::S3 => {
                 let stage = S3::set(dir, larder, Peers::find())?;
@@ -161,12 +141,17 @@ impl Backend {
     }
 }
 
-pub(crate) fn run(args: &[String]) -> Result<()> {
-    let options = Options::parse(args)?;
+pub(crate) fn run(options: &BenchOptions) -> Result<()> {
     let dir = tempfile::Builder::new().prefix("larder-bench-").tempdir_in(&options.dir)?;
     eprintln!("xtask: the data go to {}", dir.path().display());
-    let (measured, machine) = options.backend.measure(&options, dir.path())?;
-    let text = report::markdown(&options.backend.page(), &measured, &machine, options.rounds);
+    let (measured, machine) = options.backend.measure(options, dir.path())?;
+    let text = report::markdown(
+        &options.backend.page(),
+        options.backend.file(),
+        &measured,
+        &machine,
+        options.rounds(),
+    );
     print!("{text}");
     if options.quick || !options.only.is_empty() {
         return Ok(());
@@ -184,32 +169,4 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 fn first_line(program: &str, args: &[&str]) -> Result<String> {
     let text = process::stdout_of(std::process::Command::new(program).args(args))?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(args: &[&str]) -> Result<Options> {
-        Options::parse(&args.iter().copied().map(str::to_owned).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn backends_are_named() {
-        assert_eq!(parse(&[]).unwrap().backend, Backend::Local);
-        assert_eq!(parse(&["--backend", "local"]).unwrap().backend, Backend::Local);
-        let options = parse(&["--backend", "s3", "--quick", "--dir", "/data"]).unwrap();
-        assert_eq!((options.backend, options.rounds), (Backend::S3, 1));
-        assert_eq!(options.dir, Path::new("/data"));
-        for wrong in [&["--backend"][..], &["--backend", "s4"], &["s3"]] {
-            assert!(parse(wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn a_page_has_its_own_chart_beside_it() {
-        for backend in [Backend::Local, Backend::S3, Backend::Gcs, Backend::Ssh] {
-            assert_eq!(backend.page().chart, format!("{}.svg", backend.file()));
-        }
-    }
 }

@@ -7,63 +7,60 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::cargo::Executables;
-use crate::servers::{self, BACKENDS, Backend, Server, Site};
+use crate::servers::{BACKENDS, Server, ServerSite, TestBackend};
+use crate::test::requires_all;
 use crate::{Result, cargo, process};
 
 /// How much of a server's log is shown when its tests fail.
 const LOG_LINES: usize = 100;
 
-struct Options<'a> {
-    backends: Vec<&'static Backend>,
-    dir: PathBuf,
+/// Builds everything once, and runs the tests that need a server, against real servers.
+///
+/// For s3 that is MinIO, for gcs the testkit's server, for ssh OpenSSH's sshd. They listen on random loopback ports and end
+/// with this task. The log of a server is shown when its tests fail. CONTRIBUTING.md
+/// says how to name other servers.
+#[derive(clap::Args)]
+pub(crate) struct IntegrationOptions {
+    /// Runs the tests of this backend only: s3, gcs or ssh.
+    #[arg(long = "backend", value_name = "BACKEND", value_parser = TestBackend::named)]
+    pub(crate) backends: Vec<&'static TestBackend>,
+    #[command(flatten)]
+    serve: ServeOptions,
+    /// Fails where the machine lacks something, instead of ignoring the tests with the reason. CI=true does the same.
+    #[arg(long)]
     require_all: bool,
-    filters: &'a [String],
+    /// Passes these to the test programs.
+    #[arg(last = true, value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
 }
 
-impl<'a> Options<'a> {
-    fn parse(args: &'a [String]) -> Result<Self> {
-        let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
-        let filters = args.get(end + 1..).unwrap_or_default();
-        let require_all = env::var("CI").is_ok_and(|value| value == "true");
-        let mut options = Self { backends: Vec::new(), dir: env::temp_dir(), require_all, filters };
-        let mut args = args[..end].iter();
-        while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or_else(|| format!("`{arg}` takes a value"));
-            match arg.as_str() {
-                "--backend" => options.backends.push(Backend::named(value()?)?),
-                "--dir" => options.dir = value()?.into(),
-                "--require-all" => options.require_all = true,
-                _ => {
-                    let problem = format!("unknown option `{arg}` of integration: filters stand behind `--`");
-                    return Err(problem.into());
-                }
-            }
-        }
-        if options.backends.is_empty() {
-            options.backends.extend(BACKENDS);
-        }
-        Ok(options)
-    }
+/// Where servers run.
+#[derive(clap::Args)]
+pub(crate) struct ServeOptions {
+    /// The directory for the data of servers.
+    #[arg(long, default_value_os_t = env::temp_dir())]
+    dir: PathBuf,
 }
 
-pub(crate) fn run(args: &[String]) -> Result<()> {
-    let options = Options::parse(args)?;
+pub(crate) fn run(options: &IntegrationOptions) -> Result<()> {
+    let backends = if options.backends.is_empty() { BACKENDS } else { &options.backends };
     let started = Instant::now();
     // The same build as that of `cargo xtask test`: after it there is nothing left to do.
     let workspace = cargo::workspace();
     let built = cargo::build(&[&workspace[..], &["--all-targets"]].concat())?;
     let mut failed = Vec::new();
-    for backend in &options.backends {
+    for backend in backends {
         if backend.name == "ssh" && !cargo::has_ssh() {
             failed.push("ssh, which cannot be built here");
             continue;
         }
-        let server = backend.server(&Site { dir: &options.dir, gcs_server: built.gcs_server.as_deref() })?;
+        let server = backend
+            .server(&ServerSite { dir: &options.serve.dir, gcs_server: built.gcs_server.as_deref() })?;
         // With the whole workspace, because features are unified over what is built.
         let mut tests = cargo::cargo(&[&["test"], &workspace[..], &["--no-fail-fast", "--test"]].concat());
-        tests.arg(format!("{}_*", backend.name)).arg("--").args(options.filters);
+        tests.arg(format!("{}_*", backend.name)).arg("--").args(&options.filters);
         tests.env("LARDER_BIN", &built.larder).env("LARDER_TEST_SERVERS_REQUIRED", "1");
-        if options.require_all {
+        if requires_all(options.require_all) {
             tests.env("LARDER_REQUIRE_ALL", "1");
         }
         server.lead(&mut tests);
@@ -83,7 +80,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 }
 
 /// Runs the example of the backend's crate, and says whether it succeeded.
-fn run_example(backend: &Backend, server: &Server, built: &Executables) -> Result<bool> {
+fn run_example(backend: &TestBackend, server: &Server, built: &Executables) -> Result<bool> {
     for example in built.examples.iter().filter(|example| example.is_of(backend.name)) {
         println!("\nexample {}", example.name);
         let mut command = Command::new(&example.path);
@@ -96,35 +93,9 @@ fn run_example(backend: &Backend, server: &Server, built: &Executables) -> Resul
     Ok(true)
 }
 
-/// `cargo xtask minio`.
-pub(crate) fn serve_minio(args: &[String]) -> Result<()> {
-    if args.iter().any(|arg| arg == "--fetch") {
-        return servers::fetch_minio();
-    }
-    // Those of another account would go first, or not fit to these.
-    serve("minio", "s3", args, &["AWS_PROFILE", "AWS_SESSION_TOKEN"])
-}
-
-/// `cargo xtask gcs-server`.
-pub(crate) fn serve_gcs(args: &[String]) -> Result<()> {
-    serve("gcs-server", "gcs", args, &[])
-}
-
-/// `cargo xtask sshd`.
-pub(crate) fn serve_sshd(args: &[String]) -> Result<()> {
-    serve("sshd", "ssh", args, &[])
-}
-
-fn serve(task: &str, backend: &str, args: &[String], unset: &[&str]) -> Result<()> {
-    let mut dir = env::temp_dir();
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--dir" => dir = args.next().ok_or("`--dir` takes a value")?.into(),
-            _ => return Err(format!("unknown option `{arg}` of {task}").into()),
-        }
-    }
-    let mut server = Backend::named(backend)?.start(&dir)?;
+/// Runs the server of a backend until Ctrl-C.
+pub(crate) fn serve(backend: &str, options: &ServeOptions, unset: &[&str]) -> Result<()> {
+    let mut server = TestBackend::named(backend)?.start(&options.dir)?;
     println!("\n# to use it from another shell");
     for (name, value) in server.env.iter().filter(|(name, _)| exported(name)) {
         println!("export {name}={value}");
@@ -135,6 +106,7 @@ fn serve(task: &str, backend: &str, args: &[String], unset: &[&str]) -> Result<(
     for line in &server.about {
         println!("# {line}");
     }
+    println!("# Ctrl-C ends it and removes its data");
     let how = server.wait().unwrap_or_default();
     let log = server.log_tail(LOG_LINES).unwrap_or_default();
     Err(format!("the server has ended by itself ({how})\n--- the last lines of its log\n{log}").into())
@@ -144,26 +116,4 @@ fn serve(task: &str, backend: &str, args: &[String], unset: &[&str]) -> Result<(
 fn exported(name: &str) -> bool {
     let is_of_tests = ["LARDER_TEST_SSH", "LARDER_TEST_GCS"].iter().any(|prefix| name.starts_with(prefix));
     is_of_tests || (name.starts_with("AWS_") && !name.ends_with("_FILE"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_backends_are_tested_unless_some_are_named() {
-        let parse = |args: &[&str]| {
-            let args: Vec<String> = args.iter().copied().map(str::to_owned).collect();
-            let options = Options::parse(&args);
-            options.map(|options| (options.backends.len(), options.dir, options.filters.to_vec()))
-        };
-        assert_eq!(parse(&[]).unwrap().0, BACKENDS.len());
-        let (backends, dir, filters) =
-            parse(&["--backend", "s3", "--dir", "/data", "--", "--exact", "a"]).unwrap();
-        assert_eq!((backends, dir.to_str().unwrap()), (1, "/data"));
-        assert_eq!(filters, ["--exact", "a"]);
-        for wrong in [&["--backend"][..], &["--backend", "s4"], &["conformance"], &["--dir"]] {
-            assert!(parse(wrong).is_err(), "{wrong:?}");
-        }
-    }
 }

@@ -4,10 +4,7 @@ use serde_json::Value;
 
 use crate::{Result, cargo, process};
 
-pub(crate) fn run(args: &[String]) -> Result<()> {
-    if let Some(arg) = args.first() {
-        return Err(format!("lint takes no arguments, but got `{arg}`").into());
-    }
+pub(crate) fn run() -> Result<()> {
     process::run(&mut cargo::cargo(&["fmt", "--all", "--check"]))?;
     let workspace = cargo::workspace();
     let clippy = [&["clippy"], &workspace[..], &["--all-targets", "--", "-D", "warnings"]].concat();
@@ -19,7 +16,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     if process::is_there("cargo", &["deny", "--version"]) {
         process::run(&mut cargo::cargo(&["deny", "check"]))?;
     } else {
-        eprintln!("xtask: cargo-deny is not installed: advisories and licences were not checked");
+        eprintln!("xtask: cargo-deny is not installed: advisories and licenses were not checked");
     }
     Ok(())
 }

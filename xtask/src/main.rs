@@ -14,70 +14,88 @@ mod process;
 mod servers;
 mod test;
 mod venv;
-mod weasel;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
+
+use clap::Parser;
 
 /// What a task fails with: a sentence for whoever called it.
 type Error = Box<dyn std::error::Error>;
 type Result<T, E = Error> = std::result::Result<T, E>;
 
-const USAGE: &str = "\
-Usage: cargo xtask TASK
-
-  test [--require-all] [-- FILTER…]
-        Builds everything once and runs the unit, documentation, conformance and end-to-end tests and the examples:
-        those whose names contain a FILTER. What the machine lacks shows as ignored with the reason; with
-        --require-all, or CI=true in the environment, it is a failure.
-  integration [--backend s3|gcs|ssh]… [--dir DIR] [--require-all] [-- FILTER…]
-        Builds everything once and runs the tests that need a server, against a real one: for s3 the server that
-        LARDER_TEST_S3_URL and the AWS_* variables name, else a MinIO on a random loopback port; for gcs the bucket that
-        LARDER_TEST_GCS_URL names, at LARDER_TEST_GCS_ENDPOINT and LARDER_TEST_GCS_GRPC_ENDPOINT where these are set, else
-        the testkit's server on such ports; for ssh the server that LARDER_TEST_SSH_URL and LARDER_TEST_SSH_HOME name,
-        else OpenSSH's sshd. Its data go to DIR, by default the directory for temporary files; its log is shown when
-        tests fail; it ends with this task, however that ends.
-  minio [--dir DIR] [--fetch]
-        Runs that MinIO until Ctrl-C, and prints the variables to export. With --fetch only makes sure that there is one.
-  gcs-server [--dir DIR]
-        Runs that server for gcs until Ctrl-C, and prints the variables to export.
-  sshd [--dir DIR]
-        Runs that sshd until Ctrl-C, and prints the variables to export.
-  lint  Checks formatting, clippy, documentation and packaging, and dependencies where cargo-deny is installed.
-  bench [--quick] [--backend local|s3|gcs|ssh] [--dir DIR] [--only PART]…
-        Measures the release binary against tar, zstd and weasel, and writes docs/benchmarks.md and .svg; for s3 against
-        the AWS CLI, rclone and curl, on a MinIO that it starts, for gcs against curl, on the testkit's server, for ssh
-        against scp and sftp, on an sshd that it starts, and writes docs/benchmarks-BACKEND.md and .svg. The data go to
-        DIR, by default /dev/shm. --quick measures once, and writes nothing; --only runs the rows with PART in their
-        name.
-";
+/// Tasks of larder's developers.
+#[derive(Parser)]
+#[command(name = "xtask", bin_name = "cargo xtask")]
+enum Task {
+    Test(test::TestOptions),
+    Integration(integration::IntegrationOptions),
+    /// Runs the MinIO of the tests until Ctrl-C, and prints the variables to export.
+    Minio {
+        #[command(flatten)]
+        options: integration::ServeOptions,
+        /// Only makes sure that there is a MinIO.
+        #[arg(long)]
+        fetch: bool,
+    },
+    /// Runs the testkit's server for Google Cloud Storage until Ctrl-C, and prints the variables to export.
+    GcsServer(integration::ServeOptions),
+    /// Runs the sshd of the tests until Ctrl-C, and prints the variables to export.
+    Sshd(integration::ServeOptions),
+    /// Checks formatting, clippy, documentation and packaging, and dependencies where cargo-deny is installed.
+    Lint,
+    Bench(bench::BenchOptions),
+    /// Runs one command of a benchmark, and prints what it used.
+    #[command(hide = true)]
+    MeasureOneCommand {
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
+}
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|task| task == servers::GUARD) {
-        return servers::guard_child(std::env::args_os().skip(2));
-    }
-    let mut args = std::env::args().skip(1);
-    let task = args.next().unwrap_or_default();
-    let rest: Vec<String> = args.collect();
-    let done = match task.as_str() {
-        "test" => test::run(&rest),
-        "integration" => integration::run(&rest),
-        "minio" => integration::serve_minio(&rest),
-        "gcs-server" => integration::serve_gcs(&rest),
-        "sshd" => integration::serve_sshd(&rest),
-        "lint" => lint::run(&rest),
-        "bench" => bench::run(&rest),
-        bench::MEASURE => return bench::measure_child(&rest),
-        "" | "help" | "-h" | "--help" => {
-            print!("{USAGE}");
-            Ok(())
+    let done = match Task::parse() {
+        Task::Test(options) => test::run(&options),
+        Task::Integration(options) => integration::run(&options),
+        Task::Minio { fetch: true, .. } => servers::fetch_minio(),
+        // Those of another account would take precedence, or not fit.
+        Task::Minio { options, .. } => {
+            integration::serve("s3", &options, &["AWS_PROFILE", "AWS_SESSION_TOKEN"])
         }
-        _ => Err(format!("unknown task `{task}`\n\n{USAGE}").into()),
+        Task::GcsServer(options) => integration::serve("gcs", &options, &[]),
+        Task::Sshd(options) => integration::serve("ssh", &options, &[]),
+        Task::Lint => lint::run(),
+        Task::Bench(options) => bench::run(&options),
+        Task::MeasureOneCommand { command } => bench::measure_child(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_take_their_options_and_filters() {
+        let parse = |line: &str| Task::try_parse_from(line.split(' '));
+        let Ok(Task::Test(options)) = parse("xtask test --require-all -- crash --exact") else { panic!() };
+        assert_eq!(options.filters, ["crash", "--exact"]);
+        let line = "xtask integration --backend s3 --backend ssh --dir /data -- conformance";
+        let Ok(Task::Integration(options)) = parse(line) else { panic!() };
+        assert_eq!((options.backends.len(), &*options.filters), (2, &["conformance".to_owned()][..]));
+        let Ok(Task::MeasureOneCommand { command }) = parse("xtask measure-one-command tar -c .") else {
+            panic!()
+        };
+        assert_eq!(command, ["tar", "-c", "."]);
+        parse("xtask bench --quick --backend gcs --only push").unwrap();
+        for wrong in ["xtask test crash", "xtask integration --backend s4", "xtask bench --backend"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
         }
     }
 }

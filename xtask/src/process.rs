@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -52,10 +53,17 @@ pub(crate) fn stdout_of(command: &mut Command) -> Result<String> {
 }
 
 /// Whether the program is there and answers `probe`.
-pub(crate) fn is_there(program: &str, probe: &[&str]) -> bool {
+pub(crate) fn is_there(program: impl AsRef<OsStr>, probe: &[&str]) -> bool {
     let mut command = Command::new(program);
     command.args(probe).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+/// Builds the main package of a Go module into the cache, once, and returns where it is: the package, its version, and
+/// the toolchain that a Go before 1.21 gets.
+pub(crate) fn build_go_program(module: [&str; 3]) -> Result<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("build-go-program");
+    Ok(stdout_of(Command::new(script).args(module))?.trim().into())
 }
 
 /// What it writes to stdout, where it succeeds within `patience`; a program that hangs is ended. For short answers: one

@@ -1,37 +1,39 @@
-//! Real servers that tests run against: one file a server. They listen on random loopback ports, keep their data in a
-//! temporary directory, take fresh credentials, and end with this process.
+//! Real servers for tests, one file each. They listen on random loopback ports, keep their data in a temporary directory,
+//! take fresh credentials, and end with this process.
 
 mod gcs;
-pub(crate) mod go;
 mod guard;
 mod minio;
 mod sshd;
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::process::Command;
-use std::{env, fs};
 
-pub(crate) use guard::{GUARD, guard_child};
+use tempfile::TempDir;
+
 pub(crate) use minio::fetch as fetch_minio;
 
 use crate::Result;
-use guard::Guarded;
+use guard::GuardedServer;
 
 /// A backend whose tests need a server.
-pub(crate) struct Backend {
+pub(crate) struct TestBackend {
     /// What it is called on the command line; its test targets are called `<name>_…`.
     pub(crate) name: &'static str,
     /// The variable with the URL under which tests may write: where the caller has set it, that server is taken as it is.
     pub(crate) variable: &'static str,
     /// Starts a server.
-    start: fn(&Site<'_>) -> Result<Server>,
+    start: fn(&ServerSite<'_>) -> Result<Server>,
     /// What the crate's example takes behind its file, from the variables that lead clients to the server.
     example: fn(&Variables<'_>) -> Option<Vec<String>>,
 }
 
 /// Where a server is started.
-pub(crate) struct Site<'a> {
+pub(crate) struct ServerSite<'a> {
     /// Its data are in a directory below this one.
     pub(crate) dir: &'a Path,
     /// The server for Google Cloud Storage, if it was built already.
@@ -42,20 +44,20 @@ pub(crate) struct Site<'a> {
 type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Every backend with a server.
-pub(crate) const BACKENDS: &[Backend] = &[minio::S3, gcs::GCS, sshd::SSH];
+pub(crate) const BACKENDS: &[&TestBackend] = &[&minio::S3, &gcs::GCS, &sshd::SSH];
 
-impl Backend {
+impl TestBackend {
     /// The backend of this name.
-    pub(crate) fn named(name: &str) -> Result<&'static Self> {
-        BACKENDS.iter().find(|backend| backend.name == name).ok_or_else(|| {
+    pub(crate) fn named(name: &str) -> Result<&'static Self, String> {
+        let found = BACKENDS.iter().find(|backend| backend.name == name).copied();
+        found.ok_or_else(|| {
             let names: Vec<&str> = BACKENDS.iter().map(|backend| backend.name).collect();
-            format!("no tests of the backend `{name}` need a server: it is one of {}", names.join(", "))
-                .into()
+            format!("no tests of this backend need a server: it is one of {}", names.join(", "))
         })
     }
 
     /// The server that the environment names, else a new one.
-    pub(crate) fn server(&self, site: &Site<'_>) -> Result<Server> {
+    pub(crate) fn server(&self, site: &ServerSite<'_>) -> Result<Server> {
         let given = env::var_os(self.variable).filter(|url| !url.is_empty());
         match given {
             Some(url) => {
@@ -80,7 +82,7 @@ impl Backend {
 
     /// A new server, whatever the environment names.
     pub(crate) fn start(&self, dir: &Path) -> Result<Server> {
-        (self.start)(&Site { dir, gcs_server: None })
+        (self.start)(&ServerSite { dir, gcs_server: None })
     }
 }
 
@@ -94,7 +96,7 @@ pub(crate) struct Server {
     pub(crate) program: String,
     /// What a person may want to know, a line each.
     pub(crate) about: Vec<String>,
-    guarded: Option<Guarded>,
+    guarded: Option<GuardedServer>,
 }
 
 impl Server {
@@ -126,7 +128,7 @@ impl Server {
 
     /// Waits until it ends by itself, and says how; for one that was not started here there is nothing to wait for.
     pub(crate) fn wait(&mut self) -> Option<String> {
-        self.guarded.as_mut().map(Guarded::wait)
+        self.guarded.as_mut().map(GuardedServer::wait)
     }
 }
 
@@ -135,35 +137,36 @@ fn tail(text: &str, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// What of the machine decides which server is taken.
-pub(crate) struct Machine {
-    /// The directories of `PATH`.
-    path: Vec<PathBuf>,
-    /// Where programs are kept that were made here.
-    cache: PathBuf,
+/// Makes a directory for a server below `dir`.
+fn temporary_dir(prefix: &str, dir: &Path) -> Result<TempDir> {
+    let made =
+        std::path::absolute(dir).and_then(|dir| tempfile::Builder::new().prefix(prefix).tempdir_in(dir));
+    made.map_err(|error| format!("failed to make a directory in {}: {error}", dir.display()).into())
 }
 
-impl Machine {
-    pub(crate) fn this() -> Result<Self> {
-        let path = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
-        Ok(Self { path, cache: cache(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))? })
-    }
-
-    /// The program of this name.
-    pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let runs = |path: &PathBuf| {
-            fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-        };
-        self.path.iter().map(|dir| dir.join(name)).find(runs)
-    }
+/// Two ports of the loopback interface on which nobody listens.
+fn free_ports() -> io::Result<[u16; 2]> {
+    let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    // Both at once, or they may be the same.
+    let (one, other) = (listen()?, listen()?);
+    Ok([one.local_addr()?.port(), other.local_addr()?.port()])
 }
 
-fn cache(xdg: Option<OsString>, home: Option<OsString>) -> Result<PathBuf> {
-    let absolute = |dir: Option<OsString>| dir.map(PathBuf::from).filter(|dir: &PathBuf| dir.is_absolute());
-    let base = absolute(xdg).or_else(|| absolute(home).map(|home| home.join(".cache")));
-    let base = base.ok_or("neither XDG_CACHE_HOME nor HOME names a directory: servers are kept there")?;
-    Ok(base.join("larder/xtask"))
+/// Starts a server, again while another program takes its port between the choice and the start.
+fn retry_ports(name: &str, attempt: impl Fn() -> Result<Option<Server>>) -> Result<Server> {
+    for _ in 0..5 {
+        if let Some(server) = attempt()? {
+            return Ok(server);
+        }
+        eprintln!("xtask: another program has taken the port of {name}: trying another");
+    }
+    Err(format!("{name} found its port taken five times").into())
+}
+
+/// Whether a variable names a proxy.
+fn is_proxy(name: &OsStr) -> bool {
+    let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "GRPC_PROXY"];
+    proxies.iter().any(|proxy| name.eq_ignore_ascii_case(proxy))
 }
 
 #[cfg(test)]
@@ -171,20 +174,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cache_is_where_caches_are() {
-        let cache = |xdg: &str, home: &str| cache(Some(xdg.into()), Some(home.into()));
-        assert_eq!(cache("/c", "/h").unwrap(), Path::new("/c/larder/xtask"));
-        // A relative one is to be ignored, says the specification of these variables.
-        assert_eq!(cache("c", "/h").unwrap(), Path::new("/h/.cache/larder/xtask"));
-        assert!(cache("", "").is_err());
-    }
-
-    #[test]
     fn backends_are_known_by_name() {
-        assert_eq!(Backend::named("s3").unwrap().variable, "LARDER_TEST_S3_URL");
-        assert_eq!(Backend::named("gcs").unwrap().variable, "LARDER_TEST_GCS_URL");
-        assert_eq!(Backend::named("ssh").unwrap().variable, "LARDER_TEST_SSH_URL");
-        assert!(Backend::named("s4").err().unwrap().to_string().ends_with("it is one of s3, gcs, ssh"));
+        assert_eq!(TestBackend::named("s3").unwrap().variable, "LARDER_TEST_S3_URL");
+        assert_eq!(TestBackend::named("gcs").unwrap().variable, "LARDER_TEST_GCS_URL");
+        assert_eq!(TestBackend::named("ssh").unwrap().variable, "LARDER_TEST_SSH_URL");
+        assert!(TestBackend::named("s4").err().unwrap().ends_with("it is one of s3, gcs, ssh"));
     }
 
     #[test]

@@ -1,10 +1,15 @@
 //! Python environments, below the target directory.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::{Result, cargo, process};
+
+/// Makes the environment with the real weasel, once, and returns its Python.
+pub(crate) fn weasel() -> Result<PathBuf> {
+    python("weasel", "tests/weasel-requirements.txt")
+}
 
 /// Makes the environment of this name, once, with what the file in the workspace lists, and returns its Python. The file
 /// names every package with its version: what is run is the same tomorrow.
@@ -16,7 +21,7 @@ pub(crate) fn python(name: &str, requirements: &str) -> Result<PathBuf> {
     // Written last, so that an environment that was interrupted halfway is made again.
     let stamp = dir.join("requirements.txt");
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted)
-        && process::is_there(&text(&python)?, &["--version"])
+        && process::is_there(&python, &["--version"])
     {
         return Ok(python);
     }
@@ -26,8 +31,4 @@ pub(crate) fn python(name: &str, requirements: &str) -> Result<PathBuf> {
     process::run(Command::new(&python).args(pip).arg(&requirements))?;
     fs::write(stamp, wanted)?;
     Ok(python)
-}
-
-fn text(path: &Path) -> Result<String> {
-    Ok(path.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()))?.to_owned())
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::report;
-use super::rows::{Row, Target, Verdict};
+use super::rows::{Row, RowTarget, RowVerdict};
 
 /// In pixels.
 const WIDTH: f64 = 900.0;
@@ -49,7 +49,7 @@ pub(crate) fn svg(rows: &[Row]) -> String {
     );
     let mut y = TOP;
     for (row, ratio, target) in rows {
-        let class = if row.verdict() == Verdict::Met { "met" } else { "missed" };
+        let class = if row.verdict() == RowVerdict::Met { "met" } else { "missed" };
         let bar = ratio.min(LONGEST) * SCALE;
         let (middle, mark) = (y + LINE / 2.0 + 4.0, LABELS + target * SCALE);
         let _ = write!(
@@ -78,8 +78,8 @@ pub(crate) fn svg(rows: &[Row]) -> String {
 /// The target as a ratio.
 fn target(row: &Row) -> Option<f64> {
     match row.target {
-        Target::Ratio(most) => Some(most),
-        Target::TimesFaster(least) => Some(1.0 / least),
-        Target::Millis(_) | Target::Mib(_) | Target::LinkShare { .. } => None,
+        RowTarget::Ratio(most) => Some(most),
+        RowTarget::TimesFaster(least) => Some(1.0 / least),
+        RowTarget::Millis(_) | RowTarget::Mib(_) | RowTarget::LinkShare { .. } => None,
     }
 }

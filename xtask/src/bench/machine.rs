@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::first_line;
-use crate::{Result, cargo, process, weasel};
+use crate::{Result, cargo, process, venv};
 
 /// Lines of a list.
 pub(crate) fn describe(larder: &Path, dir: &Path) -> Result<Vec<String>> {
@@ -30,7 +30,7 @@ pub(crate) fn describe(larder: &Path, dir: &Path) -> Result<Vec<String>> {
 
 /// What larder with a remote in a directory is compared with.
 pub(crate) fn local_peers() -> Result<Vec<String>> {
-    let weasel = weasel::python()?;
+    let weasel = venv::weasel()?;
     let version = "import importlib.metadata as m, platform as p; print(m.version('weasel'), 'on Python', p.python_version())";
     Ok(vec![
         format!(

@@ -1,7 +1,8 @@
 //! How long a command took, and what it used.
 
+use std::ffi::OsString;
 use std::io::Write as _;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -9,9 +10,6 @@ use nix::sys::time::TimeValLike as _;
 use serde_json::{Value, json};
 
 use crate::{Result, process};
-
-/// The task under which this program measures one command: see [`measure_child`].
-pub(crate) const MEASURE: &str = "measure-one-command";
 
 /// One run of a command.
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +120,7 @@ fn in_rounds(
 /// children.
 fn measure(command: &Command) -> Result<Sample> {
     let mut helper = Command::new(std::env::current_exe()?);
-    helper.arg(MEASURE).arg(command.get_program()).args(command.get_args()).env_clear();
+    helper.arg("measure-one-command").arg(command.get_program()).args(command.get_args()).env_clear();
     helper.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     if let Some(dir) = command.get_current_dir() {
         helper.current_dir(dir);
@@ -144,20 +142,9 @@ fn measure(command: &Command) -> Result<Sample> {
     Ok(sample)
 }
 
-/// Runs a command, prints what it used, and exits as it did.
-pub(crate) fn measure_child(args: &[String]) -> ExitCode {
-    match used_by(args) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("xtask: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn used_by(args: &[String]) -> Result<bool> {
-    let (program, args) = args.split_first().ok_or("no command to measure")?;
+/// Runs a command, and prints what it used.
+pub(crate) fn measure_child(command: &[OsString]) -> Result<()> {
+    let (program, args) = command.split_first().ok_or("no command to measure")?;
     let mut command = Command::new(program);
     command.args(args).stdout(Stdio::null());
     let started = Instant::now();
@@ -172,7 +159,7 @@ fn used_by(args: &[String]) -> Result<bool> {
     let mut stdout = std::io::stdout();
     write!(stdout, "{}", json!({ "wall": wall, "cpu": cpu, "rss": rss }))?;
     stdout.flush()?;
-    Ok(status.success())
+    if status.success() { Ok(()) } else { Err(format!("{}: {status}", program.display()).into()) }
 }
 
 #[cfg(test)]

@@ -3,22 +3,20 @@
 use std::fmt::Write as _;
 
 use super::measure::Stats;
-use super::rows::{Peer, Row, Target, Verdict};
+use super::rows::{Peer, Row, RowTarget, RowVerdict};
 
 /// What a page says besides what was measured.
 pub(crate) struct Page {
     pub(crate) title: &'static str,
     /// The task that writes it.
     pub(crate) task: &'static str,
-    /// Beside it: its chart.
-    pub(crate) chart: &'static str,
     /// A paragraph after that on what a wall time is.
     pub(crate) about: &'static str,
 }
 
-/// The whole page.
-pub(crate) fn markdown(page: &Page, rows: &[Row], machine: &[String], rounds: usize) -> String {
-    let Page { title, task, chart, about } = page;
+/// The whole page. Its chart is beside it, in `<file>.svg`.
+pub(crate) fn markdown(page: &Page, file: &str, rows: &[Row], machine: &[String], rounds: usize) -> String {
+    let Page { title, task, about } = page;
     let mut text = format!(
         "# {title}\n\nWritten by `{task}`; do not edit.\n\n\
          Wall times are medians with the fastest and the slowest run; larder and what it is compared with were measured in \
@@ -29,12 +27,12 @@ pub(crate) fn markdown(page: &Page, rows: &[Row], machine: &[String], rounds: us
     }
     let more = if rounds > 1 { ", and more where they are short" } else { "" };
     let _ = writeln!(text, "- runs of each command: {rounds}{more}\n");
-    let _ = writeln!(text, "![wall time of larder against its peers]({chart})\n");
+    let _ = writeln!(text, "![wall time of larder against its peers]({file}.svg)\n");
     text.push_str("| what | larder | peer | | result | target | |\n|---|---|---|---|---|---|---|\n");
     for row in rows {
         let time = row.peer_stats().map(wall).unwrap_or_default();
         let larder = match row.target {
-            Target::Mib(_) => String::new(),
+            RowTarget::Mib(_) => String::new(),
             _ => wall(&row.larder),
         };
         let _ = writeln!(
@@ -68,11 +66,11 @@ fn peer(peer: &Peer) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }
 
-fn verdict(verdict: Verdict) -> &'static str {
+fn verdict(verdict: RowVerdict) -> &'static str {
     match verdict {
-        Verdict::Met => "met",
-        Verdict::Missed => "**missed**",
-        Verdict::NotMeasured => "**not measured**",
+        RowVerdict::Met => "met",
+        RowVerdict::Missed => "**missed**",
+        RowVerdict::NotMeasured => "**not measured**",
     }
 }
 
@@ -93,21 +91,21 @@ fn wall(stats: &Stats) -> String {
 pub(crate) fn value(row: &Row) -> String {
     let Some(value) = row.value() else { return "–".to_owned() };
     match row.target {
-        Target::Ratio(_) => format!("{value:.2}x"),
-        Target::TimesFaster(_) => format!("{value:.1}x as fast"),
-        Target::Millis(_) => format!("{value:.1} ms"),
-        Target::Mib(_) => format!("{value:.0} MiB"),
-        Target::LinkShare { .. } => format!("{:.0} % of the link", (value * 100.0).floor()),
+        RowTarget::Ratio(_) => format!("{value:.2}x"),
+        RowTarget::TimesFaster(_) => format!("{value:.1}x as fast"),
+        RowTarget::Millis(_) => format!("{value:.1} ms"),
+        RowTarget::Mib(_) => format!("{value:.0} MiB"),
+        RowTarget::LinkShare { .. } => format!("{:.0} % of the link", (value * 100.0).floor()),
     }
 }
 
-fn target(target: Target) -> String {
+fn target(target: RowTarget) -> String {
     match target {
-        Target::Ratio(most) => format!("at most {most}x"),
-        Target::TimesFaster(least) => format!("at least {least}x as fast"),
-        Target::Millis(most) => format!("under {most} ms"),
-        Target::Mib(most) => format!("at most {most:.0} MiB"),
-        Target::LinkShare { least, .. } => format!("at least {:.0} % of the link", least * 100.0),
+        RowTarget::Ratio(most) => format!("at most {most}x"),
+        RowTarget::TimesFaster(least) => format!("at least {least}x as fast"),
+        RowTarget::Millis(most) => format!("under {most} ms"),
+        RowTarget::Mib(most) => format!("at most {most:.0} MiB"),
+        RowTarget::LinkShare { least, .. } => format!("at least {:.0} % of the link", least * 100.0),
     }
 }
 

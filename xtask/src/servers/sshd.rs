@@ -1,28 +1,36 @@
-//! OpenSSH's sshd, for the backend of SSH: with host keys, a user's key, a configuration and a home of its own. Who runs the
-//! tests is the account that logs in, root or not.
+//! OpenSSH's sshd, for the backend of SSH. It has host keys, a user's key, a configuration and a home of its own. The account
+//! that runs the tests logs in.
 
 mod files;
-mod find;
 
+use std::env;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, Read as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use files::Files;
-use find::Programs;
+use files::SshdFiles;
 
-use super::guard::{Guarded, Plan};
-use super::{Backend, Machine, Server, Site, Variables};
-use crate::Result;
+use super::guard::GuardedServer;
+use super::{Server, ServerSite, TestBackend, Variables, free_ports, retry_ports, temporary_dir};
+use crate::{Result, process};
 
 /// The backend whose tests run against it.
-pub(super) const SSH: Backend = Backend { name: "ssh", variable: "LARDER_TEST_SSH_URL", start, example };
+pub(super) const SSH: TestBackend =
+    TestBackend { name: "ssh", variable: "LARDER_TEST_SSH_URL", start, example };
+
+/// Where systems keep it whose users do not have it on `PATH`.
+const SYSTEM_PATHS: [&str; 5] = [
+    "/usr/sbin/sshd",
+    "/usr/local/sbin/sshd",
+    "/usr/lib/ssh/sshd",
+    "/usr/libexec/sshd",
+    "/opt/homebrew/sbin/sshd",
+];
 
 /// `HOST DIRECTORY PORT USER HOME`.
 fn example(variables: &Variables<'_>) -> Option<Vec<String>> {
@@ -35,151 +43,98 @@ fn example(variables: &Variables<'_>) -> Option<Vec<String>> {
     Some([host, &directory, port, user, &home].map(str::to_owned).to_vec())
 }
 
-/// It is ready in a fraction of a second.
-const PATIENCE: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(20);
-/// Between choosing a port and listening on it, another program may take it: how often others are tried.
-const ATTEMPTS: usize = 5;
-
-fn start(site: &Site<'_>) -> Result<Server> {
-    let programs = find::find(&Machine::this()?, std::env::var_os("SSHD"))?;
-    for _ in 0..ATTEMPTS {
-        match attempt(&programs, site.dir, free_port()?)? {
-            Started::Ready(server) => return Ok(*server),
-            Started::PortTaken => eprintln!("xtask: another program has taken its port: trying another"),
-        }
-    }
-    Err(format!("sshd found its port taken {ATTEMPTS} times").into())
+/// A program, and the line with its version.
+struct Sshd {
+    program: PathBuf,
+    version: String,
 }
 
-enum Started {
-    Ready(Box<Server>),
-    PortTaken,
+/// Takes `$SSHD`, else `sshd` on `PATH`, else that of the system. sshd must be started by its absolute path.
+fn find() -> Result<Sshd> {
+    let named = env::var_os("SSHD").filter(|named| !named.is_empty()).map(PathBuf::from);
+    let on_path = |name: &Path| {
+        let path = env::var_os("PATH").unwrap_or_default();
+        env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
+    };
+    let candidates: Vec<PathBuf> = match &named {
+        Some(named) if named.components().count() == 1 => on_path(named).into_iter().collect(),
+        Some(named) => vec![std::path::absolute(named)?],
+        None => on_path(Path::new("sshd")).into_iter().chain(SYSTEM_PATHS.map(PathBuf::from)).collect(),
+    };
+    let is_sshd = |program: PathBuf| version(&program).map(|version| Sshd { program, version });
+    let sshd = candidates.into_iter().find_map(is_sshd).ok_or_else(|| {
+        let what = named.map_or("there is no sshd".to_owned(), |named| {
+            format!("$SSHD is {}, which prints no version of OpenSSH", named.display())
+        });
+        format!(
+            "{what}: install OpenSSH (on Debian: `apt-get install openssh-server openssh-client`), or put the path of sshd \
+             into $SSHD, or name another server in LARDER_TEST_SSH_URL and LARDER_TEST_SSH_HOME"
+        )
+    })?;
+    eprintln!("xtask: sshd: {}, {}", sshd.program.display(), sshd.version);
+    Ok(sshd)
 }
 
-fn attempt(programs: &Programs, dir: &Path, port: u16) -> Result<Started> {
-    let mut builder = tempfile::Builder::new();
+fn version(program: &Path) -> Option<String> {
+    // Versions before 9.3 do not know the option, and print their version in the complaint.
+    let script = "[ -x \"$0\" ] && \"$0\" -V 2>&1 || true";
+    let text =
+        process::answer(Command::new("sh").args(["-c", script]).arg(program), Duration::from_secs(10))?;
+    text.lines().find(|line| line.starts_with("OpenSSH_")).map(str::to_owned)
+}
+
+fn start(site: &ServerSite<'_>) -> Result<Server> {
+    let sshd = find()?;
+    retry_ports("sshd", || attempt(&sshd, site.dir))
+}
+
+fn attempt(sshd: &Sshd, dir: &Path) -> Result<Option<Server>> {
+    let dir = temporary_dir("larder-sshd-", dir)?;
     // sshd reads the authorized keys as the account that logs in, which in some tests is another one.
-    builder.prefix("larder-sshd-").permissions(fs::Permissions::from_mode(0o755));
-    let made = std::path::absolute(dir).and_then(|dir| builder.tempdir_in(dir));
-    let dir = made.map_err(|error| format!("failed to make a directory in {}: {error}", dir.display()))?;
-    let files = Files::make(programs, dir.path(), port)?;
-    let mut guarded = Guarded::start(&plan(&programs.sshd, dir.path(), &files.config), dir)?;
-    let deadline = Instant::now() + PATIENCE;
-    // The line in the log is its own; what greets at the port might be somebody else.
-    while !(guarded.log().contains("Server listening on") && is_ready(port)) {
-        let problem = match guarded.ended() {
-            Some(_) if is_collision(&guarded.log()) => return Ok(Started::PortTaken),
-            Some(how) => format!("ended before it was ready ({how})"),
-            None if Instant::now() >= deadline => format!("was not ready after {} s", PATIENCE.as_secs()),
-            None => {
-                thread::sleep(POLL);
-                continue;
-            }
-        };
-        return Err(format!("sshd {problem}; its log:\n{}", guarded.log()).into());
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
+    let [port, _] = free_ports()?;
+    let files = SshdFiles::make(&sshd.program, dir.path(), port)?;
+    let mut command = Command::new(&sshd.program);
+    command.args(["-D", "-e", "-f"]).arg(&files.config);
+    let mut guarded = GuardedServer::start("sshd", &command, dir)?;
+    // The line in the log is its own. Another program may greet at the port.
+    let is_ready = |log: &str| {
+        (log.contains("Server listening on") && greeting(port).is_ok_and(|text| &text == b"SSH-2.0-"))
+            .then_some(())
+    };
+    if guarded.wait_until_ready(is_ready)?.is_none() {
+        return Ok(None);
     }
-    eprintln!(
-        "xtask: sshd listens on 127.0.0.1:{port} for {}; it is in process group {}, in {}",
-        files.user,
-        guarded.group(),
-        files.dir.display()
-    );
-    Ok(Started::Ready(Box::new(server(programs, guarded, &files, port))))
-}
-
-/// What clients need to know.
-fn server(programs: &Programs, guarded: Guarded, files: &Files, port: u16) -> Server {
     let url = format!("ssh://{}@127.0.0.1:{port}{}", files.user, files.data.display());
     let home = files.home.display();
     let about = vec![
         format!("sftp -F {home}/.ssh/config larder"),
         format!("HOME={home} larder push OUTPUT --command-hash HASH -r {url}/demo"),
         "tests against it: export the above, then cargo xtask integration --backend ssh".to_owned(),
-        "Ctrl-C ends it and removes its data".to_owned(),
     ];
     let env = vec![
         (SSH.variable, url),
         ("LARDER_TEST_SSH_HOME", home.to_string()),
         // Some tests start one of their own, which lacks something or is killed.
-        ("LARDER_TEST_SSHD", programs.sshd.display().to_string()),
+        ("LARDER_TEST_SSHD", sshd.program.display().to_string()),
     ];
     // The caller's agent has other keys.
     let hidden = ["SSH_AUTH_SOCK", "SSH_AGENT_PID", "SSH_ASKPASS", "LARDER_SSH_PASSPHRASE"];
-    Server {
-        program: programs.version.clone(),
+    Ok(Some(Server {
+        program: sshd.version.clone(),
         env,
         hidden: hidden.map(OsString::from).into(),
         about,
         guarded: Some(guarded),
-    }
+    }))
 }
 
-fn plan(sshd: &Path, dir: &Path, config: &Path) -> Plan {
-    let mut command = Command::new(sshd);
-    command.args(["-D", "-e", "-f"]).arg(config);
-    // Nothing else of the caller.
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let env = vec![("PATH".into(), path), ("HOME".into(), dir.into()), ("TMPDIR".into(), dir.into())];
-    Plan { command, env, finally: Vec::new() }
-}
-
-/// A port of the loopback interface on which nobody listens.
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
-/// Whether it ended because somebody else listens on its port.
-fn is_collision(log: &str) -> bool {
-    log.to_lowercase().contains("address already in use")
-}
-
-fn is_ready(port: u16) -> bool {
-    greeting(port).is_ok_and(|line| line.starts_with(b"SSH-2.0-"))
-}
-
-/// The first bytes that the server says.
+/// The first bytes that a server sends.
 fn greeting(port: u16) -> io::Result<[u8; 8]> {
     let timeout = Duration::from_secs(5);
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     let mut bytes = [0; 8];
     stream.read_exact(&mut bytes)?;
     Ok(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use super::*;
-
-    #[test]
-    fn only_ssh_is_ready() {
-        for (greeting, ready) in
-            [("SSH-2.0-OpenSSH_9.2\r\n", true), ("220 mail ready\r\n", false), ("", false)]
-        {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let port = listener.local_addr().unwrap().port();
-            let server = thread::spawn(move || write!(listener.accept().unwrap().0, "{greeting}").unwrap());
-            assert_eq!(is_ready(port), ready, "{greeting}");
-            server.join().unwrap();
-        }
-    }
-
-    #[test]
-    fn a_taken_port_is_told_from_other_ends() {
-        let log = "error: Bind to port 7 on 127.0.0.1 failed: Address already in use.\nfatal: Cannot bind any address.";
-        assert!(is_collision(log));
-        assert!(!is_collision("fatal: Missing privilege separation directory: /run/sshd"));
-    }
-
-    #[test]
-    fn it_gets_nothing_of_the_callers_environment() {
-        let plan = plan(Path::new("/usr/sbin/sshd"), Path::new("/d"), Path::new("/d/sshd_config"));
-        assert_eq!(crate::process::shown(&plan.command), "/usr/sbin/sshd -D -e -f /d/sshd_config");
-        let names: Vec<_> = plan.env.iter().map(|(name, _)| name.to_str().unwrap()).collect();
-        assert_eq!(names, ["PATH", "HOME", "TMPDIR"]);
-    }
 }

@@ -1,17 +1,17 @@
 //! larder with a remote in Google Cloud Storage, against curl.
 
-use super::{Rival, Row, Target, compare};
+use super::{Rival, Row, RowTarget, compare};
 use crate::Result;
-use crate::bench::Options;
+use crate::bench::BenchOptions;
 use crate::bench::stage::Gcs;
 
 const PUSH: &str = "push, 1 GiB, against curl";
 const PULL: &str = "pull, 1 GiB, against curl";
 
 /// What hashing and verification may cost on top of the bytes' way.
-const TARGET: Target = Target::Ratio(1.5);
+const TARGET: RowTarget = RowTarget::Ratio(1.5);
 
-pub(crate) fn measure(stage: &Gcs, options: &Options) -> Result<Vec<Row>> {
+pub(crate) fn measure(stage: &Gcs, options: &BenchOptions) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let push = Rival {
         row: PUSH,

@@ -1,8 +1,8 @@
 //! larder with a remote in a directory, against tar, zstd and weasel.
 
-use super::{MIB, Peer, Row, Target};
+use super::{MIB, Peer, Row, RowTarget};
 use crate::Result;
-use crate::bench::Options;
+use crate::bench::BenchOptions;
 use crate::bench::data::SMALL_FILES;
 use crate::bench::measure::{Stats, in_turns};
 use crate::bench::stage::{LARGE, Local, MIXED, SMALL, WEIGHTS, with_slow_opens};
@@ -17,33 +17,33 @@ const DATA: [(&str, &str, f64, f64, f64); 3] = [
 const TAR_PUSH: &str = "tar | zstd -3 -T0";
 const TAR_PULL: &str = "zstd -dc | tar";
 
-pub(crate) fn measure(stage: &Local, options: &Options) -> Result<Vec<Row>> {
+pub(crate) fn measure(stage: &Local, options: &BenchOptions) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let mut memory = Vec::new();
     for (data, name, entries, push_target, pull_target) in DATA {
         let push = format!("push, {name}");
         if options.wants(&push) {
             let subjects = [stage.larder_push(data, "zstd"), stage.tar_push(data)];
-            let [larder, tar] = pair(in_turns(&subjects, options.rounds)?)?;
+            let [larder, tar] = pair(in_turns(&subjects, options.rounds())?)?;
             memory.push(Row::of_memory(&push, &larder, most_memory(128.0, entries)));
             rows.push(Row {
                 name: push,
                 larder,
                 peer: Some(Peer::measured(TAR_PUSH, tar)),
-                target: Target::Ratio(push_target),
+                target: RowTarget::Ratio(push_target),
             });
         }
         let pull = format!("pull, {name}");
         if options.wants(&pull) {
             stage.keep_push(data)?;
             let [larder, tar] =
-                pair(in_turns(&[stage.larder_pull(data), stage.tar_pull()], options.rounds)?)?;
+                pair(in_turns(&[stage.larder_pull(data), stage.tar_pull()], options.rounds())?)?;
             memory.push(Row::of_memory(&pull, &larder, most_memory(64.0, entries)));
             rows.push(Row {
                 name: pull,
                 larder,
                 peer: Some(Peer::measured(TAR_PULL, tar)),
-                target: Target::Ratio(pull_target),
+                target: RowTarget::Ratio(pull_target),
             });
         }
     }
@@ -57,12 +57,12 @@ pub(crate) fn measure(stage: &Local, options: &Options) -> Result<Vec<Row>> {
 }
 
 /// The peak that a transfer of so many entries may have on this machine, which is `mib` on two cores without any.
-fn most_memory(mib: f64, entries: f64) -> Target {
-    Target::Mib(mib + 20.0 * further_cores() + 256.0 * entries / MIB)
+fn most_memory(mib: f64, entries: f64) -> RowTarget {
+    RowTarget::Mib(mib + 20.0 * further_cores() + 256.0 * entries / MIB)
 }
 
 /// The memory that data takes whose pieces are compressed to very different sizes.
-fn peaks(stage: &Local, options: &Options, memory: &mut Vec<Row>) -> Result<()> {
+fn peaks(stage: &Local, options: &BenchOptions, memory: &mut Vec<Row>) -> Result<()> {
     const NAME: &str = "2 GiB of noise and text in turns";
     if !options.wants(&format!("peak memory, {NAME}")) {
         return Ok(());
@@ -72,9 +72,9 @@ fn peaks(stage: &Local, options: &Options, memory: &mut Vec<Row>) -> Result<()> 
         let row = |larder| Row::of_memory(&format!("{verb}, {NAME}"), &larder, most_memory(mib, 1.0));
         memory.extend(stats.into_iter().map(row));
     };
-    add("push", in_turns(&[stage.larder_push(MIXED, "zstd")], options.rounds)?, 128.0);
+    add("push", in_turns(&[stage.larder_push(MIXED, "zstd")], options.rounds())?, 128.0);
     stage.keep_larder_push(MIXED)?;
-    add("pull", in_turns(&[stage.larder_pull(MIXED)], options.rounds)?, 64.0);
+    add("pull", in_turns(&[stage.larder_pull(MIXED)], options.rounds())?, 64.0);
     stage.remove_mixed()
 }
 
@@ -88,7 +88,7 @@ fn pair(stats: Vec<Stats>) -> Result<[Stats; 2]> {
     stats.try_into().map_err(|_| "two subjects were measured".into())
 }
 
-fn slow_opens(stage: &Local, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
+fn slow_opens(stage: &Local, options: &BenchOptions, rows: &mut Vec<Row>) -> Result<()> {
     if !options.wants("10,000 files where each open takes 1 ms") {
         return Ok(());
     }
@@ -96,26 +96,31 @@ fn slow_opens(stage: &Local, options: &Options, rows: &mut Vec<Row>) -> Result<(
     let push = [stage.larder_push(SMALL, "zstd"), stage.tar_push(SMALL)];
     let pull = [stage.larder_pull(SMALL), stage.tar_pull()];
     for (verb, subjects, peer) in [("push", push, TAR_PUSH), ("pull", pull, TAR_PULL)] {
-        let [larder, other] = pair(in_turns(&subjects.map(with_slow_opens), options.rounds)?)?;
+        let [larder, other] = pair(in_turns(&subjects.map(with_slow_opens), options.rounds())?)?;
         let name = format!("{verb}, 10,000 files where each open takes 1 ms");
-        rows.push(Row { name, larder, peer: Some(Peer::measured(peer, other)), target: Target::Ratio(0.25) });
+        rows.push(Row {
+            name,
+            larder,
+            peer: Some(Peer::measured(peer, other)),
+            target: RowTarget::Ratio(0.25),
+        });
     }
     Ok(())
 }
 
-fn against_weasel(stage: &Local, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
+fn against_weasel(stage: &Local, options: &BenchOptions, rows: &mut Vec<Row>) -> Result<()> {
     let mut add = |name: &str, larder: Stats, peer: Peer, target| {
         rows.push(Row {
             name: format!("{name}, 512 MiB, against weasel"),
             larder,
             peer: Some(peer),
-            target: Target::TimesFaster(target),
+            target: RowTarget::TimesFaster(target),
         });
     };
     if options.wants("push against weasel") {
         let subjects =
             [stage.larder_push(LARGE, "gzip"), stage.larder_push(LARGE, "zstd"), stage.weasel_push()];
-        let stats = in_turns(&subjects, options.rounds)?;
+        let stats = in_turns(&subjects, options.rounds())?;
         let [gzip, zstd, weasel] = stats.try_into().map_err(|_| "three subjects were measured")?;
         add("push with gzip", gzip, Peer::measured("weasel push", weasel.clone()), 4.0);
         add("push with zstd", zstd, Peer::measured("weasel push", weasel), 7.0);
@@ -124,7 +129,7 @@ fn against_weasel(stage: &Local, options: &Options, rows: &mut Vec<Row>) -> Resu
         stage.keep_push(LARGE)?;
         stage.keep_weasel_push()?;
         let subjects = [stage.larder_pull(LARGE), stage.weasel_pull()];
-        let [larder, weasel] = pair(in_turns(&subjects, options.rounds)?)?;
+        let [larder, weasel] = pair(in_turns(&subjects, options.rounds())?)?;
         add("pull", larder, Peer::measured("weasel pull", weasel), 4.0);
     }
     Ok(())
@@ -133,7 +138,7 @@ fn against_weasel(stage: &Local, options: &Options, rows: &mut Vec<Row>) -> Resu
 /// The commands that take the place of weasel's.
 fn project_against_weasel(
     stage: &Local,
-    options: &Options,
+    options: &BenchOptions,
     rows: &mut Vec<Row>,
     memory: &mut Vec<Row>,
 ) -> Result<()> {
@@ -141,38 +146,38 @@ fn project_against_weasel(
         let name = format!("project {verb}, 512 MiB, against weasel");
         memory.push(Row::of_memory(&name, &larder, most_memory(most, 1.0)));
         let peer = Some(Peer::measured(peer, weasel));
-        rows.push(Row { name, larder, peer, target: Target::TimesFaster(4.0) });
+        rows.push(Row { name, larder, peer, target: RowTarget::TimesFaster(4.0) });
     };
     if options.wants("project push against weasel") {
         let subjects = [stage.project_push(), stage.weasel_push()];
-        let [larder, weasel] = pair(in_turns(&subjects, options.rounds)?)?;
+        let [larder, weasel] = pair(in_turns(&subjects, options.rounds())?)?;
         add("push", larder, weasel, "weasel push", 128.0);
     }
     if options.wants("project pull against weasel") {
         stage.keep_project_push()?;
         stage.keep_weasel_push()?;
         let subjects = [stage.project_pull(), stage.weasel_pull()];
-        let [larder, weasel] = pair(in_turns(&subjects, options.rounds)?)?;
+        let [larder, weasel] = pair(in_turns(&subjects, options.rounds())?)?;
         add("pull", larder, weasel, "weasel pull", 64.0);
     }
     Ok(())
 }
 
-fn latency(stage: &Local, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
+fn latency(stage: &Local, options: &BenchOptions, rows: &mut Vec<Row>) -> Result<()> {
     if options.wants("larder --version") {
-        let stats = in_turns(&[stage.version()], options.rounds)?;
+        let stats = in_turns(&[stage.version()], options.rounds())?;
         let row = |larder| Row {
             name: "larder --version".to_owned(),
             larder,
             peer: None,
-            target: Target::Millis(10.0),
+            target: RowTarget::Millis(10.0),
         };
         rows.extend(stats.into_iter().map(row));
     }
     let name = "larder find among 10,000 objects of one command hash";
     if options.wants(name) {
-        let stats = in_turns(&[stage.find(10_000)?], options.rounds)?;
-        let row = |larder| Row { name: name.to_owned(), larder, peer: None, target: Target::Millis(30.0) };
+        let stats = in_turns(&[stage.find(10_000)?], options.rounds())?;
+        let row = |larder| Row { name: name.to_owned(), larder, peer: None, target: RowTarget::Millis(30.0) };
         rows.extend(stats.into_iter().map(row));
     }
     Ok(())

@@ -1,10 +1,10 @@
 //! larder with a remote in S3, against the AWS CLI, rclone and curl, and over a long and narrow link.
 
-use super::{Rival, Row, Target, compare};
+use super::{Rival, Row, RowTarget, compare};
 use crate::Result;
 use crate::bench::measure::{Subject, in_turns};
 use crate::bench::stage::{LINK_MBIT, LINK_RTT_MS, OBJECT_MIB, S3};
-use crate::bench::{Options, link};
+use crate::bench::{BenchOptions, link};
 
 const PUSH_AWS: &str = "push, 1 GiB, against the AWS CLI";
 const PUSH_RCLONE: &str = "push, 1 GiB, against rclone";
@@ -15,21 +15,21 @@ const PULL_CURL: &str = "pull, 1 GiB, against curl";
 /// At least this share of the link.
 const SHARE: f64 = 0.8;
 
-pub(crate) fn measure(stage: &S3, options: &Options) -> Result<Vec<Row>> {
+pub(crate) fn measure(stage: &S3, options: &BenchOptions) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let pushes = [
         Rival {
             row: PUSH_AWS,
             name: "aws s3 cp",
             without: "a hash of the content (checksums of parts only)",
-            target: Target::Ratio(0.9),
+            target: RowTarget::Ratio(0.9),
             subject: stage.aws_push(),
         },
         Rival {
             row: PUSH_RCLONE,
             name: "rclone copyto",
             without: "a hash of the content but MD5",
-            target: Target::Ratio(0.9),
+            target: RowTarget::Ratio(0.9),
             subject: stage.rclone_push(),
         },
     ];
@@ -42,21 +42,21 @@ pub(crate) fn measure(stage: &S3, options: &Options) -> Result<Vec<Row>> {
                 row: PULL_AWS,
                 name: "aws s3 cp",
                 without: "verification by a hash of the content",
-                target: Target::Ratio(0.7),
+                target: RowTarget::Ratio(0.7),
                 subject: stage.aws_pull(&kept),
             },
             Rival {
                 row: PULL_RCLONE,
                 name: "rclone copyto",
                 without: "verification by a hash of the content but the MD5 of its own push",
-                target: Target::Ratio(0.7),
+                target: RowTarget::Ratio(0.7),
                 subject: stage.rclone_pull(),
             },
             Rival {
                 row: PULL_CURL,
                 name: "curl --output",
                 without: "any verification (one stream of a presigned URL)",
-                target: Target::Ratio(1.5),
+                target: RowTarget::Ratio(1.5),
                 subject: stage.curl_pull(&kept),
             },
         ];
@@ -74,13 +74,13 @@ fn link_row(verb: &str) -> String {
 fn over_link<'a>(
     name: &str,
     larder: impl FnOnce() -> Subject<'a>,
-    options: &Options,
+    options: &BenchOptions,
     rows: &mut Vec<Row>,
 ) -> Result<()> {
     if options.wants(name) {
-        let target = Target::LinkShare { least: SHARE, seconds: link::seconds(OBJECT_MIB, LINK_MBIT) };
+        let target = RowTarget::LinkShare { least: SHARE, seconds: link::seconds(OBJECT_MIB, LINK_MBIT) };
         let row = |larder| Row { name: name.to_owned(), larder, peer: None, target };
-        rows.extend(in_turns(&[larder()], options.rounds)?.into_iter().map(row));
+        rows.extend(in_turns(&[larder()], options.rounds())?.into_iter().map(row));
     }
     Ok(())
 }

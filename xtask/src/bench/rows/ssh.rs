@@ -1,8 +1,8 @@
 //! larder with a remote over SSH, against OpenSSH's own scp and sftp, also over a long link.
 
-use super::{Rival, Row, Target, compare};
+use super::{Rival, Row, RowTarget, compare};
 use crate::Result;
-use crate::bench::Options;
+use crate::bench::BenchOptions;
 use crate::bench::measure::Subject;
 use crate::bench::stage::{LINK_RTT_MS, Ssh, Way};
 
@@ -12,12 +12,12 @@ const WITHOUT_VERIFYING: &str = "any hash of the content";
 /// libssh2 with the same calls, which shows what of the time is its own.
 const LIBSSH2: &str = "libssh2 alone";
 const NOTHING_ELSE: &str = "any hash, `fsync`, publishing or, when it reads, writing of a file";
-const NEXT_TO_LIBSSH2: Target = Target::Ratio(1.5);
+const NEXT_TO_LIBSSH2: RowTarget = RowTarget::Ratio(1.5);
 
 /// Peak memory, in MiB, of any size of output.
 const MOST_MEMORY: f64 = 192.0;
 
-pub(crate) fn measure(stage: &Ssh, options: &Options) -> Result<Vec<Row>> {
+pub(crate) fn measure(stage: &Ssh, options: &BenchOptions) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (way, where_to) in ways() {
         let [scp, sftp, libssh2] = PEERS.map(|peer| row_name("push", &where_to, peer));
@@ -66,7 +66,7 @@ pub(crate) fn measure(stage: &Ssh, options: &Options) -> Result<Vec<Row>> {
         }
         compare(|| stage.larder_pull(way), rivals, options, &mut rows)?;
     }
-    let memory = |row: &Row| Row::of_memory(&row.name, &row.larder, Target::Mib(MOST_MEMORY));
+    let memory = |row: &Row| Row::of_memory(&row.name, &row.larder, RowTarget::Mib(MOST_MEMORY));
     let against_scp = rows.iter().filter(|row| row.name.ends_with("scp"));
     rows.extend(against_scp.map(memory).collect::<Vec<_>>());
     Ok(rows)
@@ -88,9 +88,9 @@ fn row_name(verb: &str, way: &str, peer: &str) -> String {
     format!("{verb}, 512 MiB, {way}, against {peer}")
 }
 
-fn target(way: Way) -> Target {
+fn target(way: Way) -> RowTarget {
     match way {
-        Way::Loopback => Target::Ratio(1.0),
-        Way::Link => Target::TimesFaster(3.0),
+        Way::Loopback => RowTarget::Ratio(1.0),
+        Way::Link => RowTarget::TimesFaster(3.0),
     }
 }

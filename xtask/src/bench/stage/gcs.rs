@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::served::{KEPT, MADE, PULLED, PUSHED, Served, WHERE};
 use crate::bench::curl;
 use crate::bench::measure::Subject;
-use crate::servers::Backend;
+use crate::servers::TestBackend;
 use crate::{Result, process};
 
 const OBJECT_MIB: u32 = 1024;
@@ -24,7 +24,7 @@ impl Gcs {
     /// Makes the data and the places, and starts the server, which is built for release too.
     pub(crate) fn set(dir: &Path, larder: PathBuf) -> Result<Self> {
         curl::find()?;
-        let server = Backend::named("gcs")?.start(dir)?;
+        let server = TestBackend::named("gcs")?.start(dir)?;
         let variable = |name: &str| server.variable(name).map(str::to_owned);
         let url = variable("LARDER_TEST_GCS_URL")?;
         let bucket = url.trim_start_matches("gs://").to_owned();

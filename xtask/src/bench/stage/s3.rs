@@ -9,8 +9,8 @@ use super::{LINK_MBIT, LINK_RTT_MS};
 use crate::bench::curl;
 use crate::bench::link::{self, Link};
 use crate::bench::measure::Subject;
-use crate::bench::peers::{Found, Peers};
-use crate::servers::Backend;
+use crate::bench::peers::{FoundPeer, Peers};
+use crate::servers::TestBackend;
 use crate::{Result, process};
 
 pub(crate) const OBJECT_MIB: u32 = 1024;
@@ -41,7 +41,7 @@ impl S3 {
     /// Makes the data and the places, and starts the servers.
     pub(crate) fn set(dir: &Path, larder: PathBuf, peers: Peers) -> Result<Self> {
         curl::find()?;
-        let server = Backend::named("s3")?.start(dir)?;
+        let server = TestBackend::named("s3")?.start(dir)?;
         let (endpoint, bucket) = (server.variable(ENDPOINT)?, server.variable("LARDER_TEST_S3_URL")?);
         let (endpoint, bucket) = (endpoint.to_owned(), bucket.to_owned());
         let link = Link::start(link::address_of(&endpoint)?, LINK_RTT_MS, LINK_MBIT)?;
@@ -187,7 +187,7 @@ impl S3 {
     }
 }
 
-fn path(found: &Found) -> Result<&Path, String> {
+fn path(found: &FoundPeer) -> Result<&Path, String> {
     found.as_ref().map(|program| program.path.as_path()).map_err(Clone::clone)
 }
 

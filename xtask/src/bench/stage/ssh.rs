@@ -9,7 +9,7 @@ use super::served::{KEPT, MADE, PULLED, PUSHED, Served, WHERE};
 use super::{LINK_RTT_MS, remove};
 use crate::bench::link::Link;
 use crate::bench::measure::Subject;
-use crate::servers::Backend;
+use crate::servers::TestBackend;
 use crate::{Result, cargo};
 
 const OBJECT_MIB: u32 = 512;
@@ -43,7 +43,7 @@ pub(crate) enum Way {
 impl Ssh {
     /// Makes the data and the places, and starts the servers.
     pub(crate) fn set(dir: &Path, larder: PathBuf) -> Result<Self> {
-        let server = Backend::named("ssh")?.start(dir)?;
+        let server = TestBackend::named("ssh")?.start(dir)?;
         let url = server.variable("LARDER_TEST_SSH_URL")?;
         let home = PathBuf::from(server.variable("LARDER_TEST_SSH_HOME")?);
         let split = url.strip_prefix("ssh://").and_then(|rest| rest.split_once('/'));

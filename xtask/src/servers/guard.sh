@@ -1,0 +1,28 @@
+# Runs a server, and ends it when standard input closes: sh -c SCRIPT guard DIRECTORY COMMAND...
+# The task holds the other end of that pipe, so the server also ends when the task is killed. DIRECTORY gets the server's
+# log, and a file with its exit status. It is removed at the end.
+directory=$1
+shift
+cd "$directory" || exit
+# The shell gives background jobs an empty standard input.
+exec 3<&0
+"$@" <&3 >log 2>&1 &
+server=$!
+{
+    cat <&3
+    if ! [ -e ended ]; then
+        kill "$server"
+        for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+            [ -e ended ] && break
+            sleep 0.1
+        done
+        [ -e ended ] || kill -KILL "$server"
+    fi
+} >/dev/null 2>&1 &
+watcher=$!
+wait "$server"
+# Renamed, so that nobody reads half of it.
+echo "exit status $?" >ended.new
+mv ended.new ended
+wait "$watcher"
+rm -rf "$directory"
