@@ -287,8 +287,13 @@ pub(crate) struct Url {
 Examples:
   larder ls
   larder ls models/en
+  larder ls -l models/en                    whole hashes and times
   larder ls --json | jq -r '.results[].path'")]
 pub(crate) struct Ls {
+    /// Show whole hashes and times
+    #[arg(short, long, requires = "path")]
+    pub(crate) long: bool,
+
     /// The output whose objects to list [default: list the outputs]
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) path: Option<PathBuf>,

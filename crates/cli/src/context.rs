@@ -21,7 +21,8 @@ use larder_storage::{
 use crate::args::Global;
 use crate::failure::{Failure, Result};
 use crate::output::console::Console;
-use crate::progress::ConsoleReporter;
+use crate::output::text::printable;
+use crate::reporter::ConsoleReporter;
 use crate::session::Session;
 
 /// The remote of a weasel project where none is chosen.
@@ -222,7 +223,9 @@ impl Context {
             larder_storage::Error::Remote(error) => unusable(&remote, error),
             error => error.into(),
         })?;
-        Ok(Session { storage, is_embedded: remote.is_embedded(), cancel })
+        let name = remote.name.as_deref().filter(|name| *name != DEFAULT_REMOTE);
+        let label = name.map_or_else(|| storage.remote(), str::to_owned);
+        Ok(Session { storage, label, is_embedded: remote.is_embedded(), cancel })
     }
 
     fn url(&self, remote: &Remote) -> Result<RemoteUrl> {
@@ -306,7 +309,8 @@ fn ssh_access(console: &Console) -> Result<SshAccess> {
             return None;
         }
         console.suspend(|| {
-            rpassword::prompt_password(format!("passphrase for {}: ", identity.display()))
+            let identity = printable(&identity.display().to_string());
+            rpassword::prompt_password(format!("passphrase for {identity}: "))
                 .ok()
                 .filter(|passphrase| !passphrase.is_empty())
         })

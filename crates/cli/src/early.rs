@@ -11,6 +11,7 @@ use crate::args::{Cli, When};
 use crate::exit::Exit;
 use crate::output::console::ERROR;
 use crate::output::document::{Document, ErrorEntry};
+use crate::output::text::{printable, printable_lines};
 
 /// What concerns the output, from arguments that may be wrong otherwise.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -65,11 +66,11 @@ impl Early {
         }
         let mut stderr = AutoStream::new(io::stderr(), color).lock();
         let written = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-            writeln!(stderr, "{}\n{ERROR}error:{ERROR:#} {message}", text.ansi())
+            writeln!(stderr, "{}\n{ERROR}error:{ERROR:#} {}", text.ansi(), printable(&message))
         } else {
             let text = text.to_string();
             let advice = text.split_once("\n\n").map_or("", |(_, advice)| advice);
-            write!(stderr, "{ERROR}error:{ERROR:#} {message}\n\n{advice}")
+            write!(stderr, "{ERROR}error:{ERROR:#} {}\n\n{}", printable(&message), printable_lines(advice))
         };
         // Without a standard error there is nobody to tell.
         written.ok();

@@ -96,6 +96,12 @@ impl Failure {
         }
     }
 
+    /// Whether the remote merely has nothing that matches: an answer, with an exit code of its own.
+    pub(crate) fn is_miss(&self) -> bool {
+        use larder_storage::Error;
+        matches!(self, Self::Storage(Error::NotFound { .. } | Error::NoCommonCommand { .. }))
+    }
+
     /// Whether a signal was the cause.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.error_kind() == ErrorKind::Cancelled
@@ -115,6 +121,9 @@ impl Failure {
             }
             _ => match Limit::met_by(self) {
                 Some(Limit::OpenFiles) => Some("raise the limit on open files, `ulimit -n`"),
+                Some(Limit::FileSize) => Some(
+                    "raise the limit on file sizes, `ulimit -f`, or use a file system that takes larger files",
+                ),
                 Some(Limit::Threads) => Some("raise the limit on processes, `ulimit -u`, or lower `--jobs`"),
                 Some(Limit::SystemFiles) => {
                     Some("the whole system has too many files open: close some programs")
@@ -216,6 +225,7 @@ fn known_remotes(known: &[String]) -> String {
 /// What a process may have so much of, and has no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Limit {
+    FileSize,
     OpenFiles,
     SystemFiles,
     Threads,
@@ -227,6 +237,7 @@ impl Limit {
         let first: &dyn Error = failure;
         successors(Some(first), |&error| error.source()).find_map(|error| {
             match Errno::from_io_error(error.downcast_ref()?)? {
+                Errno::FBIG => Some(Self::FileSize),
                 Errno::MFILE => Some(Self::OpenFiles),
                 Errno::NFILE => Some(Self::SystemFiles),
                 // Of files it means something else: that somebody has locked one, or that one has nothing to say.

@@ -14,13 +14,13 @@ mod failure;
 mod output;
 mod paths;
 mod progress;
+mod reporter;
 mod session;
 mod signals;
 mod threads;
 
 use std::env;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Parser as _;
 
@@ -29,9 +29,10 @@ use early::Early;
 use failure::{Failure, Result};
 use output::Output;
 use output::console::{Console, Verbosity};
-use progress::Bars;
+use progress::Progress;
 
 fn main() -> ExitCode {
+    signals::survive_file_size_limit();
     let (arguments, overrides) = args::take_overrides(env::args_os().collect());
     let exit = match Cli::try_parse_from(&arguments) {
         Ok(cli) => run(&Cli { overrides, ..cli }),
@@ -47,8 +48,8 @@ fn run(cli: &Cli) -> exit::Exit {
         Global { verbose: true, .. } => Verbosity::Verbose,
         _ => Verbosity::Normal,
     };
-    let bars = Arc::new(Bars::new(global.progress, global.quiet));
-    let console = Console::new(global.color.into(), verbosity, bars);
+    let progress = Progress::new(global.progress, global.quiet);
+    let console = Console::new(global.color.into(), verbosity, progress);
     let mut output = Output::new(cli.command.name(), global.json, console);
     if let Err(failure) = change_directory(global).and_then(|()| commands::run(cli, &mut output)) {
         output.fail(failure);
@@ -56,7 +57,7 @@ fn run(cli: &Cli) -> exit::Exit {
     output.finish()
 }
 
-/// Everything is relative to `-C DIR` afterwards, the programs that are started too.
+/// Makes `-C DIR` the working directory, also of the programs that are started.
 fn change_directory(global: &Global) -> Result<()> {
     match &global.directory {
         Some(path) => env::set_current_dir(path)

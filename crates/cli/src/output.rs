@@ -2,19 +2,21 @@
 
 pub(crate) mod console;
 pub(crate) mod document;
+pub(crate) mod tally;
 pub(crate) mod text;
 
 use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Stdout, Write};
 
 use console::Console;
 use document::{Document, Entry, ErrorEntry};
+use tally::Tally;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 
 /// The results of one command, as lines for people or as one document for programs.
 ///
-/// Lines go out as they come; the document when everything is known.
+/// Lines are written as they come, the document at the end.
 pub(crate) struct Output {
     command: &'static str,
     json: bool,
@@ -25,6 +27,7 @@ pub(crate) struct Output {
     write_error: Option<io::Error>,
     entries: Vec<Entry>,
     failures: Vec<Failure>,
+    tally: Tally,
     stopped: Exit,
 }
 
@@ -40,6 +43,7 @@ impl Output {
             write_error: None,
             entries: Vec::new(),
             failures: Vec::new(),
+            tally: Tally::start(),
             stopped: Exit::Done,
         }
     }
@@ -70,6 +74,11 @@ impl Output {
         self.is_terminal && !self.json
     }
 
+    /// Counts an output for the line that sums up.
+    pub(crate) fn count(&mut self, outcome: &'static str, transferred: Option<u64>) {
+        self.tally.count(outcome, transferred);
+    }
+
     /// A result for programs.
     pub(crate) fn entry(&mut self, entry: impl Into<Entry>) {
         if self.json {
@@ -77,12 +86,12 @@ impl Output {
         }
     }
 
-    /// A result for people and scripts, which was asked for: `--quiet` leaves it.
+    /// A result for people and scripts. `--quiet` keeps it.
     pub(crate) fn line(&mut self, line: &str) {
         self.write(&[line.as_bytes(), b"\n"]);
     }
 
-    /// What was done, for people.
+    /// What was done, for people. `--quiet` drops it.
     pub(crate) fn summary(&mut self, line: &str) {
         if !self.console.is_quiet() {
             self.line(line);
@@ -114,11 +123,10 @@ impl Output {
         }
         // A bar that is being drawn must not get into a line, where both streams are one terminal.
         let stdout = &mut self.stdout;
-        // Who watches sees each line when it is known; others read faster in large pieces.
-        let is_watched = self.is_terminal;
+        let flush = self.is_terminal;
         let written = self.console.suspend(|| {
             pieces.iter().try_for_each(|piece| stdout.write_all(piece))?;
-            if is_watched { stdout.flush() } else { Ok(()) }
+            if flush { stdout.flush() } else { Ok(()) }
         });
         self.write_error = written.err();
     }
@@ -137,15 +145,22 @@ impl Output {
             };
             self.write_error = document.write_to(&mut self.stdout).err();
         } else {
-            // What is in the buffer after an error has been tried already.
+            // After an error, the rest of the buffer would only fail again.
             if self.write_error.is_none() {
                 self.write_error = self.stdout.flush().err();
             }
             for failure in &self.failures {
-                self.console.error(failure, failure.hint());
+                if failure.is_miss() {
+                    self.console.miss(failure, failure.hint());
+                } else {
+                    self.console.error(failure, failure.hint());
+                }
+            }
+            if let Some(line) = self.tally.line().filter(|_| !self.dry_run) {
+                self.console.note(&line);
             }
         }
-        // Who closed the pipe has seen enough.
+        // A reader that closed the pipe needs no more.
         if let Some(error) = self.write_error.take().filter(|error| error.kind() != ErrorKind::BrokenPipe) {
             let failure = Failure::Stdout(error);
             self.console.error(&failure, None);

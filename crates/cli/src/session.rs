@@ -10,6 +10,7 @@ use larder_storage::{CancellationToken, RemoteStorage};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
+use crate::progress::Progress;
 use crate::signals::Signals;
 use crate::threads;
 
@@ -20,12 +21,19 @@ const CLEAN_UP: Duration = Duration::from_millis(1_500);
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) storage: RemoteStorage,
+    /// The remote as people know it: its name, else its URL.
+    pub(crate) label: String,
     /// Whether the remote is the store in the project, which nobody else sees.
     pub(crate) is_embedded: bool,
     pub(crate) cancel: CancellationToken,
 }
 
 impl Session {
+    /// Where an object is, for people: `--verbose` shows its URL, and otherwise the remote is enough.
+    pub(crate) fn place<'a>(&'a self, url: &'a str, output: &Output) -> &'a str {
+        if output.console().is_verbose() { url } else { &self.label }
+    }
+
     /// Runs `work` to its end, and closes the storage.
     ///
     /// At the first SIGINT or SIGTERM the storage is told to stop, and the work ends as soon as it has cleaned up. A
@@ -41,7 +49,8 @@ impl Session {
         work: impl AsyncFnOnce(&mut Output) -> T,
     ) -> Result<T> {
         let runtime = threads::start().map_err(Failure::Runtime)?;
-        let ended = runtime.block_on(self.until_stopped(work(output)));
+        let progress = Arc::clone(output.console().progress());
+        let ended = runtime.block_on(self.until_stopped(progress, work(output)));
         // A blocking call that never returns must not keep the process.
         runtime.shutdown_background();
         let Ended { value, closed, stopped } = ended?;
@@ -57,9 +66,13 @@ impl Session {
         Ok(value)
     }
 
-    async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> Result<Ended<T>> {
+    async fn until_stopped<T>(
+        &self,
+        progress: Arc<Progress>,
+        work: impl Future<Output = T>,
+    ) -> Result<Ended<T>> {
         let stopped = Arc::new(OnceLock::new());
-        let watch = watch(Signals::listen()?, self.cancel.clone(), Arc::clone(&stopped));
+        let watch = watch(Signals::listen()?, progress, self.cancel.clone(), Arc::clone(&stopped));
         // A task of its own: it must be heard where the work blocks its thread.
         let watch = tokio::spawn(watch);
         let value = work.await;
@@ -76,8 +89,14 @@ struct Ended<T> {
 }
 
 /// Waits for a signal, asks the work to stop, and ends the process where that takes too long.
-async fn watch(mut signals: Signals, cancel: CancellationToken, stopped: Arc<OnceLock<Exit>>) {
+async fn watch(
+    mut signals: Signals,
+    progress: Arc<Progress>,
+    cancel: CancellationToken,
+    stopped: Arc<OnceLock<Exit>>,
+) {
     let exit = signals.next().await;
+    progress.clear();
     stopped.get_or_init(|| exit);
     cancel.cancel();
     tokio::select! {

@@ -1,18 +1,56 @@
-//! The signals that say to stop.
+//! Signals: those that stop a command, and one that must not.
 //!
-//! A signal that was ignored when larder was started stays ignored, in every command: whoever starts a job in the
-//! background of a script (where shells ignore SIGINT for it), or with `trap '' TERM`, wants it to survive that signal. The
-//! system sees to that where nothing listens, as in `larder hash`; where something listens, this module does. It can know
-//! only where the system tells, in `/proc`; elsewhere such a signal is heard by those commands that listen.
+//! A signal that was ignored when larder started stays ignored. Shells ignore SIGINT for background jobs of a script, and
+//! `trap '' TERM` is how a user protects a job. A process can see that only in `/proc`; without it, such a signal stops
+//! the commands that handle it.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
 
+use rustix::process::Signal as SystemSignal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::progress::Progress;
 
-/// Hears SIGINT and SIGTERM, as far as they are not to be ignored.
+/// Makes a write beyond the limit on file sizes an error. By default SIGXFSZ ends the process.
+pub(crate) fn survive_file_size_limit() {
+    let unread = Arc::new(AtomicBool::new(false));
+    // It fails only for signals that cannot be handled.
+    signal_hook::flag::register(SystemSignal::XFSZ.as_raw(), unread).ok();
+}
+
+/// Clears the bars before SIGINT or SIGTERM ends a command that does not handle signals itself.
+pub(crate) fn clear_bars_at_the_end(progress: &Arc<Progress>) {
+    if !progress.has_bars() {
+        return;
+    }
+    let status = process_status();
+    let handled: Vec<i32> = [SignalKind::interrupt(), SignalKind::terminate()]
+        .into_iter()
+        .filter(|kind| !is_ignored(&status, *kind))
+        .map(|kind| kind.as_raw_value())
+        .collect();
+    let progress = Arc::clone(progress);
+    let wait = move || {
+        // Registered here: without this thread the system ends the process, as it should.
+        let Ok(mut signals) = signal_hook::iterator::Signals::new(handled) else { return };
+        if let Some(signal) = signals.forever().next() {
+            progress.clear();
+            signal_hook::low_level::emulate_default_handler(signal).ok();
+        }
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(wait).ok();
+}
+
+fn process_status() -> String {
+    fs::read_to_string("/proc/self/status").unwrap_or_default()
+}
+
+/// Receives SIGINT and SIGTERM, unless they were ignored when larder started.
 pub(crate) struct Signals {
     interrupt: Option<Signal>,
     terminate: Option<Signal>,
@@ -20,7 +58,7 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn listen() -> Result<Self> {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let status = process_status();
         let listen = |kind| {
             let listening = (!is_ignored(&status, kind)).then(|| signal(kind));
             listening.transpose().map_err(Failure::Runtime)
@@ -28,7 +66,7 @@ impl Signals {
         Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
     }
 
-    /// Waits for the next one; for ever, where none is heard.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) -> Exit {
         tokio::select! {
             () = receive(&mut self.interrupt) => Exit::Interrupted,
@@ -46,7 +84,7 @@ async fn receive(signal: &mut Option<Signal>) {
     }
 }
 
-/// Whether the process whose `/proc/PID/status` this is ignores a signal: that is a bit of the mask in hexadecimal digits.
+/// Whether the mask of ignored signals in a `/proc/PID/status` has a signal's bit.
 fn is_ignored(status: &str, kind: SignalKind) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);

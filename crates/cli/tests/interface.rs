@@ -6,11 +6,14 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use insta::{Settings, assert_snapshot};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use tempfile::TempDir;
 
 /// A project in a directory of its own, and a home without any configuration.
@@ -48,19 +51,25 @@ impl Project {
         Self::show(arguments, &self.command(arguments).output().unwrap())
     }
 
-    /// What somebody sees at a terminal who gives this answer.
-    fn at_a_terminal(&self, arguments: &str, answer: &str) -> String {
+    /// Starts a command at a terminal of `columns`.
+    fn start_at_a_terminal(&self, arguments: &str, term: &str, columns: u16) -> (Child, File) {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&terminal).unwrap();
         unlockpt(&terminal).unwrap();
+        tcsetwinsize(&terminal, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
         let end = || File::options().read(true).write(true).open(&name).unwrap();
         let mut command = self.command(arguments);
-        command.env("TERM", "dumb").stdin(end()).stdout(end()).stderr(end());
-        let mut child = command.spawn().unwrap();
-        // It holds the other end, whose closing is the end of what can be read.
+        command.env("TERM", term).stdin(end()).stdout(end()).stderr(end());
+        let child = command.spawn().unwrap();
+        // The command holds the other end. Reading ends when every copy is closed.
         drop(command);
-        let mut terminal = File::from(terminal);
+        (child, File::from(terminal))
+    }
+
+    /// Returns what a user sees at a terminal who gives this answer.
+    fn at_a_terminal(&self, arguments: &str, answer: &str) -> String {
+        let (mut child, mut terminal) = self.start_at_a_terminal(arguments, "dumb", 80);
         terminal.write_all(answer.as_bytes()).unwrap();
         let mut said = Vec::new();
         let mut buffer = [0; 4096];
@@ -99,7 +108,9 @@ impl Project {
         settings.add_filter(r"\b[0-9a-f]{32}\b", "MD5");
         settings.add_filter(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME");
         settings.add_filter(r#"(bytes":)\d+"#, "${1}N");
+        settings.add_filter(r"[\d.]+ (B|KiB|MiB)/s", "SPEED");
         settings.add_filter(r"[\d.]+ (B|KiB)\b", "N B");
+        settings.add_filter(r"\b[\d.]+ m?s\b", "SECONDS");
         // The width of a column follows what is in it.
         settings.add_filter(r"(OBJECTS|CONTENT HASH|HEX|\d) +(SIZE|N B)", "$1  $2");
         settings
@@ -201,8 +212,8 @@ fn texts() {
         "texts",
         &[
             "ls",
-            "push models/en metrics.json --command-hash x",
             "push models/en --command-hash x",
+            "push metrics.json --command-hash x -v",
             "push models/en --command-hash y -q",
             "push metrics.json --command-hash x --force --dry-run",
             "find models/en -v",
@@ -210,9 +221,15 @@ fn texts() {
             "url models/en --command-hash x --content-hash y",
             "ls",
             "ls metrics.json",
+            "ls metrics.json -l",
             "pull models/en --command-hash x",
+            "pull models/en metrics.json --command-hash x",
             "pull metrics.json --to elsewhere",
+            "pull metrics.json --to other -v",
             "pull absent",
+            "pull absent -q",
+            "find absent",
+            "ls -l",
             "pull metrics.json --command-hash z",
             "hash command --explain -d metrics.json -e UNSET --key os=linux -- train",
             "-C models hash command --hash weasel -- train",
@@ -466,21 +483,49 @@ fn global_options_stand_before_and_behind_the_command() {
 }
 
 #[test]
-fn a_name_from_the_terminal_of_an_attacker_does_not_steer_ours() {
+fn a_name_does_not_steer_the_terminal_or_hide() {
     let project = Project::new();
-    let name = "evil\u{1b}[2J";
-    project.write(name, "x");
-    let push = project.command("push").arg(name).output().unwrap();
-    assert!(push.status.success());
-    for arguments in ["ls", "ls --color always", "pull evil\u{1b}[2Jx", "push evil\u{1b}[2Jx"] {
-        let output = project.command(arguments).output().unwrap();
-        let shown = [output.stdout, output.stderr].concat();
-        assert!(!shown.windows(3).any(|window| window == b"\x1b[2"), "{}", String::from_utf8_lossy(&shown));
-        assert!(
-            String::from_utf8_lossy(&shown).contains("evil\\u{1b}"),
-            "{}",
-            String::from_utf8_lossy(&shown)
-        );
+    for (hostile, shown) in [
+        ("\u{1b}[2J", "\\u{1b}[2J"),
+        ("\u{202e}", "\\u{202e}"),
+        ("\u{2066}", "\\u{2066}"),
+        ("\u{200b}", "\\u{200b}"),
+        ("\u{feff}", "\\u{feff}"),
+    ] {
+        // U+2028 is white space, which the helper would split at.
+        let names = [format!("evil{hostile}"), format!("evil{hostile}\u{2028}x")];
+        project.write(&names[0], "x");
+        project.write(&names[1], "x");
+        let said = |arguments: &[&str]| {
+            let output = project.command("").args(arguments).output().unwrap();
+            String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+        };
+        let [name, other] = names.each_ref().map(String::as_str);
+        for arguments in [
+            &["push", name, "--progress", "always"][..],
+            &["push", other],
+            &["ls"],
+            &["pull", name],
+            &["pull", name, "--to", name, "--progress", "always"],
+            &["pull", other],
+            &["pull", other, "--command-hash", "z"],
+            &["push", "absent", name],
+            &["hash", "content", name, other, "--progress", "always"],
+            &["push", name, &format!("--{hostile}x")],
+            &[name],
+            &["ls", "-r", name],
+            &["-C", other, "ls"],
+        ] {
+            let said = said(arguments);
+            // clap drops escape sequences from its messages.
+            let is_of_clap = said.contains("Usage:");
+            assert!(said.contains(shown) || is_of_clap, "{arguments:?}: {said}");
+            let is_raw = said.contains('\u{2028}') || (hostile != "\u{1b}[2J" && said.contains(hostile));
+            assert!(!is_raw && !said.contains("\u{1b}[2J"), "{arguments:?}: {said:?}");
+        }
+        // For scripts: a URL is literal, and its key is percent-encoded.
+        let found = said(&["find", name]);
+        assert!(found.contains("/evil%"), "{found}");
     }
 }
 
@@ -544,4 +589,72 @@ fn bars_are_drawn_only_where_they_are_wanted() {
         |arguments: &str| String::from_utf8(project.command(arguments).output().unwrap().stderr).unwrap();
     assert_eq!(stderr("hash content models/en"), "");
     assert!(stderr("hash content models/en --progress always").contains("hashing models/en"));
+}
+
+/// Reads from a terminal until it shows what is awaited.
+fn watch(terminal: &mut File, screen: &mut vt100::Parser, awaited: impl Fn(&str) -> bool) -> bool {
+    let mut buffer = [0; 4096];
+    // Linux has an error for the end.
+    while let Ok(len @ 1..) = terminal.read(&mut buffer) {
+        screen.process(&buffer[..len]);
+        if awaited(&screen.screen().contents()) {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn bars_fit_the_terminal_and_are_gone_when_the_command_is_interrupted() {
+    let project = Project::new();
+    // It takes long to read, and no space.
+    let name = "a-name-that-does-not-fit-into-a-narrow-terminal-as-it-is";
+    File::create(project.path().join(name)).unwrap().set_len(64 << 30).unwrap();
+    for (arguments, columns, code) in
+        [("push", 40, Some(130)), ("push", 100, Some(130)), ("hash content", 60, None)]
+    {
+        let (mut child, mut terminal) =
+            project.start_at_a_terminal(&format!("{arguments} {name}"), "xterm", columns);
+        let mut screen = vt100::Parser::new(NonZero::new(24).unwrap(), NonZero::new(columns).unwrap(), 0);
+        assert!(
+            watch(&mut terminal, &mut screen, |shown| shown.contains("GiB")),
+            "{:?}",
+            screen.screen().contents()
+        );
+        let shown = screen.screen().contents();
+        assert_eq!(shown.trim_end().lines().count(), 1, "one bar is one line: {shown:?}");
+        assert!(shown.starts_with("hashing a-name"), "{shown:?}");
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        watch(&mut terminal, &mut screen, |_| false);
+        let left = screen.screen().contents();
+        assert!(!left.contains("hashing"), "the bar is left: {left:?}");
+        assert_eq!(child.wait().unwrap().code(), code, "{left}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_limit_on_file_sizes_is_an_error_and_no_signal() {
+    let project = Project::new();
+    let mut state = 1_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state.to_be_bytes()[0]
+    })
+    .take(1 << 20)
+    .collect();
+    fs::write(project.path().join("noise"), noise).unwrap();
+    let mut command = project.command("");
+    let limited = Command::new("sh")
+        .args(["-c", "ulimit -f 64; exec \"$0\" push noise"])
+        .arg(command.get_program())
+        .current_dir(project.path())
+        .env_clear()
+        .env("HOME", project.0.path().join("home"))
+        .output()
+        .unwrap();
+    let said = Project::show("push noise", &limited);
+    assert_eq!(limited.status.code(), Some(1), "{said}");
+    assert!(said.contains("`ulimit -f`"), "{said}");
+    assert!(command.args(["push", "noise"]).output().unwrap().status.success());
 }

@@ -170,13 +170,14 @@ pub(crate) fn not_tried(command: &ProjectCommand, path: &str) -> OutputReport {
     OutputReport::new(&command.name, path, OutputOutcome::Skipped { reason: NOT_TRIED.to_owned() })
 }
 
-/// Transfers outputs of a command, some at once, and reports each, in their order.
+/// Transfers outputs of a command, some at once. `on_done` gets each report in the order of the outputs.
 ///
 /// The first failure that ends everything is reported once. Outputs that are left then are not tried.
 pub(crate) async fn transfer_all<'c>(
     command: &ProjectCommand,
     outputs: Vec<(&'c str, Result<OutputPath, InvalidOutputPath>)>,
     transfer: impl AsyncFn(&'c str, OutputPath) -> OutputReport,
+    on_done: &mut dyn FnMut(&OutputReport),
 ) -> Vec<OutputReport> {
     let is_over = AtomicBool::new(false);
     let (is_over, transfer) = (&is_over, &transfer);
@@ -198,7 +199,13 @@ pub(crate) async fn transfer_all<'c>(
             if repeats { not_tried(command, path) } else { report }
         })
         .collect();
-    futures::stream::iter(transfers).buffered(crate::AT_ONCE).collect().await
+    let mut transfers = futures::stream::iter(transfers).buffered(crate::AT_ONCE);
+    let mut reports = Vec::new();
+    while let Some(report) = transfers.next().await {
+        on_done(&report);
+        reports.push(report);
+    }
+    reports
 }
 
 pub(crate) fn ends_everything(reports: &[OutputReport]) -> bool {

@@ -32,10 +32,12 @@ impl<'a> ProjectExchange<'a> {
     /// What exists is kept, and reported where it is not what the remote has;
     /// [`ExchangeOptions::force`](crate::ExchangeOptions::force) replaces it.
     ///
+    /// `on_done` gets each report as soon as it is known. All of them are returned, in the order of the file.
+    ///
     /// # Errors
     ///
     /// The lock cannot be read. What fails for one output is in its report.
-    pub async fn pull(&self) -> Result<PullReport> {
+    pub async fn pull(&self, on_done: &mut dyn FnMut(&OutputReport)) -> Result<PullReport> {
         // Before anything is restored that could not be recorded.
         LockFile::read(&self.project.root)?;
         let mut report = PullReport::default();
@@ -45,23 +47,27 @@ impl<'a> ProjectExchange<'a> {
         let mut makers = Makers::new();
         let mut pending = self.commands.clone();
         while let Some(command) = self.next_command(&mut pending) {
+            let known = report.outputs.len();
             if ends_everything(&report.outputs) {
                 report.outputs.extend(Self::skip_all(command, NOT_TRIED));
-                continue;
+            } else {
+                match self.key(command).await {
+                    Ok(Some(key)) => self.pull_command(command, &key, &mut makers, &mut report).await,
+                    Ok(None) => report.outputs.extend(Self::skip_all(
+                        command,
+                        "its dependencies are known only after they are restored",
+                    )),
+                    Err(error) => report.outputs.extend(Self::fail_all(command, error)),
+                }
             }
-            match self.key(command).await {
-                Ok(Some(key)) => self.pull_command(command, &key, &mut makers, &mut report).await,
-                Ok(None) => report.outputs.extend(Self::skip_all(
-                    command,
-                    "what its dependencies are is known when they have been restored",
-                )),
-                Err(error) => report.outputs.extend(Self::fail_all(command, error)),
-            }
+            report.outputs[known..].iter().for_each(&mut *on_done);
         }
         for command in pending {
             let dep = self.missing_dependency(command).unwrap_or_default();
             let reason = format!("its dependency `{dep}` is missing");
-            report.outputs.extend(Self::skip_all(command, &reason));
+            let skipped = Self::skip_all(command, &reason);
+            skipped.iter().for_each(&mut *on_done);
+            report.outputs.extend(skipped);
         }
         report.outputs.sort_by_cached_key(|output| self.place(output));
         Ok(report)
@@ -90,10 +96,10 @@ impl<'a> ProjectExchange<'a> {
                 reports.extend(level.into_iter().map(|(text, _)| not_tried(command, text)));
                 continue;
             }
-            let pulls = transfer_all(command, level, async |text, output| {
-                self.pull_output(command, text, &output, key, makers).await
-            });
-            reports.extend(pulls.await);
+            let pull =
+                async |text, output: OutputPath| self.pull_output(command, text, &output, key, makers).await;
+            // What is recorded is known at the end of the command: nothing is reported before.
+            reports.extend(transfer_all(command, level, pull, &mut |_| ()).await);
         }
         if reports.iter().any(|report| matches!(report.outcome, OutputOutcome::Restored)) {
             self.files.changed();

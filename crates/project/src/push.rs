@@ -16,41 +16,65 @@ impl ProjectExchange<'_> {
     /// [`ExchangeOptions::force`](crate::ExchangeOptions::force) is set. A command with a missing dependency, and an output
     /// without any file, are skipped. One failure does not stop the others; a remote that cannot be used does.
     ///
+    /// `on_done` gets each report as soon as it is known. All of them are returned, in the order of the file.
+    ///
     /// # Errors
     ///
     /// The lock cannot be read. What fails for one output is in its report.
-    pub async fn push(&self) -> Result<Vec<OutputReport>> {
+    pub async fn push(&self, on_done: &mut dyn FnMut(&OutputReport)) -> Result<Vec<OutputReport>> {
         let lock = LockFile::read(&self.project.root)?;
         let mut reports = Vec::new();
         for command in &self.commands {
-            if ends_everything(&reports) {
-                reports.extend(Self::skip_all(command, NOT_TRIED));
-                continue;
-            }
-            reports.extend(self.push_command(command, &lock).await);
+            let done = if ends_everything(&reports) {
+                let skipped = Self::skip_all(command, NOT_TRIED);
+                skipped.iter().for_each(&mut *on_done);
+                skipped
+            } else {
+                self.push_command(command, &lock, on_done).await
+            };
+            reports.extend(done);
         }
         Ok(reports)
     }
 
-    async fn push_command(&self, command: &ProjectCommand, lock: &LockFile) -> Vec<OutputReport> {
-        if command.outputs.is_empty() {
-            return Vec::new();
-        }
-        if let Some(dep) = self.missing_dependency(command) {
-            return Self::skip_all(command, &format!("its dependency `{dep}` is missing"));
-        }
-        let key = match self.key(command).await {
-            Ok(Some(key)) => key,
-            Ok(None) => return Self::skip_all(command, "its dependencies are not restored"),
-            Err(error) => return Self::fail_all(command, error),
+    async fn push_command(
+        &self,
+        command: &ProjectCommand,
+        lock: &LockFile,
+        on_done: &mut dyn FnMut(&OutputReport),
+    ) -> Vec<OutputReport> {
+        let key = match self.key_to_push(command).await {
+            Ok(key) => key,
+            Err(reports) => {
+                reports.iter().for_each(on_done);
+                return reports;
+            }
         };
         let entry = lock.entry(&command.name);
         let difference = entry.and_then(|entry| entry.difference(command, &key.deps));
         let difference = difference.as_deref();
-        transfer_all(command, Self::outputs(command), async |text, output| {
-            self.push_output(command, text, &output, &key, entry, difference).await
-        })
+        transfer_all(
+            command,
+            Self::outputs(command),
+            async |text, output| self.push_output(command, text, &output, &key, entry, difference).await,
+            on_done,
+        )
         .await
+    }
+
+    /// The key of a command. Where there is none, the reports of its outputs say why.
+    async fn key_to_push(&self, command: &ProjectCommand) -> Result<Keyed, Vec<OutputReport>> {
+        if command.outputs.is_empty() {
+            return Err(Vec::new());
+        }
+        if let Some(dep) = self.missing_dependency(command) {
+            return Err(Self::skip_all(command, &format!("its dependency `{dep}` is missing")));
+        }
+        match self.key(command).await {
+            Ok(Some(key)) => Ok(key),
+            Ok(None) => Err(Self::skip_all(command, "its dependencies are not restored")),
+            Err(error) => Err(Self::fail_all(command, error)),
+        }
     }
 
     async fn push_output(

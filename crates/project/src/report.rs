@@ -1,5 +1,7 @@
 //! What was done with the outputs of a project.
 
+use std::time::Duration;
+
 use larder_storage::{CommandHash, ContentHash, PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject};
 
 use crate::error::Error;
@@ -22,6 +24,10 @@ pub struct OutputReport {
     pub url: Option<String>,
     /// The size of the object, in bytes, where it is known.
     pub bytes: Option<u64>,
+    /// The size of what was uploaded or restored, in bytes.
+    pub content_bytes: Option<u64>,
+    /// How long the transfer took.
+    pub elapsed: Option<Duration>,
     /// Whether the bytes were checked against their hash.
     pub verified: Option<bool>,
     /// Whether `project.lock` says that the command made this.
@@ -108,6 +114,8 @@ impl OutputReport {
             content_hash: None,
             url: None,
             bytes: None,
+            content_bytes: None,
+            elapsed: None,
             verified: None,
             recorded: None,
         }
@@ -123,6 +131,8 @@ impl OutputReport {
             content_hash: Some(pushed.content_hash),
             url: Some(pushed.url),
             bytes: Some(pushed.bytes).filter(|bytes| *bytes > 0),
+            content_bytes: Some(pushed.content_bytes),
+            elapsed: Some(pushed.elapsed),
             ..Self::new(command, path, outcome)
         }
     }
@@ -138,6 +148,8 @@ impl OutputReport {
             content_hash: Some(pulled.content_hash),
             url: Some(pulled.url),
             bytes: Some(pulled.bytes),
+            content_bytes: pulled.content_bytes,
+            elapsed: Some(pulled.elapsed),
             verified: Some(pulled.verified).filter(|_| !dry_run),
             ..Self::new(command, path, outcome)
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use larder_hashing::{CommandHash, ContentHash, OutputPath};
 
@@ -59,6 +59,8 @@ pub struct Pushed {
     pub bytes: u64,
     /// The size of the content that was read, in bytes.
     pub content_bytes: u64,
+    /// How long the push of this output took.
+    pub elapsed: Duration,
 }
 
 /// What a pull did.
@@ -117,4 +119,8 @@ pub struct Pulled {
     pub incomparable: Option<Incomparable>,
     /// The size of the object, in bytes.
     pub bytes: u64,
+    /// The size of what was restored, in bytes. `None` where nothing was.
+    pub content_bytes: Option<u64>,
+    /// How long the pull took, of all its outputs.
+    pub elapsed: Duration,
 }

@@ -6,6 +6,8 @@ mod fetch;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt as _;
 use larder_backend::error_chain;
@@ -15,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::options::{FindOptions, PullOptions};
 use crate::outcome::{Incomparable, PullOutcome, Pulled, RemoteObject};
 use crate::remote_storage::{RemoteStorage, few_at_once, run_blocking};
-use crate::report::Warning;
+use crate::report::{Phase, PhaseReport, Warning};
 use crate::state::{Planned, Unplaced, check_one_mount, place};
 use candidates::{Candidate, Choice};
 use fetch::Fetched;
@@ -37,6 +39,7 @@ impl RemoteStorage {
     /// is left; [`Error::Differs`] where one of several outputs exists and differs, [`Error::Incomparable`] where it
     /// cannot be compared; the remote or the project's file system fails. Nothing has been changed then.
     pub async fn pull(&self, outputs: &[OutputPath], options: &PullOptions) -> Result<Vec<Pulled>> {
+        let started = Instant::now();
         check_usage(outputs, options)?;
         let base = options.to.as_deref().unwrap_or(self.root());
         let wanted: Vec<Wanted> = outputs
@@ -55,7 +58,12 @@ impl RemoteStorage {
         } else {
             self.sweep().await?;
         }
-        self.pull_best(&wanted, options).await.map_err(|error| self.explain(error))
+        let mut pulled = self.pull_best(&wanted, options).await.map_err(|error| self.explain(error))?;
+        let elapsed = started.elapsed();
+        for pulled in &mut pulled {
+            pulled.elapsed = elapsed;
+        }
+        Ok(pulled)
     }
 
     async fn pull_best(&self, wanted: &[Wanted], options: &PullOptions) -> Result<Vec<Pulled>> {
@@ -121,6 +129,8 @@ impl RemoteStorage {
         options: &PullOptions,
     ) -> Result<Vec<Pulled>> {
         let mut tries = 1..=MAX_TRIES;
+        // Kept until what was replaced is removed.
+        let mut placing = Vec::new();
         loop {
             let restores: Vec<usize> =
                 (0..steps.len()).filter(|&index| matches!(steps[index], Step::Restore(_))).collect();
@@ -134,6 +144,7 @@ impl RemoteStorage {
             if planned.is_empty() {
                 break;
             }
+            placing = self.report_placing(restores.iter().map(|&index| &wanted[index].output));
             let session = self.state.session()?;
             match run_blocking(move || place(&session, &planned)).await {
                 Ok(()) => break,
@@ -164,7 +175,13 @@ impl RemoteStorage {
         let pulled = wanted.iter().zip(&steps).map(|(wanted, step)| step.pulled(wanted)).collect();
         // Removing what was replaced may take a while: not on a thread that others wait for.
         run_blocking(move || drop(steps)).await;
+        drop(placing);
         Ok(pulled)
+    }
+
+    fn report_placing<'a>(&self, outputs: impl Iterator<Item = &'a OutputPath>) -> Vec<Arc<PhaseReport>> {
+        let (reporter, cancel) = (&self.options.reporter, &self.options.cancel);
+        outputs.map(|output| PhaseReport::start(reporter, cancel, output, Phase::Place, None)).collect()
     }
 
     /// Compares what is at the destination with the newest candidate. `None` where the output is to be restored.
@@ -262,6 +279,10 @@ impl Compared {
 
 impl Step {
     fn pulled(&self, wanted: &Wanted) -> Pulled {
+        let content_bytes = match self {
+            Self::Restore(fetched) => Some(fetched.content_bytes),
+            Self::Leave(_) => None,
+        };
         let (object, outcome, verified, incomparable) = match self {
             Self::Restore(fetched) => (&fetched.object, PullOutcome::Restored, fetched.verified, None),
             Self::Leave(Compared { object, found, .. }) => match *found {
@@ -281,6 +302,9 @@ impl Step {
             verified,
             incomparable,
             bytes: object.bytes,
+            content_bytes,
+            // Known when all outputs are in place.
+            elapsed: Duration::ZERO,
         }
     }
 }

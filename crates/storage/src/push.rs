@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Instant;
 
-use futures::StreamExt as _;
 use futures::future::try_join;
+use futures::{Stream, StreamExt as _, stream};
 use larder_archive::{Compression, LATER_FORMAT, PackError, PackOptions, Packing, Prepared};
 use larder_backend::{
     BackendExt as _, ErrorKind as BackendErrorKind, GetOptions, Key, ObjectMeta, PutMode, PutOptions, Upload,
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, Result};
 use crate::options::PushOptions;
 use crate::outcome::{PushOutcome, Pushed};
-use crate::remote_storage::{MAX_TRANSFERS, RemoteStorage, few_at_once};
+use crate::remote_storage::{MAX_TRANSFERS, RemoteStorage};
 use crate::report::{Phase, PhaseReport};
 use crate::state::RemoteJournal;
 
@@ -53,6 +54,7 @@ impl RemoteStorage {
         command: &CommandHash,
         options: &PushOptions,
     ) -> Result<Pushed> {
+        let started = Instant::now();
         let path = output.below(self.root());
         match fs::metadata(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -74,20 +76,27 @@ impl RemoteStorage {
 
         let prepared = self.prepare_and_get_ready(outputs, output, options).await?;
         let content = self.content_hash_of(output, &prepared, options)?;
-        let push = Push { storage: self, output, command, content, options, prepared };
+        let push = Push { storage: self, output, command, content, options, prepared, started };
         push.run().await
     }
 
-    /// Pushes several outputs that one command made, up to four at once. They are no unit: each stands alone.
-    pub async fn push_all(
-        &self,
-        outputs: &[OutputPath],
-        command: &CommandHash,
-        options: &PushOptions,
-    ) -> Vec<Result<Pushed>> {
-        few_at_once(outputs.iter().map(|output| self.push_one_of(outputs.len(), output, command, options)))
-            .collect()
-            .await
+    /// Pushes several outputs of one command, up to four at once. Each stands alone: a failure does not stop the others.
+    ///
+    /// Yields each result as soon as it is known, with the index of its output.
+    pub fn push_all<'a>(
+        &'a self,
+        outputs: &'a [OutputPath],
+        command: &'a CommandHash,
+        options: &'a PushOptions,
+    ) -> impl Stream<Item = (usize, Result<Pushed>)> + 'a {
+        let pushes: Vec<_> = outputs
+            .iter()
+            .enumerate()
+            .map(|(index, output)| async move {
+                (index, self.push_one_of(outputs.len(), output, command, options).await)
+            })
+            .collect();
+        stream::iter(pushes).buffer_unordered(MAX_TRANSFERS)
     }
 
     /// Prepares the output, unless the remote cannot be used: whoever has no credentials should not learn it after a
@@ -174,6 +183,7 @@ struct Push<'a> {
     content: ContentHash,
     options: &'a PushOptions,
     prepared: Prepared,
+    started: Instant,
 }
 
 impl Push<'_> {
@@ -199,6 +209,7 @@ impl Push<'_> {
             content_hash: self.content.clone(),
             bytes,
             content_bytes: self.prepared.content_bytes(),
+            elapsed: self.started.elapsed(),
         };
         let mut mode = PutMode::CreateOnly;
         if let Some(meta) = &existing {

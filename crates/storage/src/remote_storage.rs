@@ -79,6 +79,11 @@ impl RemoteStorage {
         &self.root
     }
 
+    /// The remote, as URLs of objects begin.
+    pub fn remote(&self) -> String {
+        self.backend.to_string()
+    }
+
     /// The URL of an object, whether it exists or not: remote, `/`, key.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What a storage tells while it works.
+//! Progress and warnings of a storage.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use larder_hashing::{Observer, OutputPath};
 use tokio_util::sync::CancellationToken;
 
-/// Learns what a [`crate::RemoteStorage`] is doing. Called from several threads, and often: it must be quick.
+/// Observes a [`crate::RemoteStorage`]. It is called from several threads, and often, so it must be quick.
 pub trait Reporter: Send + Sync {
-    /// Something happened.
+    /// Takes one event.
     fn report(&self, event: Event<'_>);
 }
 
-/// A [`Reporter`] that looks away.
+/// A [`Reporter`] that ignores every event.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 
@@ -20,33 +20,33 @@ impl Reporter for Silent {
     fn report(&self, _event: Event<'_>) {}
 }
 
-/// What happened.
+/// An event during an operation.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A phase of the work on an output begins.
+    /// A phase of an output begins.
     Started {
         /// The output.
         output: &'a OutputPath,
-        /// What begins.
+        /// The phase.
         phase: Phase,
-        /// How many bytes the phase will report in all, where that is known.
+        /// The sum of the bytes that the phase will report, if it is known.
         total: Option<u64>,
     },
-    /// The phase has come this much further.
+    /// A phase made progress.
     Advanced {
         /// The output.
         output: &'a OutputPath,
-        /// What goes on.
+        /// The phase.
         phase: Phase,
-        /// How many more bytes are done.
+        /// The bytes since the last event of this phase.
         bytes: u64,
     },
-    /// The phase is over, well or not.
+    /// A phase ended, successfully or not.
     Finished {
         /// The output.
         output: &'a OutputPath,
-        /// What is over.
+        /// The phase.
         phase: Phase,
     },
     /// Something that a person should know, and that is no failure.
@@ -57,12 +57,14 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Reading what is in the project, to know its hash. In bytes of content.
+    /// Hashing a file or directory of the project. In bytes of content.
     Hash,
-    /// Sending the output. In bytes of content.
+    /// Uploading the output. In bytes of content.
     Upload,
-    /// Fetching and restoring the output. In bytes of the object.
+    /// Downloading and unpacking the output. In bytes of the object.
     Download,
+    /// Moving a restored output into place, and removing what it replaces. Without a count of bytes.
+    Place,
 }
 
 /// Something that a person should know, and that is no failure.

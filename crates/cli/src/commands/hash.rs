@@ -19,8 +19,10 @@ use crate::output::Output;
 use crate::output::console::Console;
 use crate::output::document;
 use crate::output::text::printable;
+use crate::signals;
 
 pub(super) fn run(args: &Hash, context: &Context, output: &mut Output) -> Result<()> {
+    signals::clear_bars_at_the_end(output.console().progress());
     match args {
         Hash::Content(args) => {
             content(args, context, output);
@@ -36,7 +38,7 @@ pub(super) fn run(args: &Hash, context: &Context, output: &mut Output) -> Result
 fn content(args: &HashContent, context: &Context, output: &mut Output) {
     for path in &args.paths {
         let shown = path.display().to_string();
-        let bar = output.console().bars().begin(&format!("hashing {shown}"), None);
+        let bar = output.console().progress().begin(&format!("hashing {shown}"), None);
         let options = context.hash_options().with_dereference(args.dereference).with_observer(Arc::new(bar));
         let hashed = if args.explain {
             explained(output, |manifest| Ok(content_manifest(path, &options, manifest)?))
@@ -79,7 +81,7 @@ fn command(args: &HashCommand, context: &Context, output: &mut Output) -> Result
             return Err(Failure::Usage(format!("the key `{name}` is given twice")));
         }
     }
-    let bar = output.console().bars().begin("hashing dependencies", None);
+    let bar = output.console().progress().begin("hashing dependencies", None);
     let options: HashOptions = context.hash_options().with_observer(Arc::new(bar));
     let (hash, manifest) = explained_if(args.explain, output, |manifest| {
         Ok(command_manifest(&context.root, &inputs, &options, manifest)?)

@@ -1,5 +1,8 @@
 //! `larder ls`
 
+use std::path::Path;
+use std::time::SystemTime;
+
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use larder_storage::{Error, FindOptions, OutputPath, RemoteObject};
 
@@ -9,16 +12,16 @@ use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::output::document::{Failed, Object, OutputName};
-use crate::output::text::{printable, size, time};
+use crate::output::text::{age, printable, short_hash, size, time};
 
 pub(super) fn run(args: &Ls, context: &Context, output: &mut Output) -> Result<()> {
     match &args.path {
-        Some(path) => objects(path, context, output),
+        Some(path) => objects(path, args.long, context, output),
         None => outputs(context, output),
     }
 }
 
-/// Names the outputs, and no more: sizes and times would take a listing of everything that the remote holds.
+/// Lists names only: sizes and times would take a listing of the whole remote.
 fn outputs(context: &Context, output: &mut Output) -> Result<()> {
     let session = context.open(output.console())?;
     for path in session.run(output, session.storage.list_outputs())?? {
@@ -28,7 +31,7 @@ fn outputs(context: &Context, output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-fn objects(path: &std::path::Path, context: &Context, output: &mut Output) -> Result<()> {
+fn objects(path: &Path, long: bool, context: &Context, output: &mut Output) -> Result<()> {
     let named = context.named(path)?;
     let session = context.open(output.console())?;
     let everything = FindOptions::default();
@@ -46,21 +49,37 @@ fn objects(path: &std::path::Path, context: &Context, output: &mut Output) -> Re
         }
     };
     let mut table = Table::new();
-    table.set_header(["COMMAND HASH", "CONTENT HASH", "SIZE", "TIME"]);
+    table.set_header(["COMMAND HASH", "CONTENT HASH", "SIZE", if long { "TIME" } else { "AGE" }]);
+    let now = SystemTime::now();
     for object in &objects {
-        table.add_row([
-            object.command_hash.to_string(),
-            object.content_hash.to_string(),
-            size(object.bytes),
-            time(object.last_modified).unwrap_or_default(),
-        ]);
+        table.add_row(if long { long_row(object) } else { short_row(object, now) });
         output.entry(Object::new(path.key_text(), object));
     }
     print(table, &[2], output);
     Ok(())
 }
 
-/// Prints the table without lines around it, as wide as it is: what is cut cannot be copied.
+/// Everything, for copying.
+fn long_row(object: &RemoteObject) -> [String; 4] {
+    [
+        object.command_hash.to_string(),
+        object.content_hash.to_string(),
+        size(object.bytes),
+        time(object.last_modified).unwrap_or_default(),
+    ]
+}
+
+/// What fits into 80 columns.
+fn short_row(object: &RemoteObject, now: SystemTime) -> [String; 4] {
+    [
+        short_hash(object.command_hash.as_str()),
+        short_hash(object.content_hash.as_str()),
+        size(object.bytes),
+        age(object.last_modified, now),
+    ]
+}
+
+/// Prints the table without borders.
 fn print(mut table: Table, right_aligned: &[usize], output: &mut Output) {
     if table.is_empty() {
         return;

@@ -14,7 +14,7 @@ use crate::context::{Context, process_variable};
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::output::document::{ErrorEntry, ProjectOutput};
-use crate::output::text::{compressed, printable};
+use crate::output::text::{compressed, duration, printable, size};
 use crate::session::Session;
 
 pub(super) fn run(command: &Project, cli: &Cli, output: &mut Output) -> Result<()> {
@@ -76,13 +76,15 @@ fn push(args: &ProjectPush, cli: &Cli, output: &mut Output) -> Result<()> {
     let Opened { project, session } = open(&args.target, cli, output)?;
     let options = options(&args.target, args.force, args.dry_run);
     let exchange = ProjectExchange::new(&project, &session.storage, options)?;
-    let reports = session.run(output, exchange.push())??;
+    let reports = session.run_saying(output, async |output| {
+        exchange.push(&mut |report| say(report, args.dry_run, &session, output)).await
+    })??;
     let count = |is_meant: fn(&OutputOutcome) -> bool| {
         reports.iter().filter(|report| is_meant(&report.outcome)).count()
     };
     let changed = count(|outcome| matches!(outcome, OutputOutcome::Refused { .. }));
     let invalid = count(|outcome| matches!(outcome, OutputOutcome::Invalid { .. }));
-    finish(reports, &args.target, args.dry_run, args.strict, output);
+    finish(reports, &args.target, args.strict, output);
     if changed + invalid > 0 {
         output.fail(Failure::Refused { changed, invalid });
     }
@@ -94,27 +96,23 @@ fn pull(args: &ProjectPull, cli: &Cli, output: &mut Output) -> Result<()> {
     let Opened { project, session } = open(&args.target, cli, output)?;
     let options = options(&args.target, args.force, args.dry_run);
     let exchange = ProjectExchange::new(&project, &session.storage, options)?;
-    let report = session.run(output, exchange.pull())??;
-    finish(report.outputs, &args.target, args.dry_run, args.strict, output);
+    let report = session.run_saying(output, async |output| {
+        exchange.pull(&mut |report| say(report, args.dry_run, &session, output)).await
+    })??;
+    finish(report.outputs, &args.target, args.strict, output);
     for error in report.failures {
         output.fail(error);
     }
     Ok(())
 }
 
-fn finish(
-    reports: Vec<OutputReport>,
-    target: &ProjectTarget,
-    dry_run: bool,
-    is_strict: bool,
-    output: &mut Output,
-) {
+fn finish(reports: Vec<OutputReport>, target: &ProjectTarget, is_strict: bool, output: &mut Output) {
     if reports.is_empty() {
         say_nothing_to_do(target, output);
     }
     let incomplete = reports.iter().filter(|report| report.outcome.is_incomplete()).count();
     for report in reports {
-        say(report, dry_run, output);
+        record(report, output);
     }
     if is_strict && incomplete > 0 {
         output.fail(Failure::Incomplete { count: incomplete });
@@ -131,63 +129,90 @@ fn say_nothing_to_do(target: &ProjectTarget, output: &mut Output) {
     output.summary(&printable(&format!("nothing to do: {commands}")));
 }
 
-fn say(report: OutputReport, dry_run: bool, output: &mut Output) {
-    let OutputReport { command, path, outcome, .. } = &report;
-    let mut entry = ProjectOutput {
-        command: command.clone(),
-        path: path.clone(),
-        url: report.url.clone(),
-        command_hash: report.command_hash.as_ref().map(ToString::to_string),
-        content_hash: report.content_hash.as_ref().map(ToString::to_string),
-        outcome: outcome.name(),
-        verified: report.verified,
-        recorded: report.recorded,
-        bytes: report.bytes,
-        ..ProjectOutput::default()
-    };
+/// Says what was done with an output, as soon as it is done.
+fn say(report: &OutputReport, dry_run: bool, session: &Session, output: &mut Output) {
+    let OutputReport { command, path, outcome, .. } = report;
     let url = report.url.as_deref().unwrap_or_default();
-    let size = report.bytes.map_or_else(String::new, |bytes| format!(" ({})", compressed(bytes)));
+    let place = session.place(url, output);
+    let sizes = report.content_bytes.map_or_else(String::new, |bytes| format!("  {}", size(bytes)));
+    let archive = report.bytes.map_or_else(String::new, |bytes| output.console().archive_size(bytes));
+    let sizes = format!("{sizes}{archive}");
+    let took = report.elapsed.map_or_else(String::new, |elapsed| format!(" in {}", duration(elapsed)));
     let not_recorded = match report.recorded {
         Some(false) => ", not recorded in project.lock",
         _ => "",
     };
     let line = match outcome {
-        OutputOutcome::Uploaded if dry_run => format!("would upload {path} → {url}{not_recorded}"),
-        OutputOutcome::Uploaded => format!("uploaded {path} → {url}{size}{not_recorded}"),
-        OutputOutcome::AlreadyPresent => format!("already present: {path} → {url}{not_recorded}"),
-        OutputOutcome::Restored if dry_run => format!("would restore {path} ← {url}{size}"),
-        OutputOutcome::Restored => format!("restored {path} ← {url}{size}{not_recorded}"),
-        OutputOutcome::UpToDate => format!("up to date: {path} = {url}{not_recorded}"),
+        OutputOutcome::Uploaded if dry_run => format!("would upload {path} → {place}{sizes}{not_recorded}"),
+        OutputOutcome::Uploaded => {
+            output.count("uploaded", report.content_bytes);
+            format!("uploaded {path} → {place}{sizes}{took}{not_recorded}")
+        }
+        OutputOutcome::AlreadyPresent => {
+            output.count("already present", None);
+            format!("already present: {path} → {place}{not_recorded}")
+        }
+        OutputOutcome::Restored if dry_run => {
+            let archive = report.bytes.map_or_else(String::new, compressed);
+            format!("would restore {path} ← {place}  {archive}")
+        }
+        OutputOutcome::Restored => {
+            output.count("restored", report.content_bytes);
+            format!("restored {path} ← {place}{sizes}{took}{not_recorded}")
+        }
+        OutputOutcome::UpToDate => {
+            output.count("up to date", None);
+            format!("up to date: {path} = {place}{not_recorded}")
+        }
         OutputOutcome::Kept => {
+            output.count("kept", None);
             output.console().warn(&format_args!(
                 "kept {path} of `{command}`, which is stale: it differs from {url}; `--force` replaces it"
             ));
-            output.entry(entry);
             return;
         }
         OutputOutcome::NotFound => format!("not on the remote: {path} of `{command}`"),
         OutputOutcome::MadeBy { command: maker } => {
-            entry.made_by = Some(maker.clone());
             format!("kept {path} of `{command}`: it is what `{maker}` made")
         }
-        OutputOutcome::Skipped { reason } => {
-            entry.reason = Some(reason.clone());
-            format!("skipped {path} of `{command}`: {reason}")
-        }
+        OutputOutcome::Skipped { reason } => format!("skipped {path} of `{command}`: {reason}"),
         OutputOutcome::Refused { reason } | OutputOutcome::Invalid { reason } => {
-            entry.reason = Some(reason.clone());
             output.console().warn(&format_args!("refused {path} of `{command}`: {reason}"));
-            output.entry(entry);
             return;
         }
         OutputOutcome::Failed(_) => format!("failed: {path} of `{command}`"),
         _ => String::new(),
     };
     output.summary(&printable(&line));
-    if let OutputOutcome::Failed(error) = report.outcome {
-        let failure = Failure::from(error);
-        entry.error = Some(ErrorEntry::new(failure.kind(), &failure));
-        output.fail(failure);
+}
+
+/// Takes a report into the document, and its error into the exit code.
+fn record(report: OutputReport, output: &mut Output) {
+    let mut entry = ProjectOutput {
+        outcome: report.outcome.name(),
+        command: report.command,
+        path: report.path,
+        url: report.url,
+        command_hash: report.command_hash.as_ref().map(ToString::to_string),
+        content_hash: report.content_hash.as_ref().map(ToString::to_string),
+        verified: report.verified,
+        recorded: report.recorded,
+        bytes: report.bytes,
+        ..ProjectOutput::default()
+    };
+    match report.outcome {
+        OutputOutcome::MadeBy { command } => entry.made_by = Some(command),
+        OutputOutcome::Skipped { reason }
+        | OutputOutcome::Refused { reason }
+        | OutputOutcome::Invalid { reason } => {
+            entry.reason = Some(reason);
+        }
+        OutputOutcome::Failed(error) => {
+            let failure = Failure::from(error);
+            entry.error = Some(ErrorEntry::new(failure.kind(), &failure));
+            output.fail(failure);
+        }
+        _ => {}
     }
     output.entry(entry);
 }

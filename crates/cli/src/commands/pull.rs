@@ -7,8 +7,9 @@ use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::output::document::{Failed, Transfer};
-use crate::output::text::{compressed, printable};
+use crate::output::text::{compressed, duration, printable, size};
 use crate::paths::Named;
+use crate::session::Session;
 
 pub(super) fn run(args: &Pull, context: &Context, output: &mut Output) -> Result<()> {
     output.set_dry_run(args.dry_run);
@@ -26,18 +27,7 @@ pub(super) fn run(args: &Pull, context: &Context, output: &mut Output) -> Result
         Ok(pulled) => {
             for pulled in &pulled {
                 output.entry(Transfer::pulled(pulled, args.dry_run));
-                if pulled.outcome == PullOutcome::Kept {
-                    let (destination, url) = (pulled.destination.display(), &pulled.url);
-                    match pulled.incomparable {
-                        None => output.console().warn(&format_args!(
-                            "{destination} differs from {url} and was kept; `--force` replaces it"
-                        )),
-                        Some(reason) => output
-                            .console()
-                            .warn(&format_args!("{destination} was kept: {}", reason.sentence(url))),
-                    }
-                }
-                output.summary(&summary(pulled, args));
+                say(pulled, args, &session, output);
             }
             Ok(())
         }
@@ -85,22 +75,43 @@ async fn pull(
     }
 }
 
-fn summary(pulled: &Pulled, args: &Pull) -> String {
-    let Pulled { output, url, bytes, .. } = pulled;
-    let verified = if pulled.verified { "verified" } else { "not verified" };
-    let place = match &args.to {
-        Some(to) => to.join(output.as_str()).display().to_string(),
-        None => output.to_string(),
+fn say(pulled: &Pulled, args: &Pull, session: &Session, output: &mut Output) {
+    let Pulled { output: path, destination, url, content_bytes, .. } = pulled;
+    let place = session.place(url, output);
+    let path = match &args.to {
+        Some(to) => to.join(path.as_str()).display().to_string(),
+        None => path.to_string(),
     };
-    printable(&match pulled.outcome {
+    let (outcome, line) = match pulled.outcome {
         PullOutcome::Restored if args.dry_run => {
-            format!("would restore {place} ← {url} ({})", compressed(*bytes))
+            ("restored", format!("would restore {path} ← {place}  {}", compressed(pulled.bytes)))
         }
-        PullOutcome::Restored => format!("restored {place} ← {url} ({}, {verified})", compressed(*bytes)),
-        PullOutcome::UpToDate => format!("up to date: {place} = {url}"),
-        PullOutcome::Kept if pulled.incomparable.is_some() => {
-            format!("kept {place}, not compared with {url}")
+        PullOutcome::Restored => {
+            let content = size(content_bytes.unwrap_or_default());
+            let archive = output.console().archive_size(pulled.bytes);
+            let verified = if pulled.verified { "" } else { ", not verified" };
+            let took = duration(pulled.elapsed);
+            ("restored", format!("restored {path} ← {place}  {content}{archive} in {took}{verified}"))
         }
-        PullOutcome::Kept => format!("kept {place} ≠ {url}"),
-    })
+        PullOutcome::UpToDate => ("up to date", format!("up to date: {path} = {place}")),
+        PullOutcome::Kept => {
+            let console = output.console();
+            let destination = destination.display();
+            match pulled.incomparable {
+                None => console.warn(&format_args!(
+                    "{destination} differs from {url} and was kept; `--force` replaces it"
+                )),
+                Some(reason) => {
+                    console.warn(&format_args!("{destination} was kept: {}", reason.sentence(url)));
+                }
+            }
+            let line = match pulled.incomparable {
+                None => format!("kept {path} ≠ {place}"),
+                Some(_) => format!("kept {path}, not compared with {place}"),
+            };
+            ("kept", line)
+        }
+    };
+    output.count(outcome, *content_bytes);
+    output.summary(&printable(&line));
 }

@@ -1,5 +1,6 @@
 //! `larder push`
 
+use futures::StreamExt as _;
 use larder_hashing::{CommandInputs, command_hash};
 use larder_storage::{OutputPath, PushOptions, PushOutcome, Pushed};
 
@@ -7,8 +8,9 @@ use crate::args::Push;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
-use crate::output::document::{Failed, Transfer};
-use crate::output::text::{compressed, printable, size};
+use crate::output::document::{Entry, Failed, Transfer};
+use crate::output::text::{duration, printable, size};
+use crate::session::Session;
 
 pub(super) fn run(args: &Push, context: &Context, output: &mut Output) -> Result<()> {
     output.set_dry_run(args.dry_run);
@@ -33,34 +35,50 @@ pub(super) fn run(args: &Push, context: &Context, output: &mut Output) -> Result
     options.dry_run = args.dry_run;
 
     let session = context.open(output.console())?;
-    let results = session.run(output, session.storage.push_all(&outputs, &command, &options))?;
-    for (path, result) in outputs.iter().zip(results) {
-        match result {
-            Ok(pushed) => {
-                output.entry(Transfer::pushed(&pushed));
-                output.summary(&summary(&pushed, args.dry_run, session.is_embedded));
-            }
-            Err(error) => {
-                let failure = Failure::from(error);
-                output.entry(Failed::new(path.as_str(), &failure));
-                output.fail(failure);
-            }
+    let mut entries = session.run_saying(output, async |output| {
+        let mut results = Box::pin(session.storage.push_all(&outputs, &command, &options));
+        let mut entries: Vec<(usize, Entry)> = Vec::new();
+        while let Some((index, result)) = results.next().await {
+            let entry = match result {
+                Ok(pushed) => {
+                    say(&pushed, args.dry_run, &session, output);
+                    Transfer::pushed(&pushed).into()
+                }
+                Err(error) => {
+                    let failure = Failure::from(error);
+                    let entry = Failed::new(outputs[index].as_str(), &failure);
+                    output.fail(failure);
+                    entry.into()
+                }
+            };
+            entries.push((index, entry));
         }
+        entries
+    })?;
+    // Programs get them in the order of the arguments.
+    entries.sort_by_key(|(index, _)| *index);
+    for (_, entry) in entries {
+        output.entry(entry);
     }
     Ok(())
 }
 
-fn summary(pushed: &Pushed, dry_run: bool, is_embedded: bool) -> String {
-    let Pushed { output, url, bytes, content_bytes, .. } = pushed;
+fn say(pushed: &Pushed, dry_run: bool, session: &Session, output: &mut Output) {
+    let Pushed { output: path, url, bytes, content_bytes, elapsed, .. } = pushed;
+    let place = session.place(url, output);
+    let content = size(*content_bytes);
     let done = match pushed.outcome {
-        PushOutcome::AlreadyPresent => format!("already present: {output} → {url} ({})", compressed(*bytes)),
-        PushOutcome::Uploaded if dry_run => {
-            format!("would upload {output} → {url} ({})", size(*content_bytes))
+        PushOutcome::AlreadyPresent => {
+            output.count("already present", None);
+            format!("already present: {path} → {place}")
         }
+        PushOutcome::Uploaded if dry_run => format!("would upload {path} → {place}  {content}"),
         PushOutcome::Uploaded => {
-            format!("uploaded {output} → {url} ({}, {})", size(*content_bytes), compressed(*bytes))
+            output.count("uploaded", Some(*content_bytes));
+            let archive = output.console().archive_size(*bytes);
+            format!("uploaded {path} → {place}  {content}{archive} in {}", duration(*elapsed))
         }
     };
-    let note = if is_embedded { ", kept on this machine only" } else { "" };
-    printable(&format!("{done}{note}"))
+    let note = if session.is_embedded { ", kept on this machine only" } else { "" };
+    output.summary(&printable(&format!("{done}{note}")));
 }

@@ -1,4 +1,4 @@
-//! Standard error: errors, warnings, and what people want to know besides.
+//! Standard error: errors, warnings and notes.
 
 use std::error::Error;
 use std::fmt;
@@ -8,24 +8,24 @@ use std::sync::Arc;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 
-use super::text::printable;
+use super::text::{compressed, printable};
 use crate::args::When;
-use crate::progress::Bars;
+use crate::progress::Progress;
 
-/// How the word looks that begins an error.
+/// The style of the word that begins an error.
 pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const NOTE: Style = AnsiColor::Cyan.on_default();
 
-/// Writes to standard error, between the progress bars. What cannot be written there has nobody to read it.
+/// Writes to standard error, between the progress bars. Errors of writing are ignored: there is no other place to report them.
 #[derive(Clone)]
 pub(crate) struct Console {
     color: ColorChoice,
     verbosity: Verbosity,
-    bars: Arc<Bars>,
+    progress: Arc<Progress>,
 }
 
-/// How much people want to know.
+/// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Verbosity {
     /// Errors only.
@@ -38,19 +38,28 @@ pub(crate) enum Verbosity {
 }
 
 impl Console {
-    pub(crate) fn new(color: ColorChoice, verbosity: Verbosity, bars: Arc<Bars>) -> Self {
-        Self { color, verbosity, bars }
+    pub(crate) fn new(color: ColorChoice, verbosity: Verbosity, progress: Progress) -> Self {
+        Self { color, verbosity, progress: Arc::new(progress) }
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
         self.verbosity == Verbosity::Quiet
     }
 
-    pub(crate) fn bars(&self) -> &Arc<Bars> {
-        &self.bars
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbosity == Verbosity::Verbose
     }
 
-    /// Says what failed, why where that adds something, and what to do.
+    /// The size of an archive, in parentheses, for those who want to know.
+    pub(crate) fn archive_size(&self, bytes: u64) -> String {
+        if self.is_verbose() { format!(" ({})", compressed(bytes)) } else { String::new() }
+    }
+
+    pub(crate) fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Says what failed, why, and what to do.
     pub(crate) fn error(&self, error: &dyn Error, hint: Option<&str>) {
         let causes = larder_storage::error_causes(error);
         self.print(|stderr| {
@@ -58,14 +67,29 @@ impl Console {
             for cause in &causes {
                 writeln!(stderr, "  caused by: {}", printable(cause))?;
             }
-            if let Some(hint) = hint {
-                writeln!(stderr, "  {NOTE}hint:{NOTE:#} {hint}")?;
-            }
-            Ok(())
+            write_hint(stderr, hint)
         });
     }
 
-    /// Says something that is no failure, and that people should know.
+    /// Says that nothing matched: an answer rather than an error.
+    pub(crate) fn miss(&self, error: &dyn Error, hint: Option<&str>) {
+        if !self.is_quiet() {
+            self.print(|stderr| {
+                writeln!(stderr, "{}", printable(&error.to_string()))?;
+                write_hint(stderr, hint)
+            });
+        }
+    }
+
+    /// Sums up what was done.
+    pub(crate) fn note(&self, text: &dyn fmt::Display) {
+        if !self.is_quiet() {
+            let text = printable(&text.to_string());
+            self.print(|stderr| writeln!(stderr, "{text}"));
+        }
+    }
+
+    /// Says something that people should know and that is no failure.
     pub(crate) fn warn(&self, warning: &dyn fmt::Display) {
         if !self.is_quiet() {
             let text = printable(&warning.to_string());
@@ -73,9 +97,9 @@ impl Console {
         }
     }
 
-    /// Says something that people want to know only when they ask for it.
+    /// Says something that only `--verbose` shows.
     pub(crate) fn verbose(&self, text: &dyn fmt::Display) {
-        if self.verbosity == Verbosity::Verbose {
+        if self.is_verbose() {
             let text = printable(&text.to_string());
             self.print(|stderr| writeln!(stderr, "{text}"));
         }
@@ -83,7 +107,7 @@ impl Console {
 
     /// Takes the bars from the screen while `work` prints.
     pub(crate) fn suspend<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.bars.suspend(work)
+        self.progress.suspend(work)
     }
 
     fn print(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
@@ -91,6 +115,13 @@ impl Console {
             let mut stderr = AutoStream::new(io::stderr(), self.color).lock();
             write(&mut stderr).ok();
         });
+    }
+}
+
+fn write_hint(stderr: &mut dyn Write, hint: Option<&str>) -> io::Result<()> {
+    match hint {
+        Some(hint) => writeln!(stderr, "  {NOTE}hint:{NOTE:#} {hint}"),
+        None => Ok(()),
     }
 }
 

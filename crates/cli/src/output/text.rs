@@ -1,19 +1,81 @@
 //! Values as people read them.
 
-use std::fmt::Write as _;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use indicatif::BinaryBytes;
+use icu_properties::CodePointMapData;
+use icu_properties::props::GeneralCategory;
 use jiff::Timestamp;
 
-/// A size, such as `12.30 MiB`.
+/// Digits of a digest that tell objects apart on a screen.
+const SHORT_DIGITS: usize = 12;
+/// The widest short hash: `blake3-tree-`, its digits and an ellipsis.
+const SHORT_HASH: usize = 25;
+
+/// A size with three digits, such as `12.3 MiB`.
 pub(crate) fn size(bytes: u64) -> String {
-    BinaryBytes(bytes).to_string()
+    #[expect(clippy::cast_precision_loss, reason = "rounded to three digits")]
+    binary(bytes as f64)
+}
+
+/// A speed in bytes per second, such as `12.3 MiB/s`.
+pub(crate) fn speed(bytes_per_second: f64) -> String {
+    format!("{}/s", binary(bytes_per_second))
+}
+
+fn binary(mut value: f64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    // Rounded, 999.9 would have a fourth digit.
+    if value < 999.5 {
+        return format!("{value:.0} B");
+    }
+    let mut unit = "";
+    for next in UNITS {
+        value /= 1_024.0;
+        unit = next;
+        if value < 999.5 {
+            break;
+        }
+    }
+    let decimals = match value {
+        ..9.995 => 2,
+        9.995..99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$} {unit}")
 }
 
 /// The size of an object, which is an archive: told from that of what is in it.
 pub(crate) fn compressed(bytes: u64) -> String {
     format!("{} compressed", size(bytes))
+}
+
+/// How long something took or takes, such as `2.1 s` or `3 min 5 s`.
+pub(crate) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 if duration.as_millis() < 950 => format!("{} ms", duration.as_millis()),
+        0..10 if duration.subsec_millis() > 0 => format!("{:.1} s", duration.as_secs_f64()),
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
+    }
+}
+
+/// How long ago something was, such as `3 h ago`.
+pub(crate) fn age(then: SystemTime, now: SystemTime) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    // The clock of a remote may be ahead of ours.
+    let seconds = now.duration_since(then).unwrap_or_default().as_secs();
+    let (count, unit) = match seconds {
+        ..MINUTE => (seconds, "s"),
+        MINUTE..HOUR => (seconds / MINUTE, "min"),
+        HOUR..DAY => (seconds / HOUR, "h"),
+        _ if seconds < 365 * DAY => (seconds / DAY, "d"),
+        _ => (seconds / (365 * DAY), "y"),
+    };
+    format!("{count} {unit} ago")
 }
 
 /// A time in ISO 8601, in UTC, to the second. `None` for one that no calendar has.
@@ -22,31 +84,97 @@ pub(crate) fn time(time: SystemTime) -> Option<String> {
     Timestamp::from_second(timestamp.as_second()).ok().map(|seconds| seconds.to_string())
 }
 
-/// The text in one line, without what would steer a terminal: names come from other people's file systems and
-/// remotes.
+/// A hash with the first digits of its digest. A custom name stays whole where it is short enough.
+pub(crate) fn short_hash(hash: &str) -> String {
+    // Hashes are ASCII: a byte is a column.
+    let prefix = ["blake3-tree-", "sha256-tree-", "blake3-", "sha256-"]
+        .into_iter()
+        .find_map(|prefix| hash.starts_with(prefix).then_some(prefix.len()));
+    let is_weasel = hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let kept = match prefix {
+        Some(len) => len + SHORT_DIGITS,
+        None if is_weasel => SHORT_DIGITS,
+        None if hash.len() <= SHORT_HASH => hash.len(),
+        None => SHORT_HASH - 1,
+    };
+    match hash.get(..kept) {
+        Some(short) if short.len() < hash.len() => format!("{short}…"),
+        _ => hash.to_owned(),
+    }
+}
+
+/// The text in one line, without characters that steer a terminal or do not show: names come from other people's file
+/// systems and remotes.
 pub(crate) fn printable(text: &str) -> String {
+    let categories = CodePointMapData::<GeneralCategory>::new();
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() {
-            // Writing to a text does not fail.
-            let _ = write!(printable, "{}", character.escape_default());
-        } else {
-            printable.push(character);
+        match categories.get(character) {
+            GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator => printable.extend(character.escape_default()),
+            _ => printable.push(character),
         }
     }
     printable
 }
 
+/// [`printable`] for each line of a text that has several.
+pub(crate) fn printable_lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(printable).collect();
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
-    fn sizes_have_binary_units() {
-        assert_eq!(size(0), "0 B");
-        assert_eq!(size(12_897_485), "12.30 MiB");
+    fn sizes_have_binary_units_and_three_digits() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "0.98 KiB"),
+            (12_897_485, "12.3 MiB"),
+            (304_087_040, "290 MiB"),
+            (1_048_051_712, "0.98 GiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn durations_are_as_exact_as_they_are_short() {
+        for (millis, text) in [
+            (21, "21 ms"),
+            (999, "1.0 s"),
+            (2_140, "2.1 s"),
+            (10_000, "10 s"),
+            (59_999, "59 s"),
+            (185_000, "3 min 5 s"),
+            (3_720_000, "1 h 2 min"),
+        ] {
+            assert_eq!(duration(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn ages_have_one_unit() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 10_000);
+        for (seconds, text) in [
+            (0, "0 s ago"),
+            (59, "59 s ago"),
+            (3_599, "59 min ago"),
+            (3 * 3_600, "3 h ago"),
+            (86_400, "1 d ago"),
+            (364 * 86_400, "364 d ago"),
+            (800 * 86_400, "2 y ago"),
+        ] {
+            assert_eq!(age(now - Duration::from_secs(seconds), now), text);
+        }
+        assert_eq!(age(now + Duration::from_secs(5), now), "0 s ago");
     }
 
     #[test]
@@ -56,7 +184,28 @@ mod tests {
     }
 
     #[test]
-    fn nothing_steers_the_terminal() {
+    fn hashes_are_short() {
+        let digest = "0123456789abcdef".repeat(4);
+        for (hash, short) in [
+            (format!("blake3-tree-{digest}"), "blake3-tree-0123456789ab…"),
+            (format!("sha256-{digest}"), "sha256-0123456789ab…"),
+            (digest[..32].to_owned(), "0123456789ab…"),
+            ("nightly".to_owned(), "nightly"),
+            ("n".repeat(26), "nnnnnnnnnnnnnnnnnnnnnnnn…"),
+        ] {
+            assert_eq!(short_hash(&hash), short);
+            assert!(short_hash(&hash).chars().count() <= SHORT_HASH);
+        }
+    }
+
+    #[test]
+    fn nothing_steers_the_terminal_or_hides() {
         assert_eq!(printable("ä\u{1b}[31m\nb"), "ä\\u{1b}[31m\\nb");
+        let hidden = "\u{85}\u{ad}\u{61c}\u{200b}\u{200e}\u{2028}\u{2029}\u{202e}\u{2066}\u{feff}\u{e0041}";
+        let shown = printable(hidden);
+        assert!(shown.is_ascii(), "{shown}");
+        assert_eq!(shown.matches("\\u{").count(), hidden.chars().count());
+        assert_eq!(printable("a b\u{a0}日本 👩 é"), "a b\u{a0}日本 👩 é");
+        assert_eq!(printable_lines("a\n\u{202e}b\n"), "a\n\\u{202e}b\n");
     }
 }

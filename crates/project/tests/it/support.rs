@@ -122,11 +122,11 @@ impl Lab {
     }
 
     pub(crate) fn push(&self, options: ExchangeOptions) -> Vec<OutputReport> {
-        self.with(options, &[], async |exchange| exchange.push().await.unwrap())
+        self.with(options, &[], async |exchange| exchange.push(&mut |_| ()).await.unwrap())
     }
 
     pub(crate) fn pull(&self, options: ExchangeOptions) -> PullReport {
-        self.with(options, &[], async |exchange| exchange.pull().await.unwrap())
+        self.with(options, &[], async |exchange| exchange.pull(&mut |_| ()).await.unwrap())
     }
 
     pub(crate) fn status(&self) -> Vec<OutputStatus> {

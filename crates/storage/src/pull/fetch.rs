@@ -24,6 +24,8 @@ use crate::state::{Planned, Staging};
 pub(super) struct Fetched {
     pub(super) object: RemoteObject,
     pub(super) verified: bool,
+    /// The size of what was unpacked, in bytes.
+    pub(super) content_bytes: u64,
     staging: Arc<Staging>,
 }
 
@@ -90,8 +92,8 @@ impl RemoteStorage {
         };
         let Listing::Object(object) = keys.read(&got.meta) else { return Err(missing()) };
         let staging = self.stage(wanted).await?;
-        let verified = self.unpack(wanted, &object, got, &staging, options).await?;
-        Ok(Fetched { object, verified, staging })
+        let (verified, content_bytes) = self.unpack(wanted, &object, got, &staging, options).await?;
+        Ok(Fetched { object, verified, content_bytes, staging })
     }
 
     /// Fetches an object for nothing but to see whether it is whole.
@@ -127,7 +129,7 @@ impl RemoteStorage {
         Ok(Arc::new(run_blocking(move || state.staging_for(&destination)).await?))
     }
 
-    /// Unpacks the object into the staging. Says whether its content has been verified.
+    /// Unpacks the object into the staging. Returns whether its content was verified, and the size of the content.
     async fn unpack(
         &self,
         wanted: &Wanted,
@@ -135,7 +137,7 @@ impl RemoteStorage {
         got: GetResult,
         staging: &Arc<Staging>,
         options: &PullOptions,
-    ) -> Result<bool> {
+    ) -> Result<(bool, u64)> {
         let scheme = object.content_hash.verifiable_under(self.options.scheme).filter(|_| options.verify);
         let report = PhaseReport::start(
             &self.options.reporter,
@@ -159,7 +161,7 @@ impl RemoteStorage {
             Ok(Unpacked { content_hash: Some(actual), .. }) if actual != object.content_hash => {
                 Err(damaged(object, ContentDiffers { actual }))
             }
-            Ok(_) => Ok(scheme.is_some()),
+            Ok(unpacked) => Ok((scheme.is_some(), unpacked.content_bytes)),
             Err(error) => Err(from_unpack(object, error)),
         }
     }

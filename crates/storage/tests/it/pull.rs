@@ -43,8 +43,12 @@ async fn a_tree_comes_back_as_it_was() {
     std::os::unix::fs::symlink("bin/run", lab.path("m/link")).unwrap();
     push(&lab, "m", "c").await;
     lab.remove("m");
+    let arrived = lab.path("m");
+    lab.reports.when(Phase::Place, move || assert!(!arrived.exists(), "it is not in place yet"));
     let pulled = pull_one(&lab, "m", &plain()).await.unwrap();
     assert_eq!((pulled.outcome, pulled.verified), (PullOutcome::Restored, true));
+    assert_eq!(pulled.content_bytes, Some((5 << 20) + 10), "both files");
+    assert_eq!(lab.reports.ended(Phase::Place), 1);
     assert_eq!(fs::read(lab.path("m/weights")).unwrap(), noise(1, 5 << 20));
     assert_eq!(fs::metadata(lab.path("m/bin/run")).unwrap().permissions().mode() & 0o100, 0o100);
     assert!(lab.path("m/empty/deeper").is_dir());

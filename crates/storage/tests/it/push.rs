@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 
 use crate::support::{Lab, command, content, noise, output, pulling, pushing};
+use futures::StreamExt as _;
 use larder_storage::{CancellationToken, Error, ErrorKind, Phase, PushOptions, PushOutcome, Scheme};
 
 fn plain() -> PushOptions {
@@ -66,7 +67,10 @@ async fn several_outputs_stand_alone() {
     lab.write("a", "1");
     lab.write("c", "3");
     let outputs = [output("a"), output("missing"), output("c")];
-    let outcomes = lab.storage().push_all(&outputs, &command("c"), &plain()).await;
+    let (storage, command, options) = (lab.storage(), command("c"), plain());
+    let mut outcomes: Vec<_> = storage.push_all(&outputs, &command, &options).collect().await;
+    outcomes.sort_by_key(|(index, _)| *index);
+    let outcomes: Vec<_> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
     assert!(matches!(outcomes[1], Err(Error::MissingSource { .. })));
     assert!(outcomes[0].is_ok() && outcomes[2].is_ok());
     assert_eq!(lab.objects().len(), 2);

@@ -1,0 +1,62 @@
+//! Shows what a storage does: its progress, and its warnings.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use larder_hashing::Observer as _;
+use larder_storage::{Event, OutputPath, Phase, Reporter};
+
+use crate::output::console::Console;
+use crate::progress::Task;
+
+/// Passes the events of a storage on to the console.
+pub(crate) struct ConsoleReporter {
+    console: Console,
+    /// A handful at most: a list is searched faster than a table is hashed.
+    open: Mutex<Vec<(OutputPath, Phase, Task)>>,
+}
+
+impl ConsoleReporter {
+    pub(crate) fn new(console: Console) -> Self {
+        Self { console, open: Mutex::new(Vec::new()) }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<(OutputPath, Phase, Task)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reporter for ConsoleReporter {
+    fn report(&self, event: Event<'_>) {
+        match event {
+            Event::Started { output, phase, total } => {
+                let label = match phase {
+                    Phase::Hash => format!("hashing {output}"),
+                    Phase::Upload => format!("uploading {output}"),
+                    Phase::Download => format!("downloading {output}"),
+                    Phase::Place => format!("moving {output} into place"),
+                    _ => format!("working on {output}"),
+                };
+                let task = self.console.progress().begin(&label, total);
+                self.open().push((output.clone(), phase, task));
+            }
+            Event::Advanced { output, phase, bytes } => {
+                let open = self.open();
+                if let Some((.., task)) = open.iter().find(|(of, what, _)| *what == phase && of == output) {
+                    task.bytes(bytes);
+                }
+            }
+            Event::Finished { output, phase } => {
+                self.open().retain(|(of, what, _)| *what != phase || of != output);
+            }
+            Event::Warning(warning) => self.console.warn(warning),
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Debug for ConsoleReporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsoleReporter").finish_non_exhaustive()
+    }
+}
