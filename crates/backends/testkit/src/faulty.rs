@@ -14,7 +14,7 @@ use larder_backend::{
 };
 
 use crate::faulty::put::FaultyUpload;
-use crate::faulty::script::{Damage, Script, Then, injected};
+use crate::faulty::script::{Damage, FaultScript, Then, injected};
 pub use crate::faulty::script::{Effect, Fault};
 
 /// Wraps a backend and does what [`Fault`]s say. Clones share the faults.
@@ -39,7 +39,7 @@ pub use crate::faulty::script::{Effect, Fault};
 #[derive(Clone, Debug)]
 pub struct FaultyBackend {
     inner: Arc<dyn Backend>,
-    script: Arc<Script>,
+    script: Arc<FaultScript>,
 }
 
 impl FaultyBackend {

@@ -6,10 +6,10 @@ use tokio::sync::watch;
 
 /// Holds operations until it is released. Clones are the same gate.
 #[derive(Clone, Debug)]
-pub struct Gate(Arc<State>);
+pub struct Gate(Arc<GateState>);
 
 #[derive(Debug)]
-struct State {
+struct GateState {
     arrived: watch::Sender<usize>,
     open: watch::Sender<bool>,
 }
@@ -23,7 +23,7 @@ impl Default for Gate {
 impl Gate {
     /// Creates a closed gate.
     pub fn new() -> Self {
-        Self(Arc::new(State { arrived: watch::Sender::new(0), open: watch::Sender::new(false) }))
+        Self(Arc::new(GateState { arrived: watch::Sender::new(0), open: watch::Sender::new(false) }))
     }
 
     /// Lets everything through, now and later.

@@ -59,7 +59,7 @@ use crate::proxy::worker::Worker;
 /// ```
 #[derive(Debug)]
 pub struct GcsServer {
-    shared: Arc<Shared>,
+    shared: Arc<GcsServerState>,
     http: Worker,
     grpc: Worker,
 }
@@ -93,7 +93,7 @@ pub struct GcsUpload {
 }
 
 #[derive(Debug)]
-struct Shared {
+struct GcsServerState {
     /// Where contents go that are too large for memory.
     dir: PathBuf,
     /// What the addresses of uploads begin with: clients need not send a `Host` that leads here.
@@ -104,7 +104,7 @@ struct Shared {
     log: Log,
 }
 
-impl Shared {
+impl GcsServerState {
     fn announced(&self) -> String {
         self.announced.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -130,7 +130,7 @@ impl GcsServer {
     ///
     /// No socket or no thread can be had.
     pub fn start_in(dir: &Path) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(GcsServerState {
             dir: dir.to_owned(),
             announced: Mutex::default(),
             store: Store::default(),

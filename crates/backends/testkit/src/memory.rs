@@ -17,7 +17,7 @@ use larder_backend::{
 };
 
 use crate::clock::ManualClock;
-use crate::memory::state::{Shared, State};
+use crate::memory::state::{MemoryState, SharedMemory};
 use crate::memory::upload::MemoryUpload;
 
 /// How long the pieces of a get stream are, in bytes. Short, so that tests see more than one.
@@ -44,7 +44,7 @@ const CHUNK: usize = 64 * 1024;
 /// ```
 #[derive(Clone)]
 pub struct MemoryBackend {
-    shared: Arc<Shared>,
+    shared: Arc<SharedMemory>,
     capabilities: Capabilities,
     page_size: usize,
 }
@@ -99,7 +99,7 @@ impl MemoryBackend {
         self
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, MemoryState> {
         self.shared.state()
     }
 

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use larder_backend::{Key, ObjectMeta, Operation, Result, Upload};
 
-use crate::faulty::script::{Damage, Script, Then, injected};
+use crate::faulty::script::{Damage, FaultScript, Then, injected};
 
 #[derive(Debug)]
 pub(super) struct FaultyUpload {
     inner: Box<dyn Upload>,
-    script: Arc<Script>,
+    script: Arc<FaultScript>,
     key: Key,
     location: String,
     damage: Option<Damage>,
@@ -22,7 +22,7 @@ pub(super) struct FaultyUpload {
 impl FaultyUpload {
     pub(super) fn new(
         inner: Box<dyn Upload>,
-        script: Arc<Script>,
+        script: Arc<FaultScript>,
         key: Key,
         location: String,
         damage: Option<Damage>,

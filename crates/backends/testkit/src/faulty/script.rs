@@ -74,9 +74,9 @@ impl Fault {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Script(Mutex<Vec<Fault>>);
+pub(super) struct FaultScript(Mutex<Vec<Fault>>);
 
-impl Script {
+impl FaultScript {
     fn faults(&self) -> MutexGuard<'_, Vec<Fault>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

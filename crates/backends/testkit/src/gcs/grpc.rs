@@ -25,7 +25,7 @@ use tonic::server::{Grpc, UnaryService};
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
-use crate::gcs::Shared;
+use crate::gcs::GcsServerState;
 use crate::gcs::call::{GcsCall, GcsRequest};
 use crate::gcs::failure::GcsFailure;
 use crate::gcs::fault::{Damage, GcsAction};
@@ -34,19 +34,19 @@ use crate::gcs::grpc::method::Method;
 use crate::proxy::closing::{Closing, Watched};
 use crate::proxy::worker::accept;
 
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+pub(super) async fn serve(listener: TcpListener, shared: Arc<GcsServerState>) {
     loop {
         let client = accept(&listener).await;
         tokio::spawn(connection(client, Arc::clone(&shared)));
     }
 }
 
-async fn connection(client: TcpStream, shared: Arc<Shared>) {
+async fn connection(client: TcpStream, shared: Arc<GcsServerState>) {
     if client.set_nodelay(true).is_err() {
         return;
     }
     let closing = Arc::new(Closing::default());
-    let exchange = Arc::new(Exchange { shared, closing: Arc::clone(&closing) });
+    let exchange = Arc::new(GrpcExchange { shared, closing: Arc::clone(&closing) });
     let service = service_fn(move |request| {
         let exchange = Arc::clone(&exchange);
         async move { Ok::<_, io::Error>(answer(exchange, request).await) }
@@ -59,12 +59,12 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-struct Exchange {
-    shared: Arc<Shared>,
+struct GrpcExchange {
+    shared: Arc<GcsServerState>,
     closing: Arc<Closing>,
 }
 
-async fn answer(exchange: Arc<Exchange>, request: Request<Incoming>) -> Response<Body> {
+async fn answer(exchange: Arc<GrpcExchange>, request: Request<Incoming>) -> Response<Body> {
     match request.uri().path().strip_prefix("/google.storage.v2.Storage/") {
         Some("GetObject") => unary::<GetObjectRequest>(exchange, request).await,
         Some("ListObjects") => unary::<ListObjectsRequest>(exchange, request).await,
@@ -82,14 +82,14 @@ async fn answer(exchange: Arc<Exchange>, request: Request<Incoming>) -> Response
 }
 
 /// Reads one message and answers with one.
-async fn unary<M: Method>(exchange: Arc<Exchange>, request: Request<Incoming>) -> Response<Body> {
+async fn unary<M: Method>(exchange: Arc<GrpcExchange>, request: Request<Incoming>) -> Response<Body> {
     let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
     Grpc::new(ProstCodec::<M::Answer, M>::default()).unary(Unary { exchange, path, headers }, request).await
 }
 
 /// A request whose message is yet to be read.
 struct Unary {
-    exchange: Arc<Exchange>,
+    exchange: Arc<GrpcExchange>,
     path: String,
     headers: HeaderMap,
 }
@@ -111,7 +111,7 @@ impl<M: Method> UnaryService<M> for Unary {
     }
 }
 
-impl Exchange {
+impl GrpcExchange {
     async fn call<M: Method>(&self, seen: GcsRequest, message: M) -> Answered<M::Answer> {
         let entry = self.shared.log.add(seen.clone());
         let outcome = match self.shared.rules.pick(&seen) {

@@ -22,7 +22,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::gcs::Shared;
+use crate::gcs::GcsServerState;
 use crate::gcs::call::{GcsCall, GcsRequest};
 use crate::gcs::failure::GcsFailure;
 use crate::gcs::fault::{Damage, GcsAction};
@@ -33,19 +33,19 @@ use crate::gcs::session::Lost;
 use crate::proxy::closing::{Closing, Watched};
 use crate::proxy::worker::accept;
 
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+pub(super) async fn serve(listener: TcpListener, shared: Arc<GcsServerState>) {
     loop {
         let client = accept(&listener).await;
         tokio::spawn(connection(client, Arc::clone(&shared)));
     }
 }
 
-async fn connection(client: TcpStream, shared: Arc<Shared>) {
+async fn connection(client: TcpStream, shared: Arc<GcsServerState>) {
     if client.set_nodelay(true).is_err() {
         return;
     }
     let closing = Arc::new(Closing::default());
-    let exchange = Arc::new(Exchange { shared, closing: Arc::clone(&closing) });
+    let exchange = Arc::new(HttpExchange { shared, closing: Arc::clone(&closing) });
     let service = service_fn(move |request| {
         let exchange = Arc::clone(&exchange);
         async move { exchange.answer(request).await }
@@ -87,12 +87,12 @@ impl From<Lost> for End {
 
 type Answer = Response<Reply>;
 
-struct Exchange {
-    shared: Arc<Shared>,
+struct HttpExchange {
+    shared: Arc<GcsServerState>,
     closing: Arc<Closing>,
 }
 
-impl Exchange {
+impl HttpExchange {
     /// # Errors
     ///
     /// The connection is closed without an answer.

@@ -49,11 +49,11 @@ impl Purpose {
 pub(super) struct Session {
     id: String,
     pub(super) purpose: Purpose,
-    state: Mutex<State>,
+    state: Mutex<SessionState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct SessionState {
     /// Counts the requests: the latest one has the session, and an earlier one that still sends has lost it.
     turn: u64,
     phase: Phase,
@@ -81,7 +81,7 @@ pub(super) enum Progress {
 pub(super) struct Lost;
 
 impl Session {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SessionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -183,7 +183,7 @@ impl Sessions {
         let number = by_id.len();
         // Nobody guesses another's, and none looks like a number to count on.
         let id = format!("{:016x}{:016x}", self.ids.hash_one((number, 0)), self.ids.hash_one((number, 1)));
-        let state = Mutex::new(State { turn: 0, phase: Phase::Open(Writer::new(dir)) });
+        let state = Mutex::new(SessionState { turn: 0, phase: Phase::Open(Writer::new(dir)) });
         let session = Arc::new(Session { id: id.clone(), purpose, state });
         by_id.insert(id, Arc::clone(&session));
         session

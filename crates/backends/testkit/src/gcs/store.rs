@@ -13,10 +13,10 @@ use crate::gcs::object::{Description, Metadata, Object, Preconditions, check_nam
 
 /// Everything under one lock: a precondition and what depends on it are one step.
 #[derive(Debug, Default)]
-pub(super) struct Store(Mutex<State>);
+pub(super) struct Store(Mutex<StoreState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct StoreState {
     buckets: BTreeMap<String, Bucket>,
     /// No two objects share one.
     last_generation: i64,
@@ -29,7 +29,7 @@ struct Bucket {
 }
 
 impl Store {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, StoreState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -115,7 +115,7 @@ impl Store {
     }
 }
 
-impl State {
+impl StoreState {
     fn bucket(&mut self, name: &str) -> Result<&mut Bucket, GcsFailure> {
         self.buckets.get_mut(name).ok_or_else(GcsFailure::no_bucket)
     }

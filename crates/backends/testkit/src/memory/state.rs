@@ -11,17 +11,17 @@ use crate::clock::ManualClock;
 use crate::memory::Request;
 
 #[derive(Debug, Default)]
-pub(super) struct Shared(Mutex<State>);
+pub(super) struct SharedMemory(Mutex<MemoryState>);
 
-impl Shared {
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+impl SharedMemory {
+    pub(super) fn state(&self) -> MutexGuard<'_, MemoryState> {
         // Every change of the state is complete: a test that panicked leaves it whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct MemoryState {
     pub(super) objects: BTreeMap<Key, Object>,
     /// The keys of uploads under way.
     pub(super) uploads: BTreeMap<u64, Key>,
@@ -45,7 +45,7 @@ impl Object {
     }
 }
 
-impl State {
+impl MemoryState {
     fn next_number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number

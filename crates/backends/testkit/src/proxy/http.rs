@@ -42,12 +42,12 @@ use crate::proxy::worker::{Worker, accept};
 /// ```
 #[derive(Debug)]
 pub struct HttpProxy {
-    shared: Arc<Shared>,
+    shared: Arc<HttpProxyState>,
     worker: Worker,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct HttpProxyState {
     target: SocketAddr,
     rules: Rules,
     log: Log,
@@ -60,7 +60,7 @@ impl HttpProxy {
     ///
     /// No socket or no thread can be had.
     pub fn start(target: SocketAddr) -> io::Result<Self> {
-        let shared = Arc::new(Shared { target, rules: Rules::default(), log: Log::default() });
+        let shared = Arc::new(HttpProxyState { target, rules: Rules::default(), log: Log::default() });
         let serving = Arc::clone(&shared);
         let worker = Worker::start("larder-http-proxy", |listener| serve(listener, serving))?;
         Ok(Self { shared, worker })
@@ -103,7 +103,7 @@ impl HttpProxy {
     }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+async fn serve(listener: TcpListener, shared: Arc<HttpProxyState>) {
     loop {
         let client = accept(&listener).await;
         tokio::spawn(connection(client, Arc::clone(&shared)));

@@ -19,7 +19,7 @@ pub use crate::proxy::tcp::link::LinkShape;
 use crate::proxy::tcp::link::Links;
 use crate::proxy::tcp::pump::{Pump, pump};
 pub use crate::proxy::tcp::script::LinkFault;
-use crate::proxy::tcp::script::{Ending, Script};
+use crate::proxy::tcp::script::{Ending, LinkScript};
 use crate::proxy::worker::{Worker, accept};
 
 /// Which way bytes go.
@@ -53,14 +53,14 @@ pub enum Direction {
 /// ```
 #[derive(Debug)]
 pub struct TcpProxy {
-    shared: Arc<Shared>,
+    shared: Arc<TcpProxyState>,
     worker: Worker,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct TcpProxyState {
     target: SocketAddr,
-    script: Script,
+    script: LinkScript,
     links: Links,
     /// Counts how often all connections were reset.
     severed: watch::Sender<usize>,
@@ -76,9 +76,9 @@ impl TcpProxy {
     ///
     /// No socket or no thread can be had.
     pub fn start(target: SocketAddr) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(TcpProxyState {
             target,
-            script: Script::default(),
+            script: LinkScript::default(),
             links: Links::default(),
             severed: watch::Sender::new(0),
             connections: AtomicUsize::new(0),
@@ -127,7 +127,7 @@ impl TcpProxy {
     }
 }
 
-impl Shared {
+impl TcpProxyState {
     fn count(&self, direction: Direction) -> &AtomicU64 {
         match direction {
             Direction::Up => &self.up,
@@ -136,7 +136,7 @@ impl Shared {
     }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+async fn serve(listener: TcpListener, shared: Arc<TcpProxyState>) {
     loop {
         let client = accept(&listener).await;
         shared.connections.fetch_add(1, Ordering::Relaxed);
@@ -150,7 +150,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn connection(mut client: TcpStream, shared: Arc<Shared>, accepted: Instant) {
+async fn connection(mut client: TcpStream, shared: Arc<TcpProxyState>, accepted: Instant) {
     let mut severed = shared.severed.subscribe();
     let Ok(mut server) = TcpStream::connect(shared.target).await else {
         // What a client of a server that is not there comes closest to, having been accepted.

@@ -6,7 +6,7 @@ use googleapis_tonic_google_storage_v2::google::storage::v2::{
 };
 use prost::Message;
 
-use crate::gcs::Shared;
+use crate::gcs::GcsServerState;
 use crate::gcs::call::GcsCall;
 use crate::gcs::failure::GcsFailure;
 use crate::gcs::fault::Damage;
@@ -25,7 +25,7 @@ pub(super) trait Method: Message + Default + Send + 'static {
     /// The bucket and the object that it names.
     fn names(&self) -> [&str; 2];
 
-    fn serve(self, shared: &Shared) -> Result<Self::Answer, GcsFailure>;
+    fn serve(self, shared: &GcsServerState) -> Result<Self::Answer, GcsFailure>;
 
     /// The answer as it goes wrong.
     fn damage(answer: Self::Answer, _: &Damage) -> Self::Answer {
@@ -47,7 +47,7 @@ impl Method for GetObjectRequest {
         [&self.bucket, &self.object]
     }
 
-    fn serve(self, shared: &Shared) -> Result<Object, GcsFailure> {
+    fn serve(self, shared: &GcsServerState) -> Result<Object, GcsFailure> {
         let preconditions = Preconditions {
             generation_match: self.if_generation_match,
             generation_not_match: self.if_generation_not_match,
@@ -78,7 +78,7 @@ impl Method for ListObjectsRequest {
         [&self.parent, ""]
     }
 
-    fn serve(self, shared: &Shared) -> Result<ListObjectsResponse, GcsFailure> {
+    fn serve(self, shared: &GcsServerState) -> Result<ListObjectsResponse, GcsFailure> {
         let is_beyond = self.soft_deleted || !self.match_glob.is_empty() || !self.filter.is_empty();
         if is_beyond || self.include_folders_as_prefixes {
             return Err(GcsFailure::not_imitated("listings of what is deleted, by pattern or of folders"));
@@ -111,7 +111,7 @@ impl Method for DeleteObjectRequest {
         [&self.bucket, &self.object]
     }
 
-    fn serve(self, shared: &Shared) -> Result<(), GcsFailure> {
+    fn serve(self, shared: &GcsServerState) -> Result<(), GcsFailure> {
         let preconditions = Preconditions {
             generation_match: self.if_generation_match,
             generation_not_match: self.if_generation_not_match,
@@ -134,7 +134,7 @@ impl Method for CreateBucketRequest {
         [&self.bucket_id, ""]
     }
 
-    fn serve(self, shared: &Shared) -> Result<Bucket, GcsFailure> {
+    fn serve(self, shared: &GcsServerState) -> Result<Bucket, GcsFailure> {
         if self.bucket_id.is_empty() {
             return Err(GcsFailure::invalid("The bucket has no name."));
         }
@@ -152,7 +152,7 @@ impl Method for GetBucketRequest {
         [&self.name, ""]
     }
 
-    fn serve(self, shared: &Shared) -> Result<Bucket, GcsFailure> {
+    fn serve(self, shared: &GcsServerState) -> Result<Bucket, GcsFailure> {
         let name = message::bucket(&self.name)?;
         Ok(message::bucket_message(name, shared.store.bucket(name)?))
     }

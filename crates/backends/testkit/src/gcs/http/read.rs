@@ -5,7 +5,7 @@ use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::gcs::Shared;
+use crate::gcs::GcsServerState;
 use crate::gcs::failure::GcsFailure;
 use crate::gcs::fault::Damage;
 use crate::gcs::http::body::{Download, Reply};
@@ -21,7 +21,7 @@ fn text<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
 
 /// The bytes of an object, or some of them.
 pub(super) fn media(
-    shared: &Shared,
+    shared: &GcsServerState,
     head: &Parts,
     route: &Route,
     damage: Option<Damage>,
@@ -67,7 +67,7 @@ fn refuse_transcoding(head: &Parts, metadata: &Metadata) -> Result<(), GcsFailur
 
 /// What is said about an object.
 pub(super) fn metadata(
-    shared: &Shared,
+    shared: &GcsServerState,
     route: &Route,
     damage: Option<&Damage>,
 ) -> Result<Answer, GcsFailure> {
@@ -77,14 +77,14 @@ pub(super) fn metadata(
 }
 
 /// Removes an object.
-pub(super) fn delete(shared: &Shared, route: &Route) -> Result<Answer, GcsFailure> {
+pub(super) fn delete(shared: &GcsServerState, route: &Route) -> Result<Answer, GcsFailure> {
     let (generation, preconditions) = (route.query.number("generation")?, route.query.preconditions()?);
     shared.store.delete(&route.bucket, &route.object, generation, &preconditions)?;
     Ok(answer::empty(204))
 }
 
 /// A page of objects.
-pub(super) fn list(shared: &Shared, route: &Route) -> Result<Answer, GcsFailure> {
+pub(super) fn list(shared: &GcsServerState, route: &Route) -> Result<Answer, GcsFailure> {
     let text = |name: &str| route.query.get(name).unwrap_or_default().to_owned();
     let page_size = route.query.number("maxResults")?.unwrap_or_default();
     let selection = Selection {
@@ -113,7 +113,7 @@ pub(super) fn list(shared: &Shared, route: &Route) -> Result<Answer, GcsFailure>
 }
 
 /// What is said about a bucket.
-pub(super) fn bucket(shared: &Shared, route: &Route) -> Result<Answer, GcsFailure> {
+pub(super) fn bucket(shared: &GcsServerState, route: &Route) -> Result<Answer, GcsFailure> {
     let created = shared.store.bucket(&route.bucket)?.to_string();
     Ok(answer::json(&json!({
         "kind": "storage#bucket",

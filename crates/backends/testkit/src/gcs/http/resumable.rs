@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::header::{CONTENT_RANGE, HeaderName, RANGE};
 use hyper::http::request::Parts;
 
-use crate::gcs::Shared;
+use crate::gcs::GcsServerState;
 use crate::gcs::failure::GcsFailure;
 use crate::gcs::fault::Damage;
 use crate::gcs::http::incoming::Upload;
@@ -16,13 +16,13 @@ use crate::gcs::http::upload::expected;
 use crate::gcs::http::{Answer, End, answer};
 use crate::gcs::session::{Progress, QUANTUM, Session, cancelled};
 
-fn session(shared: &Shared, route: &Route) -> Result<Arc<Session>, GcsFailure> {
+fn session(shared: &GcsServerState, route: &Route) -> Result<Arc<Session>, GcsFailure> {
     shared.sessions.get(route.query.get("upload_id").unwrap_or_default())
 }
 
 /// Takes bytes, or says how far the upload is. What comes last makes the object.
 pub(super) async fn put(
-    shared: &Shared,
+    shared: &GcsServerState,
     head: &Parts,
     route: &Route,
     body: &mut Upload,
@@ -161,7 +161,7 @@ fn incomplete(session: &Session, persisted: u64) -> Answer {
 }
 
 /// Ends an upload without an object: it is answered with 499.
-pub(super) fn cancel(shared: &Shared, route: &Route) -> Result<Answer, GcsFailure> {
+pub(super) fn cancel(shared: &GcsServerState, route: &Route) -> Result<Answer, GcsFailure> {
     session(shared, route)?.cancel();
     Ok(answer::failure(&cancelled(), false))
 }

@@ -7,7 +7,7 @@ use hyper::http::request::Parts;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::gcs::Shared;
+use crate::gcs::GcsServerState;
 use crate::gcs::checksums::Expected;
 use crate::gcs::content::Writer;
 use crate::gcs::failure::GcsFailure;
@@ -36,7 +36,7 @@ fn parse(document: &[u8]) -> Result<Value, GcsFailure> {
 }
 
 /// What a request wants to make. The name in the query goes before that in the metadata.
-fn purpose(shared: &Shared, route: &Route, resource: &Value) -> Result<Purpose, GcsFailure> {
+fn purpose(shared: &GcsServerState, route: &Route, resource: &Value) -> Result<Purpose, GcsFailure> {
     shared.store.bucket(&route.bucket)?;
     let object = match route.object.as_str() {
         "" => resource["name"].as_str().unwrap_or_default(),
@@ -63,7 +63,7 @@ fn purpose(shared: &Shared, route: &Route, resource: &Value) -> Result<Purpose, 
 /// Begins a resumable upload:
 /// <https://cloud.google.com/storage/docs/performing-resumable-uploads#initiate-session>.
 pub(super) async fn start(
-    shared: &Shared,
+    shared: &GcsServerState,
     head: &Parts,
     route: &Route,
     body: &mut Upload,
@@ -93,7 +93,7 @@ pub(super) async fn start(
 
 /// An upload in one request.
 pub(super) async fn insert(
-    shared: &Shared,
+    shared: &GcsServerState,
     head: &Parts,
     route: &Route,
     body: &mut Upload,
@@ -108,7 +108,12 @@ pub(super) async fn insert(
 }
 
 /// Bytes only: <https://cloud.google.com/storage/docs/uploading-objects#rest-upload-objects>.
-async fn media(shared: &Shared, head: &Parts, route: &Route, body: &mut Upload) -> Result<Arc<Object>, End> {
+async fn media(
+    shared: &GcsServerState,
+    head: &Parts,
+    route: &Route,
+    body: &mut Upload,
+) -> Result<Arc<Object>, End> {
     let mut purpose = purpose(shared, route, &Value::Null)?;
     purpose.metadata.content_type = text(head, CONTENT_TYPE.as_str()).map(str::to_owned);
     let mut writer = Writer::new(&shared.dir);
@@ -121,7 +126,7 @@ async fn media(shared: &Shared, head: &Parts, route: &Route, body: &mut Upload) 
 /// What is said about the object, its bytes, and in a third part what became known only while they were sent:
 /// <https://cloud.google.com/storage/docs/uploading-objects#rest-upload-objects>.
 async fn multipart(
-    shared: &Shared,
+    shared: &GcsServerState,
     head: &Parts,
     route: &Route,
     body: &mut Upload,

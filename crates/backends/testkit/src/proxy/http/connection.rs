@@ -14,17 +14,18 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use crate::proxy::closing::{Closing, Watched};
-use crate::proxy::http::Shared;
+use crate::proxy::http::HttpProxyState;
 use crate::proxy::http::body::{Answer, Damage, Damaged};
 use crate::proxy::http::request::HttpRequest;
 use crate::proxy::http::rule::{HttpAction, Pick};
 
-pub(super) async fn connection(client: TcpStream, shared: Arc<Shared>) {
+pub(super) async fn connection(client: TcpStream, shared: Arc<HttpProxyState>) {
     if client.set_nodelay(true).is_err() {
         return;
     }
     let closing = Arc::new(Closing::default());
-    let exchange = Arc::new(Exchange { shared, closing: Arc::clone(&closing), server: Mutex::default() });
+    let exchange =
+        Arc::new(ProxiedExchange { shared, closing: Arc::clone(&closing), server: Mutex::default() });
     let service = service_fn(move |request| {
         let exchange = Arc::clone(&exchange);
         async move { exchange.answer(request).await }
@@ -37,14 +38,14 @@ pub(super) async fn connection(client: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-struct Exchange {
-    shared: Arc<Shared>,
+struct ProxiedExchange {
+    shared: Arc<HttpProxyState>,
     closing: Arc<Closing>,
     /// Where the last request went, if more may go there.
     server: Mutex<Option<SendRequest<Incoming>>>,
 }
 
-impl Exchange {
+impl ProxiedExchange {
     /// # Errors
     ///
     /// The connection is closed without an answer.

@@ -75,10 +75,10 @@ impl Links {
 
 /// One way of a link, which all connections share.
 #[derive(Debug, Default)]
-pub(super) struct Link(Mutex<State>);
+pub(super) struct Link(Mutex<LinkState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct LinkState {
     delay: Duration,
     /// Bytes a second.
     rate: Option<u64>,
@@ -87,13 +87,13 @@ struct State {
 }
 
 impl Link {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LinkState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, delay: Duration, rate: Option<u64>) {
         let mut state = self.state();
-        *state = State { delay, rate, free: state.free.filter(|_| rate.is_some()) };
+        *state = LinkState { delay, rate, free: state.free.filter(|_| rate.is_some()) };
     }
 
     pub(super) fn delay(&self) -> Duration {

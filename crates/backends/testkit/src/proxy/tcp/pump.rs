@@ -11,13 +11,13 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::proxy::tcp::link::Link;
 use crate::proxy::tcp::script::Ending;
-use crate::proxy::tcp::{Direction, Shared};
+use crate::proxy::tcp::{Direction, TcpProxyState};
 
 /// Below this a buffer is replaced: what is read into it would be too little at once.
 const LEAST_ROOM: usize = 4096;
 
 pub(super) struct Pump<'a> {
-    pub(super) shared: &'a Shared,
+    pub(super) shared: &'a TcpProxyState,
     pub(super) link: &'a Link,
     pub(super) direction: Direction,
     /// When the first byte may enter the link.

@@ -84,7 +84,7 @@ impl LinkFault {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Script(Mutex<Vec<Entry>>);
+pub(super) struct LinkScript(Mutex<Vec<Entry>>);
 
 #[derive(Debug)]
 struct Entry {
@@ -102,7 +102,7 @@ pub(super) struct Hit {
     pub(super) fired: Fired,
 }
 
-impl Script {
+impl LinkScript {
     fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
