@@ -129,6 +129,12 @@ pub enum Error {
         /// The mount point, or the directory on another device.
         mount: PathBuf,
     },
+    /// A symlink is in the place of a directory of larder's own state.
+    #[error("failed to use {}: it is a symlink; remove it, and larder creates a directory", path.display())]
+    StateIsSymlink {
+        /// The symlink.
+        path: PathBuf,
+    },
     /// The arguments do not fit together.
     #[error("{0}")]
     Usage(String),
@@ -240,6 +246,7 @@ impl Error {
             | Self::Contended { .. }
             | Self::Obstructed { .. }
             | Self::MountWithin { .. }
+            | Self::StateIsSymlink { .. }
             | Self::Hash(_)
             | Self::Pack(_)
             | Self::Unpack(_)

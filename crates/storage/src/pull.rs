@@ -145,8 +145,8 @@ impl RemoteStorage {
                 break;
             }
             placing = self.report_placing(restores.iter().map(|&index| &wanted[index].output));
-            let session = self.state.session()?;
-            match run_blocking(move || place(&session, &planned)).await {
+            let journal = self.state.journal()?;
+            match run_blocking(move || place(&journal, &planned)).await {
                 Ok(()) => break,
                 Err(Unplaced::Failed(error)) => return Err(error),
                 Err(Unplaced::Appeared(index)) => {

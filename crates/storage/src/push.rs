@@ -18,7 +18,7 @@ use crate::options::PushOptions;
 use crate::outcome::{PushOutcome, Pushed};
 use crate::remote_storage::{MAX_TRANSFERS, RemoteStorage};
 use crate::report::{Phase, PhaseReport};
-use crate::state::RemoteJournal;
+use crate::state::UploadRecorder;
 
 /// About what an archive adds to each file: its header, padding, and now and then an extended header.
 const BYTES_OF_AN_ENTRY: u64 = 1_024;
@@ -285,7 +285,7 @@ impl Push<'_> {
             total,
         );
         let journal =
-            RemoteJournal { state: Arc::clone(&storage.state), remote: storage.backend.to_string() };
+            UploadRecorder { state: Arc::clone(&storage.state), remote: storage.backend.to_string() };
         let options = PutOptions::new(mode)
             .with_size_hint(self.prepared.content_bytes() + self.prepared.entries() * BYTES_OF_AN_ENTRY)
             .with_journal(Arc::new(journal));

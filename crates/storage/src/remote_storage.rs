@@ -141,6 +141,9 @@ impl RemoteStorage {
 
     async fn recover_for(&self, only_reads: bool) -> Result<()> {
         self.check_cancelled()?;
+        if let Some(remote) = self.remote_path.as_deref().filter(|path| self.state.contains(path)) {
+            self.state.check_no_symlinks(remote)?;
+        }
         let state = Arc::clone(&self.state);
         for warning in run_blocking(move || state.recover(only_reads)).await? {
             self.warn(&warning);

@@ -8,11 +8,15 @@ use std::time::UNIX_EPOCH;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
-use super::journal::{Record, Session, path_text};
+use super::journal::ProcessJournal;
 use super::mounts::mount_within;
-use super::rename::{Stopped, exchange, exists, is_dir, is_unsupported, move_tree, rename, rename_noreplace};
+use super::record::{FileIdentity, Move, Record};
+use super::rename::{
+    Stopped, exchange, exists, hard_link, is_dir, is_unsupported, move_tree, rename, rename_file,
+    rename_noreplace,
+};
+use super::steps::step;
 use crate::error::{Error, Result};
 
 /// What is to be moved where.
@@ -42,73 +46,57 @@ impl From<Error> for Unplaced {
     }
 }
 
-/// A move as the journal has it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Move {
-    #[serde(with = "path_text")]
-    staged: PathBuf,
-    #[serde(with = "path_text")]
-    pub(super) destination: PathBuf,
-    #[serde(with = "path_text")]
-    backup: PathBuf,
-    /// Tells the staged output from what was there, after the two have been exchanged.
-    new: Identity,
-    /// What was there, and is to be replaced.
-    previous: Option<Identity>,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Identity {
-    /// Without the device: all places of a move are on one file system, and device numbers may change with a reboot.
-    inode: u64,
-    /// When it was made, as seconds and nanoseconds since 1970, where the file system knows: what somebody makes after
-    /// the other was removed often gets its inode number.
-    #[serde(default)]
-    created: Option<(u64, u32)>,
-}
-
-impl PartialEq for Identity {
-    fn eq(&self, other: &Self) -> bool {
-        let born_apart = self.created.zip(other.created).is_some_and(|(one, other)| one != other);
-        self.inode == other.inode && !born_apart
-    }
-}
-
 /// Puts all of `planned` into place, or nothing.
-pub(crate) fn place(session: &Session, planned: &[Planned]) -> Result<(), Unplaced> {
+pub(crate) fn place(journal: &ProcessJournal, planned: &[Planned]) -> Result<(), Unplaced> {
+    let placing = journal.next_placing();
     let parents = missing_parents(planned);
     if !parents.is_empty() {
-        session.append(&Record::Parents { paths: parents.clone() })?;
+        journal.append(&Record::Parents { placing, paths: parents.clone() })?;
     }
-    let outcome = create_parents(&parents).and_then(|()| place_all(session, planned));
+    let outcome = create_parents(&parents)
+        .map_err(NotPlaced::undone)
+        .and_then(|()| place_all(journal, placing, planned));
     if outcome.is_err() {
         remove_empty(&parents);
     }
-    if !session.is_unfinished() {
-        // Should the note fail, everything is found to be in place, or back, by the next command as well.
-        session.append(&Record::Settled).ok();
+    if outcome.as_ref().err().is_none_or(|failure| failure.is_undone) {
+        // Where this fails, the next command finds everything in place, or back.
+        journal.append(&Record::Settled { placing }).ok();
+    } else {
+        journal.leave_unfinished();
     }
-    outcome
+    outcome.map_err(|failure| failure.reason)
 }
 
-fn place_all(session: &Session, planned: &[Planned]) -> Result<(), Unplaced> {
-    let moves = planned.iter().map(Move::plan).collect::<Result<Vec<_>>>()?;
-    session.append(&Record::Placing { moves: moves.clone() })?;
+/// Why a placing failed, and whether all of it is back.
+struct NotPlaced {
+    reason: Unplaced,
+    is_undone: bool,
+}
+
+impl NotPlaced {
+    fn undone(reason: impl Into<Unplaced>) -> Self {
+        Self { reason: reason.into(), is_undone: true }
+    }
+}
+
+fn place_all(journal: &ProcessJournal, placing: u64, planned: &[Planned]) -> Result<(), NotPlaced> {
+    let moves = planned.iter().map(Move::plan).collect::<Result<Vec<_>>>().map_err(NotPlaced::undone)?;
+    let record = Record::Placing { placing, moves: moves.clone() };
+    journal.append(&record).map_err(NotPlaced::undone)?;
     if moves.iter().any(|planned| planned.previous.is_some()) {
-        session.sync()?;
+        journal.sync().map_err(NotPlaced::undone)?;
     }
     for (index, planned) in moves.iter().enumerate() {
-        let failure = match planned.carry_out() {
+        let reason = match planned.carry_out() {
             Ok(()) => continue,
             Err(Stopped::Appeared) => Unplaced::Appeared(index),
             Err(Stopped::Io(error)) => Error::io("put into place", &planned.destination)(error).into(),
         };
-        if let Err(error) = undo_all(&moves[..=index]) {
-            session.leave_unfinished();
-            return Err(error.into());
-        }
-        return Err(failure);
+        return Err(match undo_all(&moves[..=index]) {
+            Ok(()) => NotPlaced { reason, is_undone: true },
+            Err(error) => NotPlaced { reason: error.into(), is_undone: false },
+        });
     }
     Ok(())
 }
@@ -217,16 +205,16 @@ impl Move {
             }
             if !is_dir(&self.staged)
                 && !is_dir(&self.destination)
-                && fs::hard_link(&self.destination, &self.backup).is_ok()
+                && hard_link(&self.destination, &self.backup).is_ok()
             {
                 // A file over a file is one step everywhere; the link keeps the old one, in case this is undone.
-                return Ok(fs::rename(&self.staged, &self.destination)?);
+                return Ok(rename_file(&self.staged, &self.destination)?);
             }
         }
         if is_dir(&self.backup) || is_dir(&self.destination) || !exists(&self.backup) {
             move_tree(&self.destination, &self.backup)?;
         } else {
-            return Ok(fs::rename(&self.staged, &self.destination)?);
+            return Ok(rename_file(&self.staged, &self.destination)?);
         }
         rename_noreplace(&self.staged, &self.destination)
     }
@@ -249,7 +237,7 @@ impl Move {
             if is_dir(&self.backup) {
                 return move_tree(&self.backup, &self.destination);
             }
-            return fs::rename(&self.backup, &self.destination);
+            return rename_file(&self.backup, &self.destination);
         }
         if !done {
             return Ok(());
@@ -288,6 +276,7 @@ fn missing_parents(planned: &[Planned]) -> Vec<PathBuf> {
 
 fn create_parents(parents: &[PathBuf]) -> Result<(), Unplaced> {
     for parent in parents {
+        step();
         match fs::create_dir(parent) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(Error::io("create", parent)(error).into());
@@ -308,7 +297,7 @@ pub(super) fn remove_empty(parents: &[PathBuf]) {
 /// The identity of what is about to be moved away, perhaps entry by entry. An overlay makes a directory of a lower layer
 /// anew when something in it is changed for the first time: it keeps its inode number then, and is born again. So it is
 /// changed first, to what it is; where that is not ours to do, its birth tells nothing.
-fn lasting_identity(path: &Path) -> io::Result<Option<Identity>> {
+fn lasting_identity(path: &Path) -> io::Result<Option<FileIdentity>> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => found,
         _ => return identity(path),
@@ -319,15 +308,15 @@ fn lasting_identity(path: &Path) -> io::Result<Option<Identity>> {
     };
     let is_lasting = utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).is_ok();
     let identity = identity(path)?;
-    Ok(identity.map(|identity| Identity { created: identity.created.filter(|_| is_lasting), ..identity }))
+    Ok(identity.map(|identity| FileIdentity { created: identity.created.filter(|_| is_lasting), ..identity }))
 }
 
-fn identity(path: &Path) -> io::Result<Option<Identity>> {
+fn identity(path: &Path) -> io::Result<Option<FileIdentity>> {
     match fs::symlink_metadata(path) {
         Ok(found) => {
             let created = found.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
             let created = created.map(|since| (since.as_secs(), since.subsec_nanos()));
-            Ok(Some(Identity { inode: found.ino(), created }))
+            Ok(Some(FileIdentity { inode: found.ino(), created }))
         }
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(None)

@@ -1,127 +1,141 @@
 //! What the next command does about a process that died.
 
-use std::fs;
+use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
-use super::journal::{DeadJournal, Opened, Record};
-use super::placement::Settled;
+use super::dead_journal::{DeadJournal, OpenedJournal};
+use super::directory::{JOURNALS, STAGINGS, StateDirectory};
+use super::placement::{Settled, remove_empty, settle};
 use super::removal::remove;
-use super::{ProjectState, lock, placement};
-use crate::error::{Error, Result};
+use super::staging::journal_of;
+use crate::error::Result;
 use crate::report::Warning;
 
-impl ProjectState {
-    /// Completes or undoes what dead processes were putting into place, and removes their stagings. Their uploads are
-    /// kept for [`ProjectState::orphans`].
-    ///
-    /// Only what could leave a wrong tree behind is an error; what cannot be cleaned up is a warning. So is everything
-    /// to a command that only reads, where the file system of the project is read-only.
-    pub(crate) fn recover(&self, only_reads: bool) -> Result<Vec<Warning>> {
-        let mut warnings = Vec::new();
-        for dir in [self.journal_dir(), self.staging_dir()] {
-            if fs::symlink_metadata(&dir).is_ok_and(|found| found.is_symlink()) {
-                let action = "use a link for larder's own state: remove it at";
-                return Err(Error::io(action, &dir)(io::ErrorKind::InvalidInput.into()));
-            }
-        }
-        for path in names(&self.journal_dir())? {
-            match DeadJournal::open(&path)? {
-                Opened::InUse => {}
-                Opened::Unknown => {
-                    let reason = format!(
-                        "{} is not of this project, or of another version of larder: remove it",
-                        path.display()
-                    );
-                    warnings.push(Warning::Sweep { reason });
-                }
-                Opened::Dead(journal) => {
-                    let settled = match settle(&journal) {
-                        Err(error) if only_reads && error.is_read_only_file_system() => {
-                            Err(Warning::Sweep { reason: error.to_string() })
-                        }
-                        settled => settled?,
-                    };
-                    match settled {
-                        Ok(warning) => warnings.extend(warning),
-                        Err(stuck) => {
-                            // Its staging may hold the only copy of something.
-                            warnings.push(stuck);
-                            continue;
-                        }
-                    }
-                    for staging in journal.outside_stagings() {
-                        warnings.extend(remove_staging(staging));
-                    }
-                    warnings.extend(self.remove_stagings_of(&path)?);
-                    if journal.has_uploads() {
-                        lock(&self.dead).push(journal);
-                    } else {
-                        journal.remove();
-                    }
+/// How many files that are not journals are named in the warning.
+const NAMED_FOREIGN: usize = 3;
+
+/// What was found and done.
+pub(super) struct Recovered {
+    pub(super) warnings: Vec<Warning>,
+    /// Journals with uploads that are still open on a remote.
+    pub(super) with_uploads: Vec<DeadJournal>,
+}
+
+/// See [`super::ProjectState::recover`].
+pub(super) fn recover(root: &Path, only_reads: bool) -> Result<Recovered> {
+    let journals = StateDirectory::open(root, &JOURNALS)?.map(Arc::new);
+    let stagings = StateDirectory::open(root, &STAGINGS)?;
+    let mut recovered = Recovered { warnings: Vec::new(), with_uploads: Vec::new() };
+    let mut foreign: Vec<OsString> = Vec::new();
+    if let Some(directory) = &journals {
+        for name in directory.names()? {
+            match DeadJournal::open(directory, root, &name)? {
+                OpenedJournal::InUse => {}
+                OpenedJournal::Foreign => foreign.push(name),
+                OpenedJournal::Dead(journal) => {
+                    recover_from(journal, stagings.as_ref(), only_reads, &mut recovered)?;
                 }
             }
         }
-        // Stagings whose journal is gone.
-        for staging in names(&self.staging_dir())? {
+        recovered.warnings.extend(foreign_warning(directory.path(), foreign));
+    }
+    // Stagings whose journal is gone.
+    if let Some(stagings) = &stagings {
+        for name in stagings.names()? {
             // Other names are not ours to remove.
-            if owner(&staging).is_some_and(|id| !self.journal_dir().join(id).exists()) {
-                warnings.extend(remove_staging(&staging));
+            let Some(id) = journal_of(&name) else { continue };
+            if !journals.as_ref().is_some_and(|journals| journals.has(id)) {
+                recovered.warnings.extend(remove_staging(&stagings.path().join(&name)));
             }
         }
-        Ok(warnings)
     }
-
-    fn remove_stagings_of(&self, journal: &Path) -> Result<Vec<Warning>> {
-        let id = journal.file_name().and_then(|name| name.to_str());
-        let stagings = names(&self.staging_dir())?;
-        let its_own = stagings.iter().filter(|staging| owner(staging) == id);
-        Ok(its_own.filter_map(|staging| remove_staging(staging)).collect())
-    }
+    Ok(recovered)
 }
 
-/// The journal to which a staging in `.larder/tmp` belongs: see [`super::Session::staging_name`].
-fn owner(staging: &Path) -> Option<&str> {
-    let (id, number) = staging.file_name()?.to_str()?.rsplit_once('.')?;
-    let is_hex = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let is_id = id.split('-').count() == 3 && id.split('-').all(is_hex);
-    (is_id && number.parse::<u64>().is_ok()).then_some(id)
+fn recover_from(
+    journal: DeadJournal,
+    stagings: Option<&StateDirectory>,
+    only_reads: bool,
+    recovered: &mut Recovered,
+) -> Result<()> {
+    let is_settled = match settle_all(&journal, &mut recovered.warnings) {
+        Err(error) if only_reads && error.is_read_only_file_system() => {
+            recovered.warnings.push(Warning::Sweep { reason: error.to_string() });
+            false
+        }
+        settled => settled?,
+    };
+    if !is_settled {
+        // Its staging may hold the only copy of something.
+        return Ok(());
+    }
+    for staging in journal.outside_stagings() {
+        recovered.warnings.extend(remove_staging(staging));
+    }
+    if let Some(stagings) = stagings {
+        for name in stagings.names()? {
+            if journal_of(&name) == Some(journal.id()) {
+                recovered.warnings.extend(remove_staging(&stagings.path().join(&name)));
+            }
+        }
+    }
+    if journal.has_uploads() {
+        recovered.with_uploads.push(journal);
+    } else {
+        journal.remove();
+    }
+    Ok(())
 }
 
-/// Completes or undoes what the journal says was being placed. Inner `Err`: neither is possible.
-fn settle(journal: &DeadJournal) -> Result<Result<Option<Warning>, Warning>> {
-    let mut warning = None;
-    for record in journal.unsettled() {
-        let Record::Placing { moves } = record else { continue };
-        let names: Vec<_> = moves.iter().map(|planned| planned.destination.display().to_string()).collect();
-        let names = names.join(", ");
-        match placement::settle(moves)? {
+/// Completes or undoes each placing of the journal. Says whether that was possible for all of them.
+fn settle_all(journal: &DeadJournal, warnings: &mut Vec<Warning>) -> Result<bool> {
+    let mut is_settled = true;
+    for unsettled in journal.unsettled() {
+        match settle(unsettled.moves)? {
             Settled::Nothing => {}
             Settled::As(outcome) => {
-                warning = Some(Warning::Recovered { action: format!("{names}: {outcome}") });
+                let names: Vec<_> =
+                    unsettled.moves.iter().map(|moved| moved.destination.display().to_string()).collect();
+                let action = format!("{}: {outcome}", names.join(", "));
+                warnings.push(Warning::Recovered { action });
             }
             Settled::Stuck { destination, backup } => {
                 let reason = format!(
-                    "{} has changed since; what was there before is in {}: move it to where it belongs",
+                    "{} has changed since; the previous version is in {}: move it to where it belongs",
                     destination.display(),
                     backup.display()
                 );
-                return Ok(Err(Warning::Sweep { reason }));
+                warnings.push(Warning::Sweep { reason });
+                is_settled = false;
+                continue;
             }
         }
+        remove_empty(unsettled.parents);
     }
-    for record in journal.unsettled() {
-        if let Record::Parents { paths } = record {
-            placement::remove_empty(paths);
-        }
-    }
-    Ok(Ok(warning))
+    Ok(is_settled)
+}
+
+fn foreign_warning(directory: &Path, mut names: Vec<OsString>) -> Option<Warning> {
+    names.sort();
+    let named: Vec<String> =
+        names.iter().take(NAMED_FOREIGN).map(|name| format!("`{}`", name.display())).collect();
+    let more = names.len() - named.len();
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    (!names.is_empty()).then(|| Warning::Sweep {
+        reason: format!(
+            "{}{more} in {} are not of this project, or of another version of larder: remove them",
+            named.join(", "),
+            directory.display()
+        ),
+    })
 }
 
 fn remove_staging(path: &Path) -> Option<Warning> {
     match remove(path) {
         Ok(()) => None,
-        // It harms nobody there, and the next command that can write removes it.
+        // It harms nobody, and the next command that can write removes it.
         Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => None,
         Err(error) => {
             Some(Warning::Sweep { reason: format!("failed to remove {}: {error}", path.display()) })
@@ -129,13 +143,5 @@ fn remove_staging(path: &Path) -> Option<Warning> {
     }
 }
 
-/// What is in a directory, which may be absent.
-fn names(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("list", dir)(error)),
-    };
-    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>();
-    paths.map_err(Error::io("list", dir))
-}
+#[cfg(test)]
+mod tests;

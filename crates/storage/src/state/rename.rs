@@ -8,6 +8,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::protected::{Unprotected, is_protected};
+use super::steps::{has_exchange, step};
 
 /// Why a move stopped.
 pub(super) enum Stopped {
@@ -24,6 +25,9 @@ impl From<io::Error> for Stopped {
 
 /// Exchanges two names in one step.
 pub(super) fn exchange(one: &Path, other: &Path) -> rustix::io::Result<()> {
+    if !has_exchange() {
+        return Err(Errno::INVAL);
+    }
     rename_with(one, other, RenameFlags::EXCHANGE, &[one, other])
 }
 
@@ -32,9 +36,22 @@ pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     Ok(rename_with(from, to, RenameFlags::empty(), &[from])?)
 }
 
+/// Gives a file a second name.
+pub(super) fn hard_link(from: &Path, to: &Path) -> io::Result<()> {
+    step();
+    fs::hard_link(from, to)
+}
+
+/// Moves what is not a directory, over what it replaces.
+pub(super) fn rename_file(from: &Path, to: &Path) -> io::Result<()> {
+    step();
+    fs::rename(from, to)
+}
+
 /// A directory that gets another parent must be writable itself, because its `..` changes. One of ours that is not
 /// becomes so for the moment.
 fn rename_with(from: &Path, to: &Path, flags: RenameFlags, moved: &[&Path]) -> rustix::io::Result<()> {
+    step();
     match renameat_with(CWD, from, CWD, to, flags) {
         Err(error) if is_protected(error) => {
             let unprotected: Vec<_> = moved.iter().filter_map(|path| Unprotected::new(path)).collect();
@@ -61,8 +78,11 @@ fn rename_if_absent(from: &Path, to: &Path) -> Result<(), Stopped> {
         return Err(Stopped::Appeared);
     }
     if !is_dir(from) {
-        match fs::hard_link(from, to) {
-            Ok(()) => return Ok(fs::remove_file(from)?),
+        match hard_link(from, to) {
+            Ok(()) => {
+                step();
+                return Ok(fs::remove_file(from)?);
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Stopped::Appeared),
             // No links either: what is left is the look above.
             Err(_) => {}
@@ -92,6 +112,7 @@ pub(super) fn move_tree(from: &Path, to: &Path) -> io::Result<()> {
     if !is_dir(to) {
         match rename(from, to) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices && is_dir(from) => {
+                step();
                 fs::create_dir(to)?;
             }
             outcome => return outcome,
@@ -107,6 +128,7 @@ pub(super) fn move_tree(from: &Path, to: &Path) -> io::Result<()> {
     if let Some(unprotected) = unprotected {
         unprotected.protect(to)?;
     }
+    step();
     fs::remove_dir(from)
 }
 

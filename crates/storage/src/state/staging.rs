@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use larder_hashing::STAGING_PREFIX;
 
-use super::journal::{Record, Session};
+use super::directory::{STAGINGS, StateDirectory};
+use super::journal::{ProcessJournal, is_journal_id};
 use super::mounts::same_mount;
+use super::record::Record;
 use super::removal::remove;
 use crate::error::{Error, Result};
 
@@ -17,37 +19,39 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Staging {
     path: PathBuf,
-    session: Arc<Session>,
+    journal: Arc<ProcessJournal>,
 }
 
 impl Staging {
-    /// Creates a staging in `shared`, which is larder's own, or beside the destination where only that is on the same
-    /// file system. There its name is one that hashing and packing refuse.
-    pub(super) fn create(session: Arc<Session>, shared: &Path, destination: &Path) -> Result<Self> {
+    /// Creates a staging in larder's own directory, or beside the destination where only that is on the same file
+    /// system. Hashing and packing refuse its name there.
+    pub(super) fn create(journal: Arc<ProcessJournal>, root: &Path, destination: &Path) -> Result<Self> {
         let anchor = existing_ancestor(destination);
-        fs::create_dir_all(shared).map_err(Error::io("create", shared))?;
-        let name = session.staging_name();
-        let path = if same_mount(shared, &anchor).map_err(Error::io("look at", &anchor))? {
-            shared.join(name)
+        let shared = StateDirectory::create(root, &STAGINGS)?;
+        let name = journal.staging_name();
+        let path = if same_mount(shared.path(), &anchor).map_err(Error::io("look at", &anchor))? {
+            let path = shared.path().join(&name);
+            shared.create_dir(&name).map_err(Error::io("create", &path))?;
+            path
         } else {
             let path = anchor.join(OsStr::from_bytes(&[STAGING_PREFIX, name.as_bytes()].concat()));
-            session.append(&Record::Staging { path: path.clone() })?;
+            journal.append(&Record::Staging { path: path.clone() })?;
+            fs::create_dir(&path).map_err(Error::io("create", &path))?;
             path
         };
-        fs::create_dir(&path).map_err(Error::io("create", &path))?;
-        session.staging_made();
-        let staging = Self { path, session };
+        journal.staging_made();
+        let staging = Self { path, journal };
         let new = staging.new_root();
         fs::create_dir(&new).map_err(Error::io("create", &new))?;
         Ok(staging)
     }
 
-    /// Below this directory the output is restored.
+    /// The directory below which the output is restored.
     pub(crate) fn new_root(&self) -> PathBuf {
         self.path.join("new")
     }
 
-    /// Here goes what was at the destination, where it cannot be exchanged in one step.
+    /// Where the previous version goes, if the two cannot be exchanged in one step.
     pub(crate) fn backup(&self) -> PathBuf {
         self.path.join("old")
     }
@@ -55,12 +59,18 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if !self.session.is_unfinished() {
-            // What stays is swept by the next command, once this process is gone.
+        if !self.journal.is_unfinished() {
+            // The next command sweeps what stays, once this process is gone.
             remove(&self.path).ok();
         }
-        self.session.staging_gone();
+        self.journal.staging_gone();
     }
+}
+
+/// The id of the journal to which a staging in `.larder/tmp` belongs: see [`ProcessJournal::staging_name`].
+pub(super) fn journal_of(staging: &OsStr) -> Option<&str> {
+    let (id, number) = staging.to_str()?.rsplit_once('.')?;
+    (is_journal_id(id) && number.parse::<u64>().is_ok()).then_some(id)
 }
 
 /// The nearest directory above `path` that exists.

@@ -1,4 +1,5 @@
-use super::super::ProjectState;
+use std::sync::Arc;
+
 use super::*;
 
 /// How it was settled, in a word.
@@ -12,14 +13,14 @@ fn settle(moves: &[Move]) -> Option<&'static str> {
 
 struct Sandbox {
     dir: tempfile::TempDir,
-    session: std::sync::Arc<Session>,
+    journal: Arc<ProcessJournal>,
 }
 
 impl Sandbox {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let session = ProjectState::new(dir.path()).session().unwrap();
-        Self { dir, session }
+        let journal = Arc::new(ProcessJournal::begin(dir.path()).unwrap());
+        Self { dir, journal }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -65,7 +66,7 @@ fn several_outputs_are_placed_with_their_parents() {
     let sandbox = Sandbox::new();
     sandbox.stage("a/b/one", "1", false);
     sandbox.stage("a/two.txt", "2", true);
-    place(&sandbox.session, &[sandbox.planned("a/b/one", false), sandbox.planned("a/two.txt", false)])
+    place(&sandbox.journal, &[sandbox.planned("a/b/one", false), sandbox.planned("a/two.txt", false)])
         .unwrap();
     assert_eq!(sandbox.read("a/b/one").as_deref(), Some("1"));
     assert_eq!(sandbox.read("a/two.txt").as_deref(), Some("2"));
@@ -81,7 +82,7 @@ fn every_kind_replaces_every_kind() {
         } else {
             sandbox.make("x", "old");
         }
-        place(&sandbox.session, &[sandbox.planned("x", true)]).unwrap();
+        place(&sandbox.journal, &[sandbox.planned("x", true)]).unwrap();
         assert_eq!(sandbox.read("x").as_deref(), Some("new"), "{old_is_file} {new_is_file}");
     }
 }
@@ -92,7 +93,7 @@ fn a_link_at_the_destination_is_replaced_and_not_followed() {
     sandbox.make("elsewhere", "untouched");
     std::os::unix::fs::symlink("elsewhere", sandbox.path("x")).unwrap();
     sandbox.stage("x", "new", false);
-    place(&sandbox.session, &[sandbox.planned("x", true)]).unwrap();
+    place(&sandbox.journal, &[sandbox.planned("x", true)]).unwrap();
     assert_eq!(sandbox.read("x").as_deref(), Some("new"));
     assert_eq!(sandbox.read("elsewhere").as_deref(), Some("untouched"));
     assert!(!fs::symlink_metadata(sandbox.path("x")).unwrap().is_symlink());
@@ -111,7 +112,7 @@ fn a_failure_puts_back_what_was_moved_and_removes_new_parents() {
         sandbox.planned("new/absent", false),
         sandbox.planned("there", false),
     ];
-    let outcome = place(&sandbox.session, &planned);
+    let outcome = place(&sandbox.journal, &planned);
     assert!(matches!(outcome, Err(Unplaced::Appeared(2))), "{outcome:?}");
     assert_eq!(sandbox.read("replaced").as_deref(), Some("old"));
     assert_eq!(sandbox.read("there").as_deref(), Some("somebody was faster"));

@@ -1,0 +1,225 @@
+//! The journal of a process that has died.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use larder_backend::UploadToken;
+use larder_hashing::{STAGING_PREFIX, read_open_file};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::directory::StateDirectory;
+use super::journal::{is_journal_id, owner};
+use super::lock::lock_if_dead;
+use super::record::{Line, Move, Record};
+use crate::error::{Error, Result};
+
+/// The largest journal that is read, in bytes. A push of a hundred thousand outputs writes some 40 MB.
+const MAX_JOURNAL: u64 = 64 << 20;
+
+/// The journal of a dead process, locked by this one.
+#[derive(Debug)]
+pub(super) struct DeadJournal {
+    directory: Arc<StateDirectory>,
+    name: String,
+    file: File,
+    records: Vec<Record>,
+}
+
+/// What a file in the journal directory turned out to be.
+pub(super) enum OpenedJournal {
+    Dead(DeadJournal),
+    /// Its process lives, or it has just gone.
+    InUse,
+    /// It is not a journal of this project, or a later version wrote it.
+    Foreign,
+}
+
+/// A placing that was under way when the process died.
+#[derive(Debug, PartialEq)]
+pub(super) struct Unsettled<'a> {
+    pub(super) placing: u64,
+    /// The directories that were created for it, outermost first.
+    pub(super) parents: &'a [PathBuf],
+    pub(super) moves: &'a [Move],
+}
+
+impl DeadJournal {
+    pub(super) fn open(directory: &Arc<StateDirectory>, root: &Path, name: &OsStr) -> Result<OpenedJournal> {
+        let Some(name) = name.to_str().filter(|name| is_journal_id(name)) else {
+            return Ok(OpenedJournal::Foreign);
+        };
+        let path = directory.path().join(name);
+        let file = match open_regular(directory, name) {
+            Ok(Some(file)) => file,
+            Ok(None) | Err(Errno::ACCESS | Errno::PERM | Errno::LOOP) => return Ok(OpenedJournal::Foreign),
+            Err(Errno::NOENT) => return Ok(OpenedJournal::InUse),
+            Err(error) => return Err(Error::io("open", &path)(error.into())),
+        };
+        if !lock_if_dead(&file, directory, name).map_err(Error::io("lock", &path))? {
+            return Ok(OpenedJournal::InUse);
+        }
+        let text = match read_open_file(&file, MAX_JOURNAL) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Ok(OpenedJournal::Foreign),
+            Err(error) => return Err(Error::io("read", &path)(error)),
+        };
+        let expected = owner(&file, root).map_err(Error::io("look at", &path))?;
+        let Some(records) = read_records(&text, &expected) else { return Ok(OpenedJournal::Foreign) };
+        Ok(OpenedJournal::Dead(Self {
+            directory: Arc::clone(directory),
+            name: name.to_owned(),
+            file,
+            records,
+        }))
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.name
+    }
+
+    /// The placings that were not settled, in the order in which they began.
+    pub(super) fn unsettled(&self) -> Vec<Unsettled<'_>> {
+        let settled: HashSet<u64> = self.records.iter().filter_map(Record::as_settled).collect();
+        let mut found: Vec<Unsettled<'_>> = Vec::new();
+        let mut indices: HashMap<u64, usize> = HashMap::new();
+        for record in &self.records {
+            let (placing, new_parents, new_moves) = match record {
+                Record::Parents { placing, paths } => (*placing, paths.as_slice(), &[][..]),
+                Record::Placing { placing, moves } => (*placing, &[][..], moves.as_slice()),
+                _ => continue,
+            };
+            if settled.contains(&placing) {
+                continue;
+            }
+            let index = *indices.entry(placing).or_insert_with(|| {
+                found.push(Unsettled { placing, parents: &[], moves: &[] });
+                found.len() - 1
+            });
+            if !new_parents.is_empty() {
+                found[index].parents = new_parents;
+            }
+            if !new_moves.is_empty() {
+                found[index].moves = new_moves;
+            }
+        }
+        found
+    }
+
+    pub(super) fn outside_stagings(&self) -> impl Iterator<Item = &Path> {
+        let begins = [STAGING_PREFIX, self.name.as_bytes(), b"."].concat();
+        self.records.iter().filter_map(move |record| match record {
+            Record::Staging { path } => {
+                let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
+                name.starts_with(&begins).then_some(path.as_path())
+            }
+            _ => None,
+        })
+    }
+
+    fn open_uploads(&self) -> Vec<(&str, &str)> {
+        let mut open = Vec::new();
+        for record in &self.records {
+            match record {
+                Record::UploadOpened { remote, token } => open.push((remote.as_str(), token.as_str())),
+                Record::UploadClosed { remote, token } => {
+                    open.retain(|upload| *upload != (remote.as_str(), token.as_str()));
+                }
+                _ => {}
+            }
+        }
+        open
+    }
+
+    pub(super) fn has_uploads(&self) -> bool {
+        !self.open_uploads().is_empty()
+    }
+
+    pub(super) fn uploads(&self, of_remote: &str) -> Vec<UploadToken> {
+        let of_remote = self.open_uploads().into_iter().filter(|(remote, _)| *remote == of_remote);
+        of_remote.map(|(_, token)| UploadToken::new(token)).collect()
+    }
+
+    /// Forgets the uploads to a remote. Says whether others are left, so that the journal has to stay.
+    pub(super) fn forget_uploads(&mut self, of_remote: &str) -> bool {
+        let others = self.open_uploads().into_iter().filter(|(remote, _)| *remote != of_remote);
+        let left: Vec<Record> = others
+            .map(|(remote, token)| Record::UploadOpened { remote: remote.into(), token: token.into() })
+            .collect();
+        if left.is_empty() {
+            self.remove();
+            return false;
+        }
+        // The first record stays: it proves that the journal is genuine.
+        self.records.truncate(1);
+        self.records.extend(left);
+        // Where this fails, the uploads are aborted once more, which is a success.
+        self.rewrite().ok();
+        true
+    }
+
+    fn rewrite(&mut self) -> io::Result<()> {
+        let mut text = Vec::new();
+        for record in &self.records {
+            text.extend(record.to_line()?);
+        }
+        self.file.rewind()?;
+        self.file.write_all(&text)?;
+        self.file.set_len(text.len() as u64)
+    }
+
+    pub(super) fn remove(&self) {
+        // The next command finds a file that stays to be dead again.
+        self.directory.remove_file(&self.name).ok();
+    }
+}
+
+impl Record {
+    fn as_settled(&self) -> Option<u64> {
+        if let Self::Settled { placing } = self { Some(*placing) } else { None }
+    }
+}
+
+/// Opens a journal without waiting. `None` for what is not a regular file.
+fn open_regular(directory: &StateDirectory, name: &str) -> rustix::io::Result<Option<File>> {
+    // Not even opened: some devices act when they are.
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Ok(None);
+    }
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let open = |access| rustix::fs::openat(directory, name, flags | access, Mode::empty());
+    let opened = match open(OFlags::RDWR) {
+        // Another user's, or on a file system that is read-only by now. A lock needs only reading.
+        Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => open(OFlags::RDONLY),
+        opened => opened,
+    };
+    opened.map(|file| Some(file.into()))
+}
+
+/// The records of a journal; `None` where it is not one that was written here, in this format.
+fn read_records(text: &[u8], owner: &Record) -> Option<Vec<Record>> {
+    let mut lines = text.split(|byte| *byte == b'\n');
+    // Whatever follows the last line break was being written when the process died: it has not happened.
+    lines.next_back();
+    let mut records = Vec::new();
+    for line in lines {
+        match Line::parse(line) {
+            Line::Record(record) if records.is_empty() && record != *owner => return None,
+            Line::Record(record) => records.push(record),
+            // The first record is the first line.
+            Line::Torn if records.is_empty() => return None,
+            Line::Torn => {}
+            Line::Unknown => return None,
+        }
+    }
+    Some(records)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! The directories of larder's own state in a project, `.larder` and those below it.
+//!
+//! Git carries symlinks, so a checkout can have one in the place of any of them. Each is opened below the one above it,
+//! and never through a link: what is deleted and written there would be somebody else's.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+
+/// The name of the directory in the project root.
+pub(super) const STATE: &str = ".larder";
+/// Below it: the journals of processes.
+pub(super) const JOURNALS: [&str; 2] = [STATE, "journal"];
+/// Below it: staging directories.
+pub(super) const STAGINGS: [&str; 2] = [STATE, "tmp"];
+
+/// An open directory of the state.
+#[derive(Debug)]
+pub(super) struct StateDirectory {
+    opened: OwnedFd,
+    path: PathBuf,
+}
+
+impl StateDirectory {
+    /// Opens a directory below the project root, or says that it does not exist.
+    pub(super) fn open(root: &Path, names: &[&str]) -> Result<Option<Self>> {
+        Self::descend(root, names, false)
+    }
+
+    /// Opens it, and creates it where it does not exist.
+    pub(super) fn create(root: &Path, names: &[&str]) -> Result<Self> {
+        match Self::descend(root, names, true)? {
+            Some(directory) => Ok(directory),
+            None => Err(Error::io("create", root.join(STATE))(io::ErrorKind::NotFound.into())),
+        }
+    }
+
+    fn descend(root: &Path, names: &[&str], create: bool) -> Result<Option<Self>> {
+        let mut path = root.to_owned();
+        // The project root may be reached through links.
+        let mut opened = match open_directory(CWD, root, OFlags::empty()) {
+            Ok(opened) => opened,
+            Err(Errno::NOENT) if !create => return Ok(None),
+            Err(error) => return Err(Error::io("open", root)(error.into())),
+        };
+        for name in names {
+            path.push(name);
+            if create {
+                match rustix::fs::mkdirat(&opened, *name, Mode::RWXU | Mode::RWXG | Mode::RWXO) {
+                    // Whatever is there, opening tells.
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(Error::io("create", &path)(error.into())),
+                }
+            }
+            opened = match open_directory(&opened, Path::new(name), OFlags::NOFOLLOW) {
+                Ok(opened) => opened,
+                Err(Errno::NOENT) if !create => return Ok(None),
+                Err(error) => return Err(refused(&opened, name, error, &path)),
+            };
+        }
+        Ok(Some(Self { opened, path }))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names of all entries.
+    pub(super) fn names(&self) -> Result<Vec<OsString>> {
+        let list = || -> io::Result<_> {
+            let mut names = Vec::new();
+            for entry in Dir::read_from(&self.opened)? {
+                let entry = entry?;
+                let name = entry.file_name().to_bytes();
+                if !matches!(name, b"." | b"..") {
+                    names.push(std::ffi::OsStr::from_bytes(name).to_owned());
+                }
+            }
+            Ok(names)
+        };
+        list().map_err(Error::io("list", &self.path))
+    }
+
+    /// Creates a file of this name, unless one exists. It is open for appending.
+    pub(super) fn create_new(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::WRONLY
+            | OFlags::APPEND
+            | OFlags::CREATE
+            | OFlags::EXCL
+            | OFlags::NOFOLLOW
+            | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
+        Ok(rustix::fs::openat(&self.opened, name, flags, mode)?.into())
+    }
+
+    /// Whether there is an entry of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        rustix::fs::statat(&self.opened, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Creates a directory of this name.
+    pub(super) fn create_dir(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(&self.opened, name, Mode::RWXU | Mode::RWXG | Mode::RWXO)?)
+    }
+
+    pub(super) fn remove_file(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.opened, name, AtFlags::empty())?)
+    }
+}
+
+impl AsFd for StateDirectory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.opened.as_fd()
+    }
+}
+
+fn open_directory(parent: impl AsFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, path, flags, Mode::empty())
+}
+
+fn refused(parent: &OwnedFd, name: &str, error: Errno, path: &Path) -> Error {
+    let is_link = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
+    if is_link {
+        Error::StateIsSymlink { path: path.to_owned() }
+    } else {
+        Error::io("open", path)(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_link_at_any_component_is_refused_and_its_target_untouched() {
+        let (project, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let refused = |path: &str| {
+            for outcome in [
+                StateDirectory::create(project.path(), &STAGINGS).map(Some),
+                StateDirectory::open(project.path(), &STAGINGS),
+            ] {
+                let error = outcome.unwrap_err();
+                assert!(
+                    matches!(&error, Error::StateIsSymlink { path: found } if found.ends_with(path)),
+                    "{error}"
+                );
+            }
+            assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+        };
+        symlink(outside.path(), project.path().join(".larder")).unwrap();
+        refused(".larder");
+        fs::remove_file(project.path().join(".larder")).unwrap();
+        fs::create_dir(project.path().join(".larder")).unwrap();
+        symlink(outside.path(), project.path().join(".larder/tmp")).unwrap();
+        refused(".larder/tmp");
+    }
+
+    #[test]
+    fn the_project_root_may_be_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, link) = (dir.path().join("root"), dir.path().join("link"));
+        fs::create_dir(&root).unwrap();
+        symlink(&root, &link).unwrap();
+        assert!(StateDirectory::open(&link, &JOURNALS).unwrap().is_none());
+        StateDirectory::create(&link, &JOURNALS).unwrap();
+        assert!(root.join(".larder/journal").is_dir());
+        assert!(StateDirectory::open(&link, &JOURNALS).unwrap().is_some());
+    }
+}
