@@ -17,6 +17,9 @@ fn main() -> ExitCode {
             Case::new("a_race_for_the_destination_is_tried_again_and_ends", race).needs(&[Need::Strace]),
             Case::new("force_replaces_whatever_is_there", force_replaces),
             Case::new("without_the_exchange_of_the_file_system", without_exchange).needs(&[Need::Overlay]),
+            Case::new("force_leaves_what_is_the_same", force_leaves_the_same),
+            Case::new("a_path_below_a_subdirectory_is_never_a_key_of_the_root", no_literal_key),
+            Case::new("many_damaged_candidates_are_counted", many_damaged),
             Case::new("a_tree_with_a_mount_in_it_is_not_replaced", mount_within).needs(&[Need::Tmpfs]),
             Case::new("leftovers_are_not_removed_across_a_mount", mount_in_leftovers).needs(&[Need::Tmpfs]),
             Case::new("what_is_in_the_way_of_the_destination_is_named", obstructed),
@@ -140,6 +143,63 @@ fn without_exchange() {
         Tree::read(&sandbox.path("model")).assert_same(tree);
         sandbox.assert_clean();
     }
+}
+
+fn force_leaves_the_same() {
+    let sandbox = Sandbox::new();
+    push_pair(&sandbox, "x", 10, &["a", "b"]);
+    let find = sandbox.run(["find", "a", "--json"]).ok();
+    let content = find.results()[0]["content_hash"].as_str().unwrap().to_owned();
+    sandbox.run(["pull", "a", "b"]).ok();
+    fs::write(sandbox.path("b/config.cfg"), "mine").unwrap();
+    let inode = |path: &str| fs::metadata(sandbox.path(path)).unwrap().ino();
+    let before = inode("a");
+    let both = sandbox.larder(["pull", "a", "--force", "--json", "--command-hash", "x", "--content-hash"]);
+    let outcomes = [
+        sandbox.run(["pull", "a", "--force", "--json"]).ok().outcome(),
+        both.arg(&content).run().ok().outcome(),
+    ];
+    assert_eq!(outcomes, ["up_to_date", "up_to_date"]);
+    let pair = sandbox.run(["pull", "a", "b", "--force", "--json"]).ok();
+    let outcomes: Vec<_> = pair.results().iter().map(|result| result["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["up_to_date", "restored"]);
+    assert_eq!(inode("a"), before, "the same files stay");
+    Tree::read(&sandbox.path("b")).assert_same(&Tree::small(11));
+
+    // A link is replaced by a directory, also where it leads to the same.
+    fs::rename(sandbox.path("a"), sandbox.root().join("elsewhere")).unwrap();
+    symlink(sandbox.root().join("elsewhere"), sandbox.path("a")).unwrap();
+    sandbox.run(["pull", "a", "--force"]).ok();
+    assert!(!sandbox.path("a").is_symlink());
+    Tree::read(&sandbox.path("a")).assert_same(&Tree::small(10));
+    sandbox.assert_clean();
+}
+
+fn no_literal_key() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("m.json"), "pushed").unwrap();
+    sandbox.run(["push", "m.json"]).ok();
+    fs::write(sandbox.path("m.json"), "mine").unwrap();
+    fs::create_dir(sandbox.path("sub")).unwrap();
+    let pull = sandbox.larder(["pull", "m.json", "--force"]).in_dir(sandbox.path("sub")).run();
+    pull.fails(3, &["sub/m.json"]);
+    assert_eq!(fs::read(sandbox.path("m.json")).unwrap(), b"mine");
+    assert!(!sandbox.path("sub/m.json").exists());
+}
+
+fn many_damaged() {
+    let sandbox = Sandbox::new();
+    for number in 0..12 {
+        fs::write(sandbox.path("model"), format!("{number}")).unwrap();
+        sandbox.run(["push", "model", "--command-hash", "x"]).ok();
+    }
+    for key in sandbox.keys() {
+        fs::write(sandbox.remote().join(key), "damaged").unwrap();
+    }
+    let pull = sandbox.run(["pull", "model", "--force"]).exits(4);
+    let warnings = pull.stderr.lines().filter(|line| line.starts_with("warning: ")).count();
+    assert_eq!(warnings, 6, "{pull}");
+    assert!(pull.stderr.contains("6 more objects are damaged"), "{pull}");
 }
 
 fn mount_within() {

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::{Command, ExitCode};
 
-use larder_tests::{Case, Larder, Need, Sandbox, Tree, noise, run};
+use larder_tests::{Case, Larder, Need, Sandbox, Tree, files_below, noise, run};
 
 fn main() -> ExitCode {
     run(
@@ -17,6 +17,8 @@ fn main() -> ExitCode {
             Case::new("remotes_that_cannot_be_used", unusable_remotes),
             Case::new("outputs_that_cannot_be_packed", unpackable),
             Case::new("a_given_content_hash_must_match", content_hash_must_match),
+            Case::new("links_in_the_place_of_larders_own_directories", linked_state),
+            Case::new("files_among_the_journals_that_are_none", foreign_journals),
             Case::new("one_failure_of_several_leaves_the_others", several),
             Case::new("a_full_remote", full_remote).needs(&[Need::Tmpfs]),
             Case::new("a_full_project", full_project).needs(&[Need::Tmpfs]),
@@ -183,6 +185,57 @@ fn content_hash_must_match() {
     assert_eq!(fs::read(sandbox.path("file")).unwrap(), b"contents");
 }
 
+/// Git carries symlinks: a checkout may have one at any of these names.
+fn linked_state() {
+    for link in [".larder", ".larder/tmp", ".larder/journal", ".larder/store"] {
+        let sandbox = Sandbox::new();
+        if link.ends_with("store") {
+            sandbox.configure("");
+        }
+        Tree::small(1).write(&sandbox.path("model"));
+        sandbox.run(["push", "model"]).ok();
+        let outside = sandbox.root().join("outside");
+        // What larder would remove, if these were its own directories.
+        for path in ["1-2-3.0/file", "tmp/1-2-3.0/file", "journal/1-2-3"] {
+            fs::create_dir_all(outside.join(path).parent().unwrap()).unwrap();
+            fs::write(outside.join(path), "").unwrap();
+        }
+        if sandbox.path(link).exists() {
+            fs::remove_dir_all(sandbox.path(link)).unwrap();
+        }
+        fs::create_dir_all(sandbox.path(link).parent().unwrap()).unwrap();
+        symlink(&outside, sandbox.path(link)).unwrap();
+        let before = files_below(&outside);
+        for command in [&["push", "model"][..], &["pull", "model", "--force"], &["ls"], &["find", "model"]] {
+            let run = sandbox.larder([]).args(command).run();
+            run.fails(1, &[&sandbox.path(link).display().to_string(), "it is a symlink"]);
+        }
+        assert_eq!(files_below(&outside), before, "{link}");
+    }
+}
+
+fn foreign_journals() {
+    let sandbox = Sandbox::new();
+    let tree = Tree::small(1);
+    tree.write(&sandbox.path("model"));
+    sandbox.run(["push", "model"]).ok();
+    let journals = sandbox.path(".larder/journal");
+    fs::create_dir_all(journals.join("1-2-3")).unwrap();
+    fs::write(journals.join("1-2-4"), b"\xff\xfe\n").unwrap();
+    for fifo in ["x", "1-2-5"] {
+        assert!(Command::new("mkfifo").arg(journals.join(fifo)).status().unwrap().success());
+    }
+    let _socket = std::os::unix::net::UnixListener::bind(journals.join("1-2-6")).unwrap();
+    fs::remove_dir_all(sandbox.path("model")).unwrap();
+    for command in [&["ls"][..], &["pull", "model"], &["push", "model"]] {
+        let run = sandbox.larder([]).args(command).run().ok();
+        let warnings = run.stderr.lines().filter(|line| line.starts_with("warning: ")).count();
+        assert!(warnings == 1 && run.stderr.contains("and 2 more"), "{run}");
+    }
+    Tree::read(&sandbox.path("model")).assert_same(&tree);
+    assert_eq!(fs::read_dir(&journals).unwrap().count(), 5, "none of them was touched");
+}
+
 fn several() {
     let sandbox = Sandbox::new();
     Tree::small(1).write(&sandbox.path("first"));
@@ -220,6 +273,7 @@ fn full_project() {
     sandbox.assert_clean();
     sandbox.run(["pull", "one"]).ok();
     // There is room for one, but not for the old and the new: the old one stays.
+    fs::write(project.join("one/large"), noise(2, 12 << 20)).unwrap();
     let old = Tree::read(&project.join("one"));
     sandbox.run(["pull", "one", "--force"]).fails(1, &["space"]);
     Tree::read(&project.join("one")).assert_same(&old);

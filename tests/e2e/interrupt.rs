@@ -17,6 +17,8 @@ fn main() -> ExitCode {
             Case::new("while_pull_unpacks", while_unpacking).needs(&[Need::Signals, Need::Disk(4)]),
             Case::new("while_pull_compares", while_comparing).needs(&[Need::Signals]),
             Case::new("while_hash_reads", while_hash_reads).needs(&[Need::Signals]),
+            Case::new("while_outputs_are_put_into_place", while_placing)
+                .needs(&[Need::Signals, Need::Strace]),
             Case::new("what_was_ignored_before_stays_ignored", ignored_before),
         ],
     )
@@ -95,6 +97,39 @@ fn while_unpacking() {
                 sandbox.assert_clean();
             },
         );
+    }
+}
+
+/// The outputs are put into place to the end, and all that is said agrees about it.
+fn while_placing() {
+    let sandbox = Sandbox::new();
+    let tree = Tree::small(1);
+    tree.write(&sandbox.path("model"));
+    sandbox.run(["push", "model"]).ok();
+    for (signal, code) in [("SIGINT", 130), ("SIGTERM", 143)] {
+        for json in [false, true] {
+            fs::remove_dir_all(sandbox.path("model")).unwrap();
+            let pull = sandbox.larder(["pull", "model"]).args(json.then_some("--json"));
+            // The signal comes with the rename. Removing the staging takes long enough for it to be heard.
+            let run = pull
+                .inject_all(&[
+                    &format!("renameat2:signal={signal}:when=1"),
+                    "unlinkat:delay_enter=200000:when=1",
+                ])
+                .run()
+                .exits(code);
+            Tree::read(&sandbox.path("model")).assert_same(&tree);
+            if json {
+                let document = run.json();
+                assert_eq!(document["ok"], false, "{run}");
+                assert_eq!(document["error"]["kind"], "interrupted", "{run}");
+                assert_eq!(document["results"][0]["outcome"], "restored", "{run}");
+            } else {
+                assert!(run.text().contains("restored"), "{run}");
+                assert!(run.stderr.contains("error: interrupted"), "{run}");
+            }
+            sandbox.assert_clean();
+        }
     }
 }
 

@@ -81,10 +81,25 @@ impl Larder {
     /// the tracer is its grandchild.
     #[must_use]
     pub fn inject(self, spec: &str) -> Self {
-        let calls = spec.split(':').next().unwrap();
-        let trace = format!("trace={calls}");
-        let inject = format!("inject={spec}");
-        self.through(["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject])
+        self.inject_all(&[spec])
+    }
+
+    /// The same for several kinds of calls.
+    #[must_use]
+    pub fn inject_all(self, specs: &[&str]) -> Self {
+        let calls: Vec<&str> = specs.iter().map(|spec| spec.split(':').next().unwrap()).collect();
+        let injections = specs.iter().flat_map(|spec| ["-e".to_owned(), format!("inject={spec}")]);
+        self.through([
+            "strace",
+            "-D",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &format!("trace={}", calls.join(",")),
+        ])
+        .through(injections)
     }
 
     /// Runs as another user with a private umask: nothing is shared by chance.

@@ -112,7 +112,7 @@ impl Output {
         }
     }
 
-    /// A signal cut the command short.
+    /// A signal asked the command to stop.
     pub(crate) fn stop(&mut self, exit: Exit) {
         self.stopped = exit;
     }
@@ -133,6 +133,10 @@ impl Output {
 
     /// Says what failed, and how the process ends.
     pub(crate) fn finish(mut self) -> Exit {
+        if self.stopped != Exit::Done {
+            // The work may have come to its end all the same: the exit code, the text and the document agree.
+            self.fail(larder_storage::Error::Cancelled);
+        }
         let mut exit = self.failures.iter().map(Failure::exit).fold(self.stopped, Exit::max);
         if self.json {
             let gravest = self.failures.iter().rev().max_by_key(|failure| failure.exit());

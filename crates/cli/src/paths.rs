@@ -7,7 +7,7 @@ use larder_storage::OutputPath;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 
-/// An output as a person names it.
+/// An output as a person names it in a command that changes nothing on disk. `push` and `pull` take the path only.
 #[derive(Clone, Debug)]
 pub(crate) struct Named {
     /// The path, taken from the working directory.

@@ -214,7 +214,7 @@ impl ErrorKind {
             Self::Usage => "usage",
             Self::Remote => "remote",
             Self::Unsupported => "unsupported",
-            Self::Cancelled => "cancelled",
+            Self::Cancelled => "interrupted",
             Self::Failed => "failed",
         }
     }

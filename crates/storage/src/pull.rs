@@ -1,6 +1,7 @@
 //! Pulling outputs: choosing the objects, fetching and verifying all of them, and putting them into place as one unit.
 
 mod candidates;
+mod damaged;
 mod fetch;
 
 use std::fs;
@@ -10,16 +11,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt as _;
-use larder_backend::error_chain;
-use larder_hashing::{OutputPath, Scheme};
+use larder_hashing::{ContentHash, OutputPath, Scheme};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::options::{FindOptions, PullOptions};
 use crate::outcome::{Incomparable, PullOutcome, Pulled, RemoteObject};
 use crate::remote_storage::{RemoteStorage, few_at_once, run_blocking};
-use crate::report::{Phase, PhaseReport, Warning};
+use crate::report::{Phase, PhaseReport};
 use crate::state::{Planned, Unplaced, check_one_mount, place};
 use candidates::{Candidate, Choice};
+use damaged::DamagedCandidates;
 use fetch::Fetched;
 
 /// How often outputs are put into place, while something else makes or removes what is there. Each time is a race of
@@ -30,8 +31,10 @@ impl RemoteStorage {
     /// Restores outputs, all or none: they come from one command hash (the given one, or the newest that has all of
     /// them), and the first is put into place only when every one of them has been fetched and verified.
     ///
-    /// What exists is kept, and compared with what the remote has; [`PullOptions::force`] replaces it, in one step
-    /// where the file system can exchange two names.
+    /// An existing output is compared with the remote's, and kept. [`PullOptions::force`] replaces it where it differs,
+    /// in one step where the file system can exchange two names.
+    ///
+    /// Once outputs are being put into place, a request to stop waits until that is done.
     ///
     /// # Errors
     ///
@@ -58,7 +61,10 @@ impl RemoteStorage {
         } else {
             self.sweep().await?;
         }
-        let mut pulled = self.pull_best(&wanted, options).await.map_err(|error| self.explain(error))?;
+        let damaged = DamagedCandidates::default();
+        let outcome = self.pull_best(&wanted, options, &damaged).await;
+        damaged.finish(self);
+        let mut pulled = outcome.map_err(|error| self.explain(error))?;
         let elapsed = started.elapsed();
         for pulled in &mut pulled {
             pulled.elapsed = elapsed;
@@ -66,18 +72,22 @@ impl RemoteStorage {
         Ok(pulled)
     }
 
-    async fn pull_best(&self, wanted: &[Wanted], options: &PullOptions) -> Result<Vec<Pulled>> {
+    async fn pull_best(
+        &self,
+        wanted: &[Wanted],
+        options: &PullOptions,
+        damaged: &DamagedCandidates,
+    ) -> Result<Vec<Pulled>> {
         let choices = self.choices(wanted, options).await?;
         let mut left = choices.len();
         let mut failure = None;
         for choice in choices {
             left -= 1;
-            match self.pull_choice(wanted, choice, options).await {
+            match self.pull_choice(wanted, choice, options, damaged).await {
                 // Another command hash may have them whole.
                 Err(error @ (Error::Damaged { .. } | Error::NotFound { .. })) => {
                     if let (Error::Damaged { url, source }, true) = (&error, left > 0) {
-                        let reason = error_chain(&**source);
-                        self.warn(&Warning::DamagedObject { url: url.clone(), reason });
+                        damaged.report(self, url, &**source);
                     }
                     failure = failure.or(Some(error));
                 }
@@ -92,6 +102,7 @@ impl RemoteStorage {
         wanted: &[Wanted],
         choice: Choice,
         options: &PullOptions,
+        damaged: &DamagedCandidates,
     ) -> Result<Vec<Pulled>> {
         let compared =
             wanted.iter().zip(&choice).map(|(wanted, candidates)| self.compare(wanted, candidates, options));
@@ -112,7 +123,7 @@ impl RemoteStorage {
                         if options.force {
                             run_blocking(move || check_one_mount(&destination)).await?;
                         }
-                        self.fetch(wanted, candidates, options).await.map(Step::Restore)
+                        self.fetch(wanted, candidates, options, damaged).await.map(Step::Restore)
                     }
                 }
             });
@@ -191,36 +202,48 @@ impl RemoteStorage {
         candidates: &[Candidate],
         options: &PullOptions,
     ) -> Result<Option<Compared>> {
-        if options.force || fs::symlink_metadata(&wanted.destination).is_err() {
+        let Ok(existing) = fs::symlink_metadata(&wanted.destination) else { return Ok(None) };
+        let Some(candidate) = candidates.first() else { return Ok(None) };
+        if !options.force {
+            let object = self.look_at(wanted, candidate).await?;
+            return self.compare_with(wanted, object).await.map(Some);
+        }
+        // A link is replaced by what the remote has, wherever it leads.
+        if existing.is_symlink() {
             return Ok(None);
         }
-        let Some(candidate) = candidates.first() else { return Ok(None) };
-        let object = self.look_at(wanted, candidate).await?;
-        self.compare_with(wanted, object).await.map(Some)
+        match self.compare_content(wanted, candidate.content_hash()).await {
+            Ok(Comparison::Same) => {
+                let object = self.look_at(wanted, candidate).await?;
+                let destination = wanted.destination.clone();
+                Ok(Some(Compared { destination, object, found: Comparison::Same }))
+            }
+            Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
+            // What cannot even be hashed is not what the remote has.
+            Ok(_) | Err(_) => Ok(None),
+        }
     }
 
     async fn compare_with(&self, wanted: &Wanted, object: RemoteObject) -> Result<Compared> {
-        let found = match object.content_hash.verifiable_under(self.options.scheme) {
-            Some(scheme)
-                if self.hash_destination(wanted, scheme).await?.as_ref() == Some(&object.content_hash) =>
-            {
-                Comparison::Same
-            }
-            Some(_) => Comparison::Differs,
-            None if object.content_hash.verifiable_under(Scheme::Weasel).is_some() => {
-                Comparison::Impossible(Incomparable::OtherScheme)
-            }
-            // A name of the user's own says nothing about the content.
-            None => Comparison::Impossible(Incomparable::OwnName),
-        };
+        let found = self.compare_content(wanted, &object.content_hash).await?;
         Ok(Compared { destination: wanted.destination.clone(), object, found })
     }
 
-    async fn hash_destination(
-        &self,
-        wanted: &Wanted,
-        scheme: Scheme,
-    ) -> Result<Option<larder_hashing::ContentHash>> {
+    async fn compare_content(&self, wanted: &Wanted, expected: &ContentHash) -> Result<Comparison> {
+        Ok(match expected.verifiable_under(self.options.scheme) {
+            Some(scheme) if self.hash_destination(wanted, scheme).await?.as_ref() == Some(expected) => {
+                Comparison::Same
+            }
+            Some(_) => Comparison::Differs,
+            None if expected.verifiable_under(Scheme::Weasel).is_some() => {
+                Comparison::Impossible(Incomparable::OtherScheme)
+            }
+            // A custom name says nothing about the content.
+            None => Comparison::Impossible(Incomparable::OwnName),
+        })
+    }
+
+    async fn hash_destination(&self, wanted: &Wanted, scheme: Scheme) -> Result<Option<ContentHash>> {
         if fs::metadata(&wanted.destination).is_err() {
             // A dangling link is none of what a remote holds.
             return Ok(None);

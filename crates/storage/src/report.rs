@@ -90,6 +90,11 @@ pub enum Warning {
         /// What is wrong with it.
         reason: String,
     },
+    /// More objects are damaged than are worth naming.
+    MoreDamagedObjects {
+        /// How many.
+        count: u64,
+    },
     /// What a dead process left behind could not be cleaned up; the next command tries again.
     Sweep {
         /// What failed.
@@ -115,6 +120,7 @@ impl fmt::Display for Warning {
             Self::DamagedObject { url, reason } => {
                 write!(f, "{url} is damaged ({reason}), so another is tried; a push with `--force` mends it")
             }
+            Self::MoreDamagedObjects { count } => write!(f, "{count} more objects are damaged"),
             Self::Sweep { reason } => write!(f, "failed to clean up after an interrupted command: {reason}"),
             Self::NotExclusive { remote } => write!(
                 f,

@@ -1,6 +1,6 @@
 //! `larder pull`
 
-use larder_storage::{Error, OutputPath, PullOptions, PullOutcome, Pulled, RemoteStorage};
+use larder_storage::{Error, PullOptions, PullOutcome, Pulled};
 
 use crate::args::Pull;
 use crate::context::Context;
@@ -8,12 +8,11 @@ use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::output::document::{Failed, Transfer};
 use crate::output::text::{compressed, duration, printable, size};
-use crate::paths::Named;
 use crate::session::Session;
 
 pub(super) fn run(args: &Pull, context: &Context, output: &mut Output) -> Result<()> {
     output.set_dry_run(args.dry_run);
-    let named: Vec<Named> = args.paths.iter().map(|path| context.named(path)).collect::<Result<_>>()?;
+    let outputs = context.outputs(&args.paths)?;
     let mut options = PullOptions::default();
     options.command_hash.clone_from(&args.command_hash);
     options.content_hash.clone_from(&args.content_hash);
@@ -23,7 +22,7 @@ pub(super) fn run(args: &Pull, context: &Context, output: &mut Output) -> Result
     options.dry_run = args.dry_run;
 
     let session = context.open(output.console())?;
-    match session.run(output, pull(&session.storage, &named, &options))? {
+    match session.run(output, session.storage.pull(&outputs, &options))? {
         Ok(pulled) => {
             for pulled in &pulled {
                 output.entry(Transfer::pulled(pulled, args.dry_run));
@@ -39,39 +38,6 @@ pub(super) fn run(args: &Pull, context: &Context, output: &mut Output) -> Result
             }
             Err(Failure::from(error))
         }
-    }
-}
-
-/// Pulls the outputs; those of which the remote has nothing, under the literal texts that were typed for them.
-async fn pull(
-    storage: &RemoteStorage,
-    named: &[Named],
-    options: &PullOptions,
-) -> larder_storage::Result<Vec<Pulled>> {
-    let outputs: Vec<OutputPath> = named.iter().map(|named| named.output.clone()).collect();
-    let error = match storage.pull(&outputs, options).await {
-        Err(error @ Error::NotFound { .. }) => error,
-        outcome => return outcome,
-    };
-    let Error::NotFound { outputs: missing, .. } = &error else { return Err(error) };
-    let mut changed = false;
-    let literal: Vec<OutputPath> = named
-        .iter()
-        .map(|named| match &named.literal {
-            Some(literal) if missing.contains(&named.output) => {
-                changed = true;
-                literal.clone()
-            }
-            _ => named.output.clone(),
-        })
-        .collect();
-    if !changed {
-        return Err(error);
-    }
-    match storage.pull(&literal, options).await {
-        // Nor is there anything of these names: what was meant first is what the user should read.
-        Err(Error::NotFound { .. }) => Err(error),
-        outcome => outcome,
     }
 }
 

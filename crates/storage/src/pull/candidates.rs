@@ -24,6 +24,15 @@ pub(super) enum Candidate {
     Named { command: CommandHash, content: ContentHash },
 }
 
+impl Candidate {
+    pub(super) fn content_hash(&self) -> &ContentHash {
+        match self {
+            Self::Listed(object) => &object.content_hash,
+            Self::Named { content, .. } => content,
+        }
+    }
+}
+
 /// For each output its candidates, the best one first. All of a choice belong together.
 pub(super) type Choice = Vec<Vec<Candidate>>;
 

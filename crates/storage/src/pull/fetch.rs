@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Wanted;
 use super::candidates::Candidate;
+use super::damaged::DamagedCandidates;
 use crate::audit::Checked;
 use crate::error::{Error, Result};
 use crate::layout::Listing;
 use crate::options::{FindOptions, PullOptions};
 use crate::outcome::RemoteObject;
 use crate::remote_storage::{RemoteStorage, run_blocking};
-use crate::report::{Phase, PhaseReport, Warning};
+use crate::report::{Phase, PhaseReport};
 use crate::state::{Planned, Staging};
 
 /// A restored output that waits in its staging directory.
@@ -47,14 +48,14 @@ impl RemoteStorage {
         wanted: &Wanted,
         candidates: &[Candidate],
         options: &PullOptions,
+        damaged: &DamagedCandidates,
     ) -> Result<Fetched> {
         let mut failure = None;
         for (index, candidate) in candidates.iter().enumerate() {
             match self.fetch_candidate(wanted, candidate, options).await {
                 Err(Error::Damaged { url, source }) => {
                     if index + 1 < candidates.len() {
-                        let reason = error_chain(&*source);
-                        self.warn(&Warning::DamagedObject { url: url.clone(), reason });
+                        damaged.report(self, &url, &*source);
                     }
                     // The newest one is what the caller asked for: it is named where none is whole.
                     failure.get_or_insert(Error::Damaged { url, source });

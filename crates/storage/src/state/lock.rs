@@ -2,7 +2,6 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::AtFlags;
@@ -17,9 +16,9 @@ pub(super) fn lock_if_dead(file: &File, directory: &StateDirectory, name: &str) 
         Err(TryLockError::WouldBlock) => return Ok(false),
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    let locked = file.metadata()?;
+    let locked = rustix::fs::fstat(file)?;
     match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(named) => Ok((named.st_dev as u64, named.st_ino as u64) == (locked.dev(), locked.ino())),
+        Ok(named) => Ok((named.st_dev, named.st_ino) == (locked.st_dev, locked.st_ino)),
         Err(Errno::NOENT) => Ok(false),
         Err(error) => Err(error.into()),
     }

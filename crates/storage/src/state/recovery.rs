@@ -119,14 +119,14 @@ fn settle_all(journal: &DeadJournal, warnings: &mut Vec<Warning>) -> Result<bool
 
 fn foreign_warning(directory: &Path, mut names: Vec<OsString>) -> Option<Warning> {
     names.sort();
-    let named: Vec<String> =
+    let first: Vec<String> =
         names.iter().take(NAMED_FOREIGN).map(|name| format!("`{}`", name.display())).collect();
-    let more = names.len() - named.len();
+    let more = names.len() - first.len();
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     (!names.is_empty()).then(|| Warning::Sweep {
         reason: format!(
             "{}{more} in {} are not of this project, or of another version of larder: remove them",
-            named.join(", "),
+            first.join(", "),
             directory.display()
         ),
     })

@@ -299,13 +299,21 @@ async fn cancelling_ends_an_operation_that_a_silent_remote_holds() {
 
 /// Writes a journal as a process of this project left it.
 fn dead_journal(lab: &Lab, records: &str) -> (std::path::PathBuf, String) {
-    let journal = lab.path(".larder/journal/dead");
+    let journal = lab.path(".larder/journal/1-2-3");
     crate::support::write(&journal, "");
     let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(&journal).unwrap());
     let root = lab.project.path().canonicalize().unwrap();
-    let owner = format!("{{\"record\":\"owner\",\"root\":\"{}\",\"inode\":{inode}}}\n", root.display());
+    let root = root.display();
+    let owner =
+        record(&format!("{{\"record\":\"owner\",\"format\":2,\"root\":\"{root}\",\"inode\":{inode}}}"));
     fs::write(&journal, format!("{owner}{records}")).unwrap();
     (journal, owner)
+}
+
+/// A line of a journal.
+fn record(json: &str) -> String {
+    let checksum = larder_storage::Scheme::Blake3.digest(json.as_bytes()).to_string();
+    format!("{} {json}\n", &checksum[..16])
 }
 
 #[tokio::test]
@@ -315,7 +323,8 @@ async fn what_a_dead_process_had_open_on_this_remote_is_aborted_by_the_next_comm
     let orphan = far.remote.leak_upload(&Key::parse("m/c/h").unwrap());
     let elsewhere = UploadToken::new("of another remote");
     let opened = |remote: &str, token: &UploadToken| {
-        format!("{{\"record\":\"upload_opened\",\"remote\":\"{remote}\",\"token\":\"{}\"}}\n", token.as_str())
+        let token = token.as_str();
+        record(&format!("{{\"record\":\"upload_opened\",\"remote\":\"{remote}\",\"token\":\"{token}\"}}"))
     };
     let remote = far.remote.to_string();
     let records = opened(&remote, &orphan) + &opened("s3://other", &elsewhere);
@@ -336,17 +345,17 @@ async fn what_cannot_be_swept_is_a_warning_and_kept_for_later() {
     let far = Far::default();
     far.lab.write("m", "1");
     let orphan = far.remote.leak_upload(&Key::parse("m/c/h").unwrap());
-    let record = format!(
-        "{{\"record\":\"upload_opened\",\"remote\":\"{}\",\"token\":\"{}\"}}\n",
+    let opened = record(&format!(
+        "{{\"record\":\"upload_opened\",\"remote\":\"{}\",\"token\":\"{}\"}}",
         far.remote,
         orphan.as_str()
-    );
-    let (journal, owner) = dead_journal(&far.lab, &record);
+    ));
+    let (journal, owner) = dead_journal(&far.lab, &opened);
     let storage = far.faulty([Fault::new(Operation::Sweep, Effect::Error(Remote::Unavailable))]);
     storage.push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap();
     storage.close().await.unwrap();
     assert!(matches!(far.lab.reports.warnings()[..], [Warning::Sweep { .. }]));
-    assert_eq!(fs::read_to_string(&journal).unwrap(), owner + &record);
+    assert_eq!(fs::read_to_string(&journal).unwrap(), owner + &opened);
     far.push().await;
     assert!(!journal.exists());
     assert!(far.remote.open_uploads().is_empty());
