@@ -145,8 +145,8 @@ pub(crate) enum Command {
     Project(Project),
     /// Prints completions for a shell.
     Completions(Completions),
-    /// Prints the manual pages, as `man` reads them.
-    Man,
+    /// Prints the manual pages, or writes one file per command.
+    Man(ManPages),
 }
 
 impl Command {
@@ -161,7 +161,7 @@ impl Command {
             Self::Hash(_) => "hash",
             Self::Project(command) => command.name(),
             Self::Completions(_) => "completions",
-            Self::Man => "man",
+            Self::Man(_) => "man",
         }
     }
 }
@@ -297,6 +297,17 @@ pub(crate) struct Ls {
     /// The output whose objects to list [default: list the outputs]
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) path: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder man | man -l -
+  larder man --dir ~/.local/share/man/man1     then `man larder-push` works")]
+pub(crate) struct ManPages {
+    /// Write larder.1, larder-push.1 and so on into this directory
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

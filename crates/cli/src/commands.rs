@@ -19,7 +19,7 @@ use crate::output::Output;
 pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
     match &cli.command {
         Command::Completions(args) => completions::run(args, output),
-        Command::Man => man::run(output),
+        Command::Man(args) => man::run(args, output),
         Command::Project(command) => project::run(command, cli, output),
         command => {
             if let Some(argument) = cli.overrides.first() {
@@ -41,7 +41,7 @@ fn run_in_project(command: &Command, context: &Context, output: &mut Output) -> 
         Command::Url(args) => url::run(args, context, output),
         Command::Ls(args) => ls::run(args, context, output),
         Command::Hash(args) => hash::run(args, context, output),
-        Command::Project(_) | Command::Completions(_) | Command::Man => {
+        Command::Project(_) | Command::Completions(_) | Command::Man(_) => {
             unreachable!("these are run above")
         }
     }

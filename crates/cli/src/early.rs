@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 
 use anstream::{AutoStream, ColorChoice};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Error, ValueEnum as _};
 
 use crate::args::{Cli, When};
@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::output::console::ERROR;
 use crate::output::document::{Document, ErrorEntry};
 use crate::output::text::{printable, printable_lines};
+use crate::suggestion;
 
 /// What concerns the output, from arguments that may be wrong otherwise.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -44,6 +45,14 @@ impl Early {
         early
     }
 
+    /// What to use instead of a command that other tools have.
+    fn instead(&self, error: &Error) -> Option<&'static str> {
+        match error.get(ContextKind::InvalidSubcommand) {
+            Some(ContextValue::String(command)) if self.command.is_none() => suggestion::instead_of(command),
+            _ => None,
+        }
+    }
+
     /// Prints the help or the version that was asked for, or says what is wrong with the arguments.
     pub(crate) fn report(&self, error: &Error) -> Exit {
         let color = ColorChoice::from(self.color);
@@ -56,6 +65,10 @@ impl Early {
             };
         }
         let message = message(error);
+        let message = match self.instead(error) {
+            Some(instead) => format!("{message}: {instead}"),
+            None => message,
+        };
         if self.json {
             let error = ErrorEntry { kind: "usage", message, causes: Vec::new() };
             let command = self.command.as_deref();

@@ -53,6 +53,8 @@ pub(crate) enum Failure {
     ProjectDirectory { path: PathBuf, source: io::Error },
     #[error("no remote is called `default`: {}", known_remotes(known))]
     NoDefaultRemote { known: Vec<String> },
+    #[error("failed to write manual pages to {}", path.display())]
+    ManPages { path: PathBuf, source: io::Error },
     #[error("failed to find the working directory")]
     WorkingDirectory(#[source] io::Error),
     #[error("failed to start the threads that wait for the remote")]
@@ -187,6 +189,7 @@ impl Failure {
             | Self::WorkingDirectory(_)
             | Self::Runtime(_)
             | Self::Refused { .. }
+            | Self::ManPages { .. }
             | Self::Stdout(_) => ErrorKind::Failed,
         }
     }

@@ -17,6 +17,7 @@ mod progress;
 mod reporter;
 mod session;
 mod signals;
+mod suggestion;
 mod threads;
 
 use std::env;

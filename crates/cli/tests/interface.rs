@@ -239,6 +239,13 @@ fn texts() {
             "push",
             "url models/en",
             "push models/en -q -v",
+            "rm models/en",
+            "run -- train",
+            "project rm",
+            "hash env",
+            "hash env --explain",
+            "hash command -v -e X=$NOPE -e HOME --",
+            "hash env $HOME",
             "-j 0 ls",
             "--stall-timeout 0 ls",
             "-C absent ls",
@@ -580,6 +587,45 @@ fn completions_are_for_every_shell_and_the_manual_covers_every_command() {
     {
         assert!(manual.contains(&format!(".TH {page} 1")), "{page}");
     }
+}
+
+#[test]
+fn every_command_has_a_manual_page_of_its_own() {
+    let project = Project::new();
+    let output = project.command("man --dir made/man1").output().unwrap();
+    assert!(output.status.success() && output.stdout.is_empty(), "{}", Project::show("man", &output));
+    for page in ["larder", "larder-push", "larder-hash-command", "larder-project-audit", "larder-man"] {
+        let text = fs::read_to_string(project.path().join(format!("made/man1/{page}.1"))).unwrap();
+        assert!(text.contains(&format!(".TH {page} 1")), "{page}");
+    }
+    let blocked = project.command("man --dir metrics.json/man1").output().unwrap();
+    assert_eq!(blocked.status.code(), Some(1), "{}", Project::show("man", &blocked));
+}
+
+#[test]
+fn names_that_no_variable_has_are_refused() {
+    let project = Project::new();
+    for name in ["BAD NAME", "$HOME", "${HOME}=x", "'X'=1", "A\tB"] {
+        for arguments in [&["hash", "command", "-e", name][..], &["hash", "env", name]] {
+            let output = project.command("").args(arguments).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+            assert!(said.contains("is not the name of a variable"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_project_is_no_remote_of_another() {
+    let project = weasel_project();
+    fs::create_dir(project.0.path().join("other")).unwrap();
+    fs::write(project.0.path().join("other/project.yml"), "commands: []\n").unwrap();
+    for command in ["push", "pull", "status", "audit"] {
+        let said = project.transcript(&format!("project {command} ../other"));
+        assert!(said.contains(&format!("`larder -C ../other project {command}`")), "{said}");
+        assert!(said.ends_with("[2]\n"), "{said}");
+    }
+    assert_eq!(fs::read_dir(project.0.path().join("other")).unwrap().count(), 1, "nothing was uploaded");
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub(crate) struct HashCommand {
     #[arg(short, long = "dep", value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) deps: Vec<PathBuf>,
 
-    /// An environment variable that matters, with its value of now or the given one; may be repeated
+    /// An environment variable that matters, with its current value, or the given one; may be repeated
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
 
@@ -89,8 +89,8 @@ pub(crate) struct HashCommand {
 Example:
   larder hash env CUDA_VERSION LANG=C.UTF-8")]
 pub(crate) struct HashEnv {
-    /// The variables
-    #[arg(value_name = "NAME[=VALUE]", required = true)]
+    /// The variables; with none, the hash of no variables
+    #[arg(value_name = "NAME[=VALUE]")]
     pub(crate) variables: Vec<String>,
 
     /// Print the manifest that is hashed, before the hash

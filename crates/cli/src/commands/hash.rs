@@ -71,7 +71,8 @@ fn command(args: &HashCommand, context: &Context, output: &mut Output) -> Result
         inputs = inputs.with_site(site_hash(context, output.console(), &mut std::io::sink())?);
     }
     if !args.env.is_empty() {
-        inputs = inputs.with_env(env_hash(&variables(&args.env)?, |name| env::var_os(name), context.scheme));
+        let variables = variables(&args.env, output.console())?;
+        inputs = inputs.with_env(env_hash(&variables, |name| env::var_os(name), context.scheme));
     }
     for key in &args.keys {
         let Some((name, value)) = key.split_once('=').filter(|(name, _)| !name.is_empty()) else {
@@ -105,7 +106,7 @@ fn working_dir<'a>(args: &HashCommand, context: &'a Context) -> Result<&'a Path>
 }
 
 fn env(args: &HashEnv, context: &Context, output: &mut Output) -> Result<()> {
-    let variables = variables(&args.variables)?;
+    let variables = variables(&args.variables, output.console())?;
     let (hash, manifest) = explained_if(args.explain, output, |manifest| {
         Ok(env_manifest(&variables, |name| env::var_os(name), context.scheme, manifest)?)
     })?;
@@ -134,7 +135,7 @@ fn site_hash(context: &Context, console: &Console, manifest: &mut dyn Write) -> 
 }
 
 /// Reads `NAME=VALUE`, and `NAME` as `NAME=$NAME`.
-fn variables(texts: &[String]) -> Result<BTreeMap<String, String>> {
+fn variables(texts: &[String], console: &Console) -> Result<BTreeMap<String, String>> {
     let mut variables = BTreeMap::new();
     for text in texts {
         let (name, value) = match text.split_once('=') {
@@ -146,11 +147,32 @@ fn variables(texts: &[String]) -> Result<BTreeMap<String, String>> {
                 "a variable without a name: it is written NAME=VALUE, or NAME".to_owned(),
             ));
         }
+        if name.contains(|character: char| character.is_whitespace() || !is_of_name(character)) {
+            return Err(Failure::Usage(format!(
+                "`{name}` is not the name of a variable: it is written NAME=VALUE, or NAME"
+            )));
+        }
+        if let Some(source) = referenced(&value).filter(|source| env::var_os(source).is_none()) {
+            console.verbose(&format_args!("{name} is hashed as unset: ${source} has no value"));
+        }
         if variables.insert(name.to_owned(), value).is_some() {
             return Err(Failure::Usage(format!("the variable `{name}` is given twice")));
         }
     }
     Ok(variables)
+}
+
+/// Whether a character can be part of a variable's name. Others come from wrong quoting.
+fn is_of_name(character: char) -> bool {
+    !character.is_control() && !"$\"'`{}".contains(character)
+}
+
+/// The variable that a value refers to as a whole, as `$NAME` or `${NAME}`.
+fn referenced(value: &str) -> Option<&str> {
+    let name = value.strip_prefix('$')?;
+    let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    is_name.then_some(name)
 }
 
 /// Computes a hash, and prints or keeps its manifest if that is asked for.

@@ -43,6 +43,7 @@ fn open_for(
     cli: &Cli,
     output: &Output,
 ) -> Result<Opened> {
+    check_is_remote(remote, dir, cli)?;
     let context = Context::of_weasel(&cli.global, dir, output.console())?;
     let from_environment = process_variable(OVERRIDES_VARIABLE);
     let arguments = cli.overrides.iter().map(String::as_str);
@@ -60,6 +61,20 @@ fn open_for(
     project.select(only)?;
     let session = context.open_weasel(&project, remote, output.console())?;
     Ok(Opened { project, session })
+}
+
+/// Refuses a project where a remote is expected: larder would upload into it.
+fn check_is_remote(remote: Option<&str>, dir: Option<&Path>, cli: &Cli) -> Result<()> {
+    let Some(path) = remote.filter(|text| dir.is_none() && (text.contains('/') || *text == "..")) else {
+        return Ok(());
+    };
+    if Path::new(path).join(larder_project::Project::FILE).is_file() {
+        let command = cli.command.name();
+        return Err(Failure::Usage(format!(
+            "{path} is a project, not a remote: write `larder -C {path} {command}`, or `larder {command} REMOTE {path}`"
+        )));
+    }
+    Ok(())
 }
 
 fn options(target: &ProjectTarget, force: bool, dry_run: bool) -> ExchangeOptions {

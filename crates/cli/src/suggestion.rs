@@ -1,0 +1,38 @@
+//! What to use instead of commands that other tools have.
+
+/// Returns what does the job of a command that larder does not have.
+pub(crate) fn instead_of(command: &str) -> Option<&'static str> {
+    Some(match command {
+        "add" | "put" | "save" | "upload" | "store" => "`larder push PATH` uploads an output",
+        "get" | "fetch" | "download" | "restore" | "checkout" => "`larder pull PATH` restores an output",
+        "sync" => "`larder push PATH` uploads an output, and `larder pull PATH` restores one",
+        "status" | "st" => {
+            "`larder pull PATH --dry-run` compares an output with the remote, `larder project status` all of a project.yml"
+        }
+        "log" | "history" | "versions" => {
+            "`larder ls PATH` lists the versions of an output, the newest first"
+        }
+        "list" | "dir" => "`larder ls` lists the outputs in the remote",
+        "du" | "size" | "info" => "`larder ls PATH` shows the size of each version of an output",
+        "diff" | "compare" => {
+            "`larder pull PATH --to DIR` restores another version beside yours, `larder hash content --explain` lists what is in one"
+        }
+        "cat" | "show" => "`larder pull PATH --to DIR` restores a copy to look at",
+        "rm" | "remove" | "delete" | "gc" | "prune" | "clean" => {
+            "larder does not delete objects yet: `larder find PATH --all` prints their URLs for the tools of the storage"
+        }
+        "verify" | "check" | "fsck" => {
+            "`larder pull PATH --to DIR` verifies an output, `larder project audit` a remote that weasel filled"
+        }
+        "remote" | "remotes" | "config" | "init" => {
+            "write larder.toml: `[remotes]` and below it `default = \"/path/or/url\"`"
+        }
+        "login" | "auth" => {
+            "larder uses the credentials of AWS, Google Cloud and SSH tools: log in with those"
+        }
+        "run" | "repro" | "exec" => {
+            "larder does not run commands yet: `larder hash command -- CMD` prints the hash to pull and push under"
+        }
+        _ => return None,
+    })
+}
