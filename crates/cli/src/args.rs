@@ -21,11 +21,10 @@ pub(crate) use project::{
     Project, ProjectAudit, ProjectPull, ProjectPush, ProjectStatus, ProjectTarget, take_overrides,
 };
 
-/// Keeps what took long to make.
+/// Share the outputs of your pipeline through storage that you already have.
 ///
-/// larder keeps the outputs of pipeline steps (models, corpora, metrics, build products) in a remote storage that a
-/// whole team shares, addressed by what made them and what they contain, and brings them back fast, verified and
-/// in one step.
+/// larder stores models, corpora, metrics and build products in a remote: a directory, a bucket or an SSH host. Each object
+/// is named by the command that made it and by its content. A pull is verified and moved into place in one step.
 #[derive(Debug, Parser)]
 #[command(
     name = "larder",
@@ -35,12 +34,12 @@ pub(crate) use project::{
     arg_required_else_help = true,
     after_help = "\
 Examples:
-  larder push models/en                     keep an output, with the default command hash
-  larder pull models/en                     bring the newest one back
+  larder push models/en                     upload an output, under the default command hash
+  larder pull models/en                     restore the newest version
   larder hash command -d train.py -- python train.py
-                                            say what makes an output
-  larder ls                                 see what the remote holds
-  larder project pull                       bring back what a project.yml names
+                                            print the hash of a command and its inputs
+  larder ls                                 list the outputs in the remote
+  larder project pull                       restore the outputs of a project.yml
 
 Paths are relative to the working directory. The project root is the nearest directory above it with
 a larder.toml or project.yml, else with a .git, else the working directory itself.
@@ -62,7 +61,7 @@ pub(crate) struct Cli {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Work as if started in this directory
+    /// Run as if started in this directory
     #[arg(short = 'C', value_name = "DIR", global = true, value_hint = ValueHint::DirPath)]
     pub(crate) directory: Option<PathBuf>,
 
@@ -70,7 +69,7 @@ pub(crate) struct Global {
     #[arg(short, long, value_name = "REMOTE", global = true)]
     pub(crate) remote: Option<String>,
 
-    /// Compute hashes under this scheme; weasel is for exchange with weasel only [env: LARDER_HASH]
+    /// Hash scheme; weasel is for exchange with weasel only [env: LARDER_HASH]
     #[arg(long, value_name = "SCHEME", global = true, value_parser = PossibleValuesParser::new(Scheme::ALL.map(Scheme::name)))]
     pub(crate) hash: Option<String>,
 
@@ -78,19 +77,19 @@ pub(crate) struct Global {
     #[arg(long, value_name = "EXE", global = true, value_hint = ValueHint::ExecutablePath)]
     pub(crate) python: Option<PathBuf>,
 
-    /// Use this many threads [default: one per core]
+    /// Number of threads [default: one per core]
     #[arg(short, long, value_name = "N", global = true, value_parser = jobs)]
     pub(crate) jobs: Option<NonZeroUsize>,
 
-    /// Give up a remote after this many seconds without progress
+    /// Give up on a remote after this many seconds without progress
     #[arg(long, value_name = "SECS", global = true, value_parser = stall_timeout, allow_negative_numbers = true)]
     pub(crate) stall_timeout: Option<Duration>,
 
-    /// Print errors and what was asked for, nothing else
+    /// Print only errors and requested output
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Say which project, remote and configuration files are used
+    /// Show whole URLs, and the project, remote and configuration files in use
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
 
@@ -98,7 +97,7 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// When to use colours
+    /// When to use colors
     #[arg(long, value_name = "WHEN", global = true, value_enum, default_value_t, hide_default_value = true)]
     pub(crate) color: When,
 
@@ -119,28 +118,28 @@ pub(crate) enum When {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Keeps outputs in the remote.
+    /// Uploads outputs to the remote.
     ///
-    /// Each PATH, a file or a directory, becomes one object, which is visible when it is complete. What the remote already
-    /// has is not sent again. Several paths each stand alone: one failure does not stop the others.
+    /// Each PATH, a file or a directory, becomes one object, which becomes visible when it is complete. An object with the
+    /// same path, command hash and content hash is not uploaded again. One failure does not stop the other paths.
     Push(Push),
-    /// Brings outputs back from the remote.
+    /// Restores outputs from the remote.
     ///
-    /// What exists is kept, and compared with what the remote has. Several paths are one unit: they come from one command
+    /// An existing output is kept, and compared with the remote's. Several paths are one unit: they come from one command
     /// hash, and all of them are restored or none.
     Pull(Pull),
     /// Prints the URL of the newest object of an output.
     ///
-    /// Newest is what was published last, by the clock of the remote. A hash that is not given matches every one.
+    /// The newest object is the one published last, by the remote's clock. Without a hash, every object matches.
     Find(Find),
-    /// Prints the URL that an object has or would have. Asks nothing of the remote.
+    /// Prints the URL that an object has or would have, without a request.
     Url(Url),
-    /// Lists what the remote holds: its outputs, or the objects of one.
+    /// Lists the outputs in the remote, or the objects of one output.
     Ls(Ls),
     /// Computes hashes.
     #[command(subcommand)]
     Hash(Hash),
-    /// Keeps and brings back the outputs of a weasel or spaCy project.
+    /// Uploads and restores the outputs of a weasel or spaCy project.
     #[command(subcommand)]
     Project(Project),
     /// Prints completions for a shell.
@@ -172,7 +171,7 @@ Examples:
   larder push models/en
   larder push models/en metrics.json --command-hash \"$(larder hash command -- python train.py)\"
   larder push corpus --compression zstd:19 -r team
-  larder push models/en --command-hash nightly --force       mend or replace the object")]
+  larder push models/en --command-hash nightly --force       repair or replace the object")]
 pub(crate) struct Push {
     /// What to push
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
@@ -182,7 +181,7 @@ pub(crate) struct Push {
     #[arg(long, value_name = "HASH")]
     pub(crate) command_hash: Option<CommandHash>,
 
-    /// What the output contains [default: computed]; one of a known form must be right
+    /// What the output contains [default: computed]; a hash in a known format is verified
     #[arg(long, value_name = "HASH")]
     pub(crate) content_hash: Option<ContentHash>,
 
@@ -191,7 +190,7 @@ pub(crate) struct Push {
     #[arg(long, value_name = "FORMAT")]
     pub(crate) compression: Option<Compression>,
 
-    /// Upload although the object exists, and replace it
+    /// Upload even if the object exists, and replace it
     #[arg(long)]
     pub(crate) force: bool,
 
@@ -199,7 +198,7 @@ pub(crate) struct Push {
     #[arg(long)]
     pub(crate) dereference: bool,
 
-    /// Say what would be uploaded, and do nothing
+    /// Show what would be uploaded, without uploading
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -209,22 +208,22 @@ pub(crate) struct Push {
 Examples:
   larder pull models/en                                      the newest
   larder pull models/en metrics.json --command-hash nightly
-  larder pull models/en --force                              replace what is there
+  larder pull models/en --force                              replace an output that differs
   larder pull models/en --to /tmp/compare                    restore to /tmp/compare/models/en")]
 pub(crate) struct Pull {
     /// What to pull
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
 
-    /// What made the outputs [default: whatever is newest]
+    /// What made the outputs [default: the newest]
     #[arg(long, value_name = "HASH")]
     pub(crate) command_hash: Option<CommandHash>,
 
-    /// What the output contains [default: whatever is newest]
+    /// What the output contains [default: the newest]
     #[arg(long, value_name = "HASH")]
     pub(crate) content_hash: Option<ContentHash>,
 
-    /// Replace what exists
+    /// Replace an existing output that differs
     #[arg(long)]
     pub(crate) force: bool,
 
@@ -236,7 +235,7 @@ pub(crate) struct Pull {
     #[arg(long)]
     pub(crate) no_verify: bool,
 
-    /// Say what would be restored, and do nothing
+    /// Show what would be restored, without restoring
     #[arg(long)]
     pub(crate) dry_run: bool,
 }

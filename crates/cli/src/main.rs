@@ -1,4 +1,4 @@
-//! The command `larder`: keeps what took long to make in a shared storage, and brings it back.
+//! The command `larder`: shares the outputs of pipelines through storage that exists already.
 
 #[cfg(not(unix))]
 compile_error!(

@@ -10,19 +10,19 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 use larder_project::ExchangeOptions;
 
-/// Keeps and brings back the outputs of a weasel or spaCy project.
+/// Uploads and restores the outputs of a weasel or spaCy project.
 ///
 /// The project is PROJECT_DIR, else the nearest directory with a project.yml. Its commands say which files they make, and
 /// from what; keys, archives and project.lock are those of weasel, whatever larder.toml says.
 #[derive(Debug, Subcommand)]
 #[command(arg_required_else_help = true)]
 pub(crate) enum Project {
-    /// Keeps the outputs of the project's commands in the remote, as `weasel push` does.
+    /// Uploads the outputs of the project's commands, as `weasel push` does.
     ///
     /// What project.lock says was made from another script or other dependencies is refused. A command with a missing
     /// dependency, and an output without any file, are skipped.
     Push(ProjectPush),
-    /// Brings outputs back from the remote, as `weasel pull` does.
+    /// Restores outputs from the remote, as `weasel pull` does.
     ///
     /// What exists is kept, and compared with what the remote has. A command of which all outputs are what the remote has is
     /// recorded in project.lock, so that `weasel run` has nothing to do.
@@ -77,7 +77,7 @@ Examples:
   larder project push
   larder project push team --only train
   larder project push --vars.seed=3
-  larder project push --force              mend what the remote has, and push what was made from other inputs")]
+  larder project push --force              repair the remote, and push what was made from other inputs")]
 pub(crate) struct ProjectPush {
     #[command(flatten)]
     pub(crate) target: ProjectTarget,
@@ -90,7 +90,7 @@ pub(crate) struct ProjectPush {
     #[arg(long)]
     pub(crate) strict: bool,
 
-    /// Say what would be uploaded, and do nothing
+    /// Show what would be uploaded, without uploading
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -117,7 +117,7 @@ pub(crate) struct ProjectPull {
     #[arg(long)]
     pub(crate) strict: bool,
 
-    /// Say what would be restored, and do nothing
+    /// Show what would be restored, without restoring
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
