@@ -537,7 +537,7 @@ fn a_name_does_not_steer_the_terminal_or_hide() {
 }
 
 #[test]
-fn a_key_may_be_named_literally() {
+fn find_and_ls_take_a_literal_key_and_pull_does_not() {
     let project = Project::new();
     project.transcript("push models/en --command-hash x");
     let team = project.0.path().join("team");
@@ -548,9 +548,10 @@ fn a_key_may_be_named_literally() {
     let found = run("find ./models/en/");
     assert!(String::from_utf8_lossy(&found.stdout).contains("/.%2Fmodels%2Fen%2F/x/blake3-tree-"));
     assert!(run("ls ./models/en/").status.success());
+    // For a pull, a path on disk is meant.
     let pulled = run("pull ./models/en/ --json");
-    assert!(pulled.status.success(), "{}", Project::show("", &pulled));
-    assert_eq!(fs::read(project.path().join("models/en/weights")).unwrap(), b"1234");
+    assert_eq!(pulled.status.code(), Some(3), "{}", Project::show("", &pulled));
+    assert!(!project.path().join("models").exists());
 }
 
 #[test]
