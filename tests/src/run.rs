@@ -200,7 +200,9 @@ impl Run {
     pub fn fails(self, code: i32, parts: &[&str]) -> Self {
         let run = self.exits(code);
         let errors = run.stderr.lines().filter(|line| line.starts_with("error")).count();
-        assert_eq!(errors, 1, "one line of error is expected: {run}");
+        // A miss is an answer: a plain line.
+        let misses = run.stderr.lines().filter(|line| line.starts_with("nothing in ")).count();
+        assert_eq!(errors + misses, 1, "one line of error is expected: {run}");
         for part in parts {
             assert!(run.stderr.contains(part), "`{part}` is not in the error: {run}");
         }
