@@ -19,7 +19,8 @@ use std::{env, fs, io};
 use futures::executor::block_on;
 use futures::{TryStreamExt as _, stream};
 use larder_archive::{Compression, Format, PackOptions, UnpackOptions, pack, unpack};
-use larder_hashing::{OutputPath, Workers};
+use larder_hashing::OutputPath;
+use larder_tree::Workers;
 
 fn main() -> ExitCode {
     let Err(error) = run() else { return ExitCode::SUCCESS };

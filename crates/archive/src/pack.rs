@@ -14,7 +14,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::Stream;
-use larder_hashing::{ContentHash, Observer, OutputPath};
+use larder_hashing::{ContentHash, OutputPath};
+use larder_tree::Observer;
 use tokio::sync::{mpsc, oneshot};
 
 pub use error::PackError;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use larder_hashing::Observer;
+use larder_tree::Observer;
 use tokio::sync::oneshot;
 
 /// Runs `work` on a thread of its own.

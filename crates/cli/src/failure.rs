@@ -280,8 +280,9 @@ mod tests {
             assert_eq!(failure.exit(), Exit::Failed);
             assert!(failure.hint().unwrap().contains("`ulimit -n`"));
         }
-        let denied = HashError::Io { operation: "open", path: "x".into(), source: Errno::ACCESS.into() };
-        assert!(Failure::Hash(denied).hint().unwrap().contains("permissions"));
+        let denied =
+            larder_tree::TreeError::Io { operation: "open", path: "x".into(), source: Errno::ACCESS.into() };
+        assert!(Failure::Hash(denied.into()).hint().unwrap().contains("permissions"));
         assert_eq!(storage(Errno::ACCESS.into()).hint(), None, "its message says so");
         assert!(Failure::Runtime(Errno::AGAIN.into()).hint().unwrap().contains("`ulimit -u`"));
         assert_eq!(storage(Errno::AGAIN.into()).hint(), None);

@@ -10,7 +10,7 @@ use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::Instant;
 
-use larder_hashing::Observer;
+use larder_tree::Observer;
 
 use crate::args::When;
 use crate::output::text::printable;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use larder_hashing::Observer as _;
 use larder_storage::{Event, OutputPath, Phase, Reporter};
+use larder_tree::Observer as _;
 
 use crate::output::console::Console;
 use crate::progress::Task;

@@ -8,6 +8,8 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::content::{hash_dependency, hash_like_weasel};
 use crate::digest::{DigestHasher, Scheme};
+use larder_tree::TreeError;
+
 use crate::error::HashError;
 use crate::hash_text::{CommandHash, ContentHash, EnvHash, SiteHash};
 use crate::manifest::encoded;
@@ -239,7 +241,7 @@ fn dependency(
 ) -> Result<ContentHash, CommandError> {
     let full = root.join(path);
     hash(&full, options).map_err(|error| match error {
-        HashError::Missing { path } if path == full => {
+        HashError::Tree(TreeError::Missing { path }) if path == full => {
             CommandError::MissingDependency { path: given.to_owned() }
         }
         source => CommandError::Dependency { path: given.to_owned(), source },

@@ -5,12 +5,14 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::digest::{DigestHasher, Scheme};
+use larder_tree::{EntryBody, EntryKind, ReadMode, SpecialFiles, TreeEntry, TreeError, TreeReader};
+
+use crate::digest::{Digest, DigestHasher, Scheme};
 use crate::error::HashError;
+use crate::file_digest::hash_file_into;
 use crate::hash_text::ContentHash;
 use crate::manifest::TreeHasher;
 use crate::options::HashOptions;
-use crate::tree::{Body, Contents, EntryKind, TreeEntry, TreeReader};
 
 /// Hashes what is at `path`: a file, a directory, or a link to either.
 ///
@@ -67,7 +69,7 @@ pub(crate) fn hash_dependency(path: &Path, options: &HashOptions) -> Result<Cont
         let link = path.join(OsStr::from_bytes(&entry.path));
         let root = match &real_root {
             Some(root) => root,
-            None => real_root.insert(path.canonicalize().map_err(|source| HashError::Io {
+            None => real_root.insert(path.canonicalize().map_err(|source| TreeError::Io {
                 operation: "resolve",
                 path: path.to_owned(),
                 source,
@@ -104,9 +106,9 @@ fn hash_with(
     path: &Path,
     options: &HashOptions,
     mut hasher: TreeHasher<'_>,
-    mut inspect: impl FnMut(&TreeEntry) -> Result<(), HashError>,
+    mut inspect: impl FnMut(&TreeEntry<Digest>) -> Result<(), HashError>,
 ) -> Result<ContentHash, HashError> {
-    for entry in TreeReader::open(path, options, Contents::Hash) {
+    for entry in TreeReader::with_digester(path, &options.tree_options(), options.scheme, ReadMode::Digest) {
         let entry = entry?;
         inspect(&entry)?;
         if let (true, Some(digest)) = (entry.path.is_empty(), &entry.digest) {
@@ -120,18 +122,19 @@ fn hash_with(
 /// Hashes the bytes of all files, one after the other, and those of files that links point at.
 pub(crate) fn hash_like_weasel(path: &Path, options: &HashOptions) -> Result<ContentHash, HashError> {
     let mut hasher = DigestHasher::new(Scheme::Weasel);
-    let mut reader = TreeReader::skipping_special(path.to_owned(), options, Contents::Read);
+    let tree_options = options.tree_options().with_special_files(SpecialFiles::Skip);
+    let mut reader = TreeReader::open(path, &tree_options);
     while let Some(entry) = reader.next() {
         let entry = entry?;
         match entry.body {
-            Body::Bytes(bytes) => hasher.update(&bytes),
-            Body::Open(file) => file.hash_into(&mut hasher, &options.workers)?,
-            Body::None if matches!(entry.kind, EntryKind::Symlink { .. }) => {
+            EntryBody::Bytes(bytes) => hasher.update(&bytes),
+            EntryBody::Open(file) => hash_file_into(file, &mut hasher, &options.workers)?,
+            EntryBody::None if matches!(entry.kind, EntryKind::Symlink { .. }) => {
                 if let Some(file) = reader.open_target(&entry)? {
-                    file.hash_into(&mut hasher, &options.workers)?;
+                    hash_file_into(file, &mut hasher, &options.workers)?;
                 }
             }
-            Body::None => {}
+            EntryBody::None => {}
         }
     }
     Ok(ContentHash::of_tree(Scheme::Weasel, &hasher.finish()))

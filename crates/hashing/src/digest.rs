@@ -40,6 +40,12 @@ impl Scheme {
         }
     }
 
+    /// Whether the hash of a tree is that of a manifest with a digest of each file. Under [`Scheme::Weasel`] it is
+    /// that of the concatenated files.
+    pub const fn has_manifests(self) -> bool {
+        !matches!(self, Self::Weasel)
+    }
+
     /// Hashes `bytes` in one go.
     pub fn digest(self, bytes: &[u8]) -> Digest {
         let mut hasher = DigestHasher::new(self);

@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
+use larder_tree::{EntryKind, TreeEntry};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use crate::digest::{Digest, DigestHasher, Scheme};
 use crate::error::HashError;
 use crate::hash_text::ContentHash;
-use crate::tree::{EntryKind, TreeEntry};
 
 /// What stands as it is in a manifest, besides letters and digits.
 const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -24,10 +24,11 @@ const BUFFER: usize = 16 << 10;
 /// never held.
 ///
 /// The entries must come in the order of the manifest: depth first, the children of a directory by the bytes of
-/// their names. [`TreeReader`](crate::TreeReader) gives them so.
+/// their names. [`TreeReader`](larder_tree::TreeReader) returns them so.
 ///
 /// ```
-/// use larder_hashing::{EntryKind, Scheme, TreeHasher};
+/// use larder_hashing::{Scheme, TreeHasher};
+/// use larder_tree::EntryKind;
 ///
 /// let mut hasher = TreeHasher::new(Scheme::Blake3).expect("only weasel has no manifests");
 /// let digest = Scheme::Blake3.digest(b"x");
@@ -86,8 +87,8 @@ impl<'a> TreeHasher<'a> {
         }
     }
 
-    /// Adds an entry that a [`TreeReader`](crate::TreeReader) gave, and that has its digest.
-    pub fn add_entry(&mut self, entry: &TreeEntry) {
+    /// Adds an entry of a [`TreeReader`](larder_tree::TreeReader) that has its digest.
+    pub fn add_entry(&mut self, entry: &TreeEntry<Digest>) {
         self.add(&entry.kind, entry.size, entry.digest.as_ref(), &entry.path);
     }
 

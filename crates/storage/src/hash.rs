@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use larder_hashing::{ContentHash, HashOptions, Observer, OutputPath, Scheme};
+use larder_hashing::{ContentHash, HashOptions, OutputPath, Scheme};
+use larder_tree::Observer;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};

@@ -26,9 +26,10 @@ pub use error::{Error, ErrorKind, Result, holds_refused};
 pub use larder_archive::{Compression, Limits, PackError, UnpackError};
 pub use larder_backend::{Key, ObjectMeta, error_causes, error_chain};
 pub use larder_hashing::{
-    CommandHash, ContentHash, OutputPath, Scheme, Workers, command_hash, content_hash, encode_name, env_hash,
+    CommandHash, ContentHash, OutputPath, Scheme, command_hash, content_hash, encode_name, env_hash,
     site_hash,
 };
+pub use larder_tree::Workers;
 pub use options::{
     AskPassphrase, FindOptions, GcsEmulator, PullOptions, PushOptions, SshAccess, StorageOptions,
 };

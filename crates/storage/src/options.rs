@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_archive::{Compression, Limits};
-use larder_hashing::{CommandHash, ContentHash, Scheme, Workers};
+use larder_hashing::{CommandHash, ContentHash, Scheme};
+use larder_tree::Workers;
 use tokio_util::sync::CancellationToken;
 
 use crate::report::{Reporter, Silent};

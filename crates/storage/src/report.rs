@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use larder_hashing::{Observer, OutputPath};
+use larder_hashing::OutputPath;
+use larder_tree::Observer;
 use tokio_util::sync::CancellationToken;
 
 /// Observes a [`crate::RemoteStorage`]. It is called from several threads, and often, so it must be quick.

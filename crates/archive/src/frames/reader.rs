@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use bytes::Bytes;
-use larder_hashing::Workers;
+use larder_tree::Workers;
 use zstd::bulk::Decompressor;
 
 use super::PIECE;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use bytes::Bytes;
-use larder_hashing::Workers;
+use larder_tree::Workers;
 use tokio::sync::mpsc::channel;
 
 use super::encoder::Encoder;

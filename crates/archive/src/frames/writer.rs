@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use larder_hashing::Workers;
+use larder_tree::Workers;
 use tokio::sync::mpsc::Sender;
 
 use super::PIECE;

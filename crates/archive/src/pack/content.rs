@@ -1,8 +1,7 @@
 //! The content hash of what is packed, computed as it is packed.
 
-use larder_hashing::{
-    ContentHash, Digest, DigestHasher, EntryKind, HashError, OpenFile, Scheme, TreeHasher, Workers,
-};
+use larder_hashing::{ContentHash, Digest, DigestHasher, Scheme, TreeHasher, digest_file, hash_file_into};
+use larder_tree::{EntryKind, OpenFile, TreeError, Workers};
 
 /// Takes entries in order, each after its bytes, and gives the content hash of the output.
 pub(super) enum ContentHasher {
@@ -40,10 +39,10 @@ impl ContentHasher {
         &mut self,
         file: OpenFile,
         workers: &Workers,
-    ) -> Result<Option<Digest>, HashError> {
+    ) -> Result<Option<Digest>, TreeError> {
         match self {
-            Self::Manifest { scheme, .. } => file.digest(*scheme, workers).map(Some),
-            Self::Bytes(hasher) => file.hash_into(hasher, workers).map(|()| None),
+            Self::Manifest { scheme, .. } => digest_file(file, *scheme, workers).map(Some),
+            Self::Bytes(hasher) => hash_file_into(file, hasher, workers).map(|()| None),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use larder_hashing::HashError;
+use larder_tree::TreeError;
 
 use crate::frames::FrameError;
 
@@ -54,14 +54,14 @@ pub enum PackError {
     },
     /// The output cannot be read, or holds what cannot be kept.
     #[error(transparent)]
-    Read(HashError),
+    Read(TreeError),
     /// A codec failed.
     #[error("failed to compress the archive")]
     Compress(#[source] io::Error),
     /// The system gave no thread to pack on.
     #[error("failed to start a thread that packs")]
     Thread(#[source] io::Error),
-    /// The [`Observer`](larder_hashing::Observer) asked to stop, or whoever received the archive went away.
+    /// The [`Observer`](larder_tree::Observer) asked to stop, or whoever received the archive went away.
     #[error("cancelled")]
     Cancelled,
     /// The summary was asked for before the stream was at its end, or after it had failed.
@@ -79,12 +79,12 @@ impl PackError {
     }
 }
 
-impl From<HashError> for PackError {
-    fn from(error: HashError) -> Self {
+impl From<TreeError> for PackError {
+    fn from(error: TreeError) -> Self {
         match error {
-            HashError::Missing { path } => Self::Missing { path },
-            HashError::Changed { path } => Self::Changed { path },
-            HashError::Cancelled => Self::Cancelled,
+            TreeError::Missing { path } => Self::Missing { path },
+            TreeError::Changed { path } => Self::Changed { path },
+            TreeError::Cancelled => Self::Cancelled,
             other => Self::Read(other),
         }
     }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use larder_hashing::{HashOptions, Ignore, Observer, Scheme, TreeLimits, Workers};
+use larder_hashing::{HashOptions, Scheme};
+use larder_tree::{Ignore, Observer, TreeLimits, TreeOptions, Workers};
 
 use crate::compression::Compression;
 use crate::limits::Limits;
@@ -89,7 +90,7 @@ impl PackOptions {
         self
     }
 
-    pub(super) fn hash_options(&self) -> HashOptions {
+    pub(super) fn tree_options(&self) -> TreeOptions {
         let limits = TreeLimits::default()
             .with_entries(self.limits.entries)
             .with_depth(self.limits.depth)
@@ -99,6 +100,7 @@ impl PackOptions {
             .with_limits(limits)
             .with_workers(self.workers.clone())
             .with_observer(Arc::clone(&self.observer))
+            .tree_options()
     }
 }
 

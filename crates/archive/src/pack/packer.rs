@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use bytes::Bytes;
-use larder_hashing::{
-    Body, ContentHash, Contents, EntryKind, FileState, HashError, OutputPath, TreeEntry, TreeReader, Workers,
-};
+use larder_hashing::{ContentHash, Digest, OutputPath, Scheme, hash_file_into};
+use larder_tree::{EntryBody, EntryKind, FileState, ReadMode, TreeEntry, TreeError, TreeReader, Workers};
 
 use super::content::ContentHasher;
 use super::error::PackError;
@@ -66,7 +65,8 @@ impl Kept {
 pub(super) struct Packer {
     output: OutputPath,
     path: PathBuf,
-    reader: TreeReader,
+    scheme: Scheme,
+    reader: TreeReader<Scheme>,
     hasher: ContentHasher,
     links: LinkCheck,
     workers: Workers,
@@ -81,7 +81,13 @@ impl Packer {
     pub(super) fn new(root: &Path, output: &OutputPath, options: &PackOptions) -> Self {
         let path = output.below(root);
         Self {
-            reader: TreeReader::open(&path, &options.hash_options(), Contents::Read),
+            reader: TreeReader::with_digester(
+                &path,
+                &options.tree_options(),
+                options.scheme,
+                ReadMode::Bytes,
+            ),
+            scheme: options.scheme,
             hasher: ContentHasher::new(options.scheme),
             links: LinkCheck::new(&path),
             workers: options.workers.clone(),
@@ -119,7 +125,10 @@ impl Packer {
                     continue;
                 }
                 memory = None;
-                self.reader.stop_reading();
+                // Without manifests the hash is that of the bytes themselves.
+                if self.scheme.has_manifests() {
+                    self.reader.stop_reading();
+                }
             }
             self.hash(entry)?;
         }
@@ -135,7 +144,7 @@ impl Packer {
     }
 
     /// Checks an entry and makes its header.
-    fn begin(&mut self, entry: TreeEntry) -> Result<TreeEntry, PackError> {
+    fn begin(&mut self, entry: TreeEntry<Digest>) -> Result<TreeEntry<Digest>, PackError> {
         let mut name = Vec::new();
         if self.output.as_str().as_bytes().starts_with(LATER_FORMAT) {
             // An uncompressed archive begins with this name, and would be taken for an object of a later format.
@@ -181,7 +190,7 @@ impl Packer {
                 let target = String::from_utf8_lossy(target).into_owned();
                 Err(PackError::Link { path: self.full_path(path), target, why })
             }
-            Err(error) => Err(PackError::Read(HashError::Io {
+            Err(error) => Err(PackError::Read(TreeError::Io {
                 operation: "follow the link",
                 path: self.full_path(path),
                 source: error.into(),
@@ -190,18 +199,18 @@ impl Packer {
     }
 
     /// Writes an entry behind its header, and hashes it.
-    fn write(&mut self, entry: TreeEntry, sink: &mut impl Sink) -> Result<(), PackError> {
+    fn write(&mut self, entry: TreeEntry<Digest>, sink: &mut impl Sink) -> Result<(), PackError> {
         sink.write(&self.header)?;
         let digest = entry.digest;
         match entry.body {
-            Body::Bytes(bytes) => {
+            EntryBody::Bytes(bytes) => {
                 if digest.is_none() {
                     self.hasher.update(&bytes);
                 }
                 sink.write(&bytes)?;
             }
-            Body::Open(mut file) => sink.copy(&mut file, &mut self.hasher)?,
-            Body::None => self.hash_target(&entry)?,
+            EntryBody::Open(mut file) => sink.copy(&mut file, &mut self.hasher)?,
+            EntryBody::None => self.hash_target(&entry)?,
         }
         if matches!(entry.kind, EntryKind::File { .. }) {
             sink.write_zeros(header::padding(entry.size))?;
@@ -211,24 +220,24 @@ impl Packer {
     }
 
     /// Hashes an entry, and no more.
-    fn hash(&mut self, entry: TreeEntry) -> Result<(), PackError> {
+    fn hash(&mut self, entry: TreeEntry<Digest>) -> Result<(), PackError> {
         let mut digest = entry.digest;
         match entry.body {
-            Body::Bytes(bytes) if digest.is_none() => self.hasher.update(&bytes),
-            Body::Bytes(_) => {}
-            Body::Open(file) => digest = self.hasher.hash_file(file, &self.workers)?,
-            Body::None => self.hash_target(&entry)?,
+            EntryBody::Bytes(bytes) if digest.is_none() => self.hasher.update(&bytes),
+            EntryBody::Bytes(_) => {}
+            EntryBody::Open(file) => digest = self.hasher.hash_file(file, &self.workers)?,
+            EntryBody::None => self.hash_target(&entry)?,
         }
         self.hasher.add(&entry.kind, entry.size, digest, &entry.path);
         Ok(())
     }
 
     /// Under weasel's scheme, a link to a file counts as the bytes of that file.
-    fn hash_target(&mut self, link: &TreeEntry) -> Result<(), PackError> {
+    fn hash_target(&mut self, link: &TreeEntry<Digest>) -> Result<(), PackError> {
         if let (ContentHasher::Bytes(hasher), EntryKind::Symlink { .. }) = (&mut self.hasher, &link.kind)
             && let Some(file) = self.reader.open_target(link)?
         {
-            file.hash_into(hasher, &self.workers)?;
+            hash_file_into(file, hasher, &self.workers)?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Where a tar stream goes: to the compressor, or into memory.
 
 use bytes::Bytes;
-use larder_hashing::OpenFile;
+use larder_tree::OpenFile;
 
 use super::content::ContentHasher;
 use super::error::PackError;

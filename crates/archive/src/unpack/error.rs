@@ -68,7 +68,7 @@ pub enum UnpackError {
     /// The system gave no thread to unpack on.
     #[error("failed to start a thread that unpacks")]
     Thread(#[source] io::Error),
-    /// The [`Observer`](larder_hashing::Observer) asked to stop.
+    /// The [`Observer`](larder_tree::Observer) asked to stop.
     #[error("cancelled")]
     Cancelled,
     /// A thread that unpacks panicked: a defect of this crate. The panic itself went to standard error.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use larder_hashing::{Digest, DigestHasher, Scheme, Workers};
+use larder_hashing::{Digest, DigestHasher, Scheme};
+use larder_tree::Workers;
 use tokio::sync::oneshot;
 
 use super::error::UnpackError;

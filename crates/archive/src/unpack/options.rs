@@ -4,7 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use larder_hashing::{Ignore, Observer, Scheme, Workers};
+use larder_hashing::Scheme;
+use larder_tree::{Ignore, Observer, Workers};
 
 use crate::limits::Limits;
 

@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-use larder_hashing::{ContentHash, Digest, EntryKind, Scheme, TreeHasher};
+use larder_hashing::{ContentHash, Digest, Scheme, TreeHasher};
+use larder_tree::EntryKind;
 
 /// The entries of an archive, in its order. Each costs the bytes of its path and the size of a [`Record`].
 #[derive(Default)]

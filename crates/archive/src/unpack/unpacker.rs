@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::executor::block_on;
-use larder_hashing::{ContentHash, HashOptions, Observer, OutputPath, Scheme, content_hash};
+use larder_hashing::{ContentHash, HashOptions, OutputPath, Scheme, content_hash};
+use larder_tree::Observer;
 use tokio::io::AsyncReadExt as _;
 use tokio_tar::{Archive, Entry};
 

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt};
 use larder_archive::{PackError, PackOptions, pack, prepare};
-use larder_hashing::{Scheme, Workers};
+use larder_hashing::Scheme;
+use larder_tree::Workers;
 
 use crate::support::{ParseOutput, Project, Watcher, block_on, drain, plain};
 

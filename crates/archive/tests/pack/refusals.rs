@@ -3,7 +3,8 @@
 use std::os::unix::net::UnixListener;
 
 use larder_archive::{Limits, PackError, PackOptions, prepare};
-use larder_hashing::{HashError, Scheme};
+use larder_hashing::Scheme;
+use larder_tree::TreeError;
 
 use crate::support::{ParseOutput, Project, block_on, plain};
 
@@ -24,13 +25,13 @@ fn special_files_are_refused() {
         project.file("d/a", "1").fifo("d/sub-pipe");
         let error = refused(&project, &options);
         assert!(
-            matches!(&error, PackError::Read(HashError::Special { path, .. }) if path.ends_with("d/sub-pipe")),
+            matches!(&error, PackError::Read(TreeError::Special { path, .. }) if path.ends_with("d/sub-pipe")),
             "{error}"
         );
         let project = Project::new();
         project.directory("d");
         let _socket = UnixListener::bind(project.path("d/socket")).unwrap();
-        assert!(matches!(refused(&project, &options), PackError::Read(HashError::Special { .. })));
+        assert!(matches!(refused(&project, &options), PackError::Read(TreeError::Special { .. })));
     }
 }
 
@@ -91,11 +92,11 @@ fn limits_are_those_of_unpacking() {
     let limits = Limits::default();
     assert!(limited(limits.with_depth(3).with_entries(5).with_path_bytes(13)).is_ok());
     let depth = limited(limits.with_depth(2));
-    assert!(matches!(depth, Err(PackError::Read(HashError::TooDeep { limit: 2, .. }))));
+    assert!(matches!(depth, Err(PackError::Read(TreeError::TooDeep { limit: 2, .. }))));
     let entries = limited(limits.with_entries(4));
-    assert!(matches!(entries, Err(PackError::Read(HashError::TooManyEntries { limit: 4, .. }))));
+    assert!(matches!(entries, Err(PackError::Read(TreeError::TooManyEntries { limit: 4, .. }))));
     let path = limited(limits.with_path_bytes(12));
-    assert!(matches!(path, Err(PackError::Read(HashError::PathTooLong { limit: 12, .. }))));
+    assert!(matches!(path, Err(PackError::Read(TreeError::PathTooLong { limit: 12, .. }))));
     project.file(format!("d/a/{}", "n".repeat(200)), "");
     let header = limited(limits.with_header_bytes(1024));
     assert!(matches!(header, Err(PackError::Header { limit: 1024, .. })), "{header:?}");
@@ -105,7 +106,7 @@ fn limits_are_those_of_unpacking() {
 fn the_staging_of_a_pull_is_refused() {
     let project = Project::new();
     project.file("d/.larder-tmp-7/half", "");
-    assert!(matches!(refused(&project, &plain()), PackError::Read(HashError::Staging { .. })));
+    assert!(matches!(refused(&project, &plain()), PackError::Read(TreeError::Staging { .. })));
 }
 
 #[test]
@@ -120,5 +121,5 @@ fn loops_are_refused_where_links_are_followed() {
     let project = Project::new();
     project.directory("d").link("d/l", "../d");
     let error = refused(&project, &plain().with_dereference(true));
-    assert!(matches!(error, PackError::Read(HashError::Loop { .. })), "{error}");
+    assert!(matches!(error, PackError::Read(TreeError::Loop { .. })), "{error}");
 }

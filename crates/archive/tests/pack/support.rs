@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::TryStreamExt;
 use larder_archive::{PackError, PackOptions, Packed, Packing, pack};
-use larder_hashing::{ContentHash, HashOptions, Observer, OutputPath, Scheme, Workers, content_hash};
+use larder_hashing::{ContentHash, HashOptions, OutputPath, Scheme, content_hash};
+use larder_tree::{Observer, Workers};
 use tempfile::TempDir;
 
 /// A project with outputs.

@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use futures::TryStreamExt as _;
 use futures::executor::block_on;
 use larder_archive::{PackOptions, Packed, UnpackOptions, pack};
-use larder_hashing::{OutputPath, Scheme, Workers};
+use larder_hashing::{OutputPath, Scheme};
+use larder_tree::Workers;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::support::Place;

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use larder_archive::{UnpackErrorKind, UnpackOptions, unpack};
-use larder_hashing::{Observer, OutputPath, Scheme};
+use larder_hashing::{OutputPath, Scheme};
+use larder_tree::Observer;
 
 use crate::support::{Place, Tar, m};
 

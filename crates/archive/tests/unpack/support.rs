@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use futures::stream;
 use larder_archive::{UnpackError, UnpackErrorKind, UnpackOptions, Unpacked, unpack};
-use larder_hashing::{HashOptions, OutputPath, Scheme, Workers, content_hash};
+use larder_hashing::{HashOptions, OutputPath, Scheme, content_hash};
+use larder_tree::Workers;
 
 /// A tar stream that is being written.
 #[derive(Clone, Default)]

@@ -5,9 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use larder_hashing::{
-    Contents, DigestHasher, HashOptions, Scheme, TreeHasher, TreeReader, Workers, content_hash,
-};
+use larder_hashing::{DigestHasher, HashOptions, Scheme, TreeHasher, content_hash};
+use larder_tree::{ReadMode, TreeReader, Workers};
 use proptest::prelude::*;
 
 use crate::support::{Playground, bytes, hash, under};
@@ -224,7 +223,9 @@ fn entries_that_were_read_make_the_same_hash() {
     for scheme in [Scheme::Blake3, Scheme::Sha256] {
         let options: HashOptions = under(scheme);
         let mut hasher = TreeHasher::new(scheme).unwrap();
-        for entry in TreeReader::open(playground.path("d"), &options, Contents::Read) {
+        for entry in
+            TreeReader::with_digester(playground.path("d"), &options.tree_options(), scheme, ReadMode::Bytes)
+        {
             hasher.add_entry(&entry.unwrap());
         }
         assert_eq!(hasher.finish(), content_hash(&playground.path("d"), &options).unwrap());

@@ -8,13 +8,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use larder_hashing::{
-    CommandError, CommandInputs, HashError, HashOptions, Scheme, TreeLimits, command_hash, content_hash,
+    CommandError, CommandInputs, HashError, HashOptions, Scheme, command_hash, content_hash,
 };
+use larder_tree::{TreeError, TreeLimits};
 
 use crate::support::{Playground, Watcher, bytes, under};
 
-fn refused(path: &Path, options: &HashOptions) -> HashError {
-    content_hash(path, options).expect_err("it should be refused")
+fn refused(path: &Path, options: &HashOptions) -> TreeError {
+    match content_hash(path, options).expect_err("it should be refused") {
+        HashError::Tree(error) => error,
+        other => panic!("{other}"),
+    }
 }
 
 #[test]
@@ -25,13 +29,13 @@ fn a_fifo_is_refused_and_not_opened() {
     for scheme in [Scheme::Blake3, Scheme::Sha256] {
         for path in ["d", "d/pipe"] {
             let error = refused(&playground.path(path), &under(scheme));
-            assert!(matches!(&error, HashError::Special { path, .. } if path.ends_with("d/pipe")), "{error}");
+            assert!(matches!(&error, TreeError::Special { path, .. } if path.ends_with("d/pipe")), "{error}");
         }
     }
     let followed = Playground::new();
     followed.directory("d").fifo("pipe").link("d/l", "../pipe");
     let error = refused(&followed.path("d"), &under(Scheme::Blake3).with_dereference(true));
-    assert!(matches!(error, HashError::Special { what: "a named pipe", .. }), "{error}");
+    assert!(matches!(error, TreeError::Special { what: "a named pipe", .. }), "{error}");
 }
 
 #[test]
@@ -40,9 +44,9 @@ fn sockets_and_devices_are_refused() {
     playground.directory("d");
     let _socket = UnixListener::bind(playground.path("d/s")).unwrap();
     let error = refused(&playground.path("d"), &HashOptions::default());
-    assert!(matches!(&error, HashError::Special { what: "a socket", .. }), "{error}");
+    assert!(matches!(&error, TreeError::Special { what: "a socket", .. }), "{error}");
     let error = refused(Path::new("/dev/null"), &HashOptions::default());
-    assert!(matches!(&error, HashError::Special { what: "a device", .. }), "{error}");
+    assert!(matches!(&error, TreeError::Special { what: "a device", .. }), "{error}");
 }
 
 #[test]
@@ -52,7 +56,7 @@ fn staging_is_refused_wherever_it_is() {
     for scheme in Scheme::ALL {
         let error = refused(&playground.path("d"), &under(scheme));
         assert!(
-            matches!(&error, HashError::Staging { path } if path.ends_with("sub/.larder-tmp-1")),
+            matches!(&error, TreeError::Staging { path } if path.ends_with("sub/.larder-tmp-1")),
             "{error}"
         );
     }
@@ -65,10 +69,10 @@ fn what_is_missing_is_named() {
     for path in ["nothing", "dangling", "file/x"] {
         let path = playground.path(path);
         assert!(
-            matches!(refused(&path, &HashOptions::default()), HashError::Missing { path: named } if named == path)
+            matches!(refused(&path, &HashOptions::default()), TreeError::Missing { path: named } if named == path)
         );
     }
-    assert!(matches!(refused(&playground.path("self"), &HashOptions::default()), HashError::Loop { .. }));
+    assert!(matches!(refused(&playground.path("self"), &HashOptions::default()), TreeError::Loop { .. }));
 }
 
 #[test]
@@ -87,15 +91,15 @@ fn loops_are_refused_where_links_are_followed() {
             playground.link(path, target);
         }
         let error = refused(&playground.path("d"), &follow);
-        assert!(matches!(error, HashError::Loop { .. }), "{path} -> {target}: {error}");
+        assert!(matches!(error, TreeError::Loop { .. }), "{path} -> {target}: {error}");
         assert!(content_hash(&playground.path("d"), &HashOptions::default()).is_ok(), "not followed");
     }
     let playground = Playground::new();
     playground.directory("d").link("d/l", "l");
-    assert!(matches!(refused(&playground.path("d"), &follow), HashError::Loop { .. }));
+    assert!(matches!(refused(&playground.path("d"), &follow), TreeError::Loop { .. }));
     let playground = Playground::new();
     playground.directory("d").link("d/l", "nothing");
-    assert!(matches!(refused(&playground.path("d"), &follow), HashError::Dangling { .. }));
+    assert!(matches!(refused(&playground.path("d"), &follow), TreeError::Dangling { .. }));
 }
 
 #[test]
@@ -109,16 +113,21 @@ fn two_links_to_one_directory_are_no_loop() {
 fn limits_hold() {
     let playground = Playground::new();
     playground.file("d/a/b/c", "").file("d/a/b/long-name", "");
-    let limited =
-        |limits: TreeLimits| content_hash(&playground.path("d"), &HashOptions::default().with_limits(limits));
+    let limited = |limits: TreeLimits| match content_hash(
+        &playground.path("d"),
+        &HashOptions::default().with_limits(limits),
+    ) {
+        Err(HashError::Tree(error)) => Err(error),
+        other => Ok(other),
+    };
     let limits = TreeLimits::default();
     assert!(limited(limits.with_depth(3).with_entries(5).with_path_bytes(13)).is_ok());
     assert!(
-        matches!(limited(limits.with_depth(2)), Err(HashError::TooDeep { path, .. }) if path.ends_with("d/a/b/c"))
+        matches!(limited(limits.with_depth(2)), Err(TreeError::TooDeep { path, .. }) if path.ends_with("d/a/b/c"))
     );
-    assert!(matches!(limited(limits.with_entries(4)), Err(HashError::TooManyEntries { .. })));
+    assert!(matches!(limited(limits.with_entries(4)), Err(TreeError::TooManyEntries { .. })));
     let too_long = limited(limits.with_path_bytes(12));
-    assert!(matches!(too_long, Err(HashError::PathTooLong { path, .. }) if path.ends_with("long-name")));
+    assert!(matches!(too_long, Err(TreeError::PathTooLong { path, .. }) if path.ends_with("long-name")));
 }
 
 #[test]
@@ -146,7 +155,7 @@ fn a_tree_at_the_limit_of_depth_and_length_is_hashed_although_no_system_call_tak
     at = playground.path("deeper");
     fs::create_dir(&at).unwrap();
     fs::rename(playground.path("d"), at.join("x")).unwrap();
-    assert!(matches!(refused(&at, &HashOptions::default()), HashError::TooDeep { limit: 256, .. }));
+    assert!(matches!(refused(&at, &HashOptions::default()), TreeError::TooDeep { limit: 256, .. }));
     // The standard library removes it by descriptors too.
     fs::remove_dir_all(&at).unwrap();
 }
@@ -158,12 +167,21 @@ fn large(playground: &Playground, path: &str) -> PathBuf {
 
 #[test]
 fn a_file_that_changes_while_it_is_read_is_an_error() {
-    let changes: [(&str, fn(&Path)); 3] = [
+    let changes: [(&str, fn(&Path)); 4] = [
         ("grows", |path| OpenOptions::new().append(true).open(path).unwrap().write_all(b"more").unwrap()),
         ("shrinks", |path| OpenOptions::new().write(true).open(path).unwrap().set_len(15 << 20).unwrap()),
         ("is touched", |path| {
             let time = std::time::SystemTime::UNIX_EPOCH;
             OpenOptions::new().write(true).open(path).unwrap().set_modified(time).unwrap();
+        }),
+        ("is changed and its time of modification set back", |path| {
+            use std::os::unix::fs::FileExt as _;
+            let file = OpenOptions::new().write(true).open(path).unwrap();
+            let before = file.metadata().unwrap();
+            file.write_all_at(b"other bytes", 19 << 20).unwrap();
+            file.set_modified(before.modified().unwrap()).unwrap();
+            let after = file.metadata().unwrap();
+            assert_eq!((before.len(), before.modified().unwrap()), (after.len(), after.modified().unwrap()));
         }),
     ];
     for (what, change) in changes {
@@ -176,7 +194,7 @@ fn a_file_that_changes_while_it_is_read_is_an_error() {
                     under(scheme).with_observer(Arc::new(Watcher::at_first(move || change(&watched))));
                 let error = refused(&playground.path(output), &options);
                 assert!(
-                    matches!(&error, HashError::Changed { path: named } if *named == path),
+                    matches!(&error, TreeError::Changed { path: named } if *named == path),
                     "{what} under {scheme}: {error}"
                 );
             }
@@ -191,14 +209,14 @@ fn it_stops_when_asked_to() {
     for scheme in Scheme::ALL {
         let watcher = Arc::new(Watcher::stopping_after(4 << 20));
         let options = under(scheme).with_observer(Arc::clone(&watcher) as _);
-        assert!(refused(&playground.path("d"), &options).is_cancelled(), "{scheme}");
+        assert!(matches!(refused(&playground.path("d"), &options), TreeError::Cancelled), "{scheme}");
         let seen = watcher.seen.load(std::sync::atomic::Ordering::SeqCst);
         assert!(seen < 20 << 20, "{scheme}: {seen} bytes");
     }
     let small = Playground::new();
     small.files((0..500).map(|i| (format!("d/{i}"), "1")));
     let options = HashOptions::default().with_observer(Arc::new(Watcher::stopping_after(10)));
-    assert!(refused(&small.path("d"), &options).is_cancelled());
+    assert!(content_hash(&small.path("d"), &options).unwrap_err().is_cancelled());
 }
 
 #[test]

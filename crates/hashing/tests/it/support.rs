@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use larder_hashing::{ContentHash, HashOptions, Observer, Scheme, content_hash, content_manifest};
+use larder_hashing::{ContentHash, HashOptions, Scheme, content_hash, content_manifest};
+use larder_tree::Observer;
 use tempfile::TempDir;
 
 /// A directory to build trees in.

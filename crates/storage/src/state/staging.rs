@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use larder_hashing::STAGING_PREFIX;
+use larder_tree::STAGING_PREFIX;
 
 use super::directory::{STAGINGS, StateDirectory};
 use super::journal::{ProcessJournal, is_journal_id};

@@ -1,49 +1,49 @@
-//! The BLAKE3 digest of a large file, which several threads read at the same time.
+//! The BLAKE3 digest of a large file that several threads read at the same time.
 //!
-//! One thread reads about as fast as memory gives, and no faster however many cores hash what it has read. BLAKE3 is a tree
-//! over chunks of 1 KiB: an aligned segment of a power of two of them is a subtree of its own, so that each thread reads and
-//! hashes segments by itself, while they are in its cache. (Sections 2.1 and 5.3 of the paper,
-//! <https://github.com/BLAKE3-team/BLAKE3-specs>; the interface is `blake3::hazmat`.)
+//! One thread cannot read faster than memory allows, however many cores hash. BLAKE3 is a tree over chunks of 1 KiB. An
+//! aligned segment of a power of two of chunks is a subtree of its own. So each thread reads and hashes segments while
+//! they are in its cache. (Sections 2.1 and 5.3 of the paper, <https://github.com/BLAKE3-team/BLAKE3-specs>. The interface
+//! is `blake3::hazmat`.)
 //!
-//! Where storage is slow one thread reads, in order: others would only wait beside it, for as long as there is a large file to
-//! hash, and some file systems take reads that are not in order for the end of a stream.
+//! On slow storage one thread reads, in order. Others would only wait, and block the threads for other work. Some file
+//! systems also end their read-ahead when reads are out of order.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use blake3::Hasher;
 use blake3::hazmat::{ChainingValue, HasherExt as _, Mode, merge_subtrees_non_root, merge_subtrees_root};
+use larder_tree::TreeError;
 use rayon::prelude::*;
 
 use crate::digest::Digest;
-use crate::error::HashError;
 
-/// The length of a segment, in bytes: a power of two, and little enough to be still in the cache when it is hashed.
-pub(super) const SEGMENT: usize = 512 << 10;
+/// The length of a segment, in bytes: a power of two, and small enough to be still in the cache when it is hashed.
+pub(crate) const SEGMENT: usize = 512 << 10;
 
-/// So many threads read a file at most: more of them wait for memory, and each has a buffer.
+/// The largest number of threads that read one file. More would wait for memory, and each has a buffer.
 const MAX_READERS: usize = 16;
 
-/// How many segments are hashed in any order before their hashes are merged. A thread may wait for the last one of the
-/// others: once in 128 MiB.
+/// How many segments are hashed in any order before their hashes are merged. Threads wait for each other only at the end
+/// of such a window, once in 128 MiB.
 const WINDOW: u64 = 256;
 
-/// Storage that takes longer for a segment is slow: it gives less than 256 MB/s.
+/// Storage that takes longer for a segment is slow: below 256 MB/s.
 const SLOW: Duration = Duration::from_millis(2);
 
-/// The digest of `size` bytes, which `read` gives: it fills the buffer with those at an offset. There is more than one
-/// segment of them. Runs on the threads of the current rayon pool.
-pub(super) fn digest(
+/// The digest of `size` bytes, which must be more than one segment. `read` fills a buffer with the bytes at an offset.
+/// Runs on the threads of the current rayon pool.
+pub(crate) fn digest(
     size: u64,
-    read: impl Fn(&mut [u8], u64) -> Result<(), HashError> + Sync,
-) -> Result<Digest, HashError> {
+    read: impl Fn(&mut [u8], u64) -> Result<(), TreeError> + Sync,
+) -> Result<Digest, TreeError> {
     let segments = size.div_ceil(SEGMENT as u64);
     let mut buffers = vec![Vec::new(); rayon::current_num_threads().min(MAX_READERS)];
-    let mut tree = Tree::default();
+    let mut tree = SubtreeStack::default();
     let (mut is_fast, mut next) = (false, 0);
     while next < segments {
         let (readers, wanted) = if is_fast { (buffers.len(), WINDOW) } else { (1, 1) };
-        let window = Window::new(&read, size, next, segments.min(next.saturating_add(wanted)));
+        let window = SegmentWindow::new(&read, size, next, segments.min(next.saturating_add(wanted)));
         buffers[..readers].par_iter_mut().try_for_each(|buffer| window.work(buffer))?;
         let taken = window.into_taken();
         (is_fast, next) = (!taken.is_slow, taken.next);
@@ -52,30 +52,34 @@ pub(super) fn digest(
     Ok(tree.finish())
 }
 
-/// Segments that threads take one after the other, so that the file is read about in order.
-struct Window<'a, R> {
+/// Segments that threads take one after the other, so that the file is read almost in order.
+struct SegmentWindow<'a, R> {
     read: &'a R,
     size: u64,
-    taken: Mutex<Taken>,
+    taken: Mutex<TakenSegments>,
 }
 
-struct Taken {
+struct TakenSegments {
     /// The number of the next segment, and of the one at which it ends.
     next: u64,
     end: u64,
-    /// A segment took long, so that no more were taken.
+    /// A segment took long, so no more were taken.
     is_slow: bool,
     /// With the number of the segment.
     hashes: Vec<(u64, ChainingValue)>,
 }
 
-impl<'a, R: Fn(&mut [u8], u64) -> Result<(), HashError>> Window<'a, R> {
+impl<'a, R: Fn(&mut [u8], u64) -> Result<(), TreeError>> SegmentWindow<'a, R> {
     fn new(read: &'a R, size: u64, next: u64, end: u64) -> Self {
-        Self { read, size, taken: Mutex::new(Taken { next, end, is_slow: false, hashes: Vec::new() }) }
+        Self {
+            read,
+            size,
+            taken: Mutex::new(TakenSegments { next, end, is_slow: false, hashes: Vec::new() }),
+        }
     }
 
-    /// Reads and hashes segments until all are taken, or one fails or takes long.
-    fn work(&self, buffer: &mut Vec<u8>) -> Result<(), HashError> {
+    /// Reads and hashes segments until all are taken, or until one fails or takes long.
+    fn work(&self, buffer: &mut Vec<u8>) -> Result<(), TreeError> {
         while let Some(number) = self.take() {
             let offset = number * SEGMENT as u64;
             let len = usize::try_from(self.size - offset).unwrap_or(SEGMENT).min(SEGMENT);
@@ -104,32 +108,31 @@ impl<'a, R: Fn(&mut [u8], u64) -> Result<(), HashError>> Window<'a, R> {
         })
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        // It is whole at any moment.
+    fn taken(&self) -> MutexGuard<'_, TakenSegments> {
+        // A panic cannot leave it half-changed.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was taken, in order.
-    fn into_taken(self) -> Taken {
+    /// The segments that were taken, in order.
+    fn into_taken(self) -> TakenSegments {
         let mut taken = self.taken.into_inner().unwrap_or_else(PoisonError::into_inner);
         taken.hashes.sort_unstable_by_key(|(number, _)| *number);
         taken
     }
 }
 
-/// Subtrees whose parents are not complete yet, from left to right. All but the last are complete themselves, and each is
-/// larger than the next.
+/// Subtrees whose parents are not complete yet, from left to right. Each is larger than the next.
 #[derive(Default)]
-struct Tree {
+struct SubtreeStack {
     subtrees: Vec<ChainingValue>,
     segments: u64,
 }
 
-impl Tree {
+impl SubtreeStack {
     /// Takes the next segment.
     fn push(&mut self, hash: ChainingValue) {
-        // There is one subtree for each bit of the number of segments. That they are merged only now, when another one
-        // follows, leaves the root to the end: it is merged in another way.
+        // There is one subtree for each bit of the number of segments. They are merged only when another segment follows,
+        // because the root, which comes last, is merged in another way.
         while self.subtrees.len() > self.segments.count_ones() as usize {
             self.merge();
         }
@@ -194,11 +197,11 @@ mod tests {
         let reads = AtomicU64::new(0);
         let read = |_: &mut [u8], _: u64| {
             reads.fetch_add(1, Ordering::Relaxed);
-            Err(HashError::Cancelled)
+            Err(TreeError::Cancelled)
         };
-        assert!(matches!(digest(u64::MAX, read), Err(HashError::Cancelled)));
-        let window = Window::new(&read, u64::MAX, 0, WINDOW);
-        assert!(matches!(window.work(&mut Vec::new()), Err(HashError::Cancelled)));
+        assert!(matches!(digest(u64::MAX, read), Err(TreeError::Cancelled)));
+        let window = SegmentWindow::new(&read, u64::MAX, 0, WINDOW);
+        assert!(matches!(window.work(&mut Vec::new()), Err(TreeError::Cancelled)));
         window.work(&mut Vec::new()).unwrap();
         assert_eq!(reads.load(Ordering::Relaxed), 2);
     }
@@ -224,7 +227,7 @@ mod tests {
             std::thread::sleep(2 * SLOW);
             Ok(())
         };
-        let window = Window::new(&read, u64::MAX, 5, 5 + WINDOW);
+        let window = SegmentWindow::new(&read, u64::MAX, 5, 5 + WINDOW);
         window.work(&mut Vec::new()).unwrap();
         window.work(&mut Vec::new()).unwrap();
         let taken = window.into_taken();

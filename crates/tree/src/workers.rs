@@ -1,4 +1,4 @@
-//! The threads of a process that hash, compress and open files.
+//! The threads of a process that open, hash and compress files.
 
 use std::fmt;
 use std::io;
@@ -10,55 +10,46 @@ use std::thread;
 
 use rayon::{ThreadBuilder, ThreadPool, ThreadPoolBuilder};
 
-/// Learns how far an operation has come, and may ask it to stop.
-pub trait Observer: Send + Sync {
-    /// `count` more bytes of an output have been read.
-    fn bytes(&self, count: u64);
-
-    /// Whether the operation should end as soon as it can, with an error that says that it was cancelled.
-    fn is_cancelled(&self) -> bool;
-}
-
-/// An [`Observer`] that looks away.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Ignore;
-
-impl Observer for Ignore {
-    fn bytes(&self, _count: u64) {}
-
-    fn is_cancelled(&self) -> bool {
-        false
-    }
-}
-
 /// The worker threads of a process, shared by all operations that are given a clone.
 ///
-/// There are two kinds. *Compute* threads hash large files and (de)compress; there are as many as the caller
-/// says, by default one per core. *File* threads open, read, hash and create small files; they mostly wait for
-/// the file system, which on a network may take a millisecond for each open, so there are several times as many.
-/// Threads start on first use: making a `Workers` costs nothing.
+/// *Compute* threads hash large files, compress and decompress. By default there is one for each core. *File* threads
+/// open, read, hash and create small files. They mostly wait for the file system, which on a network may take a
+/// millisecond for each open, so there are several times as many. Threads start on first use: creating a `Workers`
+/// costs nothing.
 ///
-/// Where the system does not give that many threads there are fewer, and where it gives none, each task is done by the
-/// thread that asks for it.
+/// If the system refuses some of the threads, there are fewer. If it refuses all of them, each task runs on the thread
+/// that spawns it. Neither is an error, and neither panics.
+///
+/// ```
+/// use std::num::NonZeroUsize;
+/// use std::sync::mpsc::channel;
+///
+/// use larder_tree::Workers;
+///
+/// let workers = Workers::new(NonZeroUsize::new(2).expect("not zero"));
+/// let (sender, answer) = channel();
+/// workers.spawn_compute(move || sender.send(6 * 7).expect("the receiver waits"));
+/// assert_eq!(answer.recv()?, 42);
+/// # Ok::<(), std::sync::mpsc::RecvError>(())
+/// ```
 #[derive(Clone)]
-pub struct Workers(Arc<Pools>);
+pub struct Workers(Arc<ThreadPools>);
 
-struct Pools {
+struct ThreadPools {
     jobs: NonZeroUsize,
     compute: OnceLock<Option<ThreadPool>>,
     files: OnceLock<Option<ThreadPool>>,
 }
 
 /// File threads per compute thread, and their bound. Where each open takes a millisecond, pushing 10,000 files on two
-/// cores took 1.6 s with four and 0.96 s with eight for each core; where opens are immediate, the difference is within
-/// the noise.
+/// cores took 1.6 s with four threads per core and 0.96 s with eight. Where opens are immediate, there is no difference.
 const FILE_THREADS_PER_JOB: usize = 8;
 const MAX_FILE_THREADS: usize = 64;
 
 impl Workers {
     /// Creates the workers with `jobs` compute threads.
     pub fn new(jobs: NonZeroUsize) -> Self {
-        Self(Arc::new(Pools { jobs, compute: OnceLock::new(), files: OnceLock::new() }))
+        Self(Arc::new(ThreadPools { jobs, compute: OnceLock::new(), files: OnceLock::new() }))
     }
 
     /// The number of compute threads.
@@ -66,23 +57,23 @@ impl Workers {
         self.0.jobs
     }
 
-    /// The number of file threads, which is also how many small files are worth having in flight at the least.
+    /// The number of file threads. At least this many small files should be in flight.
     pub fn file_threads(&self) -> usize {
         (self.0.jobs.get() * FILE_THREADS_PER_JOB).clamp(FILE_THREADS_PER_JOB, MAX_FILE_THREADS)
     }
 
-    /// Runs `task` on a compute thread, some time. A task must not wait for another task.
+    /// Runs `task` on a compute thread, later. A task must not wait for another task.
     pub fn spawn_compute(&self, task: impl FnOnce() + Send + 'static) {
-        spawn(self.compute(), task);
+        spawn(self.compute_threads(), task);
     }
 
-    /// Runs `task` on a file thread, some time. A task must not wait for another task.
+    /// Runs `task` on a file thread, later. A task must not wait for another task.
     pub fn spawn_file(&self, task: impl FnOnce() + Send + 'static) {
         spawn(self.files(), task);
     }
 
-    /// The compute threads, if there are any, for rayon's parallel operations.
-    pub(crate) fn compute(&self) -> Option<&ThreadPool> {
+    /// The compute threads, for rayon's parallel operations. `None` where the system gives no threads.
+    pub fn compute_threads(&self) -> Option<&ThreadPool> {
         self.0.compute.get_or_init(|| build("larder-compute", self.0.jobs.get())).as_ref()
     }
 
@@ -106,27 +97,27 @@ impl fmt::Debug for Workers {
 fn spawn(pool: Option<&ThreadPool>, task: impl FnOnce() + Send + 'static) {
     match pool {
         Some(pool) => pool.spawn_fifo(task),
-        // As in a pool, a panic is seen by whoever waits for the task.
+        // As in a pool, whoever waits for the task notices a panic.
         None => drop(catch_unwind(AssertUnwindSafe(task))),
     }
 }
 
-/// Makes a pool of so many threads, or fewer. `None` where there is none.
+/// Creates a pool of `wanted` threads, or fewer. `None` if no thread can be started.
 fn build(name: &'static str, wanted: usize) -> Option<ThreadPool> {
-    // The threads come first, and each waits for its part: asked for more than there are, rayon would end all of them.
+    // The threads are started before the pool: rayon would give up entirely if one of them could not be started.
     let mut threads: Vec<_> = (0..wanted).map_while(|index| start(name, index).ok()).collect();
     if threads.len() < wanted {
-        // Others need threads too. Those that are not used end here.
+        // Leave some for other parts of the process.
         threads.truncate(threads.len() / 2);
     }
     if threads.is_empty() {
-        // Rayon would take none for as many as there are cores.
+        // Rayon takes zero for the number of cores.
         return None;
     }
     let pool = ThreadPoolBuilder::new()
         .num_threads(threads.len())
-        // Without a handler a panic in a task would end the process. Whoever waits for the task finds its end of the
-        // channel dropped, and reports that.
+        // Without a handler a panic in a task would abort the process. Whoever waits for the task finds the channel
+        // closed, and reports that.
         .panic_handler(|_| {})
         .spawn_handler(|part| {
             let thread = threads.pop().ok_or(io::ErrorKind::WouldBlock)?;
@@ -135,7 +126,7 @@ fn build(name: &'static str, wanted: usize) -> Option<ThreadPool> {
     pool.build().ok()
 }
 
-/// Starts a thread that waits for its part in a pool.
+/// Starts a thread that waits to join a pool.
 fn start(name: &'static str, index: usize) -> io::Result<Sender<ThreadBuilder>> {
     let (sender, part) = channel::<ThreadBuilder>();
     thread::Builder::new().name(format!("{name}-{index}")).spawn(move || {
@@ -151,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_threads_who_asks_works() {
+    fn without_threads_the_caller_runs_the_task() {
         let (sender, answer) = channel();
         let caller = thread::current().id();
         spawn(None, move || sender.send(thread::current().id()).unwrap());
@@ -161,7 +152,7 @@ mod tests {
             let _sender = sender;
             panic!("a task that fails");
         });
-        assert!(answer.recv().is_err(), "found by whoever waits");
+        assert!(answer.recv().is_err(), "whoever waits notices");
     }
 
     #[test]

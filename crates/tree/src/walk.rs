@@ -1,6 +1,5 @@
-//! The walk: which entries a tree has, in order. One directory is listed at a time, and no file is opened.
+//! Walks a tree in order. It lists one directory at a time, and opens no file.
 
-use std::cmp::Ordering;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io;
@@ -12,42 +11,34 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::file::{OPEN_FLAGS, open_error};
-use super::{EntryKind, STAGING_PREFIX};
-use crate::error::HashError;
-use crate::options::TreeLimits;
+use crate::entry::EntryKind;
+use crate::error::TreeError;
+use crate::limits::TreeLimits;
+use crate::opening::{OPEN_FLAGS, full_path, open_error};
+use crate::options::{NameOrder, SpecialFiles, TreeOptions};
 
-/// The order of the children of a directory.
-pub(super) type NameOrder = fn(&[u8], &[u8]) -> Ordering;
+/// The first bytes of the name of a staging directory, where a pull must create it beside the destination instead of in
+/// the project's `.larder`. Trees that contain such a name are refused, so that a half-written output is never read.
+pub const STAGING_PREFIX: &[u8] = b".larder-tmp-";
 
-/// What a walk is to do with what it meets.
-#[derive(Clone, Copy)]
-pub(super) struct Rules {
-    pub(super) order: NameOrder,
-    pub(super) dereference: bool,
-    /// Sockets, FIFOs and devices are passed over, and not refused.
-    pub(super) skip_special: bool,
-    pub(super) limits: TreeLimits,
-}
-
-/// What comes next in a tree.
-pub(super) enum Step {
+/// The next entry of a tree.
+pub(crate) enum Step {
     /// A directory or a link, with its path.
     Entry { path: Vec<u8>, kind: EntryKind },
-    /// A file, which is for others to open.
-    File { path: Vec<u8>, place: Place },
+    /// A file, which the walk does not open.
+    File { path: Vec<u8>, location: FileLocation },
 }
 
-/// Where a file is to be opened.
-pub(super) enum Place {
-    /// The output itself.
+/// From where a file is opened.
+pub(crate) enum FileLocation {
+    /// The root of the tree.
     Root(PathBuf),
     /// A child of a directory.
     Child { directory: Arc<File>, name: CString, follow: bool },
 }
 
-impl Place {
-    pub(super) fn open(&self) -> Result<File, Errno> {
+impl FileLocation {
+    pub(crate) fn open(&self) -> Result<File, Errno> {
         match self {
             Self::Root(path) => rustix::fs::open(path, OPEN_FLAGS, Mode::empty()),
             Self::Child { directory, name, follow } => {
@@ -59,22 +50,25 @@ impl Place {
     }
 }
 
-pub(super) struct Walk {
+pub(crate) struct Walk {
     root: PathBuf,
-    rules: Rules,
-    /// The directories that are entered, the deepest last.
-    frames: Vec<Frame>,
-    /// The path of the deepest one.
+    order: NameOrder,
+    dereference: bool,
+    special_files: SpecialFiles,
+    limits: TreeLimits,
+    /// The entered directories, the deepest last.
+    entered: Vec<EnteredDirectory>,
+    /// The path of the deepest of them.
     path: Vec<u8>,
     started: bool,
     entries: u64,
 }
 
-struct Frame {
+struct EnteredDirectory {
     directory: Arc<File>,
     identity: (u64, u64),
     children: std::vec::IntoIter<Child>,
-    /// How much of the walk's path is the path of the directory above.
+    /// The length of the path of the parent directory.
     parent_len: usize,
 }
 
@@ -84,12 +78,22 @@ struct Child {
 }
 
 impl Walk {
-    pub(super) fn new(root: PathBuf, rules: Rules) -> Self {
-        Self { root, rules, frames: Vec::new(), path: Vec::new(), started: false, entries: 0 }
+    pub(crate) fn new(root: PathBuf, options: &TreeOptions) -> Self {
+        Self {
+            root,
+            order: options.order,
+            dereference: options.dereference,
+            special_files: options.special_files,
+            limits: options.limits,
+            entered: Vec::new(),
+            path: Vec::new(),
+            started: false,
+            entries: 0,
+        }
     }
 
-    /// The next step; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Step>, HashError> {
+    /// The next entry, or `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Step>, TreeError> {
         let step = if self.started {
             self.advance()?
         } else {
@@ -98,39 +102,41 @@ impl Walk {
         };
         if step.is_some() {
             self.entries += 1;
-            if self.entries > self.rules.limits.entries {
-                return Err(HashError::TooManyEntries {
+            if self.entries > self.limits.entries {
+                return Err(TreeError::TooManyEntries {
                     path: self.root.clone(),
-                    limit: self.rules.limits.entries,
+                    limit: self.limits.entries,
                 });
             }
         }
         Ok(step)
     }
 
-    fn begin(&mut self) -> Result<Step, HashError> {
+    fn begin(&mut self) -> Result<Step, TreeError> {
         let path = || self.root.clone();
         let status = rustix::fs::stat(&self.root).map_err(|error| match error {
-            Errno::NOENT | Errno::NOTDIR => HashError::Missing { path: path() },
-            Errno::LOOP => HashError::Loop { path: path() },
-            error => HashError::Io { operation: "look at", path: path(), source: error.into() },
+            Errno::NOENT | Errno::NOTDIR => TreeError::Missing { path: path() },
+            Errno::LOOP => TreeError::Loop { path: path() },
+            error => TreeError::Io { operation: "look at", path: path(), source: error.into() },
         })?;
         match FileType::from_raw_mode(status.st_mode) {
-            FileType::RegularFile => Ok(Step::File { path: Vec::new(), place: Place::Root(path()) }),
+            FileType::RegularFile => {
+                Ok(Step::File { path: Vec::new(), location: FileLocation::Root(path()) })
+            }
             FileType::Directory => {
                 let opened = rustix::fs::open(&self.root, OPEN_FLAGS | OFlags::DIRECTORY, Mode::empty());
                 self.enter(opened.map(File::from), 0)
             }
-            other => Err(HashError::Special { path: path(), what: name_of(other) }),
+            other => Err(TreeError::Special { path: path(), what: name_of(other) }),
         }
     }
 
-    fn advance(&mut self) -> Result<Option<Step>, HashError> {
+    fn advance(&mut self) -> Result<Option<Step>, TreeError> {
         loop {
-            let Some(frame) = self.frames.last_mut() else { return Ok(None) };
-            let directory = Arc::clone(&frame.directory);
-            let Some(child) = frame.children.next() else {
-                let left = self.frames.pop().map_or(0, |frame| frame.parent_len);
+            let Some(entered) = self.entered.last_mut() else { return Ok(None) };
+            let directory = Arc::clone(&entered.directory);
+            let Some(child) = entered.children.next() else {
+                let left = self.entered.pop().map_or(0, |directory| directory.parent_len);
                 self.path.truncate(left);
                 continue;
             };
@@ -140,30 +146,31 @@ impl Walk {
         }
     }
 
-    fn step(&mut self, directory: &Arc<File>, child: Child) -> Result<Option<Step>, HashError> {
+    fn step(&mut self, directory: &Arc<File>, child: Child) -> Result<Option<Step>, TreeError> {
         let path = self.child_path(child.name.to_bytes())?;
-        let place = |shown: &[u8]| self.root.join(OsStr::from_bytes(shown));
+        let shown = |path: &[u8]| full_path(&self.root, path);
         let status = |flags| rustix::fs::statat(directory, child.name.as_c_str(), flags);
         let mut kind = child.kind;
         if kind == FileType::Unknown {
-            let found = status(AtFlags::SYMLINK_NOFOLLOW).map_err(|error| open_error(error, place(&path)))?;
+            let found = status(AtFlags::SYMLINK_NOFOLLOW).map_err(|error| open_error(error, shown(&path)))?;
             kind = FileType::from_raw_mode(found.st_mode);
         }
-        let follow = kind == FileType::Symlink && self.rules.dereference;
+        let follow = kind == FileType::Symlink && self.dereference;
         if follow {
             let found = status(AtFlags::empty()).map_err(|error| match error {
-                Errno::NOENT | Errno::NOTDIR => HashError::Dangling { path: place(&path) },
-                Errno::LOOP => HashError::Loop { path: place(&path) },
+                Errno::NOENT | Errno::NOTDIR => TreeError::Dangling { path: shown(&path) },
+                Errno::LOOP => TreeError::Loop { path: shown(&path) },
                 error => {
-                    HashError::Io { operation: "follow the link", path: place(&path), source: error.into() }
+                    TreeError::Io { operation: "follow the link", path: shown(&path), source: error.into() }
                 }
             })?;
             kind = FileType::from_raw_mode(found.st_mode);
         }
         match kind {
             FileType::RegularFile => {
-                let place = Place::Child { directory: Arc::clone(directory), name: child.name, follow };
-                Ok(Some(Step::File { path, place }))
+                let location =
+                    FileLocation::Child { directory: Arc::clone(directory), name: child.name, follow };
+                Ok(Some(Step::File { path, location }))
             }
             FileType::Directory => {
                 let flags = OPEN_FLAGS | OFlags::DIRECTORY;
@@ -175,51 +182,45 @@ impl Walk {
             }
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(directory, child.name.as_c_str(), Vec::new()).map_err(
-                    |error| HashError::Io {
+                    |error| TreeError::Io {
                         operation: "read the link",
-                        path: place(&path),
+                        path: shown(&path),
                         source: error.into(),
                     },
                 )?;
                 Ok(Some(Step::Entry { path, kind: EntryKind::Symlink { target: target.into_bytes() } }))
             }
-            _ if self.rules.skip_special => Ok(None),
-            other => Err(HashError::Special { path: place(&path), what: name_of(other) }),
+            _ if self.special_files == SpecialFiles::Skip => Ok(None),
+            other => Err(TreeError::Special { path: shown(&path), what: name_of(other) }),
         }
     }
 
     /// Enters the directory that `self.path` names.
-    fn enter(&mut self, opened: Result<File, Errno>, parent_len: usize) -> Result<Step, HashError> {
-        let shown = || {
-            if self.path.is_empty() {
-                self.root.clone()
-            } else {
-                self.root.join(OsStr::from_bytes(&self.path))
-            }
-        };
+    fn enter(&mut self, opened: Result<File, Errno>, parent_len: usize) -> Result<Step, TreeError> {
+        let shown = || full_path(&self.root, &self.path);
         let directory = opened.map_err(|error| open_error(error, shown()))?;
-        let metadata = directory.metadata().map_err(|source| HashError::Io {
+        let metadata = directory.metadata().map_err(|source| TreeError::Io {
             operation: "look at",
             path: shown(),
             source,
         })?;
         let identity = (metadata.dev(), metadata.ino());
-        if self.rules.dereference && self.frames.iter().any(|frame| frame.identity == identity) {
-            return Err(HashError::Loop { path: shown() });
+        if self.dereference && self.entered.iter().any(|directory| directory.identity == identity) {
+            return Err(TreeError::Loop { path: shown() });
         }
-        let mut children = list(&directory, self.rules.skip_special).map_err(|source| HashError::Io {
+        let mut children = list(&directory, self.special_files).map_err(|source| TreeError::Io {
             operation: "list",
             path: shown(),
             source,
         })?;
         if let Some(child) = children.iter().find(|child| child.name.to_bytes().starts_with(STAGING_PREFIX)) {
-            return Err(HashError::Staging { path: shown().join(OsStr::from_bytes(child.name.to_bytes())) });
+            return Err(TreeError::Staging { path: shown().join(OsStr::from_bytes(child.name.to_bytes())) });
         }
-        let order = self.rules.order;
+        let order = self.order;
         children.sort_unstable_by(|a, b| order(a.name.to_bytes(), b.name.to_bytes()));
         let kind = EntryKind::Directory { is_empty: children.is_empty() };
         let path = self.path.clone();
-        self.frames.push(Frame {
+        self.entered.push(EnteredDirectory {
             directory: Arc::new(directory),
             identity,
             children: children.into_iter(),
@@ -228,34 +229,34 @@ impl Walk {
         Ok(Step::Entry { path, kind })
     }
 
-    fn child_path(&self, name: &[u8]) -> Result<Vec<u8>, HashError> {
+    fn child_path(&self, name: &[u8]) -> Result<Vec<u8>, TreeError> {
         let mut path = Vec::with_capacity(self.path.len() + 1 + name.len());
         path.extend_from_slice(&self.path);
         if !path.is_empty() {
             path.push(b'/');
         }
         path.extend_from_slice(name);
-        let limits = &self.rules.limits;
+        let limits = &self.limits;
         let shown = || self.root.join(OsStr::from_bytes(&path));
-        if self.frames.len() > limits.depth {
-            return Err(HashError::TooDeep { path: shown(), limit: limits.depth });
+        if self.entered.len() > limits.depth {
+            return Err(TreeError::TooDeep { path: shown(), limit: limits.depth });
         }
         if path.len() > limits.path_bytes {
-            return Err(HashError::PathTooLong { path: shown(), limit: limits.path_bytes });
+            return Err(TreeError::PathTooLong { path: shown(), limit: limits.path_bytes });
         }
         Ok(path)
     }
 
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 }
 
-/// The children of a directory, in no order. Where special files are passed over they are not even listed, so that
-/// a directory with nothing else in it counts as empty.
-fn list(directory: &File, skip_special: bool) -> io::Result<Vec<Child>> {
+/// Lists the children of a directory, in no order. Special files that are skipped are not listed, so that a directory
+/// with nothing else in it counts as empty.
+fn list(directory: &File, special_files: SpecialFiles) -> io::Result<Vec<Child>> {
     let mut children = Vec::new();
-    // A duplicate, so that the descriptor stays for opening the children: cheaper than opening the directory twice.
+    // A duplicate keeps the descriptor for opening the children. It is cheaper than opening the directory twice.
     for entry in Dir::new(rustix::io::fcntl_dupfd_cloexec(directory, 0)?)? {
         let entry = entry?;
         let name: &CStr = entry.file_name();
@@ -264,8 +265,8 @@ fn list(directory: &File, skip_special: bool) -> io::Result<Vec<Child>> {
             kind,
             FileType::RegularFile | FileType::Directory | FileType::Symlink | FileType::Unknown
         );
-        let passed_over = skip_special && !ordinary;
-        if !passed_over && !matches!(name.to_bytes(), b"." | b"..") {
+        let skipped = special_files == SpecialFiles::Skip && !ordinary;
+        if !skipped && !matches!(name.to_bytes(), b"." | b"..") {
             children.push(Child { name: name.to_owned(), kind });
         }
     }
@@ -277,6 +278,6 @@ fn name_of(kind: FileType) -> &'static str {
         FileType::Fifo => "a named pipe",
         FileType::Socket => "a socket",
         FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        _ => "no file, directory or link",
+        _ => "neither a file nor a directory nor a link",
     }
 }

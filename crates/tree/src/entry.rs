@@ -1,0 +1,54 @@
+//! The entries of a tree.
+
+use bytes::Bytes;
+
+use crate::file::{FileState, OpenFile};
+
+/// One entry of a tree. `D` is the digest of its [`FileDigester`](crate::FileDigester).
+#[derive(Debug)]
+pub struct TreeEntry<D> {
+    /// The path relative to the root, with `/` between components. Empty for the root itself.
+    pub path: Vec<u8>,
+    /// What kind of entry it is.
+    pub kind: EntryKind,
+    /// The size of a file, or of the target of a link, in bytes. 0 for a directory.
+    pub size: u64,
+    /// The digest of the bytes of a file, or of the target of a link. `None` for a directory, for a file that is
+    /// returned open, and where the digester has no digests.
+    pub digest: Option<D>,
+    /// The state of a file when it was opened. `None` for other kinds.
+    pub state: Option<FileState>,
+    /// The bytes of a file, if they were asked for.
+    pub body: EntryBody,
+}
+
+/// The kind of an entry of a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File {
+        /// Whether its owner may execute it.
+        executable: bool,
+    },
+    /// A directory.
+    Directory {
+        /// Whether it has no children.
+        is_empty: bool,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// The text of the link.
+        target: Vec<u8>,
+    },
+}
+
+/// The bytes of an entry.
+#[derive(Debug)]
+pub enum EntryBody {
+    /// The entry has no bytes, or they were not asked for.
+    None,
+    /// All bytes of a small file.
+    Bytes(Bytes),
+    /// A large file, open, for the caller to read.
+    Open(OpenFile),
+}

@@ -1,0 +1,291 @@
+//! One open file, read to exactly the end that it had when it was opened.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Seek as _, SeekFrom};
+use std::os::unix::fs::{FileExt as _, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::Mode;
+
+use crate::error::TreeError;
+use crate::observer::Observer;
+use crate::opening::{OPEN_FLAGS, full_path, open_error};
+
+/// How much is read between two questions to the observer, in bytes.
+const STRIDE: usize = 4 << 20;
+
+/// The state of a regular file when it was opened: its size and its times of modification and of status change.
+///
+/// The time of status change is part of it because a program can set the time of modification back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileState {
+    size: u64,
+    modified: (i64, i64),
+    /// The time of the last status change, which nobody can set back.
+    changed: (i64, i64),
+}
+
+impl FileState {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// Checks that the file at `path`, through links, still has this state.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError::Changed`] if its size or one of its times differs, or if it is gone. [`TreeError::Io`].
+    pub fn check(self, path: PathBuf) -> Result<(), TreeError> {
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() && Self::of(&metadata) == self => Ok(()),
+            Err(source)
+                if !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
+                Err(TreeError::Io { operation: "look at", path, source })
+            }
+            _ => Err(TreeError::Changed { path }),
+        }
+    }
+}
+
+/// A regular file that is open for reading.
+///
+/// It returns exactly as many bytes as the file had when it was opened. If its size, its time of modification or its
+/// time of status change moves meanwhile, then reading fails with [`TreeError::Changed`].
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use larder_tree::{Ignore, OpenFile, TreeError};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("weights");
+/// std::fs::write(&path, "0123456789")?;
+/// let mut file = OpenFile::open(&path, Arc::new(Ignore))?;
+/// let mut buffer = [0; 6];
+/// assert_eq!(file.read(&mut buffer)?, 6);
+/// std::fs::write(&path, "01234567890")?;
+/// assert!(matches!(file.read(&mut buffer), Err(TreeError::Changed { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct OpenFile {
+    file: File,
+    root: Arc<Path>,
+    /// Relative to the root. A full path is made only for messages.
+    path: Vec<u8>,
+    state: FileState,
+    remaining: u64,
+    executable: bool,
+    at_end: bool,
+    observer: Arc<dyn Observer>,
+}
+
+impl OpenFile {
+    /// Takes a file that was just opened at `path`, which is relative to `root`.
+    pub(crate) fn new(
+        file: File,
+        root: Arc<Path>,
+        path: Vec<u8>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, TreeError> {
+        let metadata = match file.metadata() {
+            Ok(metadata) => metadata,
+            Err(source) => {
+                return Err(TreeError::Io { operation: "look at", path: full_path(&root, &path), source });
+            }
+        };
+        if !metadata.is_file() {
+            // It was a regular file when its directory was listed.
+            return Err(TreeError::Changed { path: full_path(&root, &path) });
+        }
+        Ok(Self {
+            file,
+            root,
+            path,
+            state: FileState::of(&metadata),
+            remaining: metadata.len(),
+            executable: metadata.mode() & 0o100 != 0,
+            at_end: false,
+            observer,
+        })
+    }
+
+    /// Opens the file at `path`, through links.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError::Changed`] if it is gone or is not a regular file. [`TreeError::Io`].
+    pub fn open(path: impl Into<PathBuf>, observer: Arc<dyn Observer>) -> Result<Self, TreeError> {
+        Self::open_below(path.into().into(), Vec::new(), observer)
+    }
+
+    /// Opens the file at `path`, which is relative to `root`, through links.
+    pub(crate) fn open_below(
+        root: Arc<Path>,
+        path: Vec<u8>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, TreeError> {
+        let full = full_path(&root, &path);
+        match rustix::fs::open(&full, OPEN_FLAGS, Mode::empty()) {
+            Ok(descriptor) => Self::new(File::from(descriptor), root, path, observer),
+            Err(error) => Err(open_error(error, full)),
+        }
+    }
+
+    /// The size when it was opened, in bytes.
+    pub fn size(&self) -> u64 {
+        self.state.size
+    }
+
+    /// The number of bytes that are still to be read.
+    pub fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
+    /// The state of the file when it was opened.
+    pub fn state(&self) -> FileState {
+        self.state
+    }
+
+    /// Whether its owner may execute it.
+    pub fn is_executable(&self) -> bool {
+        self.executable
+    }
+
+    /// The path of the file, for messages.
+    pub fn path(&self) -> PathBuf {
+        full_path(&self.root, &self.path)
+    }
+
+    pub(crate) fn relative_path(&self) -> &[u8] {
+        &self.path
+    }
+
+    pub(crate) fn into_relative_path(self) -> Vec<u8> {
+        self.path
+    }
+
+    /// Fills `buffer`, or as much of it as there are bytes left, and returns their number: 0 only at the end. Reports
+    /// them to the observer.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError::Changed`] if the file was changed. [`TreeError::Cancelled`], [`TreeError::Io`].
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, TreeError> {
+        let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(buffer.len());
+        for piece in buffer[..wanted].chunks_mut(STRIDE) {
+            if self.observer.is_cancelled() {
+                return Err(TreeError::Cancelled);
+            }
+            self.file.read_exact(piece).map_err(|error| self.ended_or_failed(error))?;
+            self.remaining -= piece.len() as u64;
+            self.observer.bytes(piece.len() as u64);
+        }
+        if self.remaining == 0 {
+            self.check_end()?;
+        }
+        Ok(wanted)
+    }
+
+    /// Reads all of a small file and appends it to `bytes`.
+    pub(crate) fn read_small(&mut self, bytes: &mut Vec<u8>) -> Result<(), TreeError> {
+        if self.observer.is_cancelled() {
+            return Err(TreeError::Cancelled);
+        }
+        let before = bytes.len();
+        let size = usize::try_from(self.size()).map_err(|_| self.changed())?;
+        bytes.reserve_exact(size);
+        // No read beyond the end: a file that grew is noticed by its size afterwards.
+        let read = Read::by_ref(&mut self.file).take(self.state.size).read_to_end(bytes);
+        if let Err(source) = read {
+            return Err(self.failed("read", source));
+        }
+        if bytes.len() - before != size {
+            return Err(self.changed());
+        }
+        self.remaining = 0;
+        self.observer.bytes(self.size());
+        self.check_unmodified()
+    }
+
+    /// Whether bytes can be read at any offset. Some file systems have files that are only streams.
+    pub fn is_seekable(&mut self) -> bool {
+        self.file.stream_position().is_ok()
+    }
+
+    /// Fills `buffer` with the bytes at `offset`, which is from the start of the file. Several threads may do so at the
+    /// same time. When all bytes are read, call [`OpenFile::finish`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`OpenFile::read`].
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), TreeError> {
+        if self.observer.is_cancelled() {
+            return Err(TreeError::Cancelled);
+        }
+        self.file.read_exact_at(buffer, offset).map_err(|error| self.ended_or_failed(error))?;
+        self.observer.bytes(buffer.len() as u64);
+        Ok(())
+    }
+
+    /// Checks that the file is what it was, after all bytes were read by [`OpenFile::read_at`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`OpenFile::read`].
+    pub fn finish(mut self) -> Result<(), TreeError> {
+        let end = self.file.seek(SeekFrom::Start(self.size()));
+        end.map_err(|source| self.failed("read", source))?;
+        self.check_end()
+    }
+
+    fn check_end(&mut self) -> Result<(), TreeError> {
+        if self.at_end {
+            return Ok(());
+        }
+        self.at_end = true;
+        loop {
+            match self.file.read(&mut [0]) {
+                Ok(0) => return self.check_unmodified(),
+                Ok(_) => return Err(self.changed()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(self.failed("read", source)),
+            }
+        }
+    }
+
+    fn check_unmodified(&self) -> Result<(), TreeError> {
+        let now = self.file.metadata().map_err(|source| self.failed("look at", source))?;
+        if FileState::of(&now) == self.state { Ok(()) } else { Err(self.changed()) }
+    }
+
+    fn changed(&self) -> TreeError {
+        TreeError::Changed { path: self.path() }
+    }
+
+    fn ended_or_failed(&self, source: io::Error) -> TreeError {
+        match source.kind() {
+            io::ErrorKind::UnexpectedEof => self.changed(),
+            _ => self.failed("read", source),
+        }
+    }
+
+    fn failed(&self, operation: &'static str, source: io::Error) -> TreeError {
+        TreeError::Io { operation, path: self.path(), source }
+    }
+}
+
+impl std::fmt::Debug for OpenFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenFile")
+            .field("path", &self.path())
+            .field("size", &self.size())
+            .field("remaining", &self.remaining)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,36 @@
+//! Reads a file or directory tree in a fixed order, on many threads.
+//!
+//! - [`TreeReader`] is an iterator over the entries of a tree. It opens and reads small files ahead, in bounded memory.
+//! - [`OpenFile`] is one open file. Reading fails if the file changes meanwhile.
+//! - [`FileDigester`] lets the reader hash files on the threads that read them. This crate has no hash functions.
+//! - [`Workers`] are the threads of a process, and an [`Observer`] follows the progress and may cancel.
+//! - [`TreeLimits`] bound what a tree may hold.
+
+mod batch;
+mod digester;
+mod entry;
+mod error;
+mod file;
+mod limits;
+mod observer;
+mod opening;
+mod options;
+mod reader;
+mod walk;
+mod workers;
+
+pub use digester::{FileDigester, NoDigest, ReadMode};
+pub use entry::{EntryBody, EntryKind, TreeEntry};
+pub use error::TreeError;
+pub use file::{FileState, OpenFile};
+pub use limits::TreeLimits;
+pub use observer::{Ignore, Observer};
+pub use options::{NameOrder, SpecialFiles, TreeOptions};
+pub use reader::TreeReader;
+pub use walk::STAGING_PREFIX;
+pub use workers::Workers;
+
+/// The README's examples, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,237 @@
+//! Reads a tree in order, on many threads.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use crate::batch::{Batch, BatchedFile, ReadContext};
+use crate::digester::{FileDigester, NoDigest, ReadMode};
+use crate::entry::{EntryBody, TreeEntry};
+use crate::error::TreeError;
+use crate::file::OpenFile;
+use crate::opening::full_path;
+use crate::options::TreeOptions;
+use crate::walk::{FileLocation, Step, Walk};
+use crate::workers::Workers;
+
+/// An iterator over the entries of a tree: depth first, a directory before its children, the children in the order of
+/// [`TreeOptions::order`].
+///
+/// The file threads open and read small files ahead, within bounds on their number and size. Large files are hashed on
+/// the compute threads, or returned open. After an error the iterator ends.
+///
+/// ```
+/// use larder_tree::{TreeOptions, TreeReader};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # std::fs::create_dir(dir.path().join("sub"))?;
+/// std::fs::write(dir.path().join("sub/file"), "content")?;
+/// let mut paths = Vec::new();
+/// for entry in TreeReader::open(dir.path(), &TreeOptions::default()) {
+///     paths.push(String::from_utf8(entry?.path)?);
+/// }
+/// assert_eq!(paths, ["", "sub", "sub/file"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct TreeReader<D: FileDigester> {
+    walk: Walk,
+    workers: Workers,
+    context: Arc<ReadContext<D>>,
+    max_batch: usize,
+    /// The entries that were walked and not yet returned.
+    ahead: VecDeque<Slot<D::Digest>>,
+    /// Files that are in no batch yet.
+    unassigned: Vec<(Vec<u8>, FileLocation)>,
+    /// The batches that threads work on, in order.
+    assigned: VecDeque<Receiver<Vec<BatchedFile<D::Digest>>>>,
+    /// The rest of the batch whose files are being returned.
+    answered: VecDeque<BatchedFile<D::Digest>>,
+    files: usize,
+    walked: bool,
+}
+
+enum Slot<D> {
+    Ready(TreeEntry<D>),
+    /// The next file of the batches.
+    File,
+    Failed(TreeError),
+}
+
+/// How many entries are read ahead: enough to keep all file threads busy, and few enough that four readers do not use up
+/// the thousand descriptors that a process usually may have.
+const AHEAD: usize = 128;
+
+/// The largest number of files in a batch. Waking a thread for each of ten thousand files in the page cache takes a
+/// quarter of the time. The first batches have one file each, so that a few slow files are opened in parallel.
+const MAX_BATCH: usize = 8;
+const FILES_BEFORE_BATCHES: usize = 16;
+
+impl TreeReader<NoDigest> {
+    /// Starts to read the tree at `root`, which may be a file, a directory, or a link to either. Files come with their
+    /// bytes or open.
+    pub fn open(root: impl Into<PathBuf>, options: &TreeOptions) -> Self {
+        Self::with_digester(root, options, NoDigest, ReadMode::Bytes)
+    }
+}
+
+impl<D: FileDigester> TreeReader<D> {
+    /// Starts to read the tree at `root`, and hashes its files with `digester`.
+    pub fn with_digester(
+        root: impl Into<PathBuf>,
+        options: &TreeOptions,
+        digester: D,
+        mode: ReadMode,
+    ) -> Self {
+        let root = root.into();
+        let context = Arc::new(ReadContext::new(&root, Arc::clone(&options.observer), digester, mode));
+        // Two batches for each thread: one that it works on, and the next.
+        let max_batch = AHEAD / options.workers.file_threads() / 2;
+        Self {
+            walk: Walk::new(root, options),
+            workers: options.workers.clone(),
+            context,
+            max_batch: max_batch.clamp(1, MAX_BATCH),
+            ahead: VecDeque::new(),
+            unassigned: Vec::new(),
+            assigned: VecDeque::new(),
+            answered: VecDeque::new(),
+            files: 0,
+            walked: false,
+        }
+    }
+
+    /// Changes the mode to [`ReadMode::Digest`]. Files that were read ahead may still come with their bytes.
+    pub fn stop_reading(&self) {
+        self.context.stop_reading();
+    }
+
+    /// Opens the target of a link of this tree, wherever it is. `None` if it is not a regular file.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError::Io`] if the link can be followed but the file cannot be opened.
+    pub fn open_target(&self, link: &TreeEntry<D::Digest>) -> Result<Option<OpenFile>, TreeError> {
+        let path = full_path(self.walk.root(), &link.path);
+        match rustix::fs::stat(&path) {
+            Ok(status) if FileType::from_raw_mode(status.st_mode) == FileType::RegularFile => {
+                let (root, observer) = (Arc::clone(&self.context.root), Arc::clone(&self.context.observer));
+                OpenFile::open_below(root, link.path.clone(), observer).map(Some)
+            }
+            // The target is of another kind, is missing, or is the link itself.
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(error) => Err(TreeError::Io { operation: "follow the link", path, source: error.into() }),
+        }
+    }
+
+    /// Walks on until enough entries are read ahead.
+    fn fill(&mut self) {
+        while !self.walked && self.ahead.len() < AHEAD {
+            let slot = match self.walk.next() {
+                _ if self.context.observer.is_cancelled() => Slot::Failed(TreeError::Cancelled),
+                Err(error) => Slot::Failed(error),
+                Ok(None) => {
+                    self.walked = true;
+                    break;
+                }
+                Ok(Some(Step::Entry { path, kind })) => {
+                    Slot::Ready(self.context.entry_without_body(path, kind))
+                }
+                Ok(Some(Step::File { path, location })) => {
+                    self.files += 1;
+                    self.unassigned.push((path, location));
+                    if self.unassigned.len() >= (self.files / FILES_BEFORE_BATCHES).clamp(1, self.max_batch) {
+                        self.assign();
+                    }
+                    Slot::File
+                }
+            };
+            self.walked = matches!(slot, Slot::Failed(_));
+            self.ahead.push_back(slot);
+        }
+        // Nothing else will start the last batch.
+        if self.walked || self.assigned.is_empty() {
+            self.assign();
+        }
+    }
+
+    /// Gives a file thread the next batch.
+    fn assign(&mut self) {
+        if self.unassigned.is_empty() {
+            return;
+        }
+        let (sender, answer) = sync_channel(1);
+        let batch =
+            Batch { files: std::mem::take(&mut self.unassigned), context: Arc::clone(&self.context), sender };
+        let workers = self.workers.clone();
+        self.workers.spawn_file(move || batch.run(&workers));
+        self.assigned.push_back(answer);
+    }
+
+    /// The next file of the batches.
+    fn next_file(&mut self) -> Result<TreeEntry<D::Digest>, TreeError> {
+        // A thread that panicked drops its end of the channel.
+        let lost = |_| TreeError::Worker { path: self.walk.root().to_owned() };
+        if self.answered.is_empty()
+            && let Some(answer) = self.assigned.pop_front()
+        {
+            self.answered = answer.recv().map_err(lost)?.into();
+        }
+        match self.answered.pop_front() {
+            Some(BatchedFile::Entry(entry)) => entry,
+            Some(BatchedFile::Later(entry)) => entry.recv().map_err(lost)?,
+            None => Err(TreeError::Worker { path: self.walk.root().to_owned() }),
+        }
+    }
+
+    fn resolve(&mut self, slot: Slot<D::Digest>) -> Result<TreeEntry<D::Digest>, TreeError> {
+        let mut entry = match slot {
+            Slot::Ready(entry) => entry,
+            Slot::Failed(error) => return Err(error),
+            Slot::File => self.next_file()?,
+        };
+        if self.context.reads() {
+            return Ok(entry);
+        }
+        entry.body = match entry.body {
+            EntryBody::Open(file) if entry.digest.is_none() => {
+                entry.digest = self.context.digester.digest_file(file, Some(&self.workers))?;
+                EntryBody::None
+            }
+            body => body,
+        };
+        Ok(entry)
+    }
+}
+
+impl<D: FileDigester> Iterator for TreeReader<D> {
+    type Item = Result<TreeEntry<D::Digest>, TreeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.fill();
+        let slot = self.ahead.pop_front()?;
+        let entry = self.resolve(slot);
+        if entry.is_err() {
+            self.walked = true;
+            self.ahead.clear();
+            self.context.abandon();
+        }
+        Some(entry)
+    }
+}
+
+impl<D: FileDigester> Drop for TreeReader<D> {
+    fn drop(&mut self) {
+        self.context.abandon();
+    }
+}
+
+impl<D: FileDigester> fmt::Debug for TreeReader<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TreeReader").field("root", &self.walk.root()).finish_non_exhaustive()
+    }
+}
