@@ -7,6 +7,7 @@
 
 mod detect;
 mod encoder;
+mod error;
 mod input;
 mod pool;
 mod reader;
@@ -19,7 +20,8 @@ mod writer;
 mod zstd_frame;
 
 pub use detect::LATER_FORMAT;
-pub(crate) use reader::{FrameReader, ReadError};
+pub(crate) use error::ReadError;
+pub(crate) use reader::FrameReader;
 pub(crate) use writer::{FrameError, FrameWriter};
 
 /// The size of a piece, in bytes. Measured on source text with zstd at level 3, against one single frame: pieces of

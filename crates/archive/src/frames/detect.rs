@@ -1,6 +1,6 @@
 //! Tells from the first bytes of an archive how it is compressed.
 
-use super::reader::ReadError;
+use super::error::ReadError;
 use super::zstd_frame;
 use crate::compression::Format;
 

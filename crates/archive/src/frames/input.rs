@@ -9,7 +9,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 use tokio::sync::mpsc::Receiver;
 
-use super::reader::ReadError;
+use super::error::ReadError;
 
 /// Chunks of a compressed stream as they arrive: an error ends them.
 pub(crate) type Chunks = Receiver<Result<Bytes, Box<dyn Error + Send + Sync>>>;

@@ -1,7 +1,6 @@
 //! Decompresses an archive, on all cores where it consists of frames that are independent.
 
 use std::collections::VecDeque;
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -14,53 +13,13 @@ use zstd::bulk::Decompressor;
 
 use super::PIECE;
 use super::detect::{NEEDED, detect};
+use super::error::{EmptyFrames, ReadError, TooManyEmpty};
 use super::input::{Chunks, Input};
 use super::pool::Pool;
 use super::stream::{self, STREAM_PIECE};
 use super::zstd_frame::{self, Gathered, Next};
 use crate::compression::Format;
 use crate::limits::Limits;
-
-/// An archive could not be decompressed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ReadError {
-    /// The compressed stream itself ended with an error.
-    #[error("failed to read the archive")]
-    Source(#[source] Box<dyn Error + Send + Sync>),
-    /// The bytes are not what they should be.
-    #[error("{what}")]
-    Damaged {
-        /// What is wrong, as the end of a sentence about the archive.
-        what: String,
-        /// What a codec says about it.
-        source: Option<Box<dyn Error + Send + Sync>>,
-    },
-    /// The compressed stream is over before what is in it.
-    #[error("it ends early: {place}")]
-    Truncated {
-        /// Where in it that is.
-        place: &'static str,
-    },
-    /// The object is of a later format.
-    #[error("it needs a newer larder")]
-    NewerLarder,
-    /// The system gave no thread.
-    #[error("failed to start a thread that decompresses")]
-    Thread(#[source] io::Error),
-    /// A thread that decompresses panicked: a defect of this crate.
-    #[error("a thread that decompresses failed unexpectedly")]
-    Panicked,
-}
-
-impl ReadError {
-    pub(super) fn damaged(what: impl Into<String>) -> Self {
-        Self::Damaged { what: what.into(), source: None }
-    }
-
-    pub(super) fn codec(what: &'static str, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Damaged { what: what.into(), source: Some(error.into()) }
-    }
-}
 
 /// Reads an archive as the tar stream that is in it: in order, in pieces of any size, with bounded memory.
 ///
@@ -172,6 +131,8 @@ impl Splitter {
     fn read_zstd(&mut self, workers: &Workers) -> Result<(), ReadError> {
         let decoders = Arc::new(Decoders::new());
         let streamed = Pool::new(STREAM_PIECE);
+        let mut empty_frames = EmptyFrames::default();
+        let refused = |error: TooManyEmpty| ReadError::codec("its zstd frames bring nothing", error);
         loop {
             let header = match zstd_frame::next(&mut self.input, &self.limits)? {
                 Next::End => return Ok(()),
@@ -179,10 +140,14 @@ impl Splitter {
                     if !self.input.skip_all(len)? {
                         return Err(ReadError::Truncated { place: "within a skippable zstd frame" });
                     }
+                    empty_frames.count(true).map_err(refused)?;
                     continue;
                 }
                 Next::Frame(header) => header,
             };
+            if let Some(size) = header.content_size {
+                empty_frames.count(size == 0).map_err(refused)?;
+            }
             if header.content_size.is_some_and(|size| size <= PIECE as u64) {
                 let mut frame = decoders.frames.take();
                 frame.clear();
@@ -205,13 +170,18 @@ impl Splitter {
             }
             let items = &self.items;
             let mut wanted = true;
-            let output = &mut |piece| {
+            let mut is_empty = true;
+            let output = &mut |piece: Bytes| {
+                is_empty &= piece.is_empty();
                 wanted = items.send(Ok(Item::Piece(piece))).is_ok();
                 wanted
             };
             stream::zstd(&mut self.input, &streamed, &self.limits, output)?;
             if !wanted {
                 return Ok(());
+            }
+            if header.content_size.is_none() {
+                empty_frames.count(is_empty).map_err(refused)?;
             }
         }
     }

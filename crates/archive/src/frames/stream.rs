@@ -10,13 +10,16 @@ use liblzma::bufread::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream, TELL_UNSUPPORTED_CHECK};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use super::error::{EmptyFrames, ReadError, TooManyEmpty};
 use super::input::Input;
 use super::pool::Pool;
-use super::reader::ReadError;
 use crate::limits::Limits;
 
 /// How much is decompressed before it is handed over, in bytes: enough to make the hand-over cheap.
 pub(super) const STREAM_PIECE: usize = 1 << 20;
+
+/// How much of an xz stream may bring no data, in bytes. An index of this size belongs to terabytes of data.
+const MAX_XZ_WITHOUT_DATA: u64 = 8 << 20;
 
 /// What liblzma needs beside the dictionary, in bytes, generously.
 const XZ_OVERHEAD: u64 = 1 << 20;
@@ -39,17 +42,13 @@ const ZSTD: Words = Words { broken: "a zstd frame cannot be decompressed", trunc
 
 /// A gzip stream: members, one behind the other.
 pub(super) fn gzip(input: &mut Input, pool: &Pool, output: &mut Output<'_>) -> Result<(), ReadError> {
-    let mut decoder = GzipDecoder::new(&mut *input);
-    decoder.multiple_members(true);
-    let end = drain(|buffer| read_async(&mut decoder, buffer), pool, output);
+    let end = drain_members(input, GzipDecoder::new, GzipDecoder::into_inner, pool, output);
     judge(end, input, &GZIP)
 }
 
 /// A bzip2 stream: streams, one behind the other.
 pub(super) fn bzip2(input: &mut Input, pool: &Pool, output: &mut Output<'_>) -> Result<(), ReadError> {
-    let mut decoder = BzDecoder::new(&mut *input);
-    decoder.multiple_members(true);
-    let end = drain(|buffer| read_async(&mut decoder, buffer), pool, output);
+    let end = drain_members(input, BzDecoder::new, BzDecoder::into_inner, pool, output);
     judge(end, input, &BZIP2)
 }
 
@@ -66,8 +65,15 @@ pub(super) fn xz(
     let memory = limits.xz_dictionary.saturating_add(XZ_OVERHEAD);
     let stream = Stream::new_stream_decoder(memory, CONCATENATED | TELL_UNSUPPORTED_CHECK)
         .map_err(|error| ReadError::codec(XZ.broken, error))?;
-    let mut decoder = XzDecoder::new_stream(&mut *input, stream);
-    let end = drain(|buffer| io::Read::read(&mut decoder, buffer), pool, output);
+    let mut decoder = XzDecoder::new_stream(MeteredInput { input: &mut *input, without_data: 0 }, stream);
+    let read = |buffer: &mut [u8]| {
+        let len = io::Read::read(&mut decoder, buffer)?;
+        if len > 0 {
+            decoder.get_mut().without_data = 0;
+        }
+        Ok(len)
+    };
+    let end = drain(read, pool, output);
     judge(end, input, &XZ)
 }
 
@@ -82,6 +88,63 @@ pub(super) fn zstd(
     let mut decoder = ZstdDecoder::with_params(&mut *input, &parameters);
     let end = drain(|buffer| read_async(&mut decoder, buffer), pool, output);
     judge(end, input, &ZSTD)
+}
+
+/// Counts the bytes that liblzma takes without bringing data. It does not tell where streams end.
+struct MeteredInput<'a> {
+    input: &'a mut Input,
+    without_data: u64,
+}
+
+impl io::Read for MeteredInput<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        io::Read::read(self.input, buffer)
+    }
+}
+
+impl io::BufRead for MeteredInput<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.without_data > MAX_XZ_WITHOUT_DATA {
+            return Err(io::Error::other(TooManyEmpty));
+        }
+        io::BufRead::fill_buf(self.input)
+    }
+
+    fn consume(&mut self, len: usize) {
+        self.without_data += len as u64;
+        io::BufRead::consume(self.input, len);
+    }
+}
+
+/// Decompresses members that follow each other, each by a decoder of its own: so those without data can be counted.
+fn drain_members<'a, D: AsyncRead + Unpin>(
+    input: &'a mut Input,
+    new: impl Fn(&'a mut Input) -> D,
+    into_input: impl Fn(D) -> &'a mut Input,
+    pool: &Pool,
+    output: &mut Output<'_>,
+) -> io::Result<()> {
+    let mut decoder = Some(new(input));
+    let mut empty_members = EmptyFrames::default();
+    let mut is_empty = true;
+    let read = |buffer: &mut [u8]| {
+        while let Some(mut member) = decoder.take() {
+            let len = read_async(&mut member, buffer)?;
+            if len > 0 {
+                is_empty = false;
+                decoder = Some(member);
+                return Ok(len);
+            }
+            empty_members.count(is_empty).map_err(io::Error::other)?;
+            is_empty = true;
+            let input = into_input(member);
+            if !io::BufRead::fill_buf(input)?.is_empty() {
+                decoder = Some(new(input));
+            }
+        }
+        Ok(0)
+    };
+    drain(read, pool, output)
 }
 
 /// Reads a codec whose input is always ready.

@@ -1,7 +1,7 @@
 //! The outside of zstd frames, as RFC 8878 describes them: where each ends can be told without decompressing it.
 
+use super::error::ReadError;
 use super::input::Input;
-use super::reader::ReadError;
 use crate::limits::Limits;
 
 pub(super) const MAGIC: u32 = 0xfd2f_b528;

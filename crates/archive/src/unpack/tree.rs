@@ -1,15 +1,17 @@
 //! Creates what an archive may hold: always new, and always relative to the output, so that a path may be as long as
 //! the limits say, wherever the output is.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::error::UnpackError;
@@ -44,7 +46,7 @@ impl Tree {
     }
 
     /// Makes room for the file at `path`: everything above it, or where it is the output itself, the right to be that.
-    pub(super) fn prepare_file(&self, path: &[u8], made: &mut Made) -> Result<(), UnpackError> {
+    pub(super) fn prepare_file(&self, path: &[u8], made: &mut CreatedDirs) -> Result<(), UnpackError> {
         match parent(path) {
             Some(parent) => self.make_dir(parent, made),
             None if self.root.set(Root::File).is_err() => Err(already_there(path)),
@@ -52,18 +54,26 @@ impl Tree {
         }
     }
 
-    /// Makes the directory at `path`, and those above it, where they are not there.
-    pub(super) fn make_dir(&self, path: &[u8], made: &mut Made) -> Result<(), UnpackError> {
+    /// Creates the directory at `path` and those above it, unless this archive has created them before. An archive may
+    /// name a directory several times, or after entries below it.
+    pub(super) fn make_dir(&self, path: &[u8], made: &mut CreatedDirs) -> Result<(), UnpackError> {
         if made.contains(path) {
             return Ok(());
         }
         let Some(above) = parent(path) else { return self.make_root(made) };
+        if self.root.get().is_none() {
+            // The archive has no entry for the output itself.
+            self.make_root(made)?;
+        }
         let mut again = false;
         loop {
             match rustix::fs::mkdirat(self.root(path)?, path, DIRECTORY) {
-                Ok(()) => break,
-                // No links have been made yet: what is no directory is a file of this archive.
-                Err(Errno::EXIST) if self.is_dir(path)? => break,
+                Ok(()) => {
+                    made.created(path)?;
+                    break;
+                }
+                // The names must be equal: a file system that folds case takes `D` for `d`.
+                Err(Errno::EXIST) if made.has_created(path) => break,
                 Err(Errno::EXIST | Errno::NOTDIR) => return Err(already_there(path)),
                 Err(Errno::NOENT) if !again => {
                     self.make_dir(above, made)?;
@@ -77,7 +87,7 @@ impl Tree {
     }
 
     /// Makes the output itself, as a directory.
-    fn make_root(&self, made: &mut Made) -> Result<(), UnpackError> {
+    fn make_root(&self, made: &mut CreatedDirs) -> Result<(), UnpackError> {
         match self.root.get() {
             Some(Root::Directory(_)) => {}
             Some(Root::File) => return Err(already_there(b"")),
@@ -99,11 +109,6 @@ impl Tree {
     fn make_parents(&self) -> Result<(), UnpackError> {
         let Some(parents) = self.path.parent() else { return Ok(()) };
         fs::create_dir_all(parents).map_err(UnpackError::io("create", parents))
-    }
-
-    fn is_dir(&self, path: &[u8]) -> Result<bool, UnpackError> {
-        let found = rustix::fs::statat(self.root(path)?, path, AtFlags::SYMLINK_NOFOLLOW);
-        Ok(found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode).is_dir()))
     }
 
     /// Creates the file at `path`, for which there is room.
@@ -180,29 +185,56 @@ impl NewFile {
     }
 }
 
-/// A directory that is there, and with it all above it: most entries are in it, or in one of those.
-#[derive(Default)]
-pub(super) struct Made(Option<Vec<u8>>);
+/// The directories that were created.
+pub(super) struct CreatedDirs {
+    /// The last one. It and those above it contain most of the next entries.
+    last: Option<Vec<u8>>,
+    /// The hashes of the paths of all of them. They cost less memory than the paths, and an archive cannot know the key
+    /// of the hash.
+    hashes: HashSet<u64>,
+    hasher: RandomState,
+    limit: u64,
+}
 
-impl Made {
+impl CreatedDirs {
+    pub(super) fn new(limit: u64) -> Self {
+        Self { last: None, hashes: HashSet::new(), hasher: RandomState::new(), limit }
+    }
+
+    fn created(&mut self, path: &[u8]) -> Result<(), UnpackError> {
+        if self.hashes.len() as u64 >= self.limit {
+            let why = format!("and more than {} directories, which is the limit", self.limit);
+            return Err(UnpackError::refused(path, why));
+        }
+        self.hashes.insert(self.hasher.hash_one(path));
+        Ok(())
+    }
+
+    fn has_created(&self, path: &[u8]) -> bool {
+        self.hashes.contains(&self.hasher.hash_one(path))
+    }
+
     fn contains(&self, path: &[u8]) -> bool {
-        self.0.as_ref().is_some_and(|made| match made.strip_prefix(path) {
+        self.last.as_ref().is_some_and(|made| match made.strip_prefix(path) {
             Some(rest) => path.is_empty() || rest.is_empty() || rest.starts_with(b"/"),
             None => false,
         })
     }
 
     fn set(&mut self, path: &[u8]) {
-        let made = self.0.get_or_insert_default();
+        let made = self.last.get_or_insert_default();
         made.clear();
         made.extend_from_slice(path);
     }
 }
 
-/// Creation is exclusive, so the same name twice, and names that the file system takes for the same, end here.
+/// Creation is exclusive. So a name that occurs twice, or that the file system takes for another one, is refused.
 fn already_there(path: &[u8]) -> UnpackError {
     let name = Path::new(OsStr::from_bytes(path)).file_name().map_or(&b"."[..], OsStr::as_bytes);
-    UnpackError::refused(name, "which is there twice, or under names that this file system takes for one")
+    UnpackError::refused(
+        name,
+        "which exists already: its name occurs twice, or this file system takes it for the name of another entry",
+    )
 }
 
 #[cfg(test)]
@@ -211,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_made_vouches_for_those_above_it() {
-        let mut made = Made::default();
+        let mut made = CreatedDirs::new(100);
         assert!(!made.contains(b""));
         made.set(b"a/bc");
         for (path, contained) in [("", true), ("a", true), ("a/bc", true), ("a/b", false), ("a/bc/d", false)]
@@ -220,11 +252,30 @@ mod tests {
         }
     }
 
+    /// A file system that folds case has `D` when `d` is created. Here somebody else creates it.
+    #[test]
+    fn a_directory_of_somebody_else_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::new(dir.path().join("m"));
+        let mut made = CreatedDirs::new(3);
+        tree.make_dir(b"d", &mut made).unwrap();
+        tree.make_dir(b"e/f", &mut made).unwrap();
+        tree.make_dir(b"d", &mut made).unwrap();
+        tree.make_dir(b"e", &mut made).unwrap();
+        fs::create_dir(dir.path().join("m/D")).unwrap();
+        for path in [&b"D"[..], b"D/below"] {
+            let refused = tree.make_dir(path, &mut made);
+            assert!(matches!(refused, Err(UnpackError::Refused { .. })), "{refused:?}");
+        }
+        assert!(matches!(tree.prepare_file(b"D/file", &mut made), Err(UnpackError::Refused { .. })));
+        assert!(matches!(tree.make_dir(b"g", &mut made), Err(UnpackError::Refused { .. })), "the limit");
+    }
+
     #[test]
     fn where_there_are_no_hard_links_a_copy_is_made() {
         let dir = tempfile::tempdir().unwrap();
         let tree = Tree::new(dir.path().join("m"));
-        let mut made = Made::default();
+        let mut made = CreatedDirs::new(100);
         tree.prepare_file(b"a", &mut made).unwrap();
         let mut file = tree.create(b"a", true).unwrap();
         file.write(b"content").unwrap();

@@ -17,7 +17,7 @@ use super::files::{Files, PIECE, SMALL};
 use super::guard::{Guard, Pieces};
 use super::names::Names;
 use super::records::{Kind, Records};
-use super::tree::{Made, Tree};
+use super::tree::{CreatedDirs, Tree};
 use super::weasel::InOrder;
 use crate::limits::NameBudget;
 use crate::links::LinkCheck;
@@ -27,7 +27,7 @@ pub(super) struct Unpacker<'a, P> {
     output: &'a OutputPath,
     options: &'a UnpackOptions,
     tree: Arc<Tree>,
-    made: Made,
+    made: CreatedDirs,
     guard: Guard<P>,
     files: Files,
     records: Records,
@@ -76,7 +76,7 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
             options,
             files: Files::new(Arc::clone(&tree), options.scheme, workers, keep_alive),
             tree,
-            made: Made::default(),
+            made: CreatedDirs::new(options.limits.entries),
             guard: Guard::new(pieces, options.limits.header_bytes),
             records: Records::default(),
             content_bytes: 0,

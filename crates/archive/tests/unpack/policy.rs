@@ -48,6 +48,20 @@ fn what_tars_of_all_kinds_write_is_accepted() {
     assert_eq!(unpacked.archive_bytes, archive.len() as u64);
 }
 
+/// `tar --no-recursion`, libarchive and Go's `archive/tar` write such archives.
+#[test]
+fn parents_without_an_entry_are_created() {
+    let (place, unpacked) = accepted(&Tar::default().file("m/d/e/f", b"1").end());
+    assert_eq!(place.read("m/d/e/f").unwrap(), b"1");
+    assert!(unpacked.is_dir);
+    accepted(&Tar::default().file("m/d/e/f", b"1").dir("m/d").dir("m").dir("m/d/e").end());
+    accepted(&Tar::default().dir("m/d/e").symlink("m/x/y", "../d").end());
+    accepted(&Tar::default().symlink("m/x/y/z", "..").end());
+    refused(&Tar::default().file("m", b"1").file("m/d/f", b"1").end());
+    refused(&Tar::default().file("m/d/f", b"1").file("m", b"1").end());
+    refused(&Tar::default().file("m/d/f", b"1").file("m/d", b"1").end());
+}
+
 #[test]
 fn a_single_file_is_an_output_and_an_empty_directory_too() {
     let (place, unpacked) = accepted(&Tar::default().file("m", b"content").end());

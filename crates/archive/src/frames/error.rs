@@ -1,0 +1,66 @@
+//! What can go wrong while an archive is decompressed.
+
+use std::error::Error;
+use std::io;
+
+/// An archive could not be decompressed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The compressed stream itself ended with an error.
+    #[error("failed to read the archive")]
+    Source(#[source] Box<dyn Error + Send + Sync>),
+    /// The bytes are not those of a whole archive.
+    #[error("{what}")]
+    Damaged {
+        /// What is wrong, as the end of a sentence about the archive.
+        what: String,
+        /// The codec's error.
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// The compressed stream ends early.
+    #[error("it ends early: {place}")]
+    Truncated {
+        /// Where it ends.
+        place: &'static str,
+    },
+    /// A later version of larder wrote the object.
+    #[error("it needs a newer larder")]
+    NewerLarder,
+    /// The system refused a thread.
+    #[error("failed to start a thread that decompresses")]
+    Thread(#[source] io::Error),
+    /// A thread that decompresses panicked: a defect of this crate.
+    #[error("a thread that decompresses failed unexpectedly")]
+    Panicked,
+}
+
+/// How many frames, members or streams without any data may follow each other. Each takes time and brings nothing. No
+/// program writes more than two.
+const MAX_EMPTY_FRAMES: u32 = 1024;
+
+/// Counts frames without data that follow each other.
+#[derive(Debug, Default)]
+pub(super) struct EmptyFrames(u32);
+
+/// The archive has too many frames without data.
+#[derive(Debug, thiserror::Error)]
+#[error("too many frames, members or streams in a row have no data")]
+pub(super) struct TooManyEmpty;
+
+impl EmptyFrames {
+    /// Counts a frame that has ended.
+    pub(super) fn count(&mut self, is_empty: bool) -> Result<(), TooManyEmpty> {
+        self.0 = if is_empty { self.0 + 1 } else { 0 };
+        if self.0 > MAX_EMPTY_FRAMES { Err(TooManyEmpty) } else { Ok(()) }
+    }
+}
+
+impl ReadError {
+    pub(super) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged { what: what.into(), source: None }
+    }
+
+    pub(super) fn codec(what: &'static str, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Damaged { what: what.into(), source: Some(error.into()) }
+    }
+}
