@@ -96,10 +96,10 @@ pub(crate) fn open(remote: &RemoteUrl, options: &StorageOptions) -> Result<Arc<d
 fn invalid_option(
     remote: &RemoteUrl,
     option: &str,
-    invalid: &larder_backend::remote_option::InvalidOption,
+    invalid: &larder_backend_http::remote_option::InvalidOption,
     known: &'static str,
 ) -> InvalidRemote {
-    use larder_backend::remote_option::InvalidOption;
+    use larder_backend_http::remote_option::InvalidOption;
     match *invalid {
         InvalidOption::Unknown => remote.unknown_option(option, known),
         InvalidOption::Value(takes) => {

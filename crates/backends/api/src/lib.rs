@@ -4,9 +4,6 @@
 //! not here is a decision: no URL parsing, no compression, no retry policy for callers (each backend retries by
 //! itself what is worth it), no progress, no rename, no directories.
 //!
-//! The feature `http` has what backends on object stores share: how often an attempt is repeated, how a large object is read
-//! by several requests, and how the options of a remote are written.
-//!
 //! Nothing is visible under its key before [`Upload::commit`] has been called and has succeeded: the end of a stream
 //! never means commit.
 
@@ -16,12 +13,6 @@ mod causes;
 mod error;
 mod key;
 mod object;
-#[cfg(feature = "http")]
-pub mod read_ahead;
-#[cfg(feature = "http")]
-pub mod remote_option;
-#[cfg(feature = "http")]
-pub mod retry;
 mod upload;
 
 pub use backend::{

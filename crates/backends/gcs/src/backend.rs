@@ -1,14 +1,15 @@
 //! The backend.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use larder_backend::retry::{Failure, Patience};
 use larder_backend::{
-    Backend, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, GetResult, Key, ListOptions,
-    ObjectMeta, ObjectStream, Operation, Prefix, PutOptions, Result, Upload, UploadToken,
+    Backend, Capabilities, DeleteOptions, GetOptions, GetResult, Key, ListOptions, ObjectMeta, ObjectStream,
+    Operation, Prefix, PutOptions, Result, Upload, UploadToken,
 };
+use larder_backend_http::retry::{AttemptFailure, RetryBudget};
+use larder_backend_http::{BucketRoot, PendingAborts};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
@@ -28,24 +29,22 @@ pub struct GcsBackend {
 #[derive(Debug)]
 pub(crate) struct Remote {
     pub(crate) config: GcsConfig,
-    pub(crate) patience: Patience,
-    /// The prefix with a `/` behind it, or nothing.
-    root: String,
+    pub(crate) patience: RetryBudget,
+    root: BucketRoot,
     connection: OnceCell<Connection>,
-    /// Uploads that are being aborted.
-    aborts: Mutex<Vec<JoinHandle<()>>>,
+    aborts: PendingAborts,
 }
 
 impl GcsBackend {
     /// Opens a remote. Makes no request: credentials are looked for by the first operation.
     pub fn new(config: GcsConfig) -> Self {
-        let root = if config.prefix.is_empty() { String::new() } else { format!("{}/", config.prefix) };
+        let root = BucketRoot::new("gs", config.bucket.as_str(), &config.prefix);
         let remote = Remote {
-            patience: Patience::new(config.stall_timeout),
+            patience: RetryBudget::new(config.stall_timeout),
             root,
             config,
             connection: OnceCell::new(),
-            aborts: Mutex::default(),
+            aborts: PendingAborts::default(),
         };
         Self { remote: Arc::new(remote) }
     }
@@ -66,17 +65,17 @@ impl Remote {
 
     /// What stands in front of every key.
     pub(crate) fn root(&self) -> &str {
-        &self.root
+        self.root.prefix()
     }
 
     /// The name of an object in the bucket.
     pub(crate) fn object(&self, key: &Key) -> String {
-        format!("{}{key}", self.root)
+        self.root.object_name(key)
     }
 
     /// The URL of an object, for messages.
     pub(crate) fn location(&self, key: &Key) -> String {
-        format!("{self}/{key}")
+        self.root.location(key)
     }
 
     pub(crate) fn target<'a>(&'a self, operation: Operation, location: &'a str) -> Target<'a> {
@@ -89,7 +88,7 @@ impl Remote {
         &self,
         target: Target<'_>,
         answer: impl Future<Output = google_cloud_storage::Result<T>>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, AttemptFailure> {
         let timeout = self.patience.attempt_timeout();
         match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(answer)) => {
@@ -103,26 +102,13 @@ impl Remote {
 
     /// Lets [`Backend::close`] wait for an abort.
     pub(crate) fn wait_for(&self, abort: JoinHandle<()>) {
-        let mut aborts = self.aborts.lock().unwrap_or_else(PoisonError::into_inner);
-        aborts.retain(|abort| !abort.is_finished());
-        aborts.push(abort);
-    }
-
-    fn check(&self, key: &Key, operation: Operation) -> Result<()> {
-        if self.root.len() + key.as_str().len() > Key::MAX_LEN {
-            let error = Error::new(ErrorKind::InvalidInput, operation, self.location(key));
-            return Err(error.with_hint(
-                "with the prefix of the remote it is longer than the 1,024 bytes that Google takes",
-            ));
-        }
-        Ok(())
+        self.aborts.add(abort);
     }
 }
 
 impl fmt::Display for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let GcsConfig { bucket, prefix, .. } = &self.config;
-        if prefix.is_empty() { write!(f, "gs://{bucket}") } else { write!(f, "gs://{bucket}/{prefix}") }
+        self.root.fmt(f)
     }
 }
 
@@ -139,17 +125,17 @@ impl Backend for GcsBackend {
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
-        self.remote.check(key, Operation::Stat)?;
+        self.remote.root.check(key, Operation::Stat)?;
         get::stat(&self.remote, key).await
     }
 
     async fn get(&self, key: &Key, options: GetOptions) -> Result<GetResult> {
-        self.remote.check(key, Operation::Get)?;
+        self.remote.root.check(key, Operation::Get)?;
         get::get(Arc::clone(&self.remote), key.clone(), options).await
     }
 
     async fn begin_put(&self, key: &Key, options: PutOptions) -> Result<Box<dyn Upload>> {
-        self.remote.check(key, Operation::Put)?;
+        self.remote.root.check(key, Operation::Put)?;
         Ok(Box::new(GcsUpload::new(Arc::clone(&self.remote), key.clone(), &options)))
     }
 
@@ -158,7 +144,7 @@ impl Backend for GcsBackend {
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
-        self.remote.check(key, Operation::Delete)?;
+        self.remote.root.check(key, Operation::Delete)?;
         get::delete(&self.remote, key, &options).await
     }
 
@@ -172,11 +158,8 @@ impl Backend for GcsBackend {
     }
 
     async fn close(&self) -> Result<()> {
-        loop {
-            let abort = self.remote.aborts.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(abort) = abort else { return Ok(()) };
-            // What could not be aborted is forgotten by the server, and nobody's to hear.
-            abort.await.ok();
-        }
+        // The server forgets an upload that could not be aborted.
+        self.remote.aborts.wait().await;
+        Ok(())
     }
 }

@@ -9,8 +9,8 @@ use google_cloud_gax::client_builder;
 use google_cloud_gax::retry_policy::NeverRetry;
 use google_cloud_storage::client::{Storage, StorageControl};
 use google_cloud_storage::read_resume_policy::NeverResume;
-use larder_backend::retry::Patience;
 use larder_backend::{Error, ErrorKind, Operation, Result, error_chain};
+use larder_backend_http::retry::RetryBudget;
 
 use crate::config::GcsConfig;
 use crate::error::NO_CREDENTIALS;
@@ -44,7 +44,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Looks for credentials. Asks nothing of Google Cloud Storage.
-    pub(crate) async fn open(config: &GcsConfig, patience: &Patience, location: &str) -> Result<Self> {
+    pub(crate) async fn open(config: &GcsConfig, patience: &RetryBudget, location: &str) -> Result<Self> {
         for endpoint in [&config.endpoint, &config.grpc_endpoint].into_iter().flatten() {
             check_trust(config, endpoint, location)?;
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use larder_backend::remote_option::{InvalidOption, boolean, endpoint};
+use larder_backend_http::remote_option::{InvalidOption, boolean, endpoint};
 
 /// The variables by which Google's tools are told of an emulator.
 const EMULATOR_HOST: &str = "STORAGE_EMULATOR_HOST";

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use google_cloud_gax::error::rpc::Code;
 use http::HeaderMap;
-use larder_backend::retry::Failure;
 use larder_backend::{Error, ErrorKind, Operation, error_chain, root_causes};
+use larder_backend_http::is_untrusted_certificate;
+use larder_backend_http::progress::Stalled;
+use larder_backend_http::retry::AttemptFailure;
 use serde_json::Value;
 
 /// What the server says where a bucket is missing, which has the status of a missing object.
@@ -36,7 +38,7 @@ struct Refusal {
 
 impl Target<'_> {
     /// Reads what the SDK makes of an answer, or of its absence.
-    pub(crate) fn failure(self, error: &google_cloud_storage::Error) -> Failure {
+    pub(crate) fn failure(self, error: &google_cloud_storage::Error) -> AttemptFailure {
         if error.is_authentication() {
             return self.no_credentials(error);
         }
@@ -63,12 +65,12 @@ impl Target<'_> {
     }
 
     /// Reads an answer of the REST interface that says no.
-    pub(crate) fn answer(self, status: u16, headers: &HeaderMap, body: &[u8]) -> Failure {
+    pub(crate) fn answer(self, status: u16, headers: &HeaderMap, body: &[u8]) -> AttemptFailure {
         let refusal = Refusal { retry_after: retry_after(headers), ..Refusal::read(status, body) };
         self.refused(&refusal)
     }
 
-    fn refused(self, refusal: &Refusal) -> Failure {
+    fn refused(self, refusal: &Refusal) -> AttemptFailure {
         let kind = refusal.kind(self.operation);
         let mut error = self.error(kind);
         if let Some(hint) = self.hint(kind, refusal) {
@@ -78,32 +80,31 @@ impl Target<'_> {
             error = error.with_retryable(true);
         }
         let is_uncertain = refusal.is_uncertain();
-        Failure::from(error.with_source(refusal.to_string()))
+        AttemptFailure::from(error.with_source(refusal.to_string()))
             .with_retry_after(refusal.retry_after)
             .with_uncertainty(is_uncertain)
     }
 
     /// Nothing moved for so long.
-    pub(crate) fn stalled(self, time: Duration) -> Failure {
+    pub(crate) fn stalled(self, time: Duration) -> AttemptFailure {
         let error = self.error(ErrorKind::Timeout).with_hint(self.network_hint());
-        let source = format!("nothing was sent or received for {} s", time.as_secs_f64());
-        Failure::from(error.with_source(source)).with_uncertainty(true)
+        AttemptFailure::from(error.with_source(Stalled(time))).with_uncertainty(true)
     }
 
     /// There was no answer.
-    pub(crate) fn without_answer(self, error: &(dyn StdError + 'static), stalled: bool) -> Failure {
+    pub(crate) fn without_answer(self, error: &(dyn StdError + 'static), stalled: bool) -> AttemptFailure {
         let kind = if stalled { ErrorKind::Timeout } else { ErrorKind::Unavailable };
         let causes = root_causes(error);
-        let hint = if causes.contains("invalid peer certificate") {
+        let hint = if is_untrusted_certificate(error) {
             format!("{} has a certificate that is not trusted here", self.server())
         } else {
             self.network_hint()
         };
-        Failure::from(self.error(kind).with_hint(hint).with_source(causes)).with_uncertainty(true)
+        AttemptFailure::from(self.error(kind).with_hint(hint).with_source(causes)).with_uncertainty(true)
     }
 
     /// Credentials cannot be had.
-    pub(crate) fn no_credentials(self, error: &(dyn StdError + 'static)) -> Failure {
+    pub(crate) fn no_credentials(self, error: &(dyn StdError + 'static)) -> AttemptFailure {
         let chain = error_chain(error);
         let hint = if ["invalid_grant", "expired", "reauth"].iter().any(|word| chain.contains(word)) {
             "the Google credentials have expired, or are no longer valid: log in again with `gcloud auth \

@@ -10,11 +10,11 @@ use google_cloud_gax::options::RequestOptionsBuilder as _;
 use google_cloud_storage::model::Object;
 use google_cloud_storage::model_ext::ReadRange;
 use google_cloud_storage::read_object::ReadObjectResponse;
-use larder_backend::read_ahead::{Body, RangeSource, ReadAhead};
-use larder_backend::retry::{Failure, Patience};
 use larder_backend::{
     DeleteOptions, Error, ErrorKind, GetOptions, GetResult, Key, ObjectMeta, Operation, Result, Version,
 };
+use larder_backend_http::read_ahead::{Body, RangeSource, ReadAhead};
+use larder_backend_http::retry::{AttemptFailure, RetryBudget};
 
 use crate::backend::Remote;
 use crate::write::encoded;
@@ -75,7 +75,7 @@ pub(crate) async fn describe(remote: &Remote, key: &Key, operation: Operation) -
                 .with_attempt_timeout(remote.patience.attempt_timeout());
             let object = remote.watched(target, request.send()).await?;
             let crc32c = object.checksums.as_ref().and_then(|checksums| checksums.crc32c).map(encoded);
-            Ok::<_, Failure>(Described { meta: meta_of(key, &object), crc32c })
+            Ok::<_, AttemptFailure>(Described { meta: meta_of(key, &object), crc32c })
         })
         .await
 }
@@ -183,7 +183,7 @@ async fn empty(
 enum Opening {
     /// The object ends before it.
     Empty,
-    Failed(Failure),
+    Failed(AttemptFailure),
 }
 
 /// One request.
@@ -231,7 +231,7 @@ struct Reader {
 
 #[async_trait]
 impl RangeSource for Reader {
-    async fn open(&self, range: Range<u64>) -> Result<Body, Failure> {
+    async fn open(&self, range: Range<u64>) -> Result<Body, AttemptFailure> {
         match open(&self.remote, &self.key, range, Some(self.generation)).await {
             Ok(response) => Ok(self.body(response)),
             Err(Opening::Empty) => Err(conflict(&self.remote, &self.key).into()),
@@ -243,7 +243,7 @@ impl RangeSource for Reader {
         self.remote.location(&self.key)
     }
 
-    fn patience(&self) -> &Patience {
+    fn retry_budget(&self) -> &RetryBudget {
         &self.remote.patience
     }
 }

@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,10 +10,10 @@ use bytes::{Bytes, BytesMut};
 use google_cloud_auth::credentials::{CacheableResource, Credentials};
 use http::{Extensions, HeaderMap};
 use http_body::{Body, Frame, SizeHint};
-use larder_backend::retry::{Activity, Failure, Patience};
 use larder_backend::{Error, ErrorKind, Operation, Result, error_chain};
+use larder_backend_http::progress::{SendProgress, Stalled};
+use larder_backend_http::retry::{AttemptFailure, RetryBudget};
 use reqwest::{Client, RequestBuilder};
-use tokio::time::Instant;
 
 use crate::chunk::Unread;
 use crate::error::Target;
@@ -34,7 +33,7 @@ pub(crate) struct Http {
     /// The URL of the server.
     pub(crate) endpoint: String,
     credentials: Credentials,
-    patience: Patience,
+    patience: RetryBudget,
 }
 
 /// What came back.
@@ -49,7 +48,7 @@ impl Http {
     pub(crate) fn new(
         endpoint: &str,
         credentials: Credentials,
-        patience: Patience,
+        patience: RetryBudget,
         location: &str,
     ) -> Result<Self> {
         let client = Client::builder()
@@ -76,7 +75,7 @@ impl Http {
         request: RequestBuilder,
         body: Unread,
         target: Target<'_>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, AttemptFailure> {
         let timeout = self.patience.attempt_timeout();
         let headers = match tokio::time::timeout(timeout, self.credentials.headers(Extensions::new())).await {
             Ok(Ok(CacheableResource::New { data, .. })) => data,
@@ -89,20 +88,14 @@ impl Http {
             }
             Err(_) => return Err(target.stalled(timeout)),
         };
-        let progress = Progress::new(self.patience.activity.clone(), body.is_empty());
-        let for_answer = if body.len() > PIECE { self.patience.answer_timeout() } else { timeout };
+        let progress = SendProgress::new(self.patience.activity.clone());
+        let length = body.len() as u64;
         let watched = Watched { rest: body, progress: progress.clone() };
         let sending = request.headers(headers).body(reqwest::Body::wrap(watched)).send();
-        let mut sending = std::pin::pin!(sending);
-        let mut response = loop {
-            let Sending { last, is_over } = progress.now();
-            let allowed = if is_over { for_answer } else { timeout };
-            match tokio::time::timeout_at(last + allowed, &mut sending).await {
-                Ok(Ok(response)) => break response,
-                Ok(Err(error)) => return Err(target.without_answer(&error, error.is_timeout())),
-                Err(_) if progress.now().last > last => {}
-                Err(_) => return Err(target.stalled(allowed)),
-            }
+        let mut response = match progress.watch(&self.patience, length, sending).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(target.without_answer(&error, error.is_timeout())),
+            Err(Stalled(time)) => return Err(target.stalled(time)),
         };
         self.patience.activity.moved();
         self.patience.activity.answered();
@@ -126,40 +119,10 @@ impl Http {
     }
 }
 
-/// When something of a request was sent last.
-#[derive(Clone, Debug)]
-struct Progress {
-    state: Arc<Mutex<Sending>>,
-    activity: Activity,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Sending {
-    last: Instant,
-    /// All of it was handed to the system.
-    is_over: bool,
-}
-
-impl Progress {
-    fn new(activity: Activity, is_over: bool) -> Self {
-        Self { state: Arc::new(Mutex::new(Sending { last: Instant::now(), is_over })), activity }
-    }
-
-    fn note(&self, is_over: bool) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) =
-            Sending { last: Instant::now(), is_over };
-        self.activity.moved();
-    }
-
-    fn now(&self) -> Sending {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The body of a request, in pieces whose sending can be seen.
 struct Watched {
     rest: Unread,
-    progress: Progress,
+    progress: SendProgress,
 }
 
 impl Body for Watched {

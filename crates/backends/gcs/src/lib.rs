@@ -49,7 +49,7 @@ mod write;
 
 pub use backend::GcsBackend;
 pub use config::{GcsConfig, InvalidEmulatorHost};
-pub use larder_backend::remote_option::InvalidOption;
+pub use larder_backend_http::remote_option::InvalidOption;
 
 /// The README is tested too.
 #[cfg(doctest)]

@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
-use larder_backend::retry::Failure;
 use larder_backend::{DeleteOptions, Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, Result, Version};
+use larder_backend_http::retry::AttemptFailure as Failure;
 use serde_json::{Value, json};
 
 use crate::backend::Remote;

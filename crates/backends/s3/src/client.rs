@@ -22,9 +22,9 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector};
-use larder_backend::remote_option::{ENDPOINT, endpoint};
-use larder_backend::retry::Patience;
 use larder_backend::{Error, ErrorKind, Operation, Result};
+use larder_backend_http::remote_option::{ENDPOINT, endpoint};
+use larder_backend_http::retry::RetryBudget;
 
 use crate::config::S3Config;
 use crate::watch::{RemoteClock, WatchedClient};
@@ -52,9 +52,9 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Reads the AWS configuration. Asks nothing of S3, but credentials may be asked for elsewhere.
-    pub(crate) async fn open(config: &S3Config, patience: &Patience, location: &str) -> Result<Self> {
+    pub(crate) async fn open(config: &S3Config, budget: &RetryBudget, location: &str) -> Result<Self> {
         let clock = RemoteClock::default();
-        let http = http_client(patience.clone(), clock.clone(), location)?;
+        let http = http_client(budget.clone(), clock.clone(), location)?;
         let http = SharedHttpClient::new(http);
 
         let provider_config = ProviderConfig::default().with_http_client(http.clone());
@@ -71,7 +71,7 @@ impl Connection {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .timeout_config(
                 TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT.min(patience.attempt_timeout()))
+                    .connect_timeout(CONNECT_TIMEOUT.min(budget.attempt_timeout()))
                     .build(),
             )
             // A wrong clock is said, not worked around: certificates and logs need the right time too.
@@ -151,7 +151,7 @@ fn configured_endpoint(sdk: &SdkConfig) -> Option<String> {
 }
 
 /// The SDK's client, with proxies from the environment, and `AWS_CA_BUNDLE` as other AWS tools have it.
-fn http_client(patience: Patience, clock: RemoteClock, location: &str) -> Result<WatchedClient> {
+fn http_client(budget: RetryBudget, clock: RemoteClock, location: &str) -> Result<WatchedClient> {
     let mut trusted = TrustStore::default();
     if let Some(path) = env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
         let path = Path::new(&path);
@@ -175,7 +175,7 @@ fn http_client(patience: Patience, clock: RemoteClock, location: &str) -> Result
             .with_hint("AWS_CA_BUNDLE must name a file of certificates in PEM")
             .with_source(error)
     })?;
-    Ok(WatchedClient::new(patience, clock, move |settings, sleep| {
+    Ok(WatchedClient::new(budget, clock, move |settings, sleep| {
         let mut connector = Connector::builder()
             .connector_settings(settings.clone())
             .proxy_config(ProxyConfig::from_env())

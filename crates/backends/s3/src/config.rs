@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use larder_backend::remote_option::{InvalidOption, boolean, endpoint};
+use larder_backend_http::remote_option::{InvalidOption, boolean, endpoint};
 
 /// How to open an [`crate::S3Backend`].
 ///

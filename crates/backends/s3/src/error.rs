@@ -8,24 +8,25 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::date_time::{DateTime, Format};
-use larder_backend::{Error, ErrorKind, Operation, error_chain, retry, root_causes};
-
-use crate::watch::is_stall;
+use larder_backend::{Error, ErrorKind, Operation, error_chain, root_causes};
+use larder_backend_http::is_untrusted_certificate;
+use larder_backend_http::progress::is_stall;
+use larder_backend_http::retry::AttemptFailure;
 
 /// One attempt failed.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct S3Failure {
     pub(crate) error: Error,
     /// The server's name for it.
     pub(crate) code: String,
     pub(crate) status: Option<u16>,
-    /// How long the server wants to be left alone.
+    /// How long the server asks the client to wait.
     pub(crate) retry_after: Option<Duration>,
-    /// The server may have done what it was asked, because its answer never came.
+    /// Whether the server may have done what was asked, because its answer was lost.
     pub(crate) is_uncertain: bool,
 }
 
-impl Failure {
+impl S3Failure {
     pub(crate) fn new(error: Error) -> Self {
         Self { error, code: String::new(), status: None, retry_after: None, is_uncertain: false }
     }
@@ -38,22 +39,22 @@ impl Failure {
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for S3Failure {
     fn from(error: Error) -> Self {
         Self::new(error)
     }
 }
 
-impl From<Failure> for retry::Failure {
-    fn from(failure: Failure) -> Self {
-        let Failure { error, retry_after, is_uncertain, .. } = failure;
+impl From<S3Failure> for AttemptFailure {
+    fn from(failure: S3Failure) -> Self {
+        let S3Failure { error, retry_after, is_uncertain, .. } = failure;
         Self::from(error).with_retry_after(retry_after).with_uncertainty(is_uncertain)
     }
 }
 
 /// Where a request went, for its errors.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Target<'a> {
+pub(crate) struct RequestTarget<'a> {
     pub(crate) operation: Operation,
     /// The URL of the object or of the remote.
     pub(crate) location: &'a str,
@@ -64,9 +65,9 @@ pub(crate) struct Target<'a> {
     pub(crate) profile: Option<&'a str>,
 }
 
-impl Target<'_> {
+impl RequestTarget<'_> {
     /// Reads what the SDK makes of an answer, or of its absence.
-    pub(crate) fn failure<E>(self, error: &SdkError<E, HttpResponse>) -> Failure
+    pub(crate) fn failure<E>(self, error: &SdkError<E, HttpResponse>) -> S3Failure
     where
         E: ProvideErrorMetadata + StdError + 'static,
     {
@@ -87,7 +88,12 @@ impl Target<'_> {
         if matches!(error, SdkError::ResponseError(_)) || (status < 300 && code.is_empty()) {
             // The answer broke off, or is none of S3.
             let failed = self.error(ErrorKind::Unavailable).with_source(error_chain(error));
-            return Failure { status: Some(status), retry_after, is_uncertain: true, ..Failure::new(failed) };
+            return S3Failure {
+                status: Some(status),
+                retry_after,
+                is_uncertain: true,
+                ..S3Failure::new(failed)
+            };
         }
         let mut failed = self.error(kind(status, &code));
         if status == 404 && code.is_empty() && self.operation != Operation::Stat {
@@ -110,7 +116,7 @@ impl Target<'_> {
         if is_retryable(status, &code) {
             failed = failed.with_retryable(true);
         }
-        Failure { error: failed.with_source(cause), code, status: Some(status), retry_after, is_uncertain }
+        S3Failure { error: failed.with_source(cause), code, status: Some(status), retry_after, is_uncertain }
     }
 
     /// The server answers, but not as S3 does.
@@ -122,12 +128,12 @@ impl Target<'_> {
     }
 
     /// Reads an error of the body of an answer.
-    pub(crate) fn broken_body(self, error: &(dyn StdError + 'static)) -> Failure {
+    pub(crate) fn broken_body(self, error: &(dyn StdError + 'static)) -> S3Failure {
         let kind = if is_stall(error) { ErrorKind::Timeout } else { ErrorKind::Unavailable };
-        Failure::new(self.error(kind).with_source(error_chain(error)))
+        S3Failure::new(self.error(kind).with_source(error_chain(error)))
     }
 
-    fn without_answer<E>(self, error: &SdkError<E, HttpResponse>) -> Failure
+    fn without_answer<E>(self, error: &SdkError<E, HttpResponse>) -> S3Failure
     where
         E: StdError + 'static,
     {
@@ -146,7 +152,7 @@ impl Target<'_> {
             let failed = self.error(ErrorKind::Unauthenticated).with_hint(hint);
             // Where they are asked for again in the middle of an upload, that may have been the network.
             let may_pass = matches!(credentials, CredentialsError::ProviderTimedOut(_));
-            return Failure::new(failed.with_source(error_chain(credentials)).with_retryable(may_pass));
+            return S3Failure::new(failed.with_source(error_chain(credentials)).with_retryable(may_pass));
         }
         let stalled = is_stall(error)
             || match error {
@@ -161,16 +167,19 @@ impl Target<'_> {
             _ => ErrorKind::Unavailable,
         };
         if kind == ErrorKind::InvalidInput {
-            return Failure::new(self.error(kind).with_source(error_chain(error)));
+            return S3Failure::new(self.error(kind).with_source(error_chain(error)));
         }
         let server = self.endpoint.map_or("AWS".to_owned(), |endpoint| format!("the endpoint {endpoint}"));
         let causes = root_causes(error);
-        let hint = if causes.contains("invalid peer certificate") {
+        let hint = if is_untrusted_certificate(error) {
             format!("{server} has a certificate that is not trusted here: see AWS_CA_BUNDLE")
         } else {
             format!("check the network, and {server}")
         };
-        Failure { is_uncertain: true, ..Failure::new(self.error(kind).with_hint(hint).with_source(causes)) }
+        S3Failure {
+            is_uncertain: true,
+            ..S3Failure::new(self.error(kind).with_hint(hint).with_source(causes))
+        }
     }
 
     fn error(self, kind: ErrorKind) -> Error {

@@ -10,14 +10,14 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::body::SdkBody;
 use futures::stream::{self, StreamExt as _};
 use http_body::Body as _;
-use larder_backend::read_ahead::{Body, RangeSource, ReadAhead};
-use larder_backend::retry::{self, Patience};
 use larder_backend::{
     ByteStream, Error, ErrorKind, GetOptions, GetResult, Key, ObjectMeta, Operation, Result, Version,
 };
+use larder_backend_http::read_ahead::{Body, RangeSource, ReadAhead};
+use larder_backend_http::retry::{AttemptFailure, RetryBudget};
 
-use crate::backend::Remote;
-use crate::error::Failure;
+use crate::context::S3Context;
+use crate::error::S3Failure;
 
 /// How much one request reads, in bytes: as other clients of S3 have it. An object up to this size takes one request; a
 /// larger one is read by several at once.
@@ -30,25 +30,25 @@ const CHUNKS_AHEAD: usize = 6;
 const READ_AHEAD: ReadAhead = ReadAhead::new(CHUNK, CHUNKS_AHEAD);
 
 /// Looks at one object.
-pub(crate) async fn stat(remote: &Remote, key: &Key) -> Result<ObjectMeta> {
-    let connection = remote.connection().await?;
-    let location = remote.location(key);
-    let target = remote.target(Operation::Stat, &location);
-    remote
-        .patience
+pub(crate) async fn stat(context: &S3Context, key: &Key) -> Result<ObjectMeta> {
+    let connection = context.connection().await?;
+    let location = context.location(key);
+    let target = context.target(Operation::Stat, &location);
+    context
+        .retry_budget
         .retrying(|| async {
             let request = connection
                 .client
                 .head_object()
-                .bucket(&remote.config.bucket)
-                .key(remote.object(key))
-                .set_request_payer(remote.request_payer());
+                .bucket(&context.config.bucket)
+                .key(context.object(key))
+                .set_request_payer(context.request_payer());
             match Box::pin(request.send()).await {
                 Ok(output) => {
                     let size = output.content_length().unwrap_or_default();
                     Ok(meta(key, size, output.last_modified(), output.e_tag()))
                 }
-                Err(error) => Err(explain_head(remote, key, target.failure(&error)).await),
+                Err(error) => Err(explain_head(context, key, target.failure(&error)).await),
             }
         })
         .await
@@ -56,46 +56,46 @@ pub(crate) async fn stat(remote: &Remote, key: &Key) -> Result<ObjectMeta> {
 
 /// An answer to HEAD has no body, so a wrong clock, a wrong secret and a denial look alike, and a missing bucket looks
 /// like a missing object. A request for one byte says which it is.
-async fn explain_head(remote: &Remote, key: &Key, failure: Failure) -> Failure {
+async fn explain_head(context: &S3Context, key: &Key, failure: S3Failure) -> S3Failure {
     let is_vague =
         failure.code.is_empty() && matches!(failure.status, Some(301 | 307 | 400 | 401 | 403 | 404));
     if !is_vague {
         return failure;
     }
-    if failure.status == Some(404) && remote.is_known_to_exist() {
+    if failure.status == Some(404) && context.is_known_to_exist() {
         return failure;
     }
-    match get_range(remote, key, Operation::Stat, Some(&(0..1)), None).await {
+    match get_range(context, key, Operation::Stat, Some(&(0..1)), None).await {
         Err(explained) if !explained.code.is_empty() => {
             if explained.error.is_not_found() {
-                remote.exists();
+                context.exists();
             }
             explained
         }
         Err(explained) if explained.status == Some(404) => {
-            let location = remote.location(key);
-            remote.target(Operation::Stat, &location).no_s3().into()
+            let location = context.location(key);
+            context.target(Operation::Stat, &location).no_s3().into()
         }
         _ => failure,
     }
 }
 
 /// Reads an object, or a range of it.
-pub(crate) async fn get(remote: Arc<Remote>, key: Key, options: GetOptions) -> Result<GetResult> {
+pub(crate) async fn get(context: Arc<S3Context>, key: Key, options: GetOptions) -> Result<GetResult> {
     let wanted = options.range.unwrap_or(0..u64::MAX);
     let version = options.if_version.as_ref();
     if wanted.is_empty() {
-        return empty(&remote, &key, wanted.start, false, version).await;
+        return empty(&context, &key, wanted.start, false, version).await;
     }
     let first = wanted.start..wanted.end.min(wanted.start.saturating_add(CHUNK));
-    let mut attempts = remote.patience.attempts();
+    let mut attempts = context.retry_budget.attempts();
     let mut asked = Some(&first);
     let (output, answer) = loop {
-        let output = match get_range(&remote, &key, Operation::Get, asked, version).await {
+        let output = match get_range(&context, &key, Operation::Get, asked, version).await {
             Ok(output) => output,
             // Nothing is in the range.
             Err(failure) if failure.status == Some(416) => {
-                return empty(&remote, &key, wanted.start, true, version).await;
+                return empty(&context, &key, wanted.start, true, version).await;
             }
             Err(failure) => {
                 attempts.pause_after(failure).await?;
@@ -103,7 +103,7 @@ pub(crate) async fn get(remote: Arc<Remote>, key: Key, options: GetOptions) -> R
             }
         };
         let answer = Answer::read(&output, asked).map_err(|problem| {
-            Error::new(ErrorKind::Unsupported, Operation::Get, remote.location(&key)).with_source(problem)
+            Error::new(ErrorKind::Unsupported, Operation::Get, context.location(&key)).with_source(problem)
         })?;
         if answer.is_range && answer.size > answer.range.end && !is_strong(output.e_tag()) {
             // Several requests could not be held to one version: all of it comes by one.
@@ -112,11 +112,11 @@ pub(crate) async fn get(remote: Arc<Remote>, key: Key, options: GetOptions) -> R
         }
         break (output, answer);
     };
-    remote.exists();
+    context.exists();
     let meta =
         meta(&key, i64::try_from(answer.size).unwrap_or(i64::MAX), output.last_modified(), output.e_tag());
     let wanted = wanted.start..wanted.end.min(answer.size).max(wanted.start);
-    let reader = Arc::new(Reader { remote, key, version: meta.version.clone() });
+    let reader = Arc::new(Reader { context, key, version: meta.version.clone() });
     let rest = if answer.is_range { answer.range.end..wanted.end } else { 0..0 };
     let body = reader.body(output.body.into_inner());
     let stream = READ_AHEAD.with_ranges(answer.is_range).read(reader, answer.range, body, rest);
@@ -168,16 +168,16 @@ pub(crate) fn is_strong(e_tag: Option<&str>) -> bool {
 
 /// The object without bytes.
 async fn empty(
-    remote: &Remote,
+    context: &S3Context,
     key: &Key,
     start: u64,
     said_empty: bool,
     version: Option<&Version>,
 ) -> Result<GetResult> {
-    let meta = match stat(remote, key).await {
+    let meta = match stat(context, key).await {
         Ok(meta) => meta,
         Err(error) if error.is_not_found() => {
-            return Err(Error::new(ErrorKind::NotFound, Operation::Get, remote.location(key)));
+            return Err(Error::new(ErrorKind::NotFound, Operation::Get, context.location(key)));
         }
         Err(error) => return Err(error),
     };
@@ -185,31 +185,31 @@ async fn empty(
     // The server has said that nothing is there: it was replaced since. (An empty range begins anywhere.)
     let has_grown = said_empty && meta.size > start;
     if is_another || has_grown {
-        return Err(Error::new(ErrorKind::Conflict, Operation::Get, remote.location(key)));
+        return Err(Error::new(ErrorKind::Conflict, Operation::Get, context.location(key)));
     }
     Ok(GetResult::new(meta, stream::empty().boxed()))
 }
 
 /// One request. (The SDK's futures are large, so they are boxed.)
 async fn get_range(
-    remote: &Remote,
+    context: &S3Context,
     key: &Key,
     operation: Operation,
     range: Option<&Range<u64>>,
     version: Option<&Version>,
-) -> Result<GetObjectOutput, Failure> {
-    let connection = remote.connection().await?;
-    let location = remote.location(key);
+) -> Result<GetObjectOutput, S3Failure> {
+    let connection = context.connection().await?;
+    let location = context.location(key);
     let request = connection
         .client
         .get_object()
-        .bucket(&remote.config.bucket)
-        .key(remote.object(key))
+        .bucket(&context.config.bucket)
+        .key(context.object(key))
         .set_range(range.map(|range| format!("bytes={}-{}", range.start, range.end - 1)))
         .set_if_match(version.map(|version| version.as_str().to_owned()))
-        .set_request_payer(remote.request_payer());
+        .set_request_payer(context.request_payer());
     Box::pin(request.send()).await.map_err(|error| {
-        let failure = remote.target(operation, &location).failure(&error);
+        let failure = context.target(operation, &location).failure(&error);
         // Here a failed precondition means that the object is another one by now.
         if failure.status == Some(412) { failure.into_kind(ErrorKind::Conflict, operation) } else { failure }
     })
@@ -217,16 +217,16 @@ async fn get_range(
 
 /// What all requests for one object share.
 struct Reader {
-    remote: Arc<Remote>,
+    context: Arc<S3Context>,
     key: Key,
     version: Option<Version>,
 }
 
 #[async_trait]
 impl RangeSource for Reader {
-    async fn open(&self, range: Range<u64>) -> Result<Body, retry::Failure> {
+    async fn open(&self, range: Range<u64>) -> Result<Body, AttemptFailure> {
         let output =
-            get_range(&self.remote, &self.key, Operation::Get, Some(&range), self.version.as_ref()).await?;
+            get_range(&self.context, &self.key, Operation::Get, Some(&range), self.version.as_ref()).await?;
         match Answer::read(&output, Some(&range)) {
             Ok(answer) if answer.is_range => Ok(self.body(output.body.into_inner())),
             other => {
@@ -238,20 +238,20 @@ impl RangeSource for Reader {
     }
 
     fn location(&self) -> String {
-        self.remote.location(&self.key)
+        self.context.location(&self.key)
     }
 
-    fn patience(&self) -> &Patience {
-        &self.remote.patience
+    fn retry_budget(&self) -> &RetryBudget {
+        &self.context.retry_budget
     }
 }
 
 impl Reader {
     /// The bytes of an answer.
     fn body(&self, body: SdkBody) -> Body {
-        let (remote, location) = (Arc::clone(&self.remote), self.location());
+        let (context, location) = (Arc::clone(&self.context), self.location());
         stream::unfold(Some(body), move |body| {
-            let (remote, location) = (Arc::clone(&remote), location.clone());
+            let (context, location) = (Arc::clone(&context), location.clone());
             async move {
                 let mut body = body?;
                 loop {
@@ -262,7 +262,7 @@ impl Reader {
                             Err(_) => continue,
                         },
                         Err(error) => {
-                            let target = remote.target(Operation::Get, &location);
+                            let target = context.target(Operation::Get, &location);
                             Some((Err(target.broken_body(&*error).into()), None))
                         }
                     };
@@ -308,11 +308,14 @@ pub(crate) fn meta(key: &Key, size: i64, modified: Option<&DateTime>, e_tag: Opt
     let modified = SystemTime::try_from(DateTime::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH);
     let meta = ObjectMeta::new(key.clone(), u64::try_from(size).unwrap_or_default(), modified);
     match e_tag {
-        // Some servers leave the quotes out in listings.
-        Some(e_tag) if !e_tag.ends_with('"') => meta.with_version(Version::new(format!("\"{e_tag}\""))),
-        Some(e_tag) => meta.with_version(Version::new(e_tag)),
+        Some(e_tag) => meta.with_version(version(e_tag)),
         None => meta,
     }
+}
+
+/// The version of an object is its `ETag`. Some servers leave its quotes out in some answers.
+pub(crate) fn version(e_tag: &str) -> Version {
+    if e_tag.ends_with('"') { Version::new(e_tag) } else { Version::new(format!("\"{e_tag}\"")) }
 }
 
 #[cfg(test)]

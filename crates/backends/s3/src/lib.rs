@@ -2,8 +2,8 @@
 //!
 //! An object is an object of the bucket, and its key stands behind the prefix of the remote, literally.
 //!
-//! - **Create-only** is `If-None-Match: *` on `PutObject` and on `CompleteMultipartUpload`. A server that is not AWS is
-//!   asked once for each process that uploads whether it honours that; where it does not,
+//! - **Create-only** is `If-None-Match: *` on `PutObject` and on `CompleteMultipartUpload`. A process that uploads asks
+//!   a server that is not AWS once whether it honors that. If it does not, or gives no answer,
 //!   [`Capabilities::atomic_create`] turns false, and an upload looks before it publishes.
 //! - **Uploads** need no length. What fits into one part is one request; more goes into parts of one size, which follows
 //!   from the size hint, several at once, in constant memory. Every part has a checksum,
@@ -43,6 +43,7 @@
 mod backend;
 mod client;
 mod config;
+mod context;
 mod delete;
 mod error;
 mod get;
@@ -50,12 +51,13 @@ mod list;
 mod multipart;
 mod part;
 mod precondition;
+mod probe;
 mod upload;
 mod watch;
 
 pub use backend::S3Backend;
 pub use config::S3Config;
-pub use larder_backend::remote_option::InvalidOption;
+pub use larder_backend_http::remote_option::InvalidOption;
 
 /// The README is tested too.
 #[cfg(doctest)]

@@ -9,8 +9,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::backend::Remote;
 use crate::client::Connection;
+use crate::context::S3Context;
 use crate::part::{Part, spool_error};
 
 /// S3's limit.
@@ -20,7 +20,7 @@ const MAX_PARTS: i32 = 10_000;
 pub(crate) const CONTENT_TYPE: &str = "application/octet-stream";
 
 /// Aborts an upload of a process that is gone.
-pub(crate) async fn abort_orphan(remote: &Remote, token: &UploadToken) -> Result<()> {
+pub(crate) async fn abort_orphan(context: &S3Context, token: &UploadToken) -> Result<()> {
     let mut words = token.as_str().splitn(3, ' ');
     let (Some(endpoint), Some(id), Some(Ok(key))) =
         (words.next(), words.next(), words.next().map(Key::parse))
@@ -28,14 +28,14 @@ pub(crate) async fn abort_orphan(remote: &Remote, token: &UploadToken) -> Result
         // Not written by this backend.
         return Ok(());
     };
-    let connection = remote.connection().await?;
+    let connection = context.connection().await?;
     if endpoint != endpoint_name(connection) {
         // Another server would not know it, and it would be forgotten.
-        return Err(Error::new(ErrorKind::Other, Operation::Sweep, remote.location(&key)).with_hint(
+        return Err(Error::new(ErrorKind::Other, Operation::Sweep, context.location(&key)).with_hint(
             format!("an upload is open at the endpoint {endpoint}: push or pull with that again"),
         ));
     }
-    abort(remote, &key, id, Operation::Sweep).await
+    abort(context, &key, id, Operation::Sweep).await
 }
 
 /// What tells servers apart that have buckets of one name.
@@ -44,20 +44,20 @@ fn endpoint_name(connection: &Connection) -> &str {
 }
 
 /// Makes the server forget an upload, which may be gone.
-async fn abort(remote: &Remote, key: &Key, id: &str, operation: Operation) -> Result<()> {
-    let connection = remote.connection().await?;
-    let location = remote.location(key);
-    let target = remote.target(operation, &location);
-    let patience = remote.patience.for_cleaning_up();
+async fn abort(context: &S3Context, key: &Key, id: &str, operation: Operation) -> Result<()> {
+    let connection = context.connection().await?;
+    let location = context.location(key);
+    let target = context.target(operation, &location);
+    let budget = context.retry_budget.for_cleaning_up();
     let request = || async {
         let request = connection
             .client
             .abort_multipart_upload()
-            .bucket(&remote.config.bucket)
-            .key(remote.object(key))
+            .bucket(&context.config.bucket)
+            .key(context.object(key))
             .upload_id(id)
-            .set_request_payer(remote.request_payer());
-        let Ok(sent) = tokio::time::timeout(patience.attempt_timeout(), request.send()).await else {
+            .set_request_payer(context.request_payer());
+        let Ok(sent) = tokio::time::timeout(budget.attempt_timeout(), request.send()).await else {
             return Err(Error::new(ErrorKind::Timeout, operation, location.as_str()).into());
         };
         match sent.map_err(|error| target.failure(&error)) {
@@ -66,12 +66,12 @@ async fn abort(remote: &Remote, key: &Key, id: &str, operation: Operation) -> Re
             aborted => aborted.map(drop),
         }
     };
-    patience.retrying(request).await
+    budget.retrying(request).await
 }
 
 /// A multipart upload that is open. Dropped, it is aborted by a task for which [`larder_backend::Backend::close`] waits.
 pub(crate) struct Multipart {
-    remote: Arc<Remote>,
+    context: Arc<S3Context>,
     key: Key,
     endpoint: String,
     pub(crate) id: String,
@@ -89,49 +89,49 @@ pub(crate) struct Multipart {
 impl Multipart {
     /// Creates it on a task: the server may know of it when the caller does not wait any more.
     pub(crate) async fn begin(
-        remote: &Arc<Remote>,
+        context: &Arc<S3Context>,
         key: &Key,
         at_once: usize,
         journal: Option<Arc<dyn UploadJournal>>,
     ) -> Result<Self> {
         let (sender, receiver) = oneshot::channel();
-        let create = Self::create(Arc::clone(remote), key.clone(), at_once, journal);
-        remote.wait_for(tokio::spawn(async move {
+        let create = Self::create(Arc::clone(context), key.clone(), at_once, journal);
+        context.aborts.add(tokio::spawn(async move {
             // Where nobody receives it, it is dropped, and so aborted.
             drop(sender.send(create.await));
         }));
         receiver.await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Cancelled, Operation::Put, remote.location(key))
+            Err(Error::new(ErrorKind::Cancelled, Operation::Put, context.location(key))
                 .with_source("the runtime is ending"))
         })
     }
 
     async fn create(
-        remote: Arc<Remote>,
+        context: Arc<S3Context>,
         key: Key,
         at_once: usize,
         journal: Option<Arc<dyn UploadJournal>>,
     ) -> Result<Self> {
-        let connection = remote.connection().await?;
-        let config = &remote.config;
-        let location = remote.location(&key);
-        let target = remote.target(Operation::Put, &location);
+        let connection = context.connection().await?;
+        let config = &context.config;
+        let location = context.location(&key);
+        let target = context.target(Operation::Put, &location);
         let request = || async {
             let request = connection
                 .client
                 .create_multipart_upload()
                 .bucket(&config.bucket)
-                .key(remote.object(&key))
+                .key(context.object(&key))
                 .content_type(CONTENT_TYPE)
                 // S3 takes parts with the checksum that the upload was begun with, and no other.
                 .set_checksum_algorithm(connection.has_checksums.then_some(ChecksumAlgorithm::Crc32))
                 .set_storage_class(config.storage_class.as_deref().map(StorageClass::from))
                 .set_server_side_encryption(config.sse.as_deref().map(ServerSideEncryption::from))
                 .set_ssekms_key_id(config.sse_kms_key_id.clone())
-                .set_request_payer(remote.request_payer());
+                .set_request_payer(context.request_payer());
             request.send().await.map_err(|error| target.failure(&error))
         };
-        let created = remote.patience.retrying(request).await?;
+        let created = context.retry_budget.retrying(request).await?;
         let id = created.upload_id().unwrap_or_default().to_owned();
         let multipart = Self {
             endpoint: endpoint_name(connection).to_owned(),
@@ -143,7 +143,7 @@ impl Multipart {
             done: Vec::new(),
             is_over: false,
             key,
-            remote: Arc::clone(&remote),
+            context: Arc::clone(&context),
         };
         if let Some(journal) = &multipart.journal {
             // Dropped where that fails, and so aborted.
@@ -166,13 +166,15 @@ impl Multipart {
             self.wait_for_one().await?;
         }
         if self.begun == MAX_PARTS {
-            return Err(Error::new(ErrorKind::InvalidInput, Operation::Put, self.remote.location(&self.key))
-                .with_hint(
-                    "the object became much larger than it was said to be, and S3 takes 10,000 parts",
-                ));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                Operation::Put,
+                self.context.location(&self.key),
+            )
+            .with_hint("the object became much larger than it was said to be, and S3 takes 10,000 parts"));
         }
         self.begun += 1;
-        let send = send_part(Arc::clone(&self.remote), self.key.clone(), self.id.clone(), self.begun, part);
+        let send = send_part(Arc::clone(&self.context), self.key.clone(), self.id.clone(), self.begun, part);
         self.parts.spawn(send);
         Ok(())
     }
@@ -181,7 +183,7 @@ impl Multipart {
         match self.parts.join_next().await {
             Some(Ok(part)) => self.done.push(part?),
             Some(Err(error)) => {
-                return Err(Error::new(ErrorKind::Other, Operation::Put, self.remote.location(&self.key))
+                return Err(Error::new(ErrorKind::Other, Operation::Put, self.context.location(&self.key))
                     .with_source(error));
             }
             None => {}
@@ -224,12 +226,12 @@ impl Multipart {
         let runtime = Handle::try_current().ok()?;
         let (sender, receiver) = oneshot::channel();
         let mut parts = mem::take(&mut self.parts);
-        let (remote, key, id) = (Arc::clone(&self.remote), self.key.clone(), self.id.clone());
+        let (context, key, id) = (Arc::clone(&self.context), self.key.clone(), self.id.clone());
         let (journal, token) = (self.journal.take(), self.token());
-        self.remote.wait_for(runtime.spawn(async move {
+        self.context.aborts.add(runtime.spawn(async move {
             // A part that arrives behind the abort would stay.
             parts.shutdown().await;
-            let aborted = abort(&remote, &key, &id, Operation::Abort).await;
+            let aborted = abort(&context, &key, &id, Operation::Abort).await;
             if let (Ok(()), Some(journal)) = (&aborted, journal) {
                 journal.closed(&token);
             }
@@ -246,32 +248,32 @@ impl Drop for Multipart {
 }
 
 async fn send_part(
-    remote: Arc<Remote>,
+    context: Arc<S3Context>,
     key: Key,
     id: String,
     number: i32,
     part: Part,
 ) -> Result<CompletedPart> {
-    let connection = remote.connection().await?;
-    let location = remote.location(&key);
-    let target = remote.target(Operation::Put, &location);
+    let connection = context.connection().await?;
+    let location = context.location(&key);
+    let target = context.target(Operation::Put, &location);
     let request = || async {
         let request = connection
             .client
             .upload_part()
-            .bucket(&remote.config.bucket)
-            .key(remote.object(&key))
+            .bucket(&context.config.bucket)
+            .key(context.object(&key))
             .upload_id(&id)
             .part_number(number)
             .set_checksum_algorithm(connection.has_checksums.then_some(ChecksumAlgorithm::Crc32))
             .content_length(part.len())
-            .set_request_payer(remote.request_payer())
+            .set_request_payer(context.request_payer())
             .body(part.body().await.map_err(|error| spool_error(location.as_str(), error))?);
         let request = request.customize();
         let request = if connection.has_checksums { request.disable_payload_signing() } else { request };
         request.send().await.map_err(|error| target.failure(&error))
     };
-    let sent = remote.patience.retrying(request).await?;
+    let sent = context.retry_budget.retrying(request).await?;
     Ok(CompletedPart::builder()
         .part_number(number)
         .set_e_tag(sent.e_tag().map(str::to_owned))

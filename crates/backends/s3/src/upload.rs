@@ -9,18 +9,21 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, ServerSideEncryption, StorageC
 use bytes::Bytes;
 use larder_backend::{
     BufferPool, Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, PutOptions, Result, Upload,
-    UploadJournal, Version,
+    UploadJournal,
 };
+use larder_backend_http::UploadGate;
 
-use crate::backend::Remote;
-use crate::error::Failure;
+use crate::context::S3Context;
+use crate::error::S3Failure;
 use crate::get;
 use crate::multipart::{CONTENT_TYPE, Multipart};
 use crate::part::{Part, PartBuffer, part_size, parts_at_once, spool_error};
+use crate::precondition::Knowledge;
+use crate::probe::create_only_support;
 
 /// An upload: a buffer that becomes a single request, or the parts of a multipart upload.
 pub(crate) struct S3Upload {
-    remote: Arc<Remote>,
+    context: Arc<S3Context>,
     key: Key,
     mode: PutMode,
     journal: Option<Arc<dyn UploadJournal>>,
@@ -29,16 +32,15 @@ pub(crate) struct S3Upload {
     buffer: PartBuffer,
     multipart: Option<Multipart>,
     written: u64,
-    /// A write failed, or its future was dropped before it was done.
-    broken: bool,
+    gate: UploadGate,
 }
 
 impl S3Upload {
-    pub(crate) fn new(remote: Arc<Remote>, key: Key, options: PutOptions) -> Self {
-        let part_size = remote.config.part_size.unwrap_or_else(|| part_size(options.size_hint));
+    pub(crate) fn new(context: Arc<S3Context>, key: Key, options: PutOptions) -> Self {
+        let part_size = context.config.part_size.unwrap_or_else(|| part_size(options.size_hint));
         let buffers = BufferPool::default();
         Self {
-            remote,
+            context,
             key,
             mode: options.mode,
             journal: options.journal,
@@ -47,17 +49,16 @@ impl S3Upload {
             buffers,
             multipart: None,
             written: 0,
-            broken: false,
+            gate: UploadGate::default(),
         }
     }
 
     fn location(&self) -> String {
-        self.remote.location(&self.key)
+        self.context.location(&self.key)
     }
 
     fn broken(&self, operation: Operation) -> Error {
-        Error::new(ErrorKind::Cancelled, operation, self.location())
-            .with_source("an earlier write failed, or was not waited for: the upload can only be aborted")
+        UploadGate::broken(operation, self.location())
     }
 
     /// Ends the part that was being filled.
@@ -74,24 +75,27 @@ impl S3Upload {
             multipart
         } else {
             let at_once = parts_at_once(self.part_size);
-            let begun = Multipart::begin(&self.remote, &self.key, at_once, self.journal.clone()).await?;
+            let begun = Multipart::begin(&self.context, &self.key, at_once, self.journal.clone()).await?;
             self.multipart.insert(begun)
         };
         multipart.send(part).await
     }
 
-    /// Says whether a create-only commit can leave it to the server that nothing is overwritten.
+    /// The condition under which the server publishes the object.
     async fn condition(&self) -> Result<Option<String>> {
         if self.mode == PutMode::Overwrite {
             return Ok(None);
         }
-        if self.remote.creates_exclusively().await {
-            return Ok(Some("*".to_owned()));
+        let exclusive = Some("*".to_owned());
+        let support = create_only_support(&self.context).await;
+        if support == Knowledge::Honored {
+            return Ok(exclusive);
         }
-        // The best that is left: look, then publish. Who comes in between publishes the same.
-        match get::stat(&self.remote, &self.key).await {
+        // Look, then publish. Another creator between the two publishes the same content.
+        match get::stat(&self.context, &self.key).await {
             Ok(_) => Err(Error::new(ErrorKind::AlreadyExists, Operation::Commit, self.location())),
-            Err(error) if error.is_not_found() => Ok(None),
+            // The server may honor the condition, if it could not be asked.
+            Err(error) if error.is_not_found() => Ok(exclusive.filter(|_| support != Knowledge::Ignored)),
             Err(error) => Err(error),
         }
     }
@@ -102,9 +106,9 @@ impl S3Upload {
         mut attempt: impl FnMut(Option<String>) -> F,
     ) -> Result<(ObjectMeta, Certainty)>
     where
-        F: Future<Output = Result<Option<String>, Failure>>,
+        F: Future<Output = Result<Option<String>, S3Failure>>,
     {
-        let mut attempts = self.remote.patience.attempts();
+        let mut attempts = self.context.retry_budget.attempts();
         loop {
             let condition = self.condition().await?;
             let failure = match attempt(condition).await {
@@ -112,7 +116,7 @@ impl S3Upload {
                     let published =
                         ObjectMeta::new(self.key.clone(), self.written, self.published_at().await?);
                     let published = match e_tag {
-                        Some(e_tag) => published.with_version(Version::new(e_tag)),
+                        Some(e_tag) => published.with_version(get::version(&e_tag)),
                         None => published,
                     };
                     return Ok((published, Certainty::Certain));
@@ -123,14 +127,14 @@ impl S3Upload {
             // What is replaced was there before, and says nothing.
             if may_be_ours && attempts.is_uncertain() && self.mode == PutMode::CreateOnly {
                 // An earlier attempt whose answer was lost may have been this very object.
-                match get::stat(&self.remote, &self.key).await {
+                match get::stat(&self.context, &self.key).await {
                     Ok(meta) if meta.size == self.written => return Ok((meta, Certainty::Probable)),
                     _ => return Err(failure.error),
                 }
             }
             if failure.status == Some(501)
                 && self.mode == PutMode::CreateOnly
-                && self.remote.preconditions_are_refused()
+                && self.context.create_only.set(Knowledge::Ignored) != Knowledge::Ignored
             {
                 continue;
             }
@@ -139,27 +143,27 @@ impl S3Upload {
     }
 
     async fn published_at(&self) -> Result<std::time::SystemTime> {
-        Ok(self.remote.connection().await?.clock.last_answer())
+        Ok(self.context.connection().await?.clock.last_answer())
     }
 
     async fn put(&self, part: &Part) -> Result<ObjectMeta> {
         let location = self.location();
-        let target = self.remote.target(Operation::Commit, &location);
-        let connection = self.remote.connection().await?;
-        let (config, location) = (&self.remote.config, &location);
+        let target = self.context.target(Operation::Commit, &location);
+        let connection = self.context.connection().await?;
+        let (config, location) = (&self.context.config, &location);
         self.publish(|condition| async move {
             let request = connection
                 .client
                 .put_object()
                 .bucket(&config.bucket)
-                .key(self.remote.object(&self.key))
+                .key(self.context.object(&self.key))
                 .content_type(CONTENT_TYPE)
                 .content_length(part.len())
                 .set_if_none_match(condition)
                 .set_storage_class(config.storage_class.as_deref().map(StorageClass::from))
                 .set_server_side_encryption(config.sse.as_deref().map(ServerSideEncryption::from))
                 .set_ssekms_key_id(config.sse_kms_key_id.clone())
-                .set_request_payer(self.remote.request_payer())
+                .set_request_payer(self.context.request_payer())
                 .body(part.body().await.map_err(|error| spool_error(location.as_str(), error))?);
             let request = request.customize();
             let request = if connection.has_checksums { request.disable_payload_signing() } else { request };
@@ -175,8 +179,8 @@ impl S3Upload {
         let parts = multipart.finish().await?;
         let id = multipart.id.clone();
         let location = self.location();
-        let target = self.remote.target(Operation::Commit, &location);
-        let connection = self.remote.connection().await?;
+        let target = self.context.target(Operation::Commit, &location);
+        let connection = self.context.connection().await?;
         let upload = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let (id, upload, this) = (&id, &upload, &*self);
         let published = this
@@ -184,12 +188,12 @@ impl S3Upload {
                 let request = connection
                     .client
                     .complete_multipart_upload()
-                    .bucket(&this.remote.config.bucket)
-                    .key(this.remote.object(&this.key))
+                    .bucket(&this.context.config.bucket)
+                    .key(this.context.object(&this.key))
                     .upload_id(id)
                     .set_if_none_match(condition)
                     .multipart_upload(upload.clone())
-                    .set_request_payer(this.remote.request_payer());
+                    .set_request_payer(this.context.request_payer());
                 let output = request.send().await.map_err(|error| {
                     let failure = target.failure(&error);
                     // Who asks for the same id again gets the same answer: all of it has to be sent again.
@@ -221,11 +225,8 @@ enum Certainty {
 #[async_trait]
 impl Upload for S3Upload {
     async fn write(&mut self, mut chunk: Bytes) -> Result<()> {
-        if self.broken {
-            return Err(self.broken(Operation::Put));
-        }
-        // Until all of it is taken, a dropped future loses it.
-        self.broken = true;
+        let (context, key) = (&self.context, &self.key);
+        self.gate.enter(|| context.location(key))?;
         self.written += chunk.len() as u64;
         while !chunk.is_empty() {
             // A full buffer is sent when more comes: the last part of a small object is the only one.
@@ -234,14 +235,12 @@ impl Upload for S3Upload {
             }
             self.buffer.take(&mut chunk).await.map_err(|error| spool_error(self.location(), error))?;
         }
-        self.broken = false;
+        self.gate.leave();
         Ok(())
     }
 
     async fn commit(mut self: Box<Self>) -> Result<ObjectMeta> {
-        if self.broken {
-            return Err(self.broken(Operation::Commit));
-        }
+        self.gate.check(Operation::Commit, || self.location())?;
         let committed = if self.multipart.is_some() {
             match self.send_part().await {
                 Ok(()) => self.complete().await,

@@ -470,6 +470,75 @@ pub(crate) async fn a_server_that_ignores_preconditions_is_noticed() -> Outcome 
     Ok(())
 }
 
+fn is_probe(request: &HttpRequest) -> bool {
+    request.path().ends_with("/create-only")
+}
+
+pub(crate) async fn only_a_probe_that_was_answered_shows_that_preconditions_hold() -> Outcome {
+    let server = Server::required()?;
+    for (status, code) in
+        [(400, "InvalidRequest"), (403, "AccessDenied"), (500, "InternalError"), (503, "SlowDown")]
+    {
+        let proxy = HttpProxy::start(Server::address()?)?;
+        let backend = impatient(&server, &proxy.url());
+        let fired = proxy.add(HttpRule::new(HttpAction::Respond(xml(status, code))).on(is_probe).always());
+        put(&backend, "a/c/h", payload(1, 10)).await?;
+        assert!(fired.count() > 0);
+        assert!(!backend.capabilities().atomic_create, "{code}");
+        // It looks, and the server gets the condition too, because it may honor it.
+        assert!(proxy.count(|it| it.method() == "HEAD") > 0, "{code}: it did not look");
+        let conditional = |it: &HttpRequest| !is_probe(it) && it.header("if-none-match").is_some();
+        assert_eq!(proxy.count(conditional), 1, "{code}");
+        let error = put(&backend, "a/c/h", payload(2, 10)).await.err().ok_or("it was published twice")?;
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+    }
+    // A failure that passes: the server is asked again.
+    let proxy = HttpProxy::start(Server::address()?)?;
+    let backend = impatient(&server, &proxy.url());
+    proxy.add(HttpRule::new(HttpAction::Respond(xml(503, "SlowDown"))).on(is_probe));
+    put(&backend, "a/c/h", payload(1, 10)).await?;
+    put(&backend, "a/c/i", payload(1, 10)).await?;
+    assert!(backend.capabilities().atomic_create);
+    Ok(())
+}
+
+pub(crate) async fn a_look_and_a_listing_wait_as_long_as_the_server_asks() -> Outcome {
+    let (proxy, backend) = scripted().await?;
+    put(&backend, "a/c/h", "abc").await?;
+    let is_list = |request: &HttpRequest| request.has_query("list-type");
+    let is_head = |request: &HttpRequest| request.method() == "HEAD";
+    for status in [429, 503] {
+        let busy = || HttpAction::Respond(Reply::new(status).header("retry-after", "1"));
+        let started = Instant::now();
+        let fired = proxy.add(HttpRule::new(busy()).on(is_head));
+        backend.stat(&key("a/c/h")?).await?;
+        assert_eq!(fired.count(), 1);
+        assert!(started.elapsed() >= Duration::from_secs(1), "the look came too early after {status}");
+        let started = Instant::now();
+        let fired = proxy.add(HttpRule::new(busy()).on(is_list));
+        let listed: Vec<_> = backend.list(&Prefix::root(), ListOptions::default()).try_collect().await?;
+        assert_eq!((listed.len(), fired.count()), (1, 1));
+        assert!(started.elapsed() >= Duration::from_secs(1), "the listing came too early after {status}");
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_server_that_never_answers_is_given_up_after_the_time_that_the_error_states() -> Outcome
+{
+    let (proxy, backend) = scripted().await?;
+    proxy.add(HttpRule::new(HttpAction::StallAnswer).on(|_| true).always());
+    let begun = Instant::now();
+    let error = backend.stat(&key("a/c/h")?).await.err().ok_or("it was found")?;
+    let passed = begun.elapsed().as_secs_f64();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    let text = larder_backend::error_chain(&error);
+    let time = text.split("nothing was sent or received for ").nth(1).and_then(|rest| rest.split(' ').next());
+    let stated: f64 = time.ok_or_else(|| format!("no time: {text}"))?.parse()?;
+    assert!(stated >= PATIENCE.as_secs_f64() * 0.9, "{text}");
+    assert!((passed - stated).abs() < 1.0, "{passed} s passed, and it says: {text}");
+    Ok(())
+}
+
 pub(crate) async fn a_body_that_breaks_goes_on_where_it_broke() -> Outcome {
     let (proxy, backend) = scripted().await?;
     put(&backend, "a/c/h", payload(1, SIZE)).await?;

@@ -43,6 +43,9 @@ fn main() -> ExitCode {
             an_error_in_a_successful_answer_is_an_error,
             a_server_without_preconditions_is_noticed_and_still_used,
             a_server_that_ignores_preconditions_is_noticed,
+            only_a_probe_that_was_answered_shows_that_preconditions_hold,
+            a_look_and_a_listing_wait_as_long_as_the_server_asks,
+            a_server_that_never_answers_is_given_up_after_the_time_that_the_error_states,
             a_body_that_breaks_goes_on_where_it_broke,
         },
         uploads::{

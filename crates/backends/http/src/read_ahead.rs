@@ -1,4 +1,4 @@
-//! Reading a large object by several requests at once, for backends whose servers are reached by HTTP.
+//! Reading a large object with several range requests at once.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,61 +8,59 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt as _};
+use larder_backend::{ByteStream, Error, ErrorKind, Operation, Result};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::backend::ByteStream;
-use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::retry::{Attempts, Failure, Patience};
+use crate::retry::{AttemptFailure, Attempts, RetryBudget};
 
 /// The bytes of one answer, until it ends or breaks.
-pub type Body = BoxStream<'static, Result<Bytes, Failure>>;
+pub type Body = BoxStream<'static, Result<Bytes, AttemptFailure>>;
 
-/// What opens ranges of one version of an object.
+/// Opens ranges of one version of an object.
 #[async_trait]
 pub trait RangeSource: Send + Sync + 'static {
-    /// Asks for a range, once. It need not be there to its end.
+    /// Requests a range, once. The answer may end early.
     ///
     /// # Errors
     ///
     /// The attempt failed.
-    async fn open(&self, range: Range<u64>) -> Result<Body, Failure>;
+    async fn open(&self, range: Range<u64>) -> Result<Body, AttemptFailure>;
 
     /// The URL of the object, for messages.
     fn location(&self) -> String;
 
-    /// For how long it is tried.
-    fn patience(&self) -> &Patience;
+    /// How long reading is tried.
+    fn retry_budget(&self) -> &RetryBudget;
 }
 
-/// How a download is cut.
+/// How a download is split into requests.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ReadAhead {
     /// How much one request reads, in bytes.
     pub chunk: u64,
-    /// How many requests there are at once. What they have read and nobody has taken yet is all that a download keeps in
-    /// memory.
+    /// How many requests are sent at once. Their unread bytes are all that a download keeps in memory.
     pub chunks: usize,
-    /// Whether the rest of a chunk can be asked for. Otherwise all of the object comes by the first answer.
+    /// Whether the server supports ranges. Otherwise the first answer has the whole object.
     pub is_ranged: bool,
 }
 
 impl ReadAhead {
-    /// Reads chunks of so many bytes, so many at once.
+    /// Requests `chunks` ranges of `chunk` bytes at once.
     pub const fn new(chunk: u64, chunks: usize) -> Self {
         Self { chunk, chunks, is_ranged: true }
     }
 
-    /// Whether the server knows ranges.
+    /// Sets whether the server supports ranges.
     #[must_use]
     pub const fn with_ranges(mut self, is_ranged: bool) -> Self {
         self.is_ranged = is_ranged;
         self
     }
 
-    /// Reads on: `first` is the range of the answer that has come, whose bytes are in `body`, and `rest` what has not
-    /// been asked for yet.
+    /// Continues a read. `first` is the range of the first answer, whose bytes are in `body`. `rest` has not been requested
+    /// yet.
     pub fn read(
         self,
         source: Arc<dyn RangeSource>,
@@ -77,15 +75,15 @@ impl ReadAhead {
     }
 }
 
-/// Where the pieces of one chunk go.
-type Pieces = mpsc::Sender<Result<Bytes>>;
+/// Receives the pieces of one chunk.
+type PieceSender = mpsc::Sender<Result<Bytes>>;
 
-/// How many pieces of a chunk may wait for their reader. A chunk that was asked for is small enough to wait as a whole.
+/// How many pieces of a chunk may wait for their reader. A requested chunk is small enough to wait as a whole.
 const PIECES: usize = 2048;
-/// The same where all of an object comes at once: of pieces of up to half a MiB.
+/// The same if one answer has the whole object. Pieces have up to half a MiB.
 const PIECES_OF_ALL: usize = 32;
 
-/// A chunk that is being read, on a task of its own so that it goes on while its reader works.
+/// A chunk that a task reads while the caller works.
 struct Chunk {
     pieces: mpsc::Receiver<Result<Bytes>>,
     /// How many bytes have not come yet.
@@ -93,12 +91,12 @@ struct Chunk {
     _task: AbortOnDropHandle<()>,
 }
 
-/// An object that is being read by several requests, in order.
+/// An object that is read with several requests, in order.
 struct Download {
     how: ReadAhead,
     source: Arc<dyn RangeSource>,
     chunks: VecDeque<Chunk>,
-    /// What has not been asked for yet.
+    /// The bytes that have not been requested yet.
     rest: Range<u64>,
 }
 
@@ -157,16 +155,16 @@ impl Download {
     }
 }
 
-/// Reads a chunk and hands on what arrives. Where the connection breaks, it goes on at that byte.
+/// Reads a chunk. When the connection breaks, it continues at that byte.
 async fn read_chunk(
     source: &dyn RangeSource,
     range: Range<u64>,
     mut body: Option<Body>,
     is_ranged: bool,
-    pieces: &Pieces,
+    pieces: &PieceSender,
 ) -> Result<()> {
     let mut at = range.start;
-    let mut attempts = source.patience().attempts();
+    let mut attempts = source.retry_budget().attempts();
     while at < range.end {
         let opened = match body.take() {
             Some(body) => Ok(body),
@@ -182,7 +180,7 @@ async fn read_chunk(
             Err(failure) => failure,
         };
         if at >= range.end {
-            // All bytes have come, and then the checksum said that they are others.
+            // All bytes came, and then the checksum did not match.
             let error = Error::new(ErrorKind::Integrity, Operation::Get, source.location());
             return Err(error.with_source(failure.error));
         }
@@ -194,15 +192,15 @@ async fn read_chunk(
     Ok(())
 }
 
-/// Hands on a body. `None` where it came to its end.
+/// Forwards a body. Returns `None` at its end.
 async fn drain(
     source: &dyn RangeSource,
     mut body: Body,
     at: &mut u64,
     end: u64,
-    pieces: &Pieces,
+    pieces: &PieceSender,
     attempts: &mut Attempts,
-) -> Option<Failure> {
+) -> Option<AttemptFailure> {
     loop {
         match body.next().await {
             Some(Ok(mut bytes)) => {
@@ -214,7 +212,7 @@ async fn drain(
                 if pieces.send(Ok(bytes)).await.is_err() {
                     return Some(Error::new(ErrorKind::Cancelled, Operation::Get, source.location()).into());
                 }
-                // Behind the send: a reader that takes its time is no silence of the server's.
+                // After the send: the time of a slow reader is no silence of the server.
                 attempts.progressed();
             }
             Some(Err(failure)) => return Some(failure),

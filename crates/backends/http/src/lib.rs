@@ -1,0 +1,28 @@
+//! The parts that larder's storage backends over HTTP share.
+//!
+//! - [`retry`] decides when a failed request is sent again, and for how long.
+//! - [`progress`] watches request and response bodies, and fails when no byte moves.
+//! - [`read_ahead`] reads one large object with several range requests.
+//! - [`pages`] turns the pages of a listing into a stream.
+//! - [`remote_option`] checks the options of a remote.
+//! - [`BucketRoot`], [`PendingAborts`] and [`UploadGate`] are parts of every backend with buckets and uploads.
+
+mod bucket_root;
+mod certificate;
+pub mod pages;
+mod pending_aborts;
+pub mod progress;
+pub mod read_ahead;
+pub mod remote_option;
+pub mod retry;
+mod upload_gate;
+
+pub use bucket_root::BucketRoot;
+pub use certificate::is_untrusted_certificate;
+pub use pending_aborts::PendingAborts;
+pub use upload_gate::UploadGate;
+
+/// The README is tested too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
