@@ -60,14 +60,14 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]
-    struct Layer {
+    struct CauseLayer {
         text: &'static str,
         source: Option<Box<Self>>,
     }
 
-    fn layers(texts: &[&'static str]) -> Layer {
+    fn layers(texts: &[&'static str]) -> CauseLayer {
         let (text, below) = texts.split_first().unwrap();
-        Layer { text, source: (!below.is_empty()).then(|| Box::new(layers(below))) }
+        CauseLayer { text, source: (!below.is_empty()).then(|| Box::new(layers(below))) }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use google_cloud_gax::options::RequestOptionsBuilder as _;
 use google_cloud_storage::model::ListObjectsResponse;
 use larder_backend::{Key, ListOptions, Listed, ObjectStream, Operation, Prefix, Result};
-use larder_backend_http::pages::{self, Page, PageSource};
+use larder_backend_http::pages::{self, ListingPage, PageSource};
 
 use crate::backend::Remote;
 use crate::get;
@@ -29,7 +29,7 @@ struct GcsPages {
 
 #[async_trait]
 impl PageSource for GcsPages {
-    async fn fetch(&self, token: Option<&str>) -> Result<Page> {
+    async fn fetch(&self, token: Option<&str>) -> Result<ListingPage> {
         let remote = &*self.remote;
         let connection = remote.connection().await?;
         let location = remote.to_string();
@@ -55,7 +55,7 @@ impl PageSource for GcsPages {
 }
 
 impl GcsPages {
-    fn read(&self, response: ListObjectsResponse) -> Page {
+    fn read(&self, response: ListObjectsResponse) -> ListingPage {
         let root = self.remote.root();
         // A name that is no key, such as a console's folder, is not larder's.
         let objects = response.objects.iter().filter_map(|object| {
@@ -68,6 +68,6 @@ impl GcsPages {
             .filter_map(|prefix| Some(Listed::Prefix(Prefix::parse(prefix.strip_prefix(root)?).ok()?)));
         let items = objects.chain(prefixes).collect();
         let next_token = Some(response.next_page_token).filter(|token| !token.is_empty());
-        Page { items, is_truncated: next_token.is_some(), next_token }
+        ListingPage { items, is_truncated: next_token.is_some(), next_token }
     }
 }

@@ -8,7 +8,7 @@ use larder_backend::{Error, ErrorKind, Listed, ObjectStream, Operation, Result};
 
 /// A page of a listing.
 #[derive(Debug, Default)]
-pub struct Page {
+pub struct ListingPage {
     /// Objects and common prefixes. May be empty although more pages follow.
     pub items: Vec<Listed>,
     /// Whether another page follows.
@@ -25,14 +25,14 @@ pub trait PageSource: Send + Sync + 'static {
     /// # Errors
     ///
     /// The remote refuses, or cannot be reached.
-    async fn fetch(&self, token: Option<&str>) -> Result<Page>;
+    async fn fetch(&self, token: Option<&str>) -> Result<ListingPage>;
 
     /// The URL of the remote, for messages.
     fn location(&self) -> String;
 }
 
 /// The state of a listing between two items.
-struct Listing<S> {
+struct PagedListing<S> {
     source: S,
     items: VecDeque<Listed>,
     next: NextPage,
@@ -49,7 +49,7 @@ enum NextPage {
 /// The stream ends with [`ErrorKind::Unsupported`] if the server says that more pages follow and gives no new token: a
 /// listing that is cut short would make an older object the newest.
 pub fn list(source: impl PageSource) -> ObjectStream {
-    let listing = Listing { source, items: VecDeque::new(), next: NextPage::First };
+    let listing = PagedListing { source, items: VecDeque::new(), next: NextPage::First };
     stream::unfold(Some(listing), |listing| async move {
         let mut listing = listing?;
         loop {
@@ -66,7 +66,7 @@ pub fn list(source: impl PageSource) -> ObjectStream {
     .boxed()
 }
 
-impl<S: PageSource> Listing<S> {
+impl<S: PageSource> PagedListing<S> {
     /// Requests the next page. Returns false after the last one.
     async fn turn(&mut self) -> Result<bool> {
         let token = match std::mem::replace(&mut self.next, NextPage::None) {
@@ -104,14 +104,14 @@ mod tests {
 
     #[async_trait]
     impl PageSource for Counting {
-        async fn fetch(&self, token: Option<&str>) -> Result<Page> {
+        async fn fetch(&self, token: Option<&str>) -> Result<ListingPage> {
             let number: u32 = token.map_or(0, |token| token.parse().unwrap());
             let (is_truncated, next_token) =
                 if number < self.last { (true, Some((number + 1).to_string())) } else { (self.end)(number) };
             // Every second page is empty.
             let item = Listed::Prefix(Prefix::parse(format!("p{number}/")).unwrap());
             let items = if number.is_multiple_of(2) { vec![item] } else { Vec::new() };
-            Ok(Page { items, is_truncated, next_token })
+            Ok(ListingPage { items, is_truncated, next_token })
         }
 
         fn location(&self) -> String {

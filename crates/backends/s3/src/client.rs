@@ -41,7 +41,7 @@ const PEM_BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// What requests are made with.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct S3Connection {
     pub(crate) client: Client,
     pub(crate) clock: RemoteClock,
     /// The URL of the server, where it is not AWS's own: then what it can do is not known.
@@ -50,7 +50,7 @@ pub(crate) struct Connection {
     pub(crate) has_checksums: bool,
 }
 
-impl Connection {
+impl S3Connection {
     /// Reads the AWS configuration. Asks nothing of S3, but credentials may be asked for elsewhere.
     pub(crate) async fn open(config: &S3Config, budget: &RetryBudget, location: &str) -> Result<Self> {
         let clock = RemoteClock::default();

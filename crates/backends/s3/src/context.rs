@@ -9,7 +9,7 @@ use larder_backend_http::retry::RetryBudget;
 use larder_backend_http::{BucketRoot, PendingAborts};
 use tokio::sync::OnceCell;
 
-use crate::client::Connection;
+use crate::client::S3Connection;
 use crate::config::S3Config;
 use crate::error::RequestTarget;
 use crate::precondition::CreateOnlySupport;
@@ -22,7 +22,7 @@ pub(crate) struct S3Context {
     pub(crate) retry_budget: RetryBudget,
     pub(crate) create_only: CreateOnlySupport,
     pub(crate) aborts: PendingAborts,
-    connection: OnceCell<Connection>,
+    connection: OnceCell<S3Connection>,
     is_known_to_exist: AtomicBool,
 }
 
@@ -39,10 +39,10 @@ impl S3Context {
         }
     }
 
-    pub(crate) async fn connection(&self) -> Result<&Connection> {
+    pub(crate) async fn connection(&self) -> Result<&S3Connection> {
         // The future is large, and part of every future here.
         let open = || {
-            Box::pin(async { Connection::open(&self.config, &self.retry_budget, &self.to_string()).await })
+            Box::pin(async { S3Connection::open(&self.config, &self.retry_budget, &self.to_string()).await })
         };
         self.connection.get_or_try_init(open).await
     }

@@ -102,7 +102,7 @@ pub(crate) async fn get(context: Arc<S3Context>, key: Key, options: GetOptions) 
                 continue;
             }
         };
-        let answer = Answer::read(&output, asked).map_err(|problem| {
+        let answer = RangeAnswer::read(&output, asked).map_err(|problem| {
             Error::new(ErrorKind::Unsupported, Operation::Get, context.location(&key)).with_source(problem)
         })?;
         if answer.is_range && answer.size > answer.range.end && !is_strong(output.e_tag()) {
@@ -116,7 +116,7 @@ pub(crate) async fn get(context: Arc<S3Context>, key: Key, options: GetOptions) 
     let meta =
         meta(&key, i64::try_from(answer.size).unwrap_or(i64::MAX), output.last_modified(), output.e_tag());
     let wanted = wanted.start..wanted.end.min(answer.size).max(wanted.start);
-    let reader = Arc::new(Reader { context, key, version: meta.version.clone() });
+    let reader = Arc::new(S3RangeSource { context, key, version: meta.version.clone() });
     let rest = if answer.is_range { answer.range.end..wanted.end } else { 0..0 };
     let body = reader.body(output.body.into_inner());
     let stream = READ_AHEAD.with_ranges(answer.is_range).read(reader, answer.range, body, rest);
@@ -126,7 +126,7 @@ pub(crate) async fn get(context: Arc<S3Context>, key: Key, options: GetOptions) 
 
 /// What a server has answered to a request for a range, or for all.
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
+struct RangeAnswer {
     /// The bytes that follow.
     range: Range<u64>,
     /// The size of the object.
@@ -135,7 +135,7 @@ struct Answer {
     is_range: bool,
 }
 
-impl Answer {
+impl RangeAnswer {
     fn read(output: &GetObjectOutput, asked: Option<&Range<u64>>) -> Result<Self, &'static str> {
         let length = output.content_length().and_then(|length| u64::try_from(length).ok());
         Self::of(output.content_range(), length, asked)
@@ -216,18 +216,18 @@ async fn get_range(
 }
 
 /// What all requests for one object share.
-struct Reader {
+struct S3RangeSource {
     context: Arc<S3Context>,
     key: Key,
     version: Option<Version>,
 }
 
 #[async_trait]
-impl RangeSource for Reader {
+impl RangeSource for S3RangeSource {
     async fn open(&self, range: Range<u64>) -> Result<Body, AttemptFailure> {
         let output =
             get_range(&self.context, &self.key, Operation::Get, Some(&range), self.version.as_ref()).await?;
-        match Answer::read(&output, Some(&range)) {
+        match RangeAnswer::read(&output, Some(&range)) {
             Ok(answer) if answer.is_range => Ok(self.body(output.body.into_inner())),
             other => {
                 let problem = other.err().unwrap_or("the server answers with all of it instead of a range");
@@ -246,7 +246,7 @@ impl RangeSource for Reader {
     }
 }
 
-impl Reader {
+impl S3RangeSource {
     /// The bytes of an answer.
     fn body(&self, body: SdkBody) -> Body {
         let (context, location) = (Arc::clone(&self.context), self.location());
@@ -342,12 +342,12 @@ mod tests {
     #[test]
     fn an_answer_is_what_was_asked_for_or_all_of_it() {
         let asked = 10..20;
-        let answer = |range, length| Answer::of(range, length, Some(&asked));
-        let right = Answer { range: 10..20, size: 100, is_range: true };
+        let answer = |range, length| RangeAnswer::of(range, length, Some(&asked));
+        let right = RangeAnswer { range: 10..20, size: 100, is_range: true };
         assert_eq!(answer(Some("bytes 10-19/100"), Some(10)), Ok(right));
-        let short = Answer { range: 10..15, size: 15, is_range: true };
+        let short = RangeAnswer { range: 10..15, size: 15, is_range: true };
         assert_eq!(answer(Some("bytes 10-14/15"), None), Ok(short));
-        assert_eq!(answer(None, Some(100)), Ok(Answer { range: 0..100, size: 100, is_range: false }));
+        assert_eq!(answer(None, Some(100)), Ok(RangeAnswer { range: 0..100, size: 100, is_range: false }));
         for (range, length) in [
             (None, None),
             (Some("bytes 11-19/100"), Some(9)),
@@ -358,7 +358,7 @@ mod tests {
         ] {
             assert!(answer(range, length).is_err(), "{range:?} {length:?}");
         }
-        assert!(Answer::of(Some("bytes 0-9/10"), Some(10), None).is_err());
+        assert!(RangeAnswer::of(Some("bytes 0-9/10"), Some(10), None).is_err());
     }
 
     #[tokio::test]

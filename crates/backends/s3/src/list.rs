@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::EncodingType;
 use larder_backend::{Key, ListOptions, Listed, ObjectStream, Operation, Prefix, Result};
-use larder_backend_http::pages::{self, Page, PageSource};
+use larder_backend_http::pages::{self, ListingPage, PageSource};
 use percent_encoding::percent_decode_str;
 
 use crate::context::S3Context;
@@ -28,7 +28,7 @@ struct S3Pages {
 
 #[async_trait]
 impl PageSource for S3Pages {
-    async fn fetch(&self, token: Option<&str>) -> Result<Page> {
+    async fn fetch(&self, token: Option<&str>) -> Result<ListingPage> {
         let context = &*self.context;
         let connection = context.connection().await?;
         let location = context.to_string();
@@ -57,7 +57,7 @@ impl PageSource for S3Pages {
 }
 
 impl S3Pages {
-    fn read(&self, output: &ListObjectsV2Output) -> Page {
+    fn read(&self, output: &ListObjectsV2Output) -> ListingPage {
         // A server that does not support the encoding does not name it in its answer.
         let is_encoded = output.encoding_type() == Some(&EncodingType::Url);
         let below = |name: &str| {
@@ -76,7 +76,7 @@ impl S3Pages {
                 below(prefix.prefix()?).filter(|prefix| !PROBE_PREFIXES.contains(&prefix.as_str()))?;
             Some(Listed::Prefix(Prefix::parse(prefix).ok()?))
         });
-        Page {
+        ListingPage {
             items: objects.chain(prefixes).collect(),
             is_truncated: output.is_truncated().unwrap_or_default(),
             next_token: output.next_continuation_token().map(str::to_owned),

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::client::Connection;
+use crate::client::S3Connection;
 use crate::context::S3Context;
 use crate::part::{Part, spool_error};
 
@@ -39,7 +39,7 @@ pub(crate) async fn abort_orphan(context: &S3Context, token: &UploadToken) -> Re
 }
 
 /// What tells servers apart that have buckets of one name.
-fn endpoint_name(connection: &Connection) -> &str {
+fn endpoint_name(connection: &S3Connection) -> &str {
     connection.endpoint.as_deref().unwrap_or("aws")
 }
 

@@ -43,11 +43,11 @@ pub(crate) fn parts_at_once(part_size: usize) -> usize {
 pub(crate) struct PartBuffer {
     size: usize,
     len: usize,
-    content: Content,
+    content: PartContent,
 }
 
 #[derive(Debug)]
-enum Content {
+enum PartContent {
     Memory(Vec<u8>, BufferPool),
     /// Not there before the first byte.
     File(Option<(NamedTempFile, File)>),
@@ -57,9 +57,9 @@ impl PartBuffer {
     /// For a part of at most `size` bytes, from `pool` where that is not too much.
     pub(crate) fn new(size: usize, pool: &BufferPool) -> Self {
         let content = if size <= LARGEST_IN_MEMORY {
-            Content::Memory(Vec::new(), pool.clone())
+            PartContent::Memory(Vec::new(), pool.clone())
         } else {
-            Content::File(None)
+            PartContent::File(None)
         };
         Self { size, len: 0, content }
     }
@@ -72,7 +72,7 @@ impl PartBuffer {
     pub(crate) async fn take(&mut self, chunk: &mut Bytes) -> io::Result<()> {
         let taken = chunk.split_to(chunk.len().min(self.size - self.len));
         match &mut self.content {
-            Content::Memory(buffer, pool) => {
+            PartContent::Memory(buffer, pool) => {
                 if buffer.capacity() == 0 {
                     // Not earlier: until there is room for another part, all of them are in use.
                     *buffer = pool.take();
@@ -84,7 +84,7 @@ impl PartBuffer {
                 }
                 buffer.extend_from_slice(&taken);
             }
-            Content::File(file) => {
+            PartContent::File(file) => {
                 let (_, writer) = if let Some(file) = file {
                     file
                 } else {
@@ -102,9 +102,9 @@ impl PartBuffer {
     /// Ends the part.
     pub(crate) async fn finish(self) -> io::Result<Part> {
         Ok(match self.content {
-            Content::Memory(buffer, pool) => Part::Memory(pool.freeze(buffer)),
-            Content::File(None) => Part::Memory(Bytes::new()),
-            Content::File(Some((file, mut writer))) => {
+            PartContent::Memory(buffer, pool) => Part::Memory(pool.freeze(buffer)),
+            PartContent::File(None) => Part::Memory(Bytes::new()),
+            PartContent::File(Some((file, mut writer))) => {
                 writer.flush().await?;
                 Part::File { file, len: self.len as u64 }
             }

@@ -110,7 +110,12 @@ impl S3Upload {
     {
         let mut attempts = self.context.retry_budget.attempts();
         loop {
-            let condition = self.condition().await?;
+            let condition = match self.condition().await {
+                Err(error) if error.is_already_exists() && attempts.is_uncertain() => {
+                    return self.own_object(error).await;
+                }
+                condition => condition?,
+            };
             let failure = match attempt(condition).await {
                 Ok(e_tag) => {
                     let published =
@@ -124,13 +129,9 @@ impl S3Upload {
                 Err(failure) => failure,
             };
             let may_be_ours = failure.error.is_already_exists() || failure.code == "NoSuchUpload";
-            // What is replaced was there before, and says nothing.
+            // An object that is to be replaced was there before, and proves nothing.
             if may_be_ours && attempts.is_uncertain() && self.mode == PutMode::CreateOnly {
-                // An earlier attempt whose answer was lost may have been this very object.
-                match get::stat(&self.context, &self.key).await {
-                    Ok(meta) if meta.size == self.written => return Ok((meta, Certainty::Probable)),
-                    _ => return Err(failure.error),
-                }
+                return self.own_object(failure.error).await;
             }
             if failure.status == Some(501)
                 && self.mode == PutMode::CreateOnly
@@ -139,6 +140,14 @@ impl S3Upload {
                 continue;
             }
             attempts.pause_after(failure).await?;
+        }
+    }
+
+    /// An earlier attempt, whose answer was lost, may have published the object that exists.
+    async fn own_object(&self, error: Error) -> Result<(ObjectMeta, Certainty)> {
+        match get::stat(&self.context, &self.key).await {
+            Ok(meta) if meta.size == self.written => Ok((meta, Certainty::Probable)),
+            _ => Err(error),
         }
     }
 

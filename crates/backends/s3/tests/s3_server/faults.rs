@@ -492,6 +492,13 @@ pub(crate) async fn only_a_probe_that_was_answered_shows_that_preconditions_hold
         let error = put(&backend, "a/c/h", payload(2, 10)).await.err().ok_or("it was published twice")?;
         assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
     }
+    // The upload finds its own object after its answer was lost.
+    let proxy = HttpProxy::start(Server::address()?)?;
+    let backend = impatient(&server, &proxy.url());
+    proxy.add(HttpRule::new(HttpAction::Respond(xml(403, "AccessDenied"))).on(is_probe).always());
+    let lost = proxy.add(HttpRule::new(HttpAction::LoseAnswer).on(|it| is_put(it) && !is_probe(it)));
+    put(&backend, "a/c/h", payload(1, 10)).await?;
+    assert_eq!(lost.count(), 1);
     // A failure that passes: the server is asked again.
     let proxy = HttpProxy::start(Server::address()?)?;
     let backend = impatient(&server, &proxy.url());
