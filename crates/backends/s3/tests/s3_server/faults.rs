@@ -523,7 +523,8 @@ pub(crate) async fn a_look_and_a_listing_wait_as_long_as_the_server_asks() -> Ou
         assert!(started.elapsed() >= Duration::from_secs(1), "the look came too early after {status}");
         let started = Instant::now();
         let fired = proxy.add(HttpRule::new(busy()).on(is_list));
-        let listed: Vec<_> = backend.list(&Prefix::root(), ListOptions::default()).try_collect().await?;
+        let listed: Vec<_> =
+            backend.list(&Prefix::parse("a/")?, ListOptions::default()).try_collect().await?;
         assert_eq!((listed.len(), fired.count()), (1, 1));
         assert!(started.elapsed() >= Duration::from_secs(1), "the listing came too early after {status}");
     }
