@@ -131,7 +131,7 @@ fn json_of_errors() {
     let rows: [(&[&str], i32, &str); 4] = [
         (&["push", "models/de"], 1, "models/de"),
         (&["push", "models/en", "-r", "nosuch"], 2, "nosuch"),
-        (&["pull", "other", "-r", "./absent"], 5, "absent"),
+        (&["pull", "other", "-r", "./not/mounted"], 5, "not/mounted"),
         (&["push", "models/en", "--command-hash", "a/b"], 2, "a/b"),
     ];
     for (args, code, part) in rows {

@@ -125,12 +125,17 @@ fn unusable_remotes() {
             (&["push", "inside/out", "-r", "./inside"], 2, &["inside"]),
             (&["pull", "inside/new", "-r", "./inside"], 2, &["inside"]),
             (&["push", "model", "-r", "./a/b"], 5, &["a"]),
-            (&["pull", "other", "-r", "./absent"], 5, &["absent"]),
-            (&["find", "model", "-r", "./absent"], 5, &["absent"]),
-            (&["ls", "-r", "./absent"], 5, &["absent"]),
+            (&["push", "model", "-r", "./a/b", "--dry-run"], 5, &["a"]),
+            (&["pull", "other", "-r", "./a/b"], 5, &["a"]),
+            (&["find", "model", "-r", "./a/b"], 5, &["a"]),
+            (&["ls", "-r", "./a/b"], 5, &["a"]),
+            // A push would create it: nothing can be there.
+            (&["pull", "other", "-r", "./absent"], 3, &["absent"]),
+            (&["find", "model", "-r", "./absent"], 3, &["absent"]),
             (&["push", "model", "-r", "./file"], 5, &["file"]),
         ],
     );
+    assert_eq!(sandbox.run(["ls", "-r", "./absent"]).ok().text(), "");
     for absent in ["a", "absent", "nosuch", "model/store"] {
         assert!(!sandbox.path(absent).exists(), "`{absent}` was made");
     }

@@ -256,8 +256,12 @@ fn plain() -> Sandbox {
 
 fn exit_codes() {
     let sandbox = plain();
-    // A remote that is not there is no empty one.
-    sandbox.run(["project", "pull"]).fails(5, &["remote"]);
+    // Nothing can be in a remote that a push would create. Where the directory above it is missing too, a share may not
+    // be mounted.
+    sandbox.run(["project", "pull"]).ok();
+    for command in ["push", "pull"] {
+        sandbox.run(["project", command, "./not/mounted", "--dry-run"]).fails(5, &["not/mounted"]);
+    }
     sandbox.run(["project", "push", "--dry-run"]).ok();
     assert!(!sandbox.remote().exists());
     sandbox.run(["project", "push", "--strict"]).fails(3, &["--strict"]);
@@ -322,6 +326,7 @@ fn refused_paths() {
 
 fn remotes() {
     let sandbox = plain();
+    fs::create_dir(sandbox.path("one")).unwrap();
     let yml = |remotes: Value| {
         let yml =
             json!({ "remotes": remotes, "commands": [{ "name": "a", "script": [], "outputs": ["out"] }] });

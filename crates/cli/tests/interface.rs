@@ -194,7 +194,7 @@ fn documents_of_errors() {
             "pull metrics.json models/de --command-hash y --json",
             "find absent --json",
             "ls absent --json",
-            "ls -r ./absent --json",
+            "ls -r ./no/absent --json",
             "hash content absent metrics.json --json",
             "hash command -d absent --json",
             "hash command --key novalue --json",
@@ -376,7 +376,7 @@ fn where_there_is_nothing_to_do_or_to_ask_it_is_said() {
     project.write("larder.toml", "");
     project.write(
         "project.yml",
-        "remotes: {default: ../team}\ncommands:\n- {name: show, script: [s]}\n\
+        "remotes: {default: ../no/team}\ncommands:\n- {name: show, script: [s]}\n\
          - {name: one, script: [o], outputs: [metrics.json]}\n- {name: two, script: [t], outputs: [absent]}\n",
     );
     project.check(
@@ -387,7 +387,7 @@ fn where_there_is_nothing_to_do_or_to_ask_it_is_said() {
             "project status --only show",
             "project status",
             "project pull",
-            "project push --strict",
+            "project push ../team --strict",
         ],
     );
 }
@@ -467,7 +467,7 @@ fn the_environment_is_asked_after_flags_and_before_files() {
     assert_eq!(hash("hash content metrics.json --hash blake3", "sha256"), "blake3");
     assert_eq!(hash("hash content metrics.json", "sha256"), "sha256");
     assert_eq!(hash("hash content metrics.json", ""), "99914b", "an empty one counts as unset");
-    let output = project.command("ls").env("LARDER_REMOTE", "./absent").output().unwrap();
+    let output = project.command("ls").env("LARDER_REMOTE", "./no/absent").output().unwrap();
     assert_eq!(output.status.code(), Some(5));
     let output = project.command("ls").env("LARDER_HASH", "md4").output().unwrap();
     assert_eq!(

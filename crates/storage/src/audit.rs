@@ -100,7 +100,7 @@ impl RemoteStorage {
     /// The remote fails.
     pub async fn list_all(&self) -> Result<Vec<Stored>> {
         self.recover().await?;
-        self.everything().await.map_err(|error| self.explain(error))
+        self.everything().await
     }
 
     async fn everything(&self) -> Result<Vec<Stored>> {

@@ -36,8 +36,7 @@ impl RemoteStorage {
                 newest = Some(object);
             }
         })
-        .await
-        .map_err(|error| self.explain(error))?;
+        .await?;
         newest.map(|newest| Found { newest, count }).ok_or_else(|| self.not_found(output, options))
     }
 
@@ -48,7 +47,7 @@ impl RemoteStorage {
     /// [`Error::NotFound`] where nothing matches; the remote fails.
     pub async fn find_all(&self, output: &OutputPath, options: &FindOptions) -> Result<Vec<RemoteObject>> {
         self.recover().await?;
-        let objects = self.matches(output, options).await.map_err(|error| self.explain(error))?;
+        let objects = self.matches(output, options).await?;
         if objects.is_empty() { Err(self.not_found(output, options)) } else { Ok(objects) }
     }
 
@@ -59,7 +58,7 @@ impl RemoteStorage {
     /// The remote fails.
     pub async fn list_outputs(&self) -> Result<Vec<String>> {
         self.recover().await?;
-        self.output_names().await.map_err(|error| self.explain(error))
+        self.output_names().await
     }
 
     async fn output_names(&self) -> Result<Vec<String>> {

@@ -64,7 +64,7 @@ impl RemoteStorage {
         let damaged = DamagedCandidates::default();
         let outcome = self.pull_best(&wanted, options, &damaged).await;
         damaged.finish(self);
-        let mut pulled = outcome.map_err(|error| self.explain(error))?;
+        let mut pulled = outcome?;
         let elapsed = started.elapsed();
         for pulled in &mut pulled {
             pulled.elapsed = elapsed;

@@ -191,16 +191,7 @@ impl Push<'_> {
         let keys = self.storage.keys_of(self.output)?;
         let key = keys.key(self.command, &self.content)?;
         let backend = &self.storage.backend;
-        let existing = match self.storage.or_cancelled(backend.stat_if_exists(&key)).await? {
-            Ok(existing) => existing,
-            // The first push creates the remote, where that can be.
-            Err(error)
-                if error.kind() == BackendErrorKind::RootMissing && backend.capabilities().creates_root =>
-            {
-                None
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let existing = self.storage.or_cancelled(backend.stat_if_exists(&key)).await??;
         let pushed = |outcome, bytes| Pushed {
             output: self.output.clone(),
             outcome,
@@ -290,7 +281,9 @@ impl Push<'_> {
             .with_size_hint(self.prepared.content_bytes() + self.prepared.entries() * BYTES_OF_AN_ENTRY)
             .with_journal(Arc::new(journal));
         let packing = self.prepared.pack_observed(report);
-        let mut upload = storage.or_cancelled(storage.backend.begin_put(key, options)).await??;
+        let begun = storage.or_cancelled(storage.backend.begin_put(key, options)).await?;
+        storage.warn_where_created();
+        let mut upload = begun?;
         match self.send(packing, upload.as_mut()).await {
             // Parts may still be under way. Dropped, it is aborted, and `close` waits for that.
             Ok(()) => Ok(storage.or_cancelled(upload.commit()).await??),

@@ -1,13 +1,11 @@
 //! The storage: a project, a remote, and how to work.
 
-use std::error::Error as _;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{Stream, StreamExt as _, stream};
-use larder_backend::{Backend, error_chain};
+use larder_backend::{Backend, CreatedRoot, error_chain};
 use larder_hashing::{CommandHash, ContentHash, OutputPath};
 use tokio::sync::OnceCell;
 
@@ -21,10 +19,6 @@ use crate::state::ProjectState;
 
 /// How many outputs are transferred at once. Each has its own buffers, so memory grows with it; threads do not.
 pub(crate) const MAX_TRANSFERS: usize = 4;
-
-/// What the user can do where the embedded remote does not exist.
-const NOTHING_PUSHED: &str =
-    "nothing has been pushed yet: `larder push PATH` creates it, or name a remote in larder.toml";
 
 /// Keeps the outputs of one project in one remote.
 ///
@@ -40,6 +34,7 @@ pub struct RemoteStorage {
     pub(crate) state: Arc<ProjectState>,
     swept: OnceCell<()>,
     is_said_not_exclusive: AtomicBool,
+    is_said_created: AtomicBool,
 }
 
 impl RemoteStorage {
@@ -71,6 +66,7 @@ impl RemoteStorage {
             options,
             swept: OnceCell::new(),
             is_said_not_exclusive: AtomicBool::new(false),
+            is_said_created: AtomicBool::new(false),
         }
     }
 
@@ -128,6 +124,17 @@ impl RemoteStorage {
         }
     }
 
+    /// Says once that an upload created the directory of the remote. The embedded remote is always created.
+    pub(crate) fn warn_where_created(&self) {
+        if let Some(how) = self.backend.created_root()
+            && !self.is_embedded
+            && !self.is_said_created.swap(true, Ordering::Relaxed)
+        {
+            let is_parent_empty = how == CreatedRoot::InEmptyParent;
+            self.warn(&Warning::CreatedRemote { remote: self.backend.to_string(), is_parent_empty });
+        }
+    }
+
     /// Fails where the caller has asked to stop.
     pub(crate) fn check_cancelled(&self) -> Result<()> {
         if self.options.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
@@ -174,21 +181,6 @@ impl RemoteStorage {
     /// Whether the remote is the embedded one, in the directory of the project's state.
     pub(crate) fn keeps_remote_in_state(&self) -> bool {
         self.remote_path.as_deref().is_some_and(|path| self.state.contains(path))
-    }
-
-    /// Says in an error that nothing has been pushed, where that is why there is no remote.
-    pub(crate) fn explain(&self, error: Error) -> Error {
-        let is_absent = |error: &larder_backend::Error| {
-            let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-            error.kind() == larder_backend::ErrorKind::RootMissing
-                && source.is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
-        };
-        match error {
-            Error::Backend(error) if self.is_embedded && is_absent(&error) => {
-                Error::Backend(error.with_hint(NOTHING_PUSHED))
-            }
-            error => error,
-        }
     }
 
     /// Refuses a destination in larder's own directory, where it would be swept.

@@ -106,6 +106,13 @@ pub enum Warning {
         /// The remote.
         remote: String,
     },
+    /// A push created the directory of the remote.
+    CreatedRemote {
+        /// The remote.
+        remote: String,
+        /// Nothing else is in the directory above it, where a file system may have to be mounted.
+        is_parent_empty: bool,
+    },
     /// What an interrupted pull had begun was completed or undone.
     Recovered {
         /// What was done.
@@ -127,6 +134,15 @@ impl fmt::Display for Warning {
                 f,
                 "{remote} cannot refuse what exists already: of several pushes at once each may say that it uploaded"
             ),
+            Self::CreatedRemote { remote, is_parent_empty } => {
+                write!(f, "created the directory {remote}")?;
+                if *is_parent_empty {
+                    f.write_str(
+                        "; the directory above it is empty: check whether a share has to be mounted there",
+                    )?;
+                }
+                Ok(())
+            }
             Self::Recovered { action } => write!(f, "an earlier pull was interrupted: {action}"),
         }
     }

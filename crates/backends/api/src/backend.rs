@@ -91,6 +91,11 @@ pub trait Backend: fmt::Debug + fmt::Display + Send + Sync + 'static {
         Ok(())
     }
 
+    /// Returns how an upload of this backend created the root of the remote, if one did. Makes no request.
+    fn created_root(&self) -> Option<CreatedRoot> {
+        None
+    }
+
     /// Removes what dead processes left behind: the uploads that `orphans` name (tokens that their owners gave to an
     /// [`crate::UploadJournal`] and never took back), and whatever else the backend can prove to be dead. Never
     /// harms a live process. Makes no request where there is nothing to do.
@@ -149,7 +154,6 @@ impl<B: Backend + ?Sized> BackendExt for B {}
 /// What a remote can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub struct Capabilities {
     /// Of several creators of one key, exactly one succeeds. Where this is false, creators may overwrite each other.
     pub atomic_create: bool,
@@ -160,14 +164,12 @@ pub struct Capabilities {
     pub conditional_delete: bool,
     /// The longest segment of a key that the remote takes, in bytes.
     pub max_name_len: usize,
-    /// The first upload may create the root of the remote. Where this is false, a missing root stays missing.
-    pub creates_root: bool,
 }
 
 impl Capabilities {
     /// Describes a remote.
     pub const fn new(atomic_create: bool, atomic_overwrite: bool, max_name_len: usize) -> Self {
-        Self { atomic_create, atomic_overwrite, conditional_delete: false, max_name_len, creates_root: false }
+        Self { atomic_create, atomic_overwrite, conditional_delete: false, max_name_len }
     }
 
     /// Sets whether the remote itself compares versions on deletion.
@@ -176,13 +178,15 @@ impl Capabilities {
         self.conditional_delete = conditional_delete;
         self
     }
+}
 
-    /// Says that the first upload may create the root of the remote.
-    #[must_use]
-    pub const fn with_created_root(mut self, creates_root: bool) -> Self {
-        self.creates_root = creates_root;
-        self
-    }
+/// How an upload created the root of a remote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreatedRoot {
+    /// In a directory that is in use.
+    InUsedParent,
+    /// In an empty directory, where a file system may be missing that should be mounted there.
+    InEmptyParent,
 }
 
 /// How to read an object.

@@ -28,7 +28,7 @@ struct Inner {
 pub enum ErrorKind {
     /// There is no object of this name, or the root of the remote is missing: see [`ErrorKind::RootMissing`].
     NotFound,
-    /// The bucket, or the directory of the remote, does not exist.
+    /// The bucket, or the directory of the remote, does not exist, and an upload would not create it.
     RootMissing,
     /// A create-only upload met an object of its name.
     AlreadyExists,

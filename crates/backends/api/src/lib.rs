@@ -16,8 +16,8 @@ mod object;
 mod upload;
 
 pub use backend::{
-    Backend, BackendExt, ByteStream, Capabilities, DEFAULT_STALL_TIMEOUT, DeleteOptions, GetOptions,
-    GetResult, ListOptions, Listed, ObjectStream,
+    Backend, BackendExt, ByteStream, Capabilities, CreatedRoot, DEFAULT_STALL_TIMEOUT, DeleteOptions,
+    GetOptions, GetResult, ListOptions, Listed, ObjectStream,
 };
 pub use buffer_pool::BufferPool;
 pub use causes::{error_causes, error_chain, root_causes};

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use larder_backend::{
-    Backend, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, GetResult, Key, ListOptions,
-    ObjectMeta, ObjectStream, Operation, Prefix, PutOptions, Result, Upload, UploadToken,
+    Backend, Capabilities, CreatedRoot, DeleteOptions, Error, ErrorKind, GetOptions, GetResult, Key,
+    ListOptions, ObjectMeta, ObjectStream, Operation, Prefix, PutOptions, Result, Upload, UploadToken,
 };
 use rustix::fs::AtFlags;
 use tokio::runtime::Handle;
@@ -39,8 +39,9 @@ pub(crate) struct Remote {
 }
 
 impl LocalBackend {
-    /// Opens a remote. The root need not exist: the first upload creates it as far as [`LocalConfig::create`] says,
-    /// and everything else fails with [`RootMissing`] until it is there.
+    /// Opens a remote. The root need not exist: the first upload creates as much of it as [`LocalConfig::create`]
+    /// allows. Until then the remote is empty. Where no upload could create the root, every operation fails with
+    /// [`RootMissing`].
     ///
     /// # Errors
     ///
@@ -90,7 +91,11 @@ impl fmt::Display for LocalBackend {
 impl Backend for LocalBackend {
     fn capabilities(&self) -> Capabilities {
         let atomic_create = !self.remote.file_system.cannot_create_exclusively.load(Ordering::Relaxed);
-        Capabilities::new(atomic_create, true, MAX_NAME_LEN).with_created_root(true)
+        Capabilities::new(atomic_create, true, MAX_NAME_LEN)
+    }
+
+    fn created_root(&self) -> Option<CreatedRoot> {
+        self.remote.root.created()
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
@@ -129,7 +134,9 @@ impl Backend for LocalBackend {
         self.run(Operation::Sweep, |remote| {
             let directory = match remote.root.open(Operation::Sweep) {
                 Err(error) if error.kind() == ErrorKind::RootMissing => return Ok(()),
-                opened => opened?,
+                Ok(None) => return Ok(()),
+                Ok(Some(directory)) => directory,
+                Err(error) => return Err(error),
             };
             sweep::sweep(&directory)
                 .map_err(|error| failed(Operation::Sweep, remote.root.path().display().to_string(), error))
@@ -152,7 +159,7 @@ impl Backend for LocalBackend {
 fn delete(root: &Root, key: &Key, options: &DeleteOptions) -> Result<(), Error> {
     let operation = Operation::Delete;
     root.check(key, operation)?;
-    let directory = root.open(operation)?;
+    let Some(directory) = root.open(operation)? else { return Ok(()) };
     let mut segments = key.segments();
     let name = segments.next_back().unwrap_or_default();
     let deleted = directory.descend(segments).and_then(|parent| {

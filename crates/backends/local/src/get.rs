@@ -68,7 +68,7 @@ fn absent(root: &Root, key: &Key, operation: Operation) -> Error {
 pub(crate) fn stat(root: &Root, key: &Key) -> Result<ObjectMeta> {
     let operation = Operation::Stat;
     root.check(key, operation)?;
-    let directory = root.open(operation)?;
+    let directory = root.open(operation)?.ok_or_else(|| absent(root, key, operation))?;
     let mut segments = key.segments();
     let name = segments.next_back().unwrap_or_default();
     let looked = directory
@@ -86,7 +86,7 @@ pub(crate) fn stat(root: &Root, key: &Key) -> Result<ObjectMeta> {
 pub(crate) fn get(root: &Arc<Root>, key: &Key, options: &GetOptions) -> Result<GetResult> {
     let operation = Operation::Get;
     root.check(key, operation)?;
-    let directory = root.open(operation)?;
+    let directory = root.open(operation)?.ok_or_else(|| absent(root, key, operation))?;
     let mut segments = key.segments();
     let name = segments.next_back().unwrap_or_default();
     // Without NONBLOCK a FIFO that somebody put there would hold the open for ever.

@@ -184,7 +184,7 @@ impl Walk {
     }
 
     fn walk(&mut self, prefix: &Prefix) -> Result<(), Stop> {
-        let root = self.root.open(Operation::List)?;
+        let Some(root) = self.root.open(Operation::List)? else { return Ok(()) };
         if is_temporary(prefix.as_str().trim_end_matches('/')) {
             return Ok(());
         }

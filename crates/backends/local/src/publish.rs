@@ -44,7 +44,7 @@ pub(crate) fn publish(
     file_system: &FileSystem,
 ) -> Result<ObjectMeta, Error> {
     let wrong = |error| failed(Operation::Commit, root.location(key), error);
-    let directory = root.open(Operation::Commit)?;
+    let directory = root.open(Operation::Commit)?.ok_or_else(|| root.missing(Operation::Commit))?;
 
     let size = temporary.file.metadata().map_err(wrong)?.len();
     if size != temporary.written {

@@ -7,9 +7,10 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use larder_backend::{Error, ErrorKind, Key, Operation};
+use larder_backend::{CreatedRoot, Error, ErrorKind, Key, Operation};
 use rustix::fs::{CWD, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
@@ -67,6 +68,7 @@ pub(crate) struct Root {
     path: PathBuf,
     create: CreateRoot,
     stall_timeout: Option<Duration>,
+    created: OnceLock<CreatedRoot>,
 }
 
 /// The open directory of a remote.
@@ -83,7 +85,12 @@ impl Root {
     pub(crate) fn new(config: &LocalConfig) -> Result<Self, Error> {
         let path = std::path::absolute(&config.root)
             .map_err(|error| failed(Operation::Open, config.root.display().to_string(), error))?;
-        let root = Self { path, create: config.create, stall_timeout: config.stall_timeout };
+        let root = Self {
+            path,
+            create: config.create,
+            stall_timeout: config.stall_timeout,
+            created: OnceLock::new(),
+        };
         match fs::metadata(&root.path) {
             Ok(metadata) if !metadata.is_dir() => Err(root.not_a_directory(Operation::Open)),
             _ => Ok(root),
@@ -104,8 +111,7 @@ impl Root {
     }
 
     fn not_a_directory(&self, operation: Operation) -> Error {
-        self.error(ErrorKind::RootMissing, operation)
-            .with_hint("what is there is not a directory, and a local remote is one")
+        self.error(ErrorKind::RootMissing, operation).with_hint("the path exists and is not a directory")
     }
 
     /// Waits for a blocking thread, but not longer than an answer may take. The thread cannot be stopped: it goes on, or
@@ -124,15 +130,51 @@ impl Root {
         })
     }
 
-    /// Opens the root for an operation that never creates it.
-    pub(crate) fn open(&self, operation: Operation) -> Result<RootDirectory, Error> {
-        match rustix::fs::openat(CWD, &self.path, directory_flags() - OFlags::NOFOLLOW, Mode::empty()) {
+    /// Returns how [`Root::open_or_create`] created the root, if it did.
+    pub(crate) fn created(&self) -> Option<CreatedRoot> {
+        self.created.get().copied()
+    }
+
+    /// The root is missing, and an upload would not create it.
+    pub(crate) fn missing(&self, operation: Operation) -> Error {
+        let missing =
+            self.error(ErrorKind::RootMissing, operation).with_source(io::Error::from(Errno::NOENT));
+        let has_parent = self.path.parent().is_some_and(Path::is_dir);
+        missing.with_hint(if has_parent {
+            "check the path, and whether a share has to be mounted there"
+        } else {
+            "the directory above it is missing too: check the path, and whether a share has to be mounted there"
+        })
+    }
+
+    /// Whether an upload would create the root, which is missing. A symlink to nothing cannot be replaced by a directory.
+    fn can_be_created(&self) -> bool {
+        let is_free =
+            fs::symlink_metadata(&self.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        is_free
+            && match self.create {
+                CreateRoot::Never => false,
+                CreateRoot::LastComponent => self.path.parent().is_some_and(Path::is_dir),
+                CreateRoot::All => true,
+            }
+    }
+
+    /// Opens the root for an operation that never creates it. Returns `None` where the root is missing and an upload
+    /// would create it: such a remote is empty.
+    pub(crate) fn open(&self, operation: Operation) -> Result<Option<RootDirectory>, Error> {
+        let open =
+            || rustix::fs::openat(CWD, &self.path, directory_flags() - OFlags::NOFOLLOW, Mode::empty());
+        let opened = match open() {
+            Err(Errno::NOENT) if self.can_be_created() => return Ok(None),
+            // Another process may have created it since.
+            Err(Errno::NOENT) => open(),
+            opened => opened,
+        };
+        match opened {
             Ok(directory) => RootDirectory::new(directory)
+                .map(Some)
                 .map_err(|error| failed(operation, self.path.display().to_string(), error)),
-            Err(error @ Errno::NOENT) => Err(self
-                .error(ErrorKind::RootMissing, operation)
-                .with_hint("check the path, and whether a share has to be mounted there")
-                .with_source(io::Error::from(error))),
+            Err(Errno::NOENT) => Err(self.missing(operation)),
             Err(Errno::NOTDIR) => Err(self.not_a_directory(operation)),
             Err(error) => Err(failed(operation, self.path.display().to_string(), error.into())),
         }
@@ -140,17 +182,21 @@ impl Root {
 
     /// Opens the root for an upload, which creates it as far as it may.
     pub(crate) fn open_or_create(&self, operation: Operation) -> Result<RootDirectory, Error> {
-        let missing = match self.open(operation) {
-            Err(error) if error.kind() == ErrorKind::RootMissing => error,
-            opened => return opened,
+        if let Some(directory) = self.open(operation)? {
+            return Ok(directory);
+        }
+        let how = match self.path.parent() {
+            Some(parent) if may_be_unmounted(parent) => CreatedRoot::InEmptyParent,
+            _ => CreatedRoot::InUsedParent,
         };
         let created = match self.create {
-            CreateRoot::Never => return Err(missing),
+            CreateRoot::Never => return Err(self.missing(operation)),
             CreateRoot::LastComponent => fs::create_dir(&self.path),
             CreateRoot::All => fs::create_dir_all(&self.path),
         };
         match created {
             Ok(()) => {
+                self.created.get_or_init(|| how);
                 if let Some(parent) = self.path.parent()
                     && let Ok(parent) = fs::File::open(parent)
                 {
@@ -161,17 +207,14 @@ impl Root {
             // Somebody else was faster, or it is not a directory: opening it tells.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(self
-                    .error(ErrorKind::RootMissing, operation)
-                    .with_hint("the directory above it is missing too: check the path, or create it")
-                    .with_source(error));
+                return Err(self.missing(operation));
             }
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                 return Err(self.not_a_directory(operation));
             }
             Err(error) => return Err(failed(operation, self.path.display().to_string(), error)),
         }
-        self.open(operation)
+        self.open(operation)?.ok_or_else(|| self.missing(operation))
     }
 
     /// Refuses keys that this backend does not take.
@@ -187,6 +230,13 @@ impl Root {
         }
         Ok(())
     }
+}
+
+/// Whether a directory looks like a mount point without its mount: it is empty, and on the device of `/`.
+fn may_be_unmounted(directory: &Path) -> bool {
+    let is_empty = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none());
+    let device = |path: &Path| rustix::fs::stat(path).ok().map(|stat| stat.st_dev);
+    is_empty && device(directory) == device(Path::new("/"))
 }
 
 /// Whether a path below the root is the place of temporaries, or is in it.

@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use larder_backend::{
-    Backend, BackendExt, DeleteOptions, ErrorKind, GetOptions, Key, ListOptions, Listed, ObjectMeta, Prefix,
-    PutMode, PutOptions,
+    Backend, BackendExt, CreatedRoot, DeleteOptions, ErrorKind, GetOptions, Key, ListOptions, Listed,
+    ObjectMeta, Prefix, PutMode, PutOptions,
 };
 use larder_backend_local::{CreateRoot, LocalBackend, LocalConfig};
 use larder_testkit::payload;
@@ -89,15 +89,60 @@ async fn an_upload_creates_as_much_of_the_root_as_it_may() {
 }
 
 #[tokio::test]
+async fn a_root_that_no_upload_would_create_is_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    symlink("nowhere", directory.path().join("link")).unwrap();
+    fs::write(directory.path().join("file"), "").unwrap();
+    for (create, path) in [
+        (CreateRoot::Never, "never"),
+        (CreateRoot::LastComponent, "no/last"),
+        (CreateRoot::LastComponent, "file/last"),
+        (CreateRoot::LastComponent, "link"),
+        (CreateRoot::All, "link"),
+    ] {
+        let config = LocalConfig::new(directory.path().join(path)).with_create(create);
+        let backend = LocalBackend::open(config).unwrap();
+        let stat = backend.stat(&key("a/c/h")).await.unwrap_err();
+        let mut listing = backend.list(&Prefix::root(), ListOptions::default());
+        let list = listing.try_next().await.unwrap_err();
+        let put = put(&backend, "a/c/h", "x").await.unwrap_err();
+        for error in [stat, list, put] {
+            assert_eq!(error.kind(), ErrorKind::RootMissing, "{create:?} {path}: {error}");
+        }
+        assert_eq!(backend.created_root(), None);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_says_how_it_created_the_root() {
+    // The device of `/` is where an unmounted share leaves an empty directory.
+    let used = tempfile::tempdir_in("/").or_else(|_| tempfile::tempdir()).unwrap();
+    let is_on_root_device = fs::metadata(used.path()).unwrap().dev() == fs::metadata("/").unwrap().dev();
+    let empty = used.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let in_empty = if is_on_root_device { CreatedRoot::InEmptyParent } else { CreatedRoot::InUsedParent };
+    for (root, how) in [(empty.join("root"), in_empty), (used.path().join("root"), CreatedRoot::InUsedParent)]
+    {
+        let backend = LocalBackend::open(LocalConfig::new(&root)).unwrap();
+        assert_eq!(backend.created_root(), None);
+        put(&backend, "a/c/h", "x").await.unwrap();
+        assert_eq!(backend.created_root(), Some(how), "{}", root.display());
+        let again = LocalBackend::open(LocalConfig::new(&root)).unwrap();
+        put(&again, "a/c/h2", "x").await.unwrap();
+        assert_eq!(again.created_root(), None);
+    }
+}
+
+#[tokio::test]
 async fn reading_creates_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("missing");
     let backend = LocalBackend::open(LocalConfig::new(&root).with_create(CreateRoot::All)).unwrap();
-    assert_eq!(backend.stat(&key("a/c/h")).await.unwrap_err().kind(), ErrorKind::RootMissing);
-    assert_eq!(
-        backend.delete(&key("a/c/h"), DeleteOptions::default()).await.unwrap_err().kind(),
-        ErrorKind::RootMissing
-    );
+    assert_eq!(backend.stat(&key("a/c/h")).await.unwrap_err().kind(), ErrorKind::NotFound);
+    let got = backend.get(&key("a/c/h"), GetOptions::default()).await;
+    assert_eq!(got.unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(list(&backend, ListOptions::default()).await.is_empty());
+    backend.delete(&key("a/c/h"), DeleteOptions::default()).await.unwrap();
     backend.sweep(&[]).await.unwrap();
     assert!(!root.exists());
     // An existing remote is not written to either.

@@ -163,9 +163,10 @@ impl Attempts<'_> {
     }
 
     fn refused(&self, offered: &str) -> Trouble {
-        let Target { user, host, .. } = self.target;
+        let Target { user, host, port, .. } = self.target;
+        let option = if *port == 22 { String::new() } else { format!("-p {port} ") };
         Trouble::new(ErrorKind::Unauthenticated)
-            .with_hint(format!("cannot log in to {host} as {user}: try `ssh {user}@{host}`"))
+            .with_hint(format!("cannot log in to {host} as {user}: try `ssh {option}{user}@{host}`"))
             .with_source(format!("tried: {}; the server takes: {offered}", self.tried.join("; ")))
             .hopeless()
     }

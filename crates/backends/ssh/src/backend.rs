@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use larder_backend::{
-    Backend, Capabilities, DeleteOptions, ErrorKind, GetOptions, GetResult, Key, ListOptions, ObjectMeta,
-    ObjectStream, Operation, Prefix, PutOptions, Result, Upload, UploadToken,
+    Backend, Capabilities, CreatedRoot, DeleteOptions, ErrorKind, GetOptions, GetResult, Key, ListOptions,
+    ObjectMeta, ObjectStream, Operation, Prefix, PutOptions, Result, Upload, UploadToken,
 };
 use tokio::task::JoinHandle;
 
@@ -46,7 +46,8 @@ pub(crate) struct Remote {
 
 impl SshBackend {
     /// Describes a remote. Nothing is read, and nobody is asked, before the first operation. The root need not exist:
-    /// the first upload creates its last component, and everything else fails with [`RootMissing`] until it is there.
+    /// the first upload creates its last component, and until then the remote is empty. Where the directory above it is
+    /// missing too, every operation fails with [`RootMissing`].
     ///
     /// [`RootMissing`]: larder_backend::ErrorKind::RootMissing
     pub fn new(config: SshConfig) -> Self {
@@ -115,7 +116,11 @@ impl fmt::Display for SshBackend {
 impl Backend for SshBackend {
     fn capabilities(&self) -> Capabilities {
         // Version 3 of SFTP renames without replacing, and libssh2 offers nothing else: an overwrite is two steps.
-        Capabilities::new(true, false, MAX_NAME_LEN).with_created_root(true)
+        Capabilities::new(true, false, MAX_NAME_LEN)
+    }
+
+    fn created_root(&self) -> Option<CreatedRoot> {
+        self.remote.place.created()
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
@@ -154,7 +159,7 @@ impl Backend for SshBackend {
         let (pool, orphans) = (Arc::clone(&remote.pool), orphans.to_vec());
         pool.run(task, move |connection, _| match remote.place.root(connection) {
             Err(trouble) if trouble.kind == ErrorKind::RootMissing => Ok(()),
-            root => sweep::sweep(connection, &*root?, &orphans),
+            root => root?.map_or(Ok(()), |root| sweep::sweep(connection, &root, &orphans)),
         })
         .await
     }
@@ -174,7 +179,7 @@ impl Backend for SshBackend {
 /// Deletes an object. SFTP cannot compare and remove in one step: a file that another client publishes between `lstat` and
 /// `remove` is deleted.
 fn delete(place: &Place, connection: &Connection, key: &Key, options: &DeleteOptions) -> Result<(), Trouble> {
-    let root = place.root(connection)?;
+    let Some(root) = place.root(connection)? else { return Ok(()) };
     let path = root.path_of(key.as_str());
     match get::look(connection, &root, key) {
         // Anything but a regular file is no object, and is left alone.

@@ -57,7 +57,7 @@ pub(crate) async fn stat(remote: &Arc<Remote>, key: &Key) -> Result<ObjectMeta> 
     let (remote, key) = (Arc::clone(remote), key.clone());
     let pool = Arc::clone(&remote.pool);
     pool.run(task, move |connection, _| {
-        let root = remote.place.root(connection)?;
+        let root = remote.place.root(connection)?.ok_or_else(absent)?;
         let stat = look(connection, &root, &key)?.ok_or_else(absent)?;
         Ok(describe(key.clone(), stat.size.unwrap_or_default(), stat.mtime.unwrap_or_default()))
     })
@@ -107,7 +107,7 @@ fn begin(
     key: &Key,
     options: &GetOptions,
 ) -> Result<Begun, Trouble> {
-    let root = remote.place.root(connection)?;
+    let root = remote.place.root(connection)?.ok_or_else(absent)?;
     // Opening what is no file, as a FIFO, could hold the server for ever.
     look(connection, &root, key)?.ok_or_else(absent)?;
     let path = root.path_of(key.as_str());

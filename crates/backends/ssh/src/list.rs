@@ -95,7 +95,7 @@ impl Walk {
         let pool = Arc::clone(&remote.pool);
         Box::pin(async move {
             pool.run(task, move |connection, _| {
-                let root = remote.place.root(connection)?;
+                let Some(root) = remote.place.root(connection)? else { return Ok(Found::default()) };
                 let path = directory.path.trim_end_matches('/');
                 if is_temporary(path) || !(directory.is_known || root.is_straight(connection, path)?) {
                     return Ok(Found::default());

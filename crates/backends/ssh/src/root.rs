@@ -1,8 +1,8 @@
 //! The directory of the remote, and the way from it to a key.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use larder_backend::{Error, ErrorKind, Key, Operation};
+use larder_backend::{CreatedRoot, Error, ErrorKind, Key, Operation};
 
 use crate::config::RemotePath;
 use crate::connection::Connection;
@@ -22,12 +22,16 @@ const OF_FILE: u32 = 0o666;
 const OWNER_OF_DIRECTORY: u32 = 0o700;
 const OWNER_OF_FILE: u32 = 0o600;
 
+/// What to do where the root is missing and cannot be created.
+const NO_PARENT: &str = "the directory above it is missing too: check the path on the server, or create it";
+
 /// The root of a remote, which need not exist yet.
 #[derive(Debug)]
 pub(crate) struct Place {
     path: RemotePath,
     url: String,
     found: Mutex<Option<Arc<Root>>>,
+    created: OnceLock<CreatedRoot>,
 }
 
 /// The root of a remote, as it is on the server.
@@ -43,7 +47,7 @@ pub(crate) struct Root {
 
 impl Place {
     pub(crate) fn new(path: RemotePath, url: String) -> Self {
-        Self { path, url, found: Mutex::default() }
+        Self { path, url, found: Mutex::default(), created: OnceLock::new() }
     }
 
     /// The URL of the remote.
@@ -78,18 +82,57 @@ impl Place {
         }
     }
 
-    /// Finds the root for an operation that never creates it.
-    pub(crate) fn root(&self, connection: &Connection) -> Result<Arc<Root>, Trouble> {
+    /// Returns how [`Place::root_or_create`] created the root, if it did.
+    pub(crate) fn created(&self) -> Option<CreatedRoot> {
+        self.created.get().copied()
+    }
+
+    /// The directory above the root.
+    fn parent(&self) -> String {
+        let text = self.text();
+        match text.trim_end_matches('/').rsplit_once('/') {
+            Some(("", _)) => "/".to_owned(),
+            Some((parent, _)) => parent.to_owned(),
+            None => ".".to_owned(),
+        }
+    }
+
+    /// Whether an upload would create the root, which is missing. A symlink to nothing cannot be replaced by a
+    /// directory.
+    fn can_be_created(&self, connection: &Connection) -> Result<bool, Trouble> {
+        match connection.lstat(&self.text()) {
+            Ok(_) => return Ok(false),
+            Err(trouble) if trouble.is_absent() => {}
+            Err(trouble) => return Err(trouble),
+        }
+        match connection.stat(&self.parent()) {
+            Ok(stat) => Ok(stat.is_dir()),
+            Err(trouble) if trouble.is_absent() => Ok(false),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Finds the root for an operation that never creates it. Returns `None` where the root is missing and an upload
+    /// would create it: such a remote is empty.
+    pub(crate) fn root(&self, connection: &Connection) -> Result<Option<Arc<Root>>, Trouble> {
         let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(root) = known {
-            return Ok(root);
+        if known.is_some() {
+            return Ok(known);
         }
         let text = self.text();
-        let stat = connection.stat(&text).map_err(|trouble| {
-            if trouble.is_absent() { missing("check the path on the server") } else { trouble }
-        })?;
+        let found = match connection.stat(&text) {
+            Err(trouble) if trouble.is_absent() => {
+                if self.can_be_created(connection)? {
+                    return Ok(None);
+                }
+                // Another client may have created it since.
+                connection.stat(&text)
+            }
+            found => found,
+        };
+        let stat = found.map_err(|trouble| if trouble.is_absent() { missing(NO_PARENT) } else { trouble })?;
         if !stat.is_dir() {
-            return Err(missing("what is there is not a directory, and a remote is one"));
+            return Err(missing("the path exists and is not a directory"));
         }
         let mode = stat.perm.unwrap_or(0o755);
         let root = Arc::new(Root {
@@ -98,24 +141,37 @@ impl Place {
             file_mode: (mode & OF_FILE) | OWNER_OF_FILE,
         });
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&root));
-        Ok(root)
+        Ok(Some(root))
     }
 
     /// Finds the root for an upload, which creates at most its last component.
     pub(crate) fn root_or_create(&self, connection: &Connection) -> Result<Arc<Root>, Trouble> {
         let text = self.text();
-        match self.root(connection) {
-            Err(trouble) if trouble.kind == ErrorKind::RootMissing => {}
-            found => return found,
+        if let Some(root) = self.root(connection)? {
+            return Ok(root);
+        }
+        // SFTP does not tell on which device a directory is.
+        let mut how = CreatedRoot::InEmptyParent;
+        let read = connection.read_directory(&self.parent(), |_, _| {
+            how = CreatedRoot::InUsedParent;
+            Ok(())
+        });
+        match read {
+            Err(trouble) if trouble.is_broken => return Err(trouble),
+            // Not everybody who may create a directory may list the one above it.
+            Err(_) => how = CreatedRoot::InUsedParent,
+            Ok(()) => {}
         }
         match connection.make_directory(&text, 0o777) {
-            Err(trouble) if trouble.is_absent() => {
-                Err(missing("the directory above it is missing too: check the path, or create it"))
+            Ok(()) => {
+                self.created.get_or_init(|| how);
             }
-            // Somebody else was faster, or it is not a directory: finding it tells.
-            Err(trouble) if !trouble.is_failure() => Err(trouble),
-            _ => self.root(connection),
+            Err(trouble) if trouble.is_absent() => return Err(missing(NO_PARENT)),
+            // Another client was faster, or the path is not a directory: looking again tells.
+            Err(trouble) if trouble.is_failure() => {}
+            Err(trouble) => return Err(trouble),
         }
+        self.root(connection)?.ok_or_else(|| missing(NO_PARENT))
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, stream};
 use larder_backend::{
-    Backend, ByteStream, Capabilities, DeleteOptions, GetOptions, GetResult, Key, ListOptions, ObjectMeta,
-    ObjectStream, Operation, Prefix, PutOptions, Result, Upload, UploadToken,
+    Backend, ByteStream, Capabilities, CreatedRoot, DeleteOptions, GetOptions, GetResult, Key, ListOptions,
+    ObjectMeta, ObjectStream, Operation, Prefix, PutOptions, Result, Upload, UploadToken,
 };
 
 use crate::faulty::put::FaultyUpload;
@@ -131,6 +131,10 @@ impl Backend for FaultyBackend {
 
     async fn get_ready(&self) -> Result<()> {
         self.run(Operation::Open, "", self.inner.get_ready()).await
+    }
+
+    fn created_root(&self) -> Option<CreatedRoot> {
+        self.inner.created_root()
     }
 
     fn list(&self, prefix: &Prefix, options: ListOptions) -> ObjectStream {

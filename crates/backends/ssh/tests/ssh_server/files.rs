@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use futures::TryStreamExt as _;
-use larder_backend::{Backend as _, DeleteOptions, ErrorKind, ListOptions, Prefix, UploadToken};
+use larder_backend::{Backend as _, CreatedRoot, DeleteOptions, ErrorKind, ListOptions, Prefix, UploadToken};
 use larder_backend_ssh::{RemotePath, SshBackend};
 
 use crate::server::{Home, key, put, read};
@@ -77,10 +77,26 @@ pub(crate) async fn at_most_the_last_directory_of_a_remote_is_made() -> Outcome 
     let backend = SshBackend::new(home.config(&above.path().join("missing/root")));
     let error = put(&backend, "a/c/h", "x").await.err().ok_or("it was published")?;
     assert_eq!(error.kind(), ErrorKind::RootMissing, "{error}");
+    let error = backend.stat(&key("a/c/h")?).await.err().ok_or("it is there")?;
+    assert_eq!(error.kind(), ErrorKind::RootMissing, "{error}");
     assert_eq!(fs::read_dir(above.path())?.count(), 0);
-    let backend = SshBackend::new(home.config(&above.path().join("root")));
-    put(&backend, "a/c/h", "x").await?;
-    backend.close().await?;
+    symlink("nowhere", above.path().join("link"))?;
+    let backend = SshBackend::new(home.config(&above.path().join("link")));
+    let error = backend.stat(&key("a/c/h")?).await.err().ok_or("it is there")?;
+    assert_eq!(error.kind(), ErrorKind::RootMissing, "{error}");
+    fs::remove_file(above.path().join("link"))?;
+    for (name, how) in [("root", CreatedRoot::InEmptyParent), ("second", CreatedRoot::InUsedParent)] {
+        let backend = SshBackend::new(home.config(&above.path().join(name)));
+        let error = backend.stat(&key("a/c/h")?).await.err().ok_or("it is there")?;
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        let listing = backend.list(&Prefix::root(), ListOptions::default());
+        assert_eq!(listing.try_collect::<Vec<_>>().await?, []);
+        backend.delete(&key("a/c/h")?, DeleteOptions::default()).await?;
+        assert!(!above.path().join(name).exists(), "reading creates nothing");
+        put(&backend, "a/c/h", "x").await?;
+        assert_eq!(backend.created_root(), Some(how));
+        backend.close().await?;
+    }
     DONE
 }
 
@@ -130,7 +146,7 @@ pub(crate) async fn a_home_is_where_the_server_says() -> Outcome {
     config.path = RemotePath::Home(format!("larder-test-{:016x}", fastrand::u64(..)));
     let backend = SshBackend::new(config);
     let error = backend.stat(&key("a/c/h")?).await.err().ok_or("it is there")?;
-    assert_eq!(error.kind(), ErrorKind::RootMissing, "{error}");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     assert!(error.location().contains("/~/larder-test-"), "{error}");
     backend.close().await?;
     DONE
