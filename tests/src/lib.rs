@@ -10,6 +10,7 @@
 mod binary;
 mod damage;
 mod json;
+mod memory;
 mod mount;
 mod need;
 mod process;

@@ -27,3 +27,7 @@ pub(crate) use writer::{FrameError, FrameWriter};
 /// The size of a piece, in bytes. Measured on source text with zstd at level 3, against one single frame: pieces of
 /// 1 MiB are 6.2 % larger, 2 MiB 3.0 %, 4 MiB 1.1 %, 8 MiB 0.6 %; and every piece in flight costs memory.
 pub(crate) const PIECE: usize = 4 << 20;
+
+/// So many threads decompress the frames of one stream at once, at the most. Four give about 4 GB/s, which is more than
+/// one thread unpacks.
+const MAX_DECODERS: usize = 4;

@@ -20,6 +20,7 @@ mod remote_storage;
 mod remote_url;
 mod report;
 mod state;
+mod turns;
 
 pub use audit::{Checked, Stored, StoredKind};
 pub use error::{Error, ErrorKind, Result, holds_refused};

@@ -19,9 +19,13 @@ use crate::outcome::{PushOutcome, Pushed};
 use crate::remote_storage::{MAX_TRANSFERS, RemoteStorage};
 use crate::report::{Phase, PhaseReport};
 use crate::state::UploadRecorder;
+use crate::turns::turn_to_upload;
 
 /// About what an archive adds to each file: its header, padding, and now and then an extended header.
 const BYTES_OF_AN_ENTRY: u64 = 1_024;
+
+/// How much of several outputs is kept in memory between hashing and packing, in bytes.
+const KEPT_OF_SEVERAL: usize = 32 << 20;
 
 /// How often an output is sent again because somebody else got in between, before it is given up.
 const MAX_CONFLICTS: u32 = 3;
@@ -133,7 +137,8 @@ impl RemoteStorage {
     ) -> Result<Prepared> {
         let report = PhaseReport::start(&self.options.reporter, stop, output, Phase::Hash, None);
         let pack = self.pack_options(options).with_observer(report);
-        let kept = pack.kept_bytes / outputs.clamp(1, MAX_TRANSFERS);
+        // Of several, each may wait in memory for its turn.
+        let kept = if outputs > 1 { KEPT_OF_SEVERAL / MAX_TRANSFERS } else { pack.kept_bytes };
         larder_archive::prepare(self.root(), output, &pack.with_kept_bytes(kept)).await.map_err(from_pack)
     }
 
@@ -267,6 +272,7 @@ impl Push<'_> {
 
     async fn upload(&self, key: &Key, mode: PutMode) -> Result<ObjectMeta> {
         let storage = self.storage;
+        let _turn = storage.or_cancelled(turn_to_upload(self.prepared.content_bytes())).await?;
         let total = Some(self.prepared.content_bytes());
         let report = PhaseReport::start(
             &storage.options.reporter,

@@ -38,3 +38,9 @@ pub(crate) fn five_gib_in_constant_memory() {
         assert!(block == noise(number, BLOCK), "block {number} differs");
     }
 }
+
+/// However many outputs there are, and however many threads.
+pub(crate) fn many_outputs_and_threads_in_constant_memory() {
+    let store = Store::new();
+    store.assert_transfers_in_constant_memory();
+}

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
             an_endpoint_of_the_project,
             options_that_are_none,
         },
-        large::{five_gib_in_constant_memory},
+        large::{five_gib_in_constant_memory, many_outputs_and_threads_in_constant_memory},
     ];
     run("gcs_cli", &cases)
 }

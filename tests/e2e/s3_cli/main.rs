@@ -82,9 +82,15 @@ fn main() -> ExitCode {
             urls_that_cannot_be,
         },
     ]);
-    cases.push(
-        Case::new("large::five_gib_in_constant_memory", large::five_gib_in_constant_memory)
-            .needs(&[SERVER, Need::Disk(14)]),
+    cases.extend(
+        [
+            ("large::five_gib_in_constant_memory", large::five_gib_in_constant_memory as fn()),
+            (
+                "large::many_outputs_and_threads_in_constant_memory",
+                large::many_outputs_and_threads_in_constant_memory,
+            ),
+        ]
+        .map(|(name, case)| Case::new(name, case).needs(&[SERVER, Need::Disk(14)])),
     );
     run("s3_cli", &cases)
 }

@@ -113,6 +113,6 @@ fn main() -> ExitCode {
         },
     ]);
     cases.extend(cases![&[SERVER, Need::Tmpfs] => errors::{ a_full_disk }]);
-    cases.extend(cases![&[SERVER, Need::Disk(14)] => large::{ five_gib_in_constant_memory }]);
+    cases.extend(cases![&[SERVER, Need::Disk(14)] => large::{ five_gib_in_constant_memory, many_outputs_and_threads_in_constant_memory }]);
     run("ssh_cli", &cases)
 }

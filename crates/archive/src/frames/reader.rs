@@ -4,20 +4,20 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread;
 
 use bytes::Bytes;
 use larder_tree::Workers;
 use zstd::bulk::Decompressor;
 
-use super::PIECE;
 use super::detect::{NEEDED, detect};
 use super::error::{EmptyFrames, ReadError, TooManyEmpty};
 use super::input::{Chunks, Input};
 use super::pool::Pool;
 use super::stream::{self, STREAM_PIECE};
 use super::zstd_frame::{self, Gathered, Next};
+use super::{MAX_DECODERS, PIECE};
 use crate::compression::Format;
 use crate::limits::Limits;
 
@@ -47,7 +47,7 @@ impl FrameReader {
     pub(crate) fn new(chunks: Chunks, workers: &Workers, limits: &Limits) -> Self {
         // One frame for each compute thread: with the one that is waited for, and the one that is put together, that
         // keeps all of them busy.
-        let (sender, items) = sync_channel(workers.jobs().get());
+        let (sender, items) = sync_channel(workers.jobs().get().min(MAX_DECODERS));
         let splitter = Splitter { input: Input::new(chunks), items: sender, limits: *limits };
         let workers = workers.clone();
         let spawned =
@@ -113,12 +113,12 @@ impl Splitter {
         let format = detect(self.input.peek(NEEDED)?)?;
         let Self { input, items, limits } = self;
         let output = &mut |piece| items.send(Ok(Item::Piece(piece))).is_ok();
-        let pool = Pool::new(STREAM_PIECE);
+        let pool = &*STREAM_PIECES;
         match format {
             Format::Zstd => self.read_zstd(workers),
-            Format::Gzip => stream::gzip(input, &pool, output),
-            Format::Xz => stream::xz(input, &pool, limits, output),
-            Format::Bzip2 => stream::bzip2(input, &pool, output),
+            Format::Gzip => stream::gzip(input, pool, output),
+            Format::Xz => stream::xz(input, pool, limits, output),
+            Format::Bzip2 => stream::bzip2(input, pool, output),
             Format::None => loop {
                 let piece = input.take()?;
                 if piece.is_empty() || !output(piece) {
@@ -130,7 +130,6 @@ impl Splitter {
 
     fn read_zstd(&mut self, workers: &Workers) -> Result<(), ReadError> {
         let decoders = Arc::new(Decoders::new());
-        let streamed = Pool::new(STREAM_PIECE);
         let mut empty_frames = EmptyFrames::default();
         let refused = |error: TooManyEmpty| ReadError::codec("its zstd frames bring nothing", error);
         loop {
@@ -176,7 +175,7 @@ impl Splitter {
                 wanted = items.send(Ok(Item::Piece(piece))).is_ok();
                 wanted
             };
-            stream::zstd(&mut self.input, &streamed, &self.limits, output)?;
+            stream::zstd(&mut self.input, &STREAM_PIECES, &self.limits, output)?;
             if !wanted {
                 return Ok(());
             }
@@ -190,13 +189,18 @@ impl Splitter {
 /// Decompresses frames that hold no more than a piece.
 struct Decoders {
     idle: Mutex<VecDeque<Decompressor<'static>>>,
-    frames: Pool,
-    pieces: Pool,
+    frames: &'static Pool,
+    pieces: &'static Pool,
 }
+
+/// The buffers of all streams of the process: see those of the writer.
+static FRAMES: LazyLock<Pool> = LazyLock::new(|| Pool::new(MAX_FRAME));
+static PIECES: LazyLock<Pool> = LazyLock::new(|| Pool::new(PIECE));
+static STREAM_PIECES: LazyLock<Pool> = LazyLock::new(|| Pool::new(STREAM_PIECE));
 
 impl Decoders {
     fn new() -> Self {
-        Self { idle: Mutex::default(), frames: Pool::new(MAX_FRAME), pieces: Pool::new(PIECE) }
+        Self { idle: Mutex::default(), frames: &FRAMES, pieces: &PIECES }
     }
 
     fn decode(&self, frame: Vec<u8>) -> Result<Bytes, ReadError> {

@@ -20,6 +20,7 @@ use crate::outcome::RemoteObject;
 use crate::remote_storage::{RemoteStorage, run_blocking};
 use crate::report::{Phase, PhaseReport};
 use crate::state::{Planned, Staging};
+use crate::turns::turn_to_download;
 
 /// A restored output that waits in its staging directory.
 pub(super) struct Fetched {
@@ -87,6 +88,11 @@ impl RemoteStorage {
             outputs: vec![wanted.output.clone()],
             narrowed: options.command_hash.is_some() || options.content_hash.is_some(),
         };
+        let size = match candidate {
+            Candidate::Listed(object) => Some(object.bytes),
+            Candidate::Named { .. } => None,
+        };
+        let _turn = self.or_cancelled(turn_to_download(size)).await?;
         let got = match self.or_cancelled(self.backend.get(&key, GetOptions::default())).await? {
             Err(error) if error.is_not_found() => return Err(missing()),
             got => got?,
