@@ -28,6 +28,6 @@ pub(crate) use writer::{FrameError, FrameWriter};
 /// 1 MiB are 6.2 % larger, 2 MiB 3.0 %, 4 MiB 1.1 %, 8 MiB 0.6 %; and every piece in flight costs memory.
 pub(crate) const PIECE: usize = 4 << 20;
 
-/// So many threads decompress the frames of one stream at once, at the most. Four give about 4 GB/s, which is more than
-/// one thread unpacks.
+/// The most threads that decompress the frames of one stream at once. Each frame in flight takes up to 10 MiB, so memory
+/// would grow with the cores otherwise. One thread unpacks what they give.
 const MAX_DECODERS: usize = 4;

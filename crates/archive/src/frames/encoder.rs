@@ -58,8 +58,8 @@ impl Encoder {
         })
     }
 
-    /// How much memory one encoder takes at the most, in bytes. The figures are those of the manual pages of xz and bzip2;
-    /// zstd's and libdeflate's were measured for a piece of 4 MiB.
+    /// How much memory one encoder takes at the most, in bytes. The figures for xz and bzip2 come from their manual pages.
+    /// Those for zstd and libdeflate are estimates for a piece of 4 MiB.
     pub(super) fn memory(compression: Compression) -> usize {
         const MIB: usize = 1 << 20;
         match (compression.format(), compression.level().unwrap_or_default()) {
