@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use etcetera::base_strategy::{BaseStrategy as _, Xdg};
 use larder_config::{
-    Config, FileKind, Layer, Location, Origin, Place, ProjectRoot, Remote, RemoteDefinition, RootMarker,
-    Setting,
+    Config, FileKind, Layer, Location, OptionValue, Origin, Place, ProjectRoot, Remote, RemoteDefinition,
+    RootMarker, Setting,
 };
 use larder_hashing::HashOptions;
 use larder_project::{OVERRIDES_VARIABLE, Overrides, Project};
 use larder_storage::{
-    CancellationToken, Compression, InvalidRemote, RemoteStorage, RemoteUrl, Scheme, SshAccess,
-    StorageOptions, Workers,
+    CancellationToken, Compression, InvalidRemote, OptionScalar, RemoteStorage, RemoteUrl, Scheme,
+    StorageOptions, UserEnvironment, Workers,
 };
 
 use crate::args::Global;
@@ -84,11 +84,11 @@ impl Context {
         let project = read_layer(config_file, FileKind::Project)?;
         let mut layers: Vec<Layer> =
             [Some(flags(global)), Some(environment()?), project].into_iter().flatten().collect();
-        let mut config = Config::new(layers.clone());
+        let mut config = config_of(layers.clone());
         match read_layer(user_config(), FileKind::User) {
             Ok(user) => {
                 layers.extend(user);
-                config = Config::new(layers.clone());
+                config = config_of(layers.clone());
             }
             // Without a remote only the scheme matters, and another one than the user's would give another hash.
             Err(Failure::Config(error)) if !needs_remote && config.hash().is_some() && is_denied(&error) => {
@@ -152,7 +152,7 @@ impl Context {
         let stronger = self.layers.iter().take_while(is_stronger).count();
         let mut layers = self.layers.clone();
         layers.insert(stronger, self.weasel_layer(&project));
-        Ok(Config::new(layers))
+        Ok(config_of(layers))
     }
 
     /// The remotes that a weasel project names.
@@ -193,13 +193,13 @@ impl Context {
                 "{place}: the remote `{name}` must be a text, a URL or a path, and is {json}"
             )));
         }
-        let config = Config::new(layers.clone());
+        let config = config_of(layers.clone());
         if name == DEFAULT_REMOTE && !config.remote_names().iter().any(|known| known == name) {
             return Err(Failure::NoDefaultRemote { known: config.remote_names() });
         }
         let remote = Some(Setting { value: name.to_owned(), origin: Origin::Default });
         // The weakest: where something was chosen, that is not seen.
-        let config = Config::new(layers.into_iter().chain([Layer { remote, ..Layer::default() }]));
+        let config = config_of(layers.into_iter().chain([Layer { remote, ..Layer::default() }]));
         self.open_under(Scheme::Weasel, &config, console)
     }
 
@@ -216,9 +216,7 @@ impl Context {
         options.stall_timeout = self.config.stall_timeout().map(|setting| setting.value);
         options.reporter = Arc::new(ConsoleReporter::new(console.clone()));
         options.cancel = cancel.clone();
-        options.ssh = ssh_access(console)?;
-        options.gcs.host = variable("STORAGE_EMULATOR_HOST")?;
-        options.gcs.grpc_host = variable("STORAGE_EMULATOR_GRPC_HOST")?;
+        options.environment = user_environment(console);
         let storage = RemoteStorage::open(&self.root, &url, options).map_err(|error| match error {
             larder_storage::Error::Remote(error) => unusable(&remote, error),
             error => error.into(),
@@ -239,7 +237,7 @@ impl Context {
             })?,
         };
         let url = RemoteUrl::parse(text, &self.working_dir).map_err(|error| unusable(remote, error))?;
-        let options = remote.options.iter().map(|option| (option.name.clone(), option.value.to_string()));
+        let options = remote.options.iter().map(|option| (option.name.clone(), scalar(&option.value)));
         let mut origins = remote.options.iter().map(|option| &option.origin).chain([&remote.origin]);
         let is_of_project = origins.any(Origin::is_project_file);
         Ok(url.with_options(options.collect()).of_project(is_of_project))
@@ -248,20 +246,19 @@ impl Context {
 
 /// Says where the remote is defined, unless it was given on the command line.
 fn unusable(remote: &Remote, error: InvalidRemote) -> Failure {
-    let of_option = match &error {
-        // It names the variable that is wrong, wherever the remote stands.
-        InvalidRemote::Emulator(_) => return Failure::GivenRemote(error),
-        InvalidRemote::UnknownOption { option, .. }
-        | InvalidRemote::OptionValue { option, .. }
-        | InvalidRemote::OptionTwice { option, .. } => {
-            remote.options.iter().find(|known| known.name == *option)
-        }
-        _ => None,
-    };
+    // Then the error names the variable that is wrong, and no file is.
+    if error.is_of_environment() {
+        return Failure::GivenRemote(error);
+    }
+    let of_option = error.option().and_then(|name| remote.options.iter().find(|known| known.name == name));
     match of_option.map_or(&remote.origin, |option| &option.origin) {
         Origin::Flag(_) | Origin::Default => Failure::GivenRemote(error),
         origin => Failure::Remote { origin: origin.clone(), error },
     }
+}
+
+fn config_of(layers: impl IntoIterator<Item = Layer>) -> Config {
+    Config::new(layers).with_home(etcetera::home_dir().ok())
 }
 
 fn flags(global: &Global) -> Layer {
@@ -291,31 +288,35 @@ pub(crate) fn process_variable(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-/// What the user has for logging in over SSH.
-fn ssh_access(console: &Console) -> Result<SshAccess> {
-    let mut access = SshAccess::default();
-    access.home = etcetera::home_dir().ok();
-    access.user =
-        ["LOGNAME", "USER"].into_iter().find_map(|name| env::var(name).ok()).filter(|name| !name.is_empty());
-    access.agent = env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let given = variable("LARDER_SSH_PASSPHRASE")?;
+/// The type of an option for the storage.
+fn scalar(value: &OptionValue) -> OptionScalar {
+    match value {
+        OptionValue::Text(text) => OptionScalar::Text(text.clone()),
+        OptionValue::Bool(value) => OptionScalar::Boolean(*value),
+        OptionValue::Integer(value) => OptionScalar::Integer(*value),
+        OptionValue::Float(value) => OptionScalar::Float(*value),
+    }
+}
+
+/// What remotes may use of this process and its user.
+fn user_environment(console: &Console) -> UserEnvironment {
+    let user = ["LOGNAME", "USER"].into_iter().find_map(|name| env::var(name).ok());
+    let user = user.filter(|name| !name.is_empty());
     let console = console.clone();
-    access.passphrase = Some(Arc::new(move |identity| {
-        if let Some(given) = &given {
-            return Some(given.clone());
-        }
-        // Where nobody sits at a terminal, the key is passed over, and the error says so.
-        if !io::stdin().is_terminal() {
-            return None;
-        }
-        console.suspend(|| {
-            let identity = printable(&identity.display().to_string());
-            rpassword::prompt_password(format!("passphrase for {identity}: "))
-                .ok()
-                .filter(|passphrase| !passphrase.is_empty())
+    UserEnvironment::default()
+        .with_home(etcetera::home_dir().ok())
+        .with_user(user)
+        .with_variables(|name| env::var_os(name))
+        .with_secrets(move |secret| {
+            // Without a terminal nobody can answer.
+            if !io::stdin().is_terminal() {
+                return None;
+            }
+            console.suspend(|| {
+                let secret = printable(secret);
+                rpassword::prompt_password(format!("{secret}: ")).ok().filter(|secret| !secret.is_empty())
+            })
         })
-    }));
-    Ok(access)
 }
 
 fn user_config() -> Option<PathBuf> {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::layer::Layer;
 use crate::origin::{Origin, Setting};
-use crate::remote::{Location, Remote, RemoteDefinition, RemoteOption, Target};
+use crate::remote::{Location, Remote, RemoteDefinition, RemoteOption, RemoteText};
 
 /// The name of the remote that is used where none is chosen.
 const DEFAULT_REMOTE: &str = "default";
@@ -17,12 +17,20 @@ const DEFAULT_REMOTE: &str = "default";
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     layers: Vec<Layer>,
+    home: Option<PathBuf>,
 }
 
 impl Config {
     /// Stacks the layers. The strongest comes first: flags, environment, the project's file, the user's file.
     pub fn new(layers: impl IntoIterator<Item = Layer>) -> Self {
-        Self { layers: layers.into_iter().collect() }
+        Self { layers: layers.into_iter().collect(), home: None }
+    }
+
+    /// Sets the home directory: a path of a remote may begin with `~/`.
+    #[must_use]
+    pub fn with_home(mut self, home: Option<PathBuf>) -> Self {
+        self.home = home;
+        self
     }
 
     /// The hash scheme, as text: see [`Setting::parse`].
@@ -67,11 +75,11 @@ impl Config {
     /// The name is not configured, or there are several remotes to choose from.
     pub fn remote(&self, root: &Path, working_dir: &Path) -> Result<Remote> {
         if let Some(chosen) = self.first(|layer| layer.remote.as_ref()) {
-            return match target(chosen, working_dir)? {
-                Target::At(location) => {
+            return match self.text(chosen, working_dir) {
+                RemoteText::At(location) => {
                     Ok(Remote { name: None, location, options: Vec::new(), origin: chosen.origin.clone() })
                 }
-                Target::Named(name) => self.named(&name, &chosen.origin),
+                RemoteText::Named(name) => self.named(&name, &chosen.origin),
             };
         }
         let mut known = self.remote_names();
@@ -102,6 +110,15 @@ impl Config {
         let mut seen = BTreeSet::new();
         loop {
             let Some((definition, file)) = self.definition(&current) else {
+                // It looks like a URL or an address. The storage says what is wrong with it.
+                if current.contains(':') {
+                    return Ok(Remote {
+                        name: None,
+                        location: Location::Url(current),
+                        options,
+                        origin: asked_by,
+                    });
+                }
                 return Err(Error::UnknownRemote {
                     name: current,
                     known: self.remote_names(),
@@ -118,11 +135,11 @@ impl Config {
             }
             let base = file.and_then(Path::parent).unwrap_or(Path::new(""));
             asked_by = definition.target.origin.clone();
-            match target(&definition.target, base)? {
-                Target::At(location) => {
+            match self.text(&definition.target, base) {
+                RemoteText::At(location) => {
                     return Ok(Remote { name: Some(name.to_owned()), location, options, origin: asked_by });
                 }
-                Target::Named(other) => current = other,
+                RemoteText::Named(other) => current = other,
             }
         }
     }
@@ -131,20 +148,13 @@ impl Config {
         self.layers.iter().find_map(|layer| Some((layer.remotes.get(name)?, layer.file.as_deref())))
     }
 
+    fn text(&self, setting: &Setting<String>, base: &Path) -> RemoteText {
+        RemoteText::new(&setting.value, base, self.home.as_deref())
+    }
+
     fn first<'a, T>(&'a self, pick: impl Fn(&'a Layer) -> Option<&'a T>) -> Option<&'a T> {
         self.layers.iter().find_map(pick)
     }
-}
-
-fn target(setting: &Setting<String>, base: &Path) -> Result<Target> {
-    Target::new(&setting.value, base).ok_or_else(|| Error::Setting {
-        origin: setting.origin.clone(),
-        // Not the whole text, which may hold a secret.
-        problem: format!(
-            "`{}:/…` lacks a `/` to be a URL; for a directory begin with `./`",
-            setting.value.split(':').next().unwrap_or_default()
-        ),
-    })
 }
 
 #[cfg(test)]
@@ -252,11 +262,24 @@ mod tests {
     }
 
     #[test]
-    fn a_url_with_a_slash_missing_is_no_directory() {
+    fn text_that_looks_like_an_address_is_left_to_the_storage() {
+        for text in ["s3:/bucket", "s3:bucket", "me@host:/x"] {
+            assert_eq!(location([chosen(text)]), text);
+        }
         assert_eq!(
-            remote([chosen("s3:/bucket")]).unwrap_err().to_string(),
-            "--remote: `s3:/…` lacks a `/` to be a URL; for a directory begin with `./`"
+            location([chosen("a:b"), project("[remotes]\n'a:b' = '/a'")]),
+            "/a",
+            "unless it is a name"
         );
+    }
+
+    #[test]
+    fn a_tilde_is_the_home_directory_wherever_it_stands() {
+        for layer in [chosen("~/x"), project("[remotes]\na = '~/x'")] {
+            let config = Config::new([layer]).with_home(Some("/home/ann".into()));
+            let remote = config.remote(Path::new(ROOT), Path::new(WORKING_DIR)).unwrap();
+            assert_eq!(remote.location.to_string(), "/home/ann/x");
+        }
     }
 
     #[test]

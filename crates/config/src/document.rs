@@ -16,6 +16,8 @@ use crate::layer::{FileKind, Layer, MAX_JOBS, stall_timeout};
 use crate::origin::{Origin, Place, Setting};
 use crate::remote::{OptionValue, RemoteDefinition, RemoteOption};
 
+/// The keys of a file besides `remotes`. No remote has such a name: in TOML, a key below `[remotes]` belongs to that table.
+const SETTINGS: [&str; 5] = ["hash", "compression", "jobs", "stall_timeout", "remotes"];
 const KEYS: &str = "known are `hash`, `compression`, `jobs`, `stall_timeout` and `[remotes]`";
 
 pub(crate) fn parse(text: &str, path: &Path, kind: FileKind) -> Result<Layer> {
@@ -96,6 +98,10 @@ impl Document<'_> {
 
     fn remote(&self, name: &Name<'_>, value: &Value<'_>) -> Result<RemoteDefinition> {
         let key = format!("remotes.{}", name.get_ref());
+        if SETTINGS.contains(&name.get_ref().as_ref()) {
+            let problem = "is a setting, not a remote: write it above `[remotes]`";
+            return Err(self.wrong(&key, name, problem));
+        }
         if name.get_ref().is_empty() || name.get_ref().contains(['/', '\\']) {
             return Err(self.wrong(
                 &key,
@@ -129,6 +135,10 @@ impl Document<'_> {
     }
 
     fn option(&self, table: &str, name: &Name<'_>, value: &Value<'_>) -> Result<RemoteOption> {
+        if SETTINGS.contains(&name.get_ref().as_ref()) {
+            let problem = "is a setting, not an option of a remote: write it above `[remotes]`";
+            return Err(self.wrong(&format!("{table}.{}", name.get_ref()), name, problem));
+        }
         let name = name.get_ref();
         match OptionValue::from_toml(value.get_ref()) {
             Some(option) => {
@@ -262,6 +272,14 @@ mod tests {
             (
                 "[remotes]\n'a/b' = 'x'\n",
                 "larder.toml:2: `remotes.a/b` is no name of a remote: it is not empty, and has no `/` or `\\`",
+            ),
+            (
+                "[remotes]\na = '/a'\ncompression = 'none'\n",
+                "larder.toml:3: `remotes.compression` is a setting, not a remote: write it above `[remotes]`",
+            ),
+            (
+                "[remotes.a]\nurl = '/a'\njobs = 4\n",
+                "larder.toml:3: `remotes.a.jobs` is a setting, not an option of a remote: write it above `[remotes]`",
             ),
             ("\n[remotes.a]\nregion = 'eu'\n", "larder.toml:2: `remotes.a` has no `url`"),
             (

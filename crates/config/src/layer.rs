@@ -7,6 +7,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use larder_hashing::{Symlinks, read_project_file};
+
 use crate::document;
 use crate::error::{Error, Result};
 use crate::origin::{Origin, Place, Setting};
@@ -15,6 +17,9 @@ use crate::remote::RemoteDefinition;
 /// The greatest number of threads that can be asked for: more than any machine of today has cores, and less than
 /// what a typing error would start.
 pub const MAX_JOBS: usize = 1024;
+
+/// The greatest size of a configuration file. Real ones have some hundred bytes; a link to a device has no end.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Whose configuration file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,14 +66,7 @@ impl Layer {
     /// The file cannot be read, is no file, or is not valid.
     pub fn read(path: &Path, kind: FileKind) -> Result<Option<Self>> {
         let not_a_file = |problem| Err(Error::NotAFile { path: path.to_owned(), problem });
-        let bytes = match fs::metadata(path) {
-            // Looked at first: opening a FIFO would wait for who writes to it.
-            Ok(metadata) if metadata.is_dir() => return not_a_file("is a directory"),
-            Ok(metadata) if !metadata.is_file() => return not_a_file("is not a regular file"),
-            Ok(_) => fs::read(path),
-            Err(error) => Err(error),
-        };
-        match bytes {
+        match read_project_file(path, MAX_FILE_BYTES, Symlinks::Follow) {
             Ok(bytes) => match str::from_utf8(&bytes) {
                 Ok(text) => Self::from_toml(text, path, kind).map(Some),
                 Err(error) => {
@@ -78,13 +76,16 @@ impl Layer {
                     Err(Error::Syntax { place, problem: "it must be UTF-8 text".to_owned() })
                 }
             },
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                match fs::symlink_metadata(path) {
+            Err(error) => match error.kind() {
+                io::ErrorKind::IsADirectory => not_a_file("is a directory"),
+                io::ErrorKind::InvalidInput => not_a_file("is not a regular file"),
+                io::ErrorKind::FileTooLarge => not_a_file("is larger than 1 MiB"),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => match fs::symlink_metadata(path) {
                     Ok(metadata) if metadata.is_symlink() => not_a_file("is a link that points at nothing"),
                     _ => Ok(None),
-                }
-            }
-            Err(source) => Err(Error::Read { path: path.to_owned(), source }),
+                },
+                _ => Err(Error::Read { path: path.to_owned(), source: error }),
+            },
         }
     }
 
@@ -135,6 +136,15 @@ mod tests {
             "failed to read the configuration file larder.toml"
         );
         let problem = refused(|path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()));
+        assert!(problem.contains("not a regular file"), "{problem}");
+        let problem = refused(|path| symlink("/dev/zero", path).unwrap());
+        assert!(problem.contains("not a regular file"), "{problem}");
+        let problem = refused(|path| fs::write(path, vec![b'#'; 1024 * 1024 + 1]).unwrap());
+        assert!(problem.contains("larger than 1 MiB"), "{problem}");
+        // Opening a FIFO would wait for a writer.
+        let problem = refused(|path| {
+            assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+        });
         assert!(problem.contains("not a regular file"), "{problem}");
     }
 

@@ -79,7 +79,7 @@ impl Remote {
 /// Where a remote is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// A URL, as it was written.
+    /// A URL, as it was written, or text that only looks like one.
     Url(String),
     /// A directory; absolute where what it is relative to was.
     Path(PathBuf),
@@ -96,32 +96,30 @@ impl fmt::Display for Location {
 
 /// What the text for a remote is.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+pub(crate) enum RemoteText {
     At(Location),
     Named(String),
 }
 
-impl Target {
-    /// Tells a URL (it has a scheme), a path (it has a `/` or `\`) and a name from each other. A path is relative to
-    /// `base`. `None` where it is neither of them: `s3:/bucket` is a URL with a `/` missing, and nobody's directory.
-    pub(crate) fn new(text: &str, base: &Path) -> Option<Self> {
-        match text.split_once(":/") {
-            Some((scheme, rest)) if is_scheme(scheme) => {
-                rest.starts_with('/').then(|| Self::At(Location::Url(text.to_owned())))
-            }
-            _ if text.contains(['/', '\\']) || matches!(text, "." | "..") => {
-                Some(Self::At(Location::Path(resolve(base, Path::new(text)))))
-            }
-            _ => Some(Self::Named(text.to_owned())),
+impl RemoteText {
+    /// Tells URLs, paths and names apart. A URL has `://`. A path has a `/` or `\`, and is relative to `base`; `~` and
+    /// `~/` at its beginning are `home`. Text with a `:` before its first `/` is passed on like a URL: the storage
+    /// knows what it looks like, and refuses it.
+    pub(crate) fn new(text: &str, base: &Path, home: Option<&Path>) -> Self {
+        let first = text.split(['/', '\\']).next().unwrap_or_default();
+        let has_slash = first.len() < text.len();
+        if has_slash && first.contains(':') {
+            return Self::At(Location::Url(text.to_owned()));
         }
+        if let (true, Some(home)) = (first == "~", home) {
+            let below = text[1..].trim_start_matches('/');
+            return Self::At(Location::Path(resolve(home, Path::new(below))));
+        }
+        if has_slash || matches!(text, "." | "..") {
+            return Self::At(Location::Path(resolve(base, Path::new(text))));
+        }
+        Self::Named(text.to_owned())
     }
-}
-
-/// A single letter is not one: it would be a drive of Windows.
-fn is_scheme(text: &str) -> bool {
-    text.len() > 1
-        && text.starts_with(|first: char| first.is_ascii_alphabetic())
-        && text.bytes().all(|other| other.is_ascii_alphanumeric() || matches!(other, b'+' | b'-' | b'.'))
 }
 
 /// Joins the two. Every `..` stays: the name before it may be a symlink, also in `base`.
@@ -133,36 +131,50 @@ fn resolve(base: &Path, path: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn target(text: &str) -> Option<Target> {
-        Target::new(text, Path::new("/home/ann/project"))
+    fn target(text: &str) -> RemoteText {
+        RemoteText::new(text, Path::new("/home/ann/project"), Some(Path::new("/home/ann")))
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "it is compared with `target`")]
-    fn path(text: &str) -> Option<Target> {
-        Some(Target::At(Location::Path(text.into())))
+    fn path(text: &str) -> RemoteText {
+        RemoteText::At(Location::Path(text.into()))
     }
 
     #[test]
     fn urls_paths_and_names_are_told_apart() {
-        for url in ["s3://bucket/p", "file:///x", "ssh://host/~/x", "S3://b", "svn+ssh://h/p"] {
-            assert_eq!(target(url), Some(Target::At(Location::Url(url.into()))));
+        for url in [
+            "s3://bucket/p",
+            "file:///x",
+            "ssh://host/~/x",
+            "S3://b",
+            "svn+ssh://h/p",
+            "s3:/bucket",
+            "me@host:/x",
+        ] {
+            assert_eq!(target(url), RemoteText::At(Location::Url(url.into())));
         }
         assert_eq!(target("/mnt/store"), path("/mnt/store"));
         assert_eq!(target("./store"), path("/home/ann/project/store"));
+        assert_eq!(target("./a:b"), path("/home/ann/project/a:b"));
         assert_eq!(target("a/b"), path("/home/ann/project/a/b"));
         assert_eq!(target("a\\b"), path("/home/ann/project/a\\b"));
         assert_eq!(target("store/"), path("/home/ann/project/store"));
-        assert_eq!(target("c:/x"), path("/home/ann/project/c:/x"));
-        for name in ["team", "s3:bucket", "my.remote", "~"] {
-            assert_eq!(target(name), Some(Target::Named(name.into())));
+        for name in ["team", "my.remote", "s3:bucket"] {
+            assert_eq!(target(name), RemoteText::Named(name.into()));
         }
-        assert_eq!(target("s3:/bucket"), None);
     }
 
     #[test]
-    fn leading_parents_are_resolved_and_later_ones_are_not() {
+    fn a_tilde_at_the_beginning_is_the_home_directory() {
+        assert_eq!(target("~"), path("/home/ann"));
+        assert_eq!(target("~/"), path("/home/ann"));
+        assert_eq!(target("~/store"), path("/home/ann/store"));
+        assert_eq!(target("~other/store"), path("/home/ann/project/~other/store"));
+        assert_eq!(target("./~/store"), path("/home/ann/project/~/store"));
+    }
+
+    #[test]
+    fn parents_are_not_resolved_by_text() {
         assert_eq!(target("../shared"), path("/home/ann/project/../shared"));
-        assert_eq!(target("./../../shared"), path("/home/ann/project/../../shared"));
         assert_eq!(target(".."), path("/home/ann/project/.."));
         assert_eq!(target("link/../x"), path("/home/ann/project/link/../x"));
     }

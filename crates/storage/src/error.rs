@@ -8,7 +8,7 @@ use larder_backend::InvalidKey;
 use larder_hashing::{ContentHash, HashError, OutputPath};
 
 use crate::outcome::Incomparable;
-use crate::remote_url::InvalidRemote;
+use crate::remote::{InvalidRemote, OpenError};
 
 /// The result of an operation on a storage.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -216,6 +216,15 @@ impl ErrorKind {
             Self::Unsupported => "unsupported",
             Self::Cancelled => "interrupted",
             Self::Failed => "failed",
+        }
+    }
+}
+
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Invalid(error) => Self::Remote(error),
+            OpenError::Backend(error) => Self::Backend(error),
         }
     }
 }

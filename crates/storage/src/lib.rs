@@ -7,7 +7,6 @@
 //! An object's key is `<encoded output path>/<command hash>/<content hash>`, the layout of weasel and spaCy projects.
 
 mod audit;
-mod backends;
 mod error;
 mod find;
 mod hash;
@@ -16,8 +15,8 @@ mod options;
 mod outcome;
 mod pull;
 mod push;
+mod remote;
 mod remote_storage;
-mod remote_url;
 mod report;
 mod state;
 mod turns;
@@ -31,12 +30,10 @@ pub use larder_hashing::{
     site_hash,
 };
 pub use larder_tree::Workers;
-pub use options::{
-    AskPassphrase, FindOptions, GcsEmulator, PullOptions, PushOptions, SshAccess, StorageOptions,
-};
+pub use options::{FindOptions, PullOptions, PushOptions, StorageOptions};
 pub use outcome::{Found, Incomparable, PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject};
+pub use remote::{InvalidRemote, OptionScalar, RemoteOptions, RemoteUrl, UserEnvironment};
 pub use remote_storage::RemoteStorage;
-pub use remote_url::{InvalidRemote, RemoteOptions, RemoteUrl};
 pub use report::{Event, Phase, Reporter, Silent, Warning};
 /// Asks a [`RemoteStorage`] to stop: see [`StorageOptions::cancel`].
 pub use tokio_util::sync::CancellationToken;

@@ -1,7 +1,7 @@
 //! What the callers of a storage choose.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use larder_hashing::{CommandHash, ContentHash, Scheme};
 use larder_tree::Workers;
 use tokio_util::sync::CancellationToken;
 
+use crate::remote::UserEnvironment;
 use crate::report::{Reporter, Silent};
 
 /// How a [`crate::RemoteStorage`] works. All of it has a default.
@@ -24,10 +25,8 @@ pub struct StorageOptions {
     pub limits: Limits,
     /// After how long without progress a remote is given up; by default whatever its backend finds right.
     pub stall_timeout: Option<Duration>,
-    /// Who logs in to remotes over SSH, and with what.
-    pub ssh: SshAccess,
-    /// The emulator of Google Cloud Storage, where there is one.
-    pub gcs: GcsEmulator,
+    /// What remotes may use of the user's environment, such as SSH keys; by default nothing.
+    pub environment: UserEnvironment,
     /// Learns what goes on.
     pub reporter: Arc<dyn Reporter>,
     /// When it is cancelled, operations abort what they have begun, clean up, and end with
@@ -42,8 +41,7 @@ impl Default for StorageOptions {
             workers: Workers::default(),
             limits: Limits::default(),
             stall_timeout: None,
-            ssh: SshAccess::default(),
-            gcs: GcsEmulator::default(),
+            environment: UserEnvironment::default(),
             reporter: Arc::new(Silent),
             cancel: CancellationToken::new(),
         }
@@ -57,47 +55,7 @@ impl fmt::Debug for StorageOptions {
             .field("workers", &self.workers)
             .field("limits", &self.limits)
             .field("stall_timeout", &self.stall_timeout)
-            .field("ssh", &self.ssh)
-            .field("gcs", &self.gcs)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Where an emulator of Google Cloud Storage is, as `STORAGE_EMULATOR_HOST` and `STORAGE_EMULATOR_GRPC_HOST` name it to
-/// Google's tools: `HOST:PORT`, or a URL. No credentials are sent there. An endpoint of the remote's own goes first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GcsEmulator {
-    /// For reading and writing.
-    pub host: Option<String>,
-    /// For the rest, over gRPC; by default the same.
-    pub grpc_host: Option<String>,
-}
-
-/// Gives the passphrase of the private key in a file, or nothing where there is nobody to ask.
-pub type AskPassphrase = Arc<dyn Fn(&Path) -> Option<String> + Send + Sync>;
-
-/// What a user has for logging in to remotes over SSH. Without a home no keys, no known hosts and no configuration of
-/// OpenSSH are found.
-#[derive(Clone, Default)]
-#[non_exhaustive]
-pub struct SshAccess {
-    /// The home directory.
-    pub home: Option<PathBuf>,
-    /// The name on this machine.
-    pub user: Option<String>,
-    /// The socket of the agent.
-    pub agent: Option<PathBuf>,
-    /// Asked for the passphrase of a private key, once for each, on a thread that may block.
-    pub passphrase: Option<AskPassphrase>,
-}
-
-impl fmt::Debug for SshAccess {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SshAccess")
-            .field("home", &self.home)
-            .field("user", &self.user)
-            .field("agent", &self.agent)
+            .field("environment", &self.environment)
             .finish_non_exhaustive()
     }
 }

@@ -9,11 +9,10 @@ use larder_backend::{Backend, CreatedRoot, error_chain};
 use larder_hashing::{CommandHash, ContentHash, OutputPath};
 use tokio::sync::OnceCell;
 
-use crate::backends;
 use crate::error::{Error, Result};
 use crate::layout::OutputKeys;
 use crate::options::StorageOptions;
-use crate::remote_url::RemoteUrl;
+use crate::remote::RemoteUrl;
 use crate::report::{Event, Warning};
 use crate::state::ProjectState;
 
@@ -44,7 +43,8 @@ impl RemoteStorage {
     ///
     /// The remote cannot be used at all: this build has no backend for it, or it has an unknown option.
     pub fn open(root: impl Into<PathBuf>, remote: &RemoteUrl, options: StorageOptions) -> Result<Self> {
-        let mut storage = Self::with_backend(root, backends::open(remote, &options)?, options);
+        let backend = remote.open(&options.environment, options.stall_timeout)?;
+        let mut storage = Self::with_backend(root, backend, options);
         storage.remote_path = remote.local_path().map(Path::to_owned);
         storage.is_embedded = remote.is_embedded();
         Ok(storage)

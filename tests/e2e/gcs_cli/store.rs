@@ -33,9 +33,9 @@ impl Store {
         let (bucket, prefix) = url.strip_prefix("gs://").unwrap().split_once('/').unwrap();
         let mut config = GcsConfig::new(bucket, prefix);
         let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-        config.endpoint = variable("LARDER_TEST_GCS_ENDPOINT");
-        config.grpc_endpoint = variable("LARDER_TEST_GCS_GRPC_ENDPOINT");
-        config.anonymous = config.endpoint.is_some();
+        config.options.endpoint = variable("LARDER_TEST_GCS_ENDPOINT");
+        config.options.grpc_endpoint = variable("LARDER_TEST_GCS_GRPC_ENDPOINT");
+        config.options.anonymous = config.options.endpoint.is_some();
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         Self { sandbox, runtime, backend: GcsBackend::new(config) }
     }

@@ -152,7 +152,7 @@ pub(crate) fn options_that_cannot_be() {
     let store = Store::new();
     let shown = store.shown();
     let rows: [(&str, &str, &[&str]); 9] = [
-        ("nonsense", "true", &["nonsense", "endpoint, region"]),
+        ("nonsense", "true", &["nonsense", "`endpoint`, `region`"]),
         ("secret_access_key", "hunter2", &["secret_access_key"]),
         ("anonymous", "maybe", &["anonymous", "true or false"]),
         ("force_path_style", "1", &["force_path_style", "true or false"]),

@@ -45,10 +45,10 @@ pub(crate) struct Connection {
 impl Connection {
     /// Looks for credentials. Asks nothing of Google Cloud Storage.
     pub(crate) async fn open(config: &GcsConfig, patience: &RetryBudget, location: &str) -> Result<Self> {
-        for endpoint in [&config.endpoint, &config.grpc_endpoint].into_iter().flatten() {
+        for endpoint in [&config.options.endpoint, &config.options.grpc_endpoint].into_iter().flatten() {
             check_trust(config, endpoint, location)?;
         }
-        let credentials = if config.anonymous {
+        let credentials = if config.options.anonymous {
             anonymous::Builder::new().build()
         } else {
             find_credentials(location).await?
@@ -60,10 +60,10 @@ impl Connection {
             .with_read_resume_policy(NeverResume);
         let mut control =
             StorageControl::builder().with_credentials(credentials.clone()).with_retry_policy(NeverRetry);
-        if let Some(endpoint) = &config.endpoint {
+        if let Some(endpoint) = &config.options.endpoint {
             storage = storage.with_endpoint(endpoint);
         }
-        if let Some(endpoint) = config.grpc_endpoint.as_ref().or(config.endpoint.as_ref()) {
+        if let Some(endpoint) = config.options.grpc_endpoint.as_ref().or(config.options.endpoint.as_ref()) {
             control = control.with_endpoint(endpoint);
         }
         let failed = |error: client_builder::Error| {
@@ -71,19 +71,19 @@ impl Connection {
                 .with_hint("Google's client cannot be set up: check the endpoint and the credentials")
                 .with_source(error_chain(&error))
         };
-        let rest = config.endpoint.as_deref().unwrap_or(GOOGLE);
+        let rest = config.options.endpoint.as_deref().unwrap_or(GOOGLE);
         Ok(Self {
             storage: storage.build().await.map_err(failed)?,
             control: control.build().await.map_err(failed)?,
             http: Http::new(rest, credentials, patience.clone(), location)?,
-            endpoint: config.endpoint.clone(),
+            endpoint: config.options.endpoint.clone(),
         })
     }
 }
 
 /// Google's credentials go to Google's hosts. What a file of the project says is not enough to send them elsewhere.
 fn check_trust(config: &GcsConfig, endpoint: &str, location: &str) -> Result<()> {
-    if config.anonymous || config.trusts_endpoint || is_googles(endpoint) {
+    if config.options.anonymous || config.trusts_endpoint || is_googles(endpoint) {
         return Ok(());
     }
     let hint = format!(

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use larder_backend_http::remote_option::{InvalidOption, boolean, endpoint};
+use larder_backend_http::remote_option::{InvalidOption, deserialize_endpoint, endpoint};
+use serde::Deserialize;
 
 /// The variables by which Google's tools are told of an emulator.
 const EMULATOR_HOST: &str = "STORAGE_EMULATOR_HOST";
@@ -29,13 +30,8 @@ pub struct GcsConfig {
     pub bucket: String,
     /// What stands in front of every key, literally, without a `/` at its ends; may be empty.
     pub prefix: String,
-    /// The URL of a server that is not Google's, for reading and writing.
-    pub endpoint: Option<String>,
-    /// The URL of the same server for gRPC, by which objects are listed, looked at and deleted. By default the
-    /// endpoint.
-    pub grpc_endpoint: Option<String>,
-    /// Whether requests carry no credentials: for public buckets and emulators.
-    pub anonymous: bool,
+    /// What a URL or a configuration file can say besides.
+    pub options: GcsOptions,
     /// Whether the user names the endpoint, and not a file that came with a project: Google's credentials go to hosts
     /// that are not Google's only then.
     pub trusts_endpoint: bool,
@@ -45,36 +41,49 @@ pub struct GcsConfig {
     pub chunk_size: Option<usize>,
 }
 
-impl GcsConfig {
-    /// The options that [`GcsConfig::with_option`] knows, for people.
-    pub const OPTIONS: &'static str = "Google Cloud Storage has endpoint, grpc_endpoint, anonymous";
+/// The options of a remote on Google Cloud Storage, by the names that they have in a URL's query and in configuration
+/// files.
+///
+/// Deserializing checks them. An error's text is then what the option takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct GcsOptions {
+    /// The URL of a server that is not Google's, for reading and writing.
+    #[serde(deserialize_with = "deserialize_endpoint")]
+    pub endpoint: Option<String>,
+    /// The URL of the same server for gRPC, by which objects are listed, looked at and deleted. By default the
+    /// endpoint.
+    #[serde(deserialize_with = "deserialize_endpoint")]
+    pub grpc_endpoint: Option<String>,
+    /// Whether requests carry no credentials: for public buckets and emulators.
+    pub anonymous: bool,
+}
 
+impl GcsConfig {
     /// The remote below `prefix` in `bucket`.
     pub fn new(bucket: impl Into<String>, prefix: impl Into<String>) -> Self {
         Self {
             bucket: bucket.into(),
             prefix: prefix.into(),
-            endpoint: None,
-            grpc_endpoint: None,
-            anonymous: false,
+            options: GcsOptions::default(),
             trusts_endpoint: false,
             stall_timeout: larder_backend::DEFAULT_STALL_TIMEOUT,
             chunk_size: None,
         }
     }
 
-    /// Sets an option by its name in a URL's query or in a configuration file.
+    /// Sets the options.
     ///
     /// # Errors
     ///
-    /// There is no such option, or it does not take this value.
-    pub fn with_option(mut self, name: &str, value: &str) -> Result<Self, InvalidOption> {
-        match name {
-            "endpoint" => self.endpoint = Some(endpoint(value)?),
-            "grpc_endpoint" => self.grpc_endpoint = Some(endpoint(value)?),
-            "anonymous" => self.anonymous = boolean(value)?,
-            _ => return Err(InvalidOption::Unknown),
+    /// There is an endpoint for gRPC and no other: reading would then go to Google, and listing elsewhere.
+    pub fn with_options(mut self, options: GcsOptions) -> Result<Self, InvalidOption> {
+        if options.grpc_endpoint.is_some() && options.endpoint.is_none() {
+            let problem = "needs the option `endpoint` beside it";
+            return Err(InvalidOption { option: "grpc_endpoint", problem });
         }
+        self.options = options;
         Ok(self)
     }
 
@@ -85,18 +94,18 @@ impl GcsConfig {
     ///
     /// One of them leads to no server.
     pub fn with_emulator(mut self, host: &str, grpc_host: Option<&str>) -> Result<Self, InvalidEmulatorHost> {
-        if self.endpoint.is_some() {
+        if self.options.endpoint.is_some() {
             return Ok(self);
         }
         let url = |variable: &'static str, host: &str| {
             let url = if host.contains("://") { host.to_owned() } else { format!("http://{host}") };
             endpoint(&url).map_err(|_| InvalidEmulatorHost { variable })
         };
-        self.endpoint = Some(url(EMULATOR_HOST, host)?);
-        if self.grpc_endpoint.is_none() {
-            self.grpc_endpoint = grpc_host.map(|host| url(EMULATOR_GRPC_HOST, host)).transpose()?;
+        self.options.endpoint = Some(url(EMULATOR_HOST, host)?);
+        if self.options.grpc_endpoint.is_none() {
+            self.options.grpc_endpoint = grpc_host.map(|host| url(EMULATOR_GRPC_HOST, host)).transpose()?;
         }
-        self.anonymous = true;
+        self.options.anonymous = true;
         Ok(self)
     }
 
@@ -124,41 +133,47 @@ impl GcsConfig {
 
 #[cfg(test)]
 mod tests {
+    use serde::de::value::{Error, MapDeserializer};
+
     use super::*;
+
+    fn read<const N: usize>(options: [(&str, &str); N]) -> Result<GcsOptions, Error> {
+        GcsOptions::deserialize(MapDeserializer::new(options.into_iter()))
+    }
 
     #[test]
     fn options_are_checked() {
-        let config = GcsConfig::new("b", "p");
-        let set = |name, value| config.clone().with_option(name, value);
-        assert_eq!(set("endpoint", "http://127.0.0.1:9/").unwrap().endpoint.unwrap(), "http://127.0.0.1:9");
-        assert!(set("anonymous", "true").unwrap().anonymous);
-        assert_eq!(set("token", "x"), Err(InvalidOption::Unknown));
-        for (name, value) in [("anonymous", "yes"), ("endpoint", "host"), ("grpc_endpoint", "http://a:b@c")] {
-            assert!(matches!(set(name, value), Err(InvalidOption::Value(_))), "{name}={value}");
+        let options = read([("endpoint", "http://127.0.0.1:9/")]).unwrap();
+        assert_eq!(options.endpoint.as_deref(), Some("http://127.0.0.1:9"));
+        assert!(read([("token", "x")]).unwrap_err().to_string().starts_with("unknown field"));
+        for option in [("endpoint", "host"), ("grpc_endpoint", "http://a:b@c")] {
+            read([option]).expect_err(option.0);
         }
     }
 
     #[test]
-    fn all_options_are_named() {
-        for name in GcsConfig::OPTIONS.trim_start_matches("Google Cloud Storage has ").split(", ") {
-            assert_ne!(GcsConfig::new("b", "").with_option(name, ""), Err(InvalidOption::Unknown), "{name}");
-        }
+    fn an_endpoint_for_grpc_needs_another() {
+        let both = [("endpoint", "http://127.0.0.1:9"), ("grpc_endpoint", "http://127.0.0.1:8")];
+        GcsConfig::new("b", "").with_options(read(both).unwrap()).unwrap();
+        let error = GcsConfig::new("b", "").with_options(read([both[1]]).unwrap()).unwrap_err();
+        assert_eq!(error.option, "grpc_endpoint");
     }
 
     #[test]
     fn an_emulator_is_named_as_googles_tools_name_it() {
         let config = GcsConfig::new("b", "").with_emulator("localhost:9023", Some("localhost:9024")).unwrap();
-        assert_eq!(config.endpoint.as_deref(), Some("http://localhost:9023"));
-        assert_eq!(config.grpc_endpoint.as_deref(), Some("http://localhost:9024"));
-        assert!(config.anonymous);
+        assert_eq!(config.options.endpoint.as_deref(), Some("http://localhost:9023"));
+        assert_eq!(config.options.grpc_endpoint.as_deref(), Some("http://localhost:9024"));
+        assert!(config.options.anonymous);
         for (host, grpc_host, variable) in
             [("a b", "localhost", EMULATOR_HOST), ("localhost", "a b", EMULATOR_GRPC_HOST)]
         {
             let invalid = GcsConfig::new("b", "").with_emulator(host, Some(grpc_host)).unwrap_err();
             assert_eq!(invalid, InvalidEmulatorHost { variable });
         }
-        let config = GcsConfig::new("b", "").with_option("endpoint", "https://mine").unwrap();
-        let config = config.with_emulator("http://localhost:9023", None).unwrap();
-        assert_eq!((config.endpoint.as_deref(), config.anonymous), (Some("https://mine"), false));
+        let options = read([("endpoint", "https://mine")]).unwrap();
+        let config = GcsConfig::new("b", "").with_options(options).unwrap();
+        let options = config.with_emulator("http://localhost:9023", None).unwrap().options;
+        assert_eq!((options.endpoint.as_deref(), options.anonymous), (Some("https://mine"), false));
     }
 }

@@ -48,8 +48,7 @@ mod upload;
 mod write;
 
 pub use backend::GcsBackend;
-pub use config::{GcsConfig, InvalidEmulatorHost};
-pub use larder_backend_http::remote_option::InvalidOption;
+pub use config::{GcsConfig, GcsOptions, InvalidEmulatorHost};
 
 /// The README is tested too.
 #[cfg(doctest)]

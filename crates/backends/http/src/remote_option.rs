@@ -1,45 +1,63 @@
-//! The options of a remote, as text.
+//! Options that remotes of several kinds have.
 
 use http::Uri;
+use serde::de::{Deserialize as _, Deserializer, Error as _};
 
 /// What an endpoint is.
 pub const ENDPOINT: &str = "a URL of a server, as https://storage.example:9000, without user and password";
 
-/// An option of a remote is not one that its backend knows, or its value is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InvalidOption {
-    /// There is no option of this name.
-    Unknown,
-    /// The option takes another value: what it takes.
-    Value(&'static str),
+/// The text is not the URL of a server. `Display` says what an endpoint is, and does not repeat the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{ENDPOINT}")]
+pub struct InvalidEndpoint;
+
+/// An option does not fit the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidOption {
+    /// The name of the option.
+    pub option: &'static str,
+    /// What is wrong, as the end of a sentence that begins with the option.
+    pub problem: &'static str,
 }
 
-/// Reads `true` or `false`.
+/// Reads the URL of a server, without a `/` at its end. A URL with a password is refused, because messages show URLs.
 ///
 /// # Errors
 ///
-/// It is neither.
-pub fn boolean(value: &str) -> Result<bool, InvalidOption> {
-    value.parse().map_err(|_| InvalidOption::Value("true or false"))
-}
-
-/// Reads the URL of a server, without a `/` at its end. A password in it would end up in messages, so it is refused.
-///
-/// # Errors
-///
-/// It is none of `http://` or `https://`, or has more than a host, a port and a path.
-pub fn endpoint(value: &str) -> Result<String, InvalidOption> {
+/// The text does not begin with `http://` or `https://`, or has more than a host, a port and a path.
+pub fn endpoint(value: &str) -> Result<String, InvalidEndpoint> {
     let is_endpoint = |url: Uri| {
         let Some(server) = url.authority() else { return false };
-        // As it is compared elsewhere: in lower case.
+        // Other code compares schemes in lower case.
         let has_scheme = value.starts_with("http://") || value.starts_with("https://");
         let is_host = server.as_str() == server.host() || server.port_u16().is_some();
         has_scheme && is_host && !server.host().is_empty() && !server.as_str().contains('@')
     };
     if value.contains(['?', '#']) || !value.parse().is_ok_and(is_endpoint) {
-        return Err(InvalidOption::Value(ENDPOINT));
+        return Err(InvalidEndpoint);
     }
     Ok(value.trim_end_matches('/').to_owned())
+}
+
+/// Deserializes the URL of a server: for `#[serde(deserialize_with = "…")]`.
+///
+/// # Errors
+///
+/// The value is not a text, or not such a URL. The error's text is what the option takes.
+pub fn deserialize_endpoint<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    endpoint(&String::deserialize(value)?).map(Some).map_err(D::Error::custom)
+}
+
+/// Deserializes a text that is not empty: for `#[serde(deserialize_with = "…")]`.
+///
+/// # Errors
+///
+/// The value is not a text, or is empty. The error's text is what the option takes.
+pub fn deserialize_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    match String::deserialize(value)? {
+        text if text.is_empty() => Err(D::Error::custom("a text that is not empty")),
+        text => Ok(Some(text)),
+    }
 }
 
 #[cfg(test)]
@@ -73,7 +91,7 @@ mod tests {
             "http://host#x",
             "HTTP://host",
         ] {
-            assert_eq!(endpoint(value), Err(InvalidOption::Value(ENDPOINT)), "{value}");
+            assert_eq!(endpoint(value), Err(InvalidEndpoint), "{value}");
         }
     }
 }

@@ -76,14 +76,14 @@ impl S3Connection {
             )
             // A wrong clock is said, not worked around: certificates and logs need the right time too.
             .disable_clock_skew_correction(true);
-        if let Some(profile) = &config.profile {
+        if let Some(profile) = &config.options.profile {
             loader = loader.profile_name(profile);
         }
         let region = region(config, &metadata).await;
         loader = loader.region(region.clone());
-        loader = if config.anonymous {
+        loader = if config.options.anonymous {
             loader.no_credentials()
-        } else if let Some(profile) = &config.profile {
+        } else if let Some(profile) = &config.options.profile {
             // Who names a profile means it, whatever else the environment has; so it is with other AWS tools.
             let provider = ProfileFileCredentialsProvider::builder()
                 .configure(&provider_config.with_region(Some(region)))
@@ -106,7 +106,7 @@ impl S3Connection {
                 format!("AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL and endpoint_url take {ENDPOINT}"),
             )),
         };
-        let endpoint = match &config.endpoint {
+        let endpoint = match &config.options.endpoint {
             Some(endpoint) => Some(endpoint.clone()),
             None => configured()?,
         };
@@ -114,23 +114,23 @@ impl S3Connection {
             sdk.request_checksum_calculation() != Some(RequestChecksumCalculation::WhenRequired);
         let mut s3 = aws_sdk_s3::config::Builder::from(&sdk);
         s3.set_endpoint_url(endpoint.clone());
-        s3.set_force_path_style(Some(config.force_path_style.unwrap_or(endpoint.is_some())));
+        s3.set_force_path_style(Some(config.options.force_path_style.unwrap_or(endpoint.is_some())));
         Ok(Self { client: Client::from_conf(s3.build()), clock, endpoint, has_checksums })
     }
 }
 
 /// The region: the given one, else what AWS tools use, else the one that servers with an endpoint usually claim to be.
 async fn region(config: &S3Config, metadata: &imds::Client) -> Region {
-    if let Some(region) = &config.region {
+    if let Some(region) = &config.options.region {
         return Region::new(region.clone());
     }
     let mut profile = ProfileFileRegionProvider::builder();
-    if let Some(name) = &config.profile {
+    if let Some(name) = &config.options.profile {
         profile = profile.profile_name(name);
     }
     let mut chain =
         RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(profile.build());
-    if config.endpoint.is_none() {
+    if config.options.endpoint.is_none() {
         chain =
             chain.or_else(imds::region::ImdsRegionProvider::builder().imds_client(metadata.clone()).build());
     }

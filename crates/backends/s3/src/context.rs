@@ -64,12 +64,12 @@ impl S3Context {
 
     pub(crate) fn target<'a>(&'a self, operation: Operation, location: &'a str) -> RequestTarget<'a> {
         let endpoint = self.connection.get().and_then(|connection| connection.endpoint.as_deref());
-        let profile = self.config.profile.as_deref();
+        let profile = self.config.options.profile.as_deref();
         RequestTarget { operation, location, bucket: &self.config.bucket, endpoint, profile }
     }
 
     pub(crate) fn request_payer(&self) -> Option<RequestPayer> {
-        self.config.request_payer.then_some(RequestPayer::Requester)
+        self.config.options.request_payer.then_some(RequestPayer::Requester)
     }
 
     /// Notes that the bucket has answered.

@@ -56,8 +56,7 @@ mod upload;
 mod watch;
 
 pub use backend::S3Backend;
-pub use config::S3Config;
-pub use larder_backend_http::remote_option::InvalidOption;
+pub use config::{S3Config, S3Options};
 
 /// The README is tested too.
 #[cfg(doctest)]

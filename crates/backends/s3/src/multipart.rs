@@ -125,9 +125,9 @@ impl Multipart {
                 .content_type(CONTENT_TYPE)
                 // S3 takes parts with the checksum that the upload was begun with, and no other.
                 .set_checksum_algorithm(connection.has_checksums.then_some(ChecksumAlgorithm::Crc32))
-                .set_storage_class(config.storage_class.as_deref().map(StorageClass::from))
-                .set_server_side_encryption(config.sse.as_deref().map(ServerSideEncryption::from))
-                .set_ssekms_key_id(config.sse_kms_key_id.clone())
+                .set_storage_class(config.options.storage_class.as_deref().map(StorageClass::from))
+                .set_server_side_encryption(config.options.sse.as_deref().map(ServerSideEncryption::from))
+                .set_ssekms_key_id(config.options.sse_kms_key_id.clone())
                 .set_request_payer(context.request_payer());
             request.send().await.map_err(|error| target.failure(&error))
         };

@@ -169,9 +169,9 @@ impl S3Upload {
                 .content_type(CONTENT_TYPE)
                 .content_length(part.len())
                 .set_if_none_match(condition)
-                .set_storage_class(config.storage_class.as_deref().map(StorageClass::from))
-                .set_server_side_encryption(config.sse.as_deref().map(ServerSideEncryption::from))
-                .set_ssekms_key_id(config.sse_kms_key_id.clone())
+                .set_storage_class(config.options.storage_class.as_deref().map(StorageClass::from))
+                .set_server_side_encryption(config.options.sse.as_deref().map(ServerSideEncryption::from))
+                .set_ssekms_key_id(config.options.sse_kms_key_id.clone())
                 .set_request_payer(self.context.request_payer())
                 .body(part.body().await.map_err(|error| spool_error(location.as_str(), error))?);
             let request = request.customize();

@@ -112,7 +112,7 @@ pub(crate) async fn a_file_of_credentials_that_is_none_says_so() -> Outcome {
 pub(crate) async fn credentials_stay_with_google() -> Outcome {
     let server = start()?;
     let mut config = config_of(&server);
-    config.anonymous = false;
+    config.options.anonymous = false;
     let error = GcsBackend::new(config).stat(&key("a/c/h")?).await.err().ok_or("it was seen")?;
     let said = explained(&error);
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{said}");

@@ -30,9 +30,9 @@ pub(crate) fn config_of(server: &GcsServer) -> GcsConfig {
 
 pub(crate) fn config_at(endpoint: &str, grpc_endpoint: &str) -> GcsConfig {
     let mut config = GcsConfig::new(BUCKET, "some/prefix").with_chunk_size(CHUNK);
-    config.endpoint = Some(endpoint.to_owned());
-    config.grpc_endpoint = Some(grpc_endpoint.to_owned());
-    config.anonymous = true;
+    config.options.endpoint = Some(endpoint.to_owned());
+    config.options.grpc_endpoint = Some(grpc_endpoint.to_owned());
+    config.options.anonymous = true;
     config
 }
 
@@ -95,9 +95,9 @@ pub(crate) fn config(address: &str) -> Result<GcsConfig, Failed> {
         address.splitn(4, '|').collect::<Vec<_>>().try_into().map_err(|_| "no address of this suite")?;
     let mut config = GcsConfig::new(bucket, prefix).with_chunk_size(CHUNK);
     if !endpoint.is_empty() {
-        config.endpoint = Some(endpoint.to_owned());
-        config.grpc_endpoint = Some(grpc_endpoint.to_owned());
-        config.anonymous = true;
+        config.options.endpoint = Some(endpoint.to_owned());
+        config.options.grpc_endpoint = Some(grpc_endpoint.to_owned());
+        config.options.anonymous = true;
     }
     Ok(config)
 }

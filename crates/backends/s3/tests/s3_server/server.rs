@@ -75,7 +75,7 @@ impl Server {
     /// The configuration of a remote that is reached by another endpoint.
     pub(crate) fn config_at(&self, prefix: &str, endpoint: &str) -> S3Config {
         let mut config = self.config(prefix);
-        config.endpoint = Some(endpoint.to_owned());
+        config.options.endpoint = Some(endpoint.to_owned());
         config
     }
 

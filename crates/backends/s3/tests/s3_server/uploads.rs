@@ -83,9 +83,10 @@ pub(crate) async fn options_reach_the_server() -> Outcome {
     proxy.add(HttpRule::new(Reply::new(200).header("etag", "\"1\"")).on(|it| it.method() == "PUT").always());
     proxy.add(HttpRule::new(Reply::new(204)).on(|it| it.method() == "DELETE").always());
     let mut config = server.config_at(&server.prefix(), &proxy.url());
-    for (name, value, _) in OPTIONS {
-        config = config.with_option(name, value).map_err(|error| format!("{name}: {error:?}"))?;
-    }
+    config.options.storage_class = Some("STANDARD_IA".into());
+    config.options.sse = Some("aws:kms".into());
+    config.options.sse_kms_key_id = Some("a-key".into());
+    config.options.request_payer = true;
     let backend = S3Backend::new(config);
     put_with(&backend, "a/c/small", payload(1, 10), PutOptions::default()).await?;
     let mut large = backend.begin_put(&key("a/c/large")?, PutOptions::default()).await?;
@@ -108,7 +109,7 @@ pub(crate) async fn options_reach_the_server() -> Outcome {
 pub(crate) async fn an_anonymous_request_is_not_signed() -> Outcome {
     let server = Server::required()?;
     let mut config = server.config(&server.prefix());
-    config.anonymous = true;
+    config.options.anonymous = true;
     let backend = S3Backend::new(config);
     let error = backend.stat(&key("a/c/h")?).await.err().ok_or("a private bucket was read")?;
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
