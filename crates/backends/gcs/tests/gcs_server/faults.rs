@@ -1,15 +1,16 @@
 //! What goes wrong between larder and the server, and what the server says that it would rather not.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use larder_backend::{Backend as _, BackendExt as _, Error, ErrorKind};
+use larder_backend::{Backend as _, BackendExt as _, Error, ErrorKind, PutMode};
 use larder_backend_gcs::GcsBackend;
 use larder_testkit::gcs::{GcsAction, GcsCall, GcsFailure, GcsRule, GcsServer};
 use larder_testkit::payload;
 use larder_testkit::proxy::{Direction, LinkFault, LinkShape, TcpProxy};
 use libtest_mimic::Failed;
 
-use crate::server::{CHUNK, config_at, config_behind, config_of, explained, key, put, read, start};
+use crate::server::{CHUNK, config_at, config_behind, config_of, explained, key, put, put_with, read, start};
 use crate::trial::Outcome;
 
 /// Without progress an operation ends after this time.
@@ -169,6 +170,49 @@ pub(crate) async fn a_lost_answer_is_no_lost_object() -> Outcome {
         assert_eq!((meta.size, fired.count()), (size as u64, 1), "{call:?}");
         assert!(read(&backend, "a/c/h").await? == payload(1, size));
         backend.close().await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn an_answer_that_cannot_be_read_is_no_lost_object() -> Outcome {
+    let damages =
+        [GcsAction::GarbleAnswer, GcsAction::CutAnswer { after: 0 }, GcsAction::CutAnswer { after: 50 }];
+    for damage in damages {
+        for mode in [PutMode::CreateOnly, PutMode::Overwrite] {
+            for (size, call) in [(10, GcsCall::InsertObject), (SIZE, GcsCall::UploadChunk)] {
+                let server = start()?;
+                let backend = GcsBackend::new(config_of(&server));
+                // Every answer that publishes an object is damaged: asking again does not help.
+                let fired =
+                    server.fail(GcsRule::new(damage.clone()).on(move |it| it.call() == call).always());
+                let meta = put_with(&backend, "a/c/h", payload(1, size), mode).await?;
+                assert_eq!(meta.size, size as u64, "{damage:?} {call:?}");
+                assert_eq!(meta.version, backend.stat(&key("a/c/h")?).await?.version, "{damage:?} {call:?}");
+                assert!(read(&backend, "a/c/h").await? == payload(1, size));
+                assert_eq!(fired.count(), 1, "{damage:?} {call:?}");
+                backend.close().await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn an_answer_that_cannot_be_read_does_not_make_anothers_object_ours() -> Outcome {
+    for size in [10, SIZE] {
+        let server = Arc::new(start()?);
+        let backend = GcsBackend::new(config_of(&server));
+        server.fail(GcsRule::new(GcsAction::GarbleAnswer).always());
+        // Somebody else replaces the object at once, with as many other bytes.
+        let weak = Arc::downgrade(&server);
+        server.fail(GcsRule::new(GcsFailure::unavailable()).on(move |it| {
+            if let (GcsCall::GetObject, Some(server)) = (it.call(), weak.upgrade()) {
+                server.insert(crate::server::BUCKET, "some/prefix/a/c/h", &payload(2, size));
+            }
+            false
+        }));
+        let error = put(&backend, "a/c/h", payload(1, size)).await.err().ok_or("it was published")?;
+        assert!(explained(&error).contains("cannot be read"), "{}", explained(&error));
+        assert!(read(&backend, "a/c/h").await? == payload(2, size), "another's object was removed");
     }
     Ok(())
 }

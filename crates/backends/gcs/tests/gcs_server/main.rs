@@ -35,6 +35,8 @@ fn main() -> ExitCode {
             a_permanent_fault_ends_a_download_in_time,
             a_server_that_asks_for_patience_gets_it,
             a_lost_answer_is_no_lost_object,
+            an_answer_that_cannot_be_read_is_no_lost_object,
+            an_answer_that_cannot_be_read_does_not_make_anothers_object_ours,
             a_lost_answer_does_not_make_anothers_object_ours,
             a_slow_link_is_not_a_stalled_one,
             bytes_that_are_damaged_on_their_way_are_not_published,

@@ -25,6 +25,15 @@ pub enum GcsAction {
     Fail(GcsFailure),
     /// The server does what it should, and closes the connection without an answer.
     LoseAnswer,
+    /// The server does what it should, and flips all bits of the first byte of its answer's body. The body of a download
+    /// is not hit, and neither is an answer over gRPC.
+    GarbleAnswer,
+    /// The server does what it should, and closes the connection after so many bytes of its answer's body. The head
+    /// announces the whole length. The body of a download is not hit, and neither is an answer over gRPC.
+    CutAnswer {
+        /// How many bytes come before it.
+        after: u64,
+    },
     /// Nothing is done, and nothing is ever answered.
     StallAnswer,
     /// The connection is reset when so many bytes of an upload have come. What the server keeps of a resumable one are
@@ -63,6 +72,7 @@ impl GcsAction {
         let call = request.call();
         match self {
             Self::Fail(_) | Self::LoseAnswer | Self::StallAnswer => true,
+            Self::GarbleAnswer | Self::CutAnswer { .. } => !request.is_grpc() && call != GcsCall::ReadObject,
             Self::ResetUpload { .. } | Self::StallUpload { .. } => {
                 matches!(call, GcsCall::InsertObject | GcsCall::UploadChunk)
             }

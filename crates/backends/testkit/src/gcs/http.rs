@@ -119,6 +119,11 @@ impl HttpExchange {
                 fired.add();
                 return Err(io::Error::other("the test loses the answer"));
             }
+            Some((action @ (GcsAction::GarbleAnswer | GcsAction::CutAnswer { .. }), fired)) => {
+                let damage = Damage { action, fired, closing: Arc::clone(&self.closing) };
+                let answer = self.handle(&head, &route, &mut body, None).await?;
+                answer.map(|reply| reply.damaged(damage))
+            }
             Some((action, fired)) => {
                 let damage = Damage { action, fired, closing: Arc::clone(&self.closing) };
                 body.damage(damage.clone());

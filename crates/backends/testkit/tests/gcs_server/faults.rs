@@ -22,6 +22,10 @@ fn media(object: &str) -> String {
     format!("/storage/v1/b/{BUCKET}/o/{object}?alt=media")
 }
 
+fn object_url() -> String {
+    format!("/storage/v1/b/{BUCKET}/o/object")
+}
+
 async fn download(server: &GcsServer) -> hyper::Result<Answer> {
     timeout(LONG, try_send(server, "GET", &media("object"), &[], "")).await.unwrap()
 }
@@ -31,7 +35,7 @@ async fn download(server: &GcsServer) -> hyper::Result<Answer> {
 async fn errors_are_googles_over_http() {
     let server = server();
     server.insert(BUCKET, "object", b"hello");
-    let object = format!("/storage/v1/b/{BUCKET}/o/object");
+    let object = object_url();
     for (failure, status, reason) in [
         (GcsFailure::unavailable(), 503, "backendError"),
         (GcsFailure::internal(), 500, "internalError"),
@@ -162,6 +166,25 @@ async fn an_answer_is_lost_of_what_is_done() {
     rpc::connect(&server).await.get_object(rpc::get("object")).await.unwrap_err();
     assert_eq!(lost.count(), 1);
     rpc::connect(&server).await.get_object(rpc::get("object")).await.unwrap();
+}
+
+/// The object is there although its description does not arrive.
+#[tokio::test]
+async fn an_answer_cannot_be_read_of_what_is_done() {
+    let server = server();
+    let target = format!("/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name=object");
+    let garbled = server.fail(GcsRule::new(GcsAction::GarbleAnswer));
+    let answer = send(&server, "POST", &target, &[], "hello").await;
+    assert_eq!((answer.status, answer.body[0], garbled.count()), (200, !b'{', 1));
+    assert_eq!(answer.body[1..], send(&server, "GET", &object_url(), &[], "").await.body[1..]);
+    for after in [0, 10] {
+        let cut = server.fail(GcsRule::new(GcsAction::CutAnswer { after }));
+        try_send(&server, "POST", &target, &[], "other").await.unwrap_err();
+        assert_eq!((cut.count(), server.contents(BUCKET, "object").unwrap()), (1, Bytes::from("other")));
+    }
+    // An answer that is not longer is not hit.
+    let missed = server.fail(GcsRule::new(GcsAction::CutAnswer { after: 1 << 20 }));
+    assert_eq!((send(&server, "POST", &target, &[], "last").await.status, missed.count()), (200, 0));
 }
 
 /// Neither protocol is answered.

@@ -1,7 +1,9 @@
 //! Bodies of answers.
 
 use std::io;
+use std::mem;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -9,11 +11,58 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use crate::gcs::content::Content;
 use crate::gcs::fault::{Damage, GcsAction};
+use crate::proxy::closing::Closing;
 
 #[derive(Debug)]
 pub(super) enum Reply {
     Bytes(Option<Bytes>),
+    Cut(CutBytes),
     Download(Download),
+}
+
+/// The beginning of a body, after which the connection is closed.
+#[derive(Debug)]
+pub(super) struct CutBytes {
+    beginning: Bytes,
+    /// The length of the whole body.
+    announced: u64,
+    closing: Arc<Closing>,
+}
+
+impl Reply {
+    /// Garbles or cuts a body, if it is long enough.
+    pub(super) fn damaged(self, damage: Damage) -> Self {
+        let Self::Bytes(Some(bytes)) = self else { return self };
+        let damaged = match damage.action {
+            GcsAction::GarbleAnswer if !bytes.is_empty() => {
+                let mut garbled = BytesMut::from(bytes);
+                garbled[0] = !garbled[0];
+                Self::Bytes(Some(garbled.freeze()))
+            }
+            GcsAction::CutAnswer { after } => match usize::try_from(after) {
+                Ok(after) if after < bytes.len() => Self::Cut(CutBytes {
+                    beginning: bytes.slice(..after),
+                    announced: bytes.len() as u64,
+                    closing: damage.closing,
+                }),
+                _ => return Self::Bytes(Some(bytes)),
+            },
+            _ => return Self::Bytes(Some(bytes)),
+        };
+        damage.fired.add();
+        damaged
+    }
+}
+
+impl CutBytes {
+    fn next(&mut self) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.beginning.is_empty() {
+            // hyper flushes what it has when a body has nothing more for the moment.
+            self.closing.ask();
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok(Frame::data(mem::take(&mut self.beginning)))))
+    }
 }
 
 /// A part of an object.
@@ -96,6 +145,7 @@ impl Body for Reply {
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
             Self::Bytes(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Cut(cut) => cut.next(),
             Self::Download(download) => download.next(),
         }
     }
@@ -103,6 +153,8 @@ impl Body for Reply {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Bytes(bytes) => bytes.is_none(),
+            // What is missing never comes.
+            Self::Cut(_) => false,
             Self::Download(download) => !download.stands && download.len == 0,
         }
     }
@@ -110,6 +162,7 @@ impl Body for Reply {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Bytes(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Cut(cut) => SizeHint::with_exact(cut.announced),
             Self::Download(download) if download.stands => SizeHint::default(),
             Self::Download(download) => SizeHint::with_exact(download.len),
         }
