@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use larder_tests::{Larder, Run};
 
 use crate::errors::{COMMANDS, assert_all_fail, assert_fails_fast, furnished};
-use crate::store::Store;
+use crate::store::{Account, Store};
 
 const PASSPHRASE: &str = "open sesame";
 
@@ -54,7 +54,33 @@ pub(crate) fn of_another_user() {
     let store = furnished();
     let remote = store.for_user("larder-no-such-user");
     let who = format!("{} as larder-no-such-user", store.account.host);
-    assert_all_fail(&store, &remote, 5, &[&remote, &who]);
+    let command = format!("ssh -p {} larder-no-such-user@{}", store.account.port, store.account.host);
+    assert_all_fail(&store, &remote, 5, &[&remote, &who, &command]);
+}
+
+/// The URL of a remote that does not say whom to log in as.
+fn without_user(store: &Store) -> String {
+    let Account { host, port, .. } = &store.account;
+    format!("ssh://{host}:{port}{}", store.directory.display())
+}
+
+/// A container may have neither USER nor LOGNAME: the tests run the binary without them.
+pub(crate) fn of_the_user_of_the_process() {
+    let store = furnished();
+    let remote = without_user(&store);
+    store.run(["push", "model", "-r", &remote]).ok();
+    assert_eq!(store.keys().len(), 1);
+    // A variable names another one.
+    let larder = store.larder(["ls", "-r", &remote]).env("USER", "larder-no-such-user");
+    assert_fails_fast(&larder, 5, &[&remote, "as larder-no-such-user"]);
+}
+
+pub(crate) fn of_a_user_without_a_name() {
+    let store = furnished();
+    let remote = without_user(&store);
+    let larder = store.larder(["ls", "-r", &remote]).with_binary(store.public_binary());
+    let larder = larder.as_user(61001, &[61001]);
+    assert_fails_fast(&larder, 5, &[&remote, "no name for the user 61001", "ssh://user@host/path"]);
 }
 
 pub(crate) fn with_a_passphrase_and_nobody_to_ask() {

@@ -73,6 +73,7 @@ fn main() -> ExitCode {
         keys::{
             that_are_missing,
             of_another_user,
+            of_the_user_of_the_process,
             with_a_passphrase_and_nobody_to_ask,
             with_a_passphrase_in_the_environment,
             of_an_agent,
@@ -104,6 +105,9 @@ fn main() -> ExitCode {
         },
     ]);
     cases.extend(cases![&[SERVER, Need::Users] =>
+        keys::{
+            of_a_user_without_a_name,
+        },
         errors::{
             a_directory_that_one_may_not_enter,
         },

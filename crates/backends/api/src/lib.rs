@@ -13,6 +13,7 @@ mod causes;
 mod error;
 mod key;
 mod object;
+mod time_text;
 mod upload;
 
 pub use backend::{
@@ -24,6 +25,7 @@ pub use causes::{error_causes, error_chain, root_causes};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use key::{InvalidKey, Key, Prefix};
 pub use object::{ObjectMeta, Version};
+pub use time_text::seconds;
 pub use upload::{PutMode, PutOptions, Upload, UploadJournal, UploadToken};
 
 /// The README is tested too.

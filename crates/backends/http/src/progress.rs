@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use larder_backend::seconds;
 use tokio::time::{Instant, Sleep};
 
-use crate::retry::{Activity, RetryBudget, seconds};
+use crate::retry::{Activity, RetryBudget};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 

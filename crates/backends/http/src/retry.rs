@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use larder_backend::{Error, ErrorKind, Result};
+use larder_backend::{Error, ErrorKind, Result, seconds};
 use tokio::time::Instant;
 
 /// The first pause. Each pause is twice as long as the one before, and half of it is random: many clients must not return
@@ -222,16 +222,6 @@ impl Attempts {
     }
 }
 
-/// Renders a time for people.
-pub fn seconds(time: Duration) -> String {
-    if time < Duration::from_secs(10) {
-        // Timeouts of tests and of users who are in a hurry.
-        format!("{} s", (time.as_secs_f64() * 10.0).round() / 10.0)
-    } else {
-        format!("{} s", time.as_secs_f64().round())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,12 +291,5 @@ mod tests {
         let text = error_chain(&error);
         assert!(text.contains(&format!("received for {}, in 3 attempts", seconds(passed))), "{text}");
         assert!(!text.contains("30 s"), "{text}");
-    }
-
-    #[test]
-    fn times_are_for_people() {
-        assert_eq!(seconds(Duration::from_millis(90_400)), "90 s");
-        assert_eq!(seconds(Duration::from_millis(333)), "0.3 s");
-        assert_eq!(seconds(Duration::from_secs(3)), "3 s");
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use larder_backend::{CreatedRoot, Error, ErrorKind, Key, Operation};
+use larder_backend::{CreatedRoot, Error, ErrorKind, Key, Operation, seconds};
 use rustix::fs::{CWD, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
@@ -124,8 +124,8 @@ impl Root {
         let Some(limit) = self.stall_timeout else { return Ok(answer.await) };
         tokio::time::timeout(limit, answer).await.map_err(|_| {
             self.error(ErrorKind::Timeout, operation).with_hint(format!(
-                "no answer for {} s: check whether the share is still there",
-                limit.as_secs_f64()
+                "no answer for {}: check whether the share is still there",
+                seconds(limit)
             ))
         })
     }

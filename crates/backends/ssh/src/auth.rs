@@ -1,18 +1,22 @@
 //! Logging in: the keys of the agent, then those in files, as OpenSSH does.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use larder_backend::ErrorKind;
+use larder_backend::{ErrorKind, seconds};
 use ssh2::{Agent, PublicKey};
 
 use crate::config::{AskPassphrase, Passphrase};
 use crate::error::Trouble;
+use crate::opening_watch::{Blocker, OpeningWatch};
 use crate::openssh::Target;
+use crate::shell::{log_in as log_in_command, quoted_path};
+use crate::small_file;
 use crate::wire::{Wait, Wire};
 
 /// A server that ends the connection after so many attempts does it because of them.
@@ -30,12 +34,45 @@ impl Passphrases {
     }
 }
 
+/// The longest time that the agent may take to list its keys. It has them in memory; one that has to start the program of a
+/// smart card takes seconds.
+const LONGEST_LISTING: Duration = Duration::from_secs(10);
+
+/// How long an agent may take for one answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AgentLimits {
+    list: Duration,
+    sign: Duration,
+}
+
+impl AgentLimits {
+    /// The limits where an operation ends after so long without progress. A signature may wait for a person who touches a
+    /// key or confirms its use, and leaves as much time for logging in with another key.
+    pub(crate) fn within(stall_timeout: Duration) -> Self {
+        Self { list: LONGEST_LISTING.min(stall_timeout / 3), sign: stall_timeout / 2 }
+    }
+}
+
+/// What logging in needs besides the host.
+#[derive(Debug)]
+pub(crate) struct LogIn {
+    pub(crate) ask: Option<AskPassphrase>,
+    pub(crate) passphrases: Arc<Passphrases>,
+    /// How long the server may take for one answer.
+    pub(crate) limit: Duration,
+    /// Set where nobody wants the connection any more.
+    pub(crate) cancel: Option<Arc<AtomicBool>>,
+    pub(crate) agent_limits: AgentLimits,
+    /// For how long the agent did not answer. Then it is not asked again.
+    pub(crate) silent_agent: Arc<OnceLock<Duration>>,
+}
+
 /// Logs in.
 pub(crate) fn log_in(
     wire: &Wire,
     target: &Target,
-    ask: Option<&AskPassphrase>,
-    passphrases: &Passphrases,
+    log_in: &LogIn,
+    watch: &OpeningWatch,
 ) -> Result<(), Trouble> {
     let session = &wire.session;
     let offered = match wire.drive(Wait::Protocol, || session.auth_methods(&target.user).map(str::to_owned)) {
@@ -44,11 +81,11 @@ pub(crate) fn log_in(
         Err(_) if session.authenticated() => return Ok(()),
         Err(trouble) => return Err(trouble),
     };
-    let mut attempts = Attempts { wire, target, tried: Vec::new() };
+    let mut attempts = Attempts { wire, target, log_in, watch, tried: Vec::new() };
     if !offered.split(',').any(|method| method == "publickey") {
         return Err(attempts.refused(&offered));
     }
-    if attempts.agent()? || attempts.files(ask, passphrases)? {
+    if attempts.agent()? || attempts.files()? {
         return Ok(());
     }
     Err(attempts.refused(&offered))
@@ -57,6 +94,8 @@ pub(crate) fn log_in(
 struct Attempts<'a> {
     wire: &'a Wire,
     target: &'a Target,
+    log_in: &'a LogIn,
+    watch: &'a OpeningWatch,
     /// What was tried, for the user.
     tried: Vec<String>,
 }
@@ -68,7 +107,11 @@ impl Attempts<'_> {
         what: &str,
         call: impl FnMut() -> Result<(), ssh2::Error>,
     ) -> Result<bool, Trouble> {
-        match self.wire.drive(Wait::Protocol, call) {
+        let done = self.wire.drive(Wait::Protocol, call);
+        if self.watch.is_abandoned() {
+            return Err(Trouble::cancelled());
+        }
+        match done {
             Ok(()) => return Ok(true),
             Err(trouble) if matches!(trouble.kind, ErrorKind::Timeout | ErrorKind::Cancelled) => {
                 return Err(trouble);
@@ -92,7 +135,21 @@ impl Attempts<'_> {
             self.tried.push("no agent".to_owned());
             return Ok(false);
         };
-        let (agent, mut identities) = match open_agent(self.wire, socket) {
+        let silent = self.log_in.silent_agent.get();
+        if let Some(limit) = silent {
+            self.tried.push(format!(
+                "the agent at {} did not answer for {}",
+                socket.display(),
+                seconds(*limit)
+            ));
+            return Ok(false);
+        }
+        let limits = self.log_in.agent_limits;
+        let opened = self.watch.call(Blocker::Agent, limits.list, || open_agent(self.wire, socket));
+        if self.watch.is_abandoned() {
+            return Err(Trouble::cancelled());
+        }
+        let (agent, mut identities) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 self.tried.push(format!("the agent at {}: {}", socket.display(), error.message()));
@@ -112,17 +169,20 @@ impl Attempts<'_> {
         }
         for identity in &identities {
             let what = format!("the agent's key {}", identity.comment());
-            if self.attempt(&what, || agent.userauth(&self.target.user, identity))? {
+            let (target, watch) = (self.target, self.watch);
+            let sign = || watch.call(Blocker::Agent, limits.sign, || agent.userauth(&target.user, identity));
+            if self.attempt(&what, sign)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn files(&mut self, ask: Option<&AskPassphrase>, passphrases: &Passphrases) -> Result<bool, Trouble> {
+    fn files(&mut self) -> Result<bool, Trouble> {
+        let LogIn { ask, passphrases, .. } = self.log_in;
         let mut found = 0;
         for identity in &self.target.identities {
-            let text = match fs::read(identity) {
+            let text = match small_file::read(identity) {
                 Ok(text) => text,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => {
@@ -133,12 +193,13 @@ impl Attempts<'_> {
             found += 1;
             let mut passphrase = None;
             if is_encrypted(&text) {
-                passphrase = ask.and_then(|ask| passphrases.get(identity, ask));
+                passphrase = ask.as_ref().and_then(|ask| passphrases.get(identity, ask));
                 if passphrase.is_none() {
                     self.tried.push(format!(
-                        "{} needs a passphrase, and nobody can be asked: add the key to an agent with ssh-add (the program \
-                         larder also takes it from LARDER_SSH_PASSPHRASE)",
-                        identity.display()
+                        "{} needs a passphrase, and nobody can be asked: add the key to an agent with `ssh-add {}` (the \
+                         program larder also takes the passphrase from LARDER_SSH_PASSPHRASE)",
+                        identity.display(),
+                        quoted_path(identity)
                     ));
                     continue;
                 }
@@ -163,10 +224,10 @@ impl Attempts<'_> {
     }
 
     fn refused(&self, offered: &str) -> Trouble {
-        let Target { user, host, port, .. } = self.target;
-        let option = if *port == 22 { String::new() } else { format!("-p {port} ") };
+        let Target { user, host, alias, port, .. } = self.target;
+        let command = log_in_command(user, alias, *port);
         Trouble::new(ErrorKind::Unauthenticated)
-            .with_hint(format!("cannot log in to {host} as {user}: try `ssh {option}{user}@{host}`"))
+            .with_hint(format!("cannot log in to {host} as {user}: try `{command}`"))
             .with_source(format!("tried: {}; the server takes: {offered}", self.tried.join("; ")))
             .hopeless()
     }
@@ -185,7 +246,7 @@ fn open_agent(wire: &Wire, socket: &Path) -> Result<(Agent, Vec<PublicKey>), ssh
 fn public_half(identity: &Path) -> Option<Vec<u8>> {
     let mut path = identity.as_os_str().to_owned();
     path.push(".pub");
-    let text = fs::read_to_string(path).or_else(|_| fs::read_to_string(identity)).ok()?;
+    let text = small_file::read_text(path.as_ref()).or_else(|_| small_file::read_text(identity)).ok()?;
     STANDARD.decode(text.split_whitespace().nth(1)?).ok()
 }
 

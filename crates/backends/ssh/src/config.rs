@@ -25,7 +25,7 @@ pub struct SshConfig {
     pub user: Option<String>,
     /// The directory on the host.
     pub path: RemotePath,
-    /// The user's name on this machine.
+    /// The user's name on this machine; by default that of the system for the user of this process.
     pub local_user: Option<String>,
     /// The user's home directory on this machine: for `~` and `%d` in configuration files.
     pub home: Option<PathBuf>,

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use larder_backend::ErrorKind;
 use ssh2::{DisconnectCode, File, FileStat, OpenFlags, OpenType, Sftp};
 
-use crate::auth::{self, Passphrases};
-use crate::config::AskPassphrase;
+use crate::auth::{self, LogIn};
 use crate::error::{Trouble, from_io, is_end_of_directory};
 use crate::known_hosts::KnownHosts;
+use crate::opening_watch::OpeningWatch;
 use crate::openssh::Target;
 use crate::reach::{check_host, connect, prefer_known_types};
 use crate::wire::{Wait, Wire};
@@ -35,24 +35,15 @@ pub(crate) struct Connection {
     quickest: Cell<Duration>,
 }
 
-/// What logging in takes, beside the target.
-pub(crate) struct LogIn<'a> {
-    pub(crate) ask: Option<&'a AskPassphrase>,
-    pub(crate) passphrases: &'a Passphrases,
-    /// How long the server may take for one answer.
-    pub(crate) limit: Duration,
-    /// Set where nobody wants the connection any more.
-    pub(crate) cancel: Option<std::sync::Arc<std::sync::atomic::AtomicBool>>,
-}
-
 impl Connection {
     /// Connects, checks the host, logs in and begins SFTP.
-    pub(crate) fn open(target: &Target, log_in: &LogIn<'_>) -> Result<Self, Trouble> {
+    pub(crate) fn open(target: &Target, log_in: &LogIn, watch: &OpeningWatch) -> Result<Self, Trouble> {
         let limit = target.connect_timeout.map_or(log_in.limit, |timeout| timeout.min(log_in.limit));
-        let (stream, proxy) = connect(target, limit)?;
+        let (stream, proxy) = connect(target, limit, watch)?;
+        watch.uses(&stream);
         let mut wire = Wire::new(stream, limit)?;
         wire.cancel.clone_from(&log_in.cancel);
-        let opened = Self::begin(&mut wire, target, log_in);
+        let opened = Self::begin(&mut wire, target, log_in, watch);
         match opened {
             Ok(sftp) => {
                 wire.limit = log_in.limit;
@@ -65,16 +56,27 @@ impl Connection {
             }
             Err(mut trouble) => {
                 wire.cut();
-                if let Some(said) = proxy.map(crate::proxy::Running::said).filter(|said| !said.is_empty()) {
-                    let source = format!("the program of ProxyJump or ProxyCommand says: {said}");
-                    trouble = trouble.with_source(source);
+                if let Some(proxy) = proxy {
+                    let said = proxy.said();
+                    if !said.is_empty() {
+                        let source = format!("the program of ProxyJump or ProxyCommand says: {said}");
+                        trouble = trouble.with_source(source);
+                    } else if trouble.kind == ErrorKind::Timeout {
+                        trouble =
+                            trouble.with_hint("the program of ProxyJump or ProxyCommand passes nothing on");
+                    }
                 }
                 Err(trouble)
             }
         }
     }
 
-    fn begin(wire: &mut Wire, target: &Target, log_in: &LogIn<'_>) -> Result<Sftp, Trouble> {
+    fn begin(
+        wire: &mut Wire,
+        target: &Target,
+        log_in: &LogIn,
+        watch: &OpeningWatch,
+    ) -> Result<Sftp, Trouble> {
         let known = KnownHosts::read(target.known_hosts.iter().chain(&target.global_known_hosts)).map_err(
             |(file, error)| {
                 Trouble::new(ErrorKind::InvalidInput)
@@ -87,7 +89,7 @@ impl Connection {
         let mut session = wire.session.clone();
         wire.drive(Wait::Protocol, || session.handshake())?;
         check_host(wire, &known, target)?;
-        auth::log_in(wire, target, log_in.ask, log_in.passphrases)?;
+        auth::log_in(wire, target, log_in, watch)?;
         wire.drive(Wait::Protocol, || wire.session.sftp()).map_err(|trouble| {
             if wire.is_dead() || matches!(trouble.kind, ErrorKind::Timeout | ErrorKind::Cancelled) {
                 return trouble;

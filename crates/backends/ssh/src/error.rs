@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use larder_backend::{Error, ErrorKind, Operation};
+use larder_backend::{Error, ErrorKind, Operation, seconds};
 use ssh2::ErrorCode;
 
 const CHECK_PERMISSIONS: &str = "check who may read and write there, and in the directory of the remote";
@@ -19,6 +19,8 @@ pub(crate) struct Trouble {
     source: Option<Box<dyn StdError + Send + Sync>>,
     /// What the server said, where it is the server that refused.
     status: Option<Status>,
+    /// Who did not answer, and for how long.
+    pub(crate) silence: Option<(&'static str, Duration)>,
     /// The connection is gone, as far as the network is concerned.
     pub(crate) is_lost: bool,
     /// The connection cannot be used any more.
@@ -104,6 +106,7 @@ impl Trouble {
             hint: None,
             source: None,
             status: None,
+            silence: None,
             is_lost: false,
             is_broken: false,
             is_retryable: false,
@@ -134,20 +137,29 @@ impl Trouble {
         self
     }
 
-    /// Nothing came for too long.
-    pub(crate) fn stalled(limit: Duration) -> Self {
-        Self::new(ErrorKind::Timeout)
-            .with_source(format!("the server did not answer for {} s", limit.as_secs_f64()))
-            .broken()
+    /// Nothing came for too long. An operation that was tried several times says for how long in all: see
+    /// [`Trouble::after_attempts`].
+    pub(crate) fn silent(who: &'static str, limit: Duration) -> Self {
+        let silence = Some((who, limit));
+        let source = format!("{who} did not answer for {}", seconds(limit));
+        Self { silence, ..Self::new(ErrorKind::Timeout).with_source(source).broken() }
+    }
+
+    /// The trouble of the last of several attempts, during which nothing came for so long.
+    pub(crate) fn after_attempts(self, attempts: u32, idle: Duration) -> Self {
+        match self.silence {
+            Some((who, _)) if attempts > 1 => {
+                let source = format!("{who} did not answer for {}, in {attempts} attempts", seconds(idle));
+                self.with_source(source)
+            }
+            _ => self,
+        }
     }
 
     /// The server is there, and its files are not.
     pub(crate) fn hanging(limit: Duration) -> Self {
         Self::new(ErrorKind::Timeout)
-            .with_source(format!(
-                "the server is there, but its files did not answer for {} s",
-                limit.as_secs_f64()
-            ))
+            .with_source(format!("the server is there, but its files did not answer for {}", seconds(limit)))
             .with_hint("look whether the disk of the server hangs")
             .broken()
             .hopeless()

@@ -6,6 +6,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -13,6 +14,8 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
+
+use crate::small_file;
 
 /// One line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +58,7 @@ impl KnownHosts {
     ) -> Result<Self, (PathBuf, io::Error)> {
         let mut lines = Vec::new();
         for file in files {
-            match fs::read(file) {
+            match small_file::read(file) {
                 Ok(bytes) => lines.extend(parse(&String::from_utf8_lossy(&bytes), file)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err((file.clone(), error)),
@@ -129,13 +132,13 @@ pub(crate) fn append(file: &Path, line: &str) -> io::Result<()> {
     if let Some(parent) = file.parent() {
         fs::create_dir_all(parent)?;
     }
-    let mut options = OpenOptions::new();
-    options.append(true).create(true).read(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut opened = options.open(file)?;
     // A last line without its end would swallow ours.
-    let ends = fs::read(file)?.last().is_none_or(|byte| *byte == b'\n');
+    let ends = match small_file::read(file) {
+        Ok(bytes) => bytes.last().is_none_or(|byte| *byte == b'\n'),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => return Err(error),
+    };
+    let mut opened = OpenOptions::new().append(true).create(true).mode(0o600).open(file)?;
     let text = format!("{}{line}\n", if ends { "" } else { "\n" });
     opened.write_all(text.as_bytes())
 }

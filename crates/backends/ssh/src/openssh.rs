@@ -1,6 +1,6 @@
 //! What the user's configuration of OpenSSH says about a host.
 
-use std::fs;
+use std::collections::HashSet;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,11 +11,14 @@ use ssh2_config::{HostParams, ParseRule, SshConfig as Parser};
 use crate::config::{SshConfig, is_safe_host, is_safe_user};
 use crate::error::Trouble;
 use crate::proxy::Proxy;
+use crate::small_file;
 
 /// How a host is reached, with everything filled in.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) host: String,
+    /// The host as the user names it: the configuration of OpenSSH may know it by this name only.
+    pub(crate) alias: String,
     pub(crate) port: u16,
     pub(crate) user: String,
     /// Under which name the host's key is known.
@@ -46,10 +49,11 @@ impl Target {
         if !is_safe_host(&host) {
             return refuse("HostName in the configuration of SSH has characters that no host's name has");
         }
-        let user = config.user.clone().or(found.user.clone()).or(config.local_user.clone());
-        let Some(user) = user.filter(|user| is_safe_user(user)) else {
+        let named = config.user.clone().or(found.user.clone()).or(config.local_user.clone());
+        let user = named.map_or_else(user_of_process, Ok)?;
+        if !is_safe_user(&user) {
             return refuse("say whom to log in as, with a usual name: ssh://user@host/path");
-        };
+        }
         let port = config.port.or(found.port).unwrap_or(22);
         let tokens = Tokens { config, host: &host, port, user: &user };
         let text = |field: &str| texts(&found, field).first().cloned();
@@ -87,6 +91,7 @@ impl Target {
             _ => Some(Proxy::Command(tokens.expand(&command))),
         };
         Ok(Self {
+            alias: config.host.clone(),
             port,
             known_hosts: files("userknownhostsfile", &config.known_hosts),
             global_known_hosts: files("globalknownhostsfile", &config.global_known_hosts),
@@ -104,6 +109,21 @@ impl Target {
     }
 }
 
+/// Asks the system for the name of the user who runs this process, as OpenSSH does.
+fn user_of_process() -> Result<String, Trouble> {
+    let uid = nix::unistd::getuid();
+    let missing = || {
+        Trouble::new(ErrorKind::InvalidInput).with_hint(format!(
+            "the system has no name for the user {uid}: say whom to log in as: ssh://user@host/path"
+        ))
+    };
+    match nix::unistd::User::from_uid(uid) {
+        Ok(Some(user)) => Ok(user.name),
+        Ok(None) => Err(missing()),
+        Err(error) => Err(missing().with_source(std::io::Error::from(error))),
+    }
+}
+
 /// The values of a field that the parser knows by name only.
 fn texts(found: &HostParams, field: &str) -> Vec<String> {
     let same = |name: &str| name.eq_ignore_ascii_case(field);
@@ -116,11 +136,12 @@ fn texts(found: &HostParams, field: &str) -> Vec<String> {
 fn read(config: &SshConfig) -> Result<HostParams, Trouble> {
     let mut found: Option<HostParams> = None;
     for file in &config.config_files {
-        let text = match fs::read_to_string(file) {
+        let text = match small_file::read_text(file) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(unreadable(file, error)),
         };
+        check_included(&text, config.home.as_deref(), &mut HashSet::new())?;
         let mut parser = Parser::default();
         if let Some(home) = &config.home {
             parser = parser.home_dir(home);
@@ -147,6 +168,37 @@ fn read(config: &SshConfig) -> Result<HostParams, Trouble> {
         }
     }
     Ok(found.unwrap_or_else(|| HostParams::new(&ssh2_config::DefaultAlgorithms::empty())))
+}
+
+/// Reads the files that a configuration includes, because the parser itself would wait for a FIFO, and read a device without
+/// an end.
+fn check_included(text: &str, home: Option<&Path>, seen: &mut HashSet<PathBuf>) -> Result<(), Trouble> {
+    for line in text.lines() {
+        let Some((keyword, patterns)) = line.trim().split_once([' ', '\t', '=']) else { continue };
+        if !keyword.eq_ignore_ascii_case("include") {
+            continue;
+        }
+        for pattern in patterns.split_whitespace().map(|pattern| pattern.trim_matches(['"', '='])) {
+            let pattern = match (pattern.strip_prefix("~/"), home) {
+                (Some(rest), Some(home)) => below(home, rest),
+                (None, Some(home)) if !pattern.starts_with(['/', '~']) => below(&home.join(".ssh"), pattern),
+                _ => pattern.to_owned(),
+            };
+            // The parser tells of patterns that are none, and of files that cannot be found.
+            for file in glob::glob(&pattern).into_iter().flatten().flatten() {
+                if seen.insert(file.clone()) {
+                    let text = small_file::read_text(&file).map_err(|error| unreadable(&file, error))?;
+                    check_included(&text, home, seen)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A pattern below a directory whose name is none.
+fn below(directory: &Path, pattern: &str) -> String {
+    format!("{}/{pattern}", glob::Pattern::escape(&directory.display().to_string()))
 }
 
 fn unreadable(file: &Path, error: impl std::error::Error + Send + Sync + 'static) -> Trouble {
@@ -212,7 +264,10 @@ impl Tokens<'_> {
                 Some('n') => expanded.push_str(&self.config.host),
                 Some('p') => expanded.push_str(&self.port.to_string()),
                 Some('r') => expanded.push_str(self.user),
-                Some('u') => expanded.push_str(self.config.local_user.as_deref().unwrap_or_default()),
+                Some('u') => match &self.config.local_user {
+                    Some(user) => expanded.push_str(user),
+                    None => expanded.push_str(&user_of_process().unwrap_or_default()),
+                },
                 Some('d') => expanded.push_str(&self.home()),
                 Some('%') | None => expanded.push('%'),
                 Some(other) => expanded.extend(['%', other]),
@@ -236,6 +291,8 @@ impl Tokens<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::config::RemotePath;
 

@@ -6,17 +6,18 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use larder_backend::{Error, ErrorKind, Operation};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::auth::Passphrases;
+use crate::auth::{AgentLimits, LogIn, Passphrases};
 use crate::config::SshConfig;
-use crate::connection::{Connection, LogIn};
+use crate::connection::Connection;
 use crate::error::Trouble;
+use crate::opening;
 use crate::openssh::Target;
 use crate::retry::Patience;
 
@@ -38,7 +39,9 @@ pub(crate) struct Pool {
     config: SshConfig,
     patience: Patience,
     target: Mutex<Option<Arc<Target>>>,
-    passphrases: Passphrases,
+    passphrases: Arc<Passphrases>,
+    /// For how long the agent did not answer, if it did not.
+    silent_agent: Arc<OnceLock<Duration>>,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Link>>,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
@@ -73,6 +76,15 @@ struct Outcome<T> {
     result: Result<T, Trouble>,
     /// The session was used before.
     was_used: bool,
+    /// For how long nothing was heard of the server, at the end of an attempt that failed.
+    silence: Duration,
+}
+
+impl<T> Outcome<T> {
+    /// An attempt that did not come to a session.
+    fn failed(trouble: Trouble) -> Self {
+        Self { result: Err(trouble), was_used: false, silence: Duration::ZERO }
+    }
 }
 
 impl Pool {
@@ -82,7 +94,8 @@ impl Pool {
             config,
             patience,
             target: Mutex::default(),
-            passphrases: Passphrases::default(),
+            passphrases: Arc::default(),
+            silent_agent: Arc::default(),
             permits: Arc::new(Semaphore::new(MAX_SESSIONS)),
             idle: Mutex::default(),
             threads: Mutex::default(),
@@ -117,7 +130,7 @@ impl Pool {
         let mut attempts = task.patience.attempts();
         let mut attempt = Attempt { is_uncertain: false };
         loop {
-            let Outcome { result, was_used } = self.attempt(&task, attempt, Arc::clone(&job)).await;
+            let Outcome { result, was_used, silence } = self.attempt(&task, attempt, Arc::clone(&job)).await;
             let trouble = match result {
                 Ok(value) => return Ok(value),
                 Err(trouble) => trouble,
@@ -127,9 +140,9 @@ impl Pool {
             if was_used && trouble.is_retryable && trouble.kind != ErrorKind::Timeout {
                 continue;
             }
-            match attempts.pause_after(&trouble, task.progress.load(Ordering::Relaxed)) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(trouble.at(task.operation, task.location)),
+            match attempts.pause_after(trouble, silence, task.progress.load(Ordering::Relaxed)) {
+                Ok(pause) => tokio::time::sleep(pause).await,
+                Err(trouble) => return Err(trouble.at(task.operation, task.location)),
             }
         }
     }
@@ -140,10 +153,8 @@ impl Pool {
         attempt: Attempt,
         job: Arc<impl Fn(&Connection, Attempt) -> Result<T, Trouble> + Send + Sync + 'static>,
     ) -> Outcome<T> {
-        let gone = || Outcome {
-            result: Err(Trouble::new(ErrorKind::Other).with_source("the thread of the session ended")),
-            was_used: false,
-        };
+        let gone =
+            || Outcome::failed(Trouble::new(ErrorKind::Other).with_source("the thread of the session ended"));
         self.waiting.fetch_add(1, Ordering::Relaxed);
         // Released where this future is dropped, too.
         let waiting = Waiting(&self.waiting);
@@ -152,7 +163,7 @@ impl Pool {
         let Ok(permit) = permit else { return gone() };
         let link = match self.link() {
             Ok(link) => link,
-            Err(trouble) => return Outcome { result: Err(trouble), was_used: false },
+            Err(trouble) => return Outcome::failed(trouble),
         };
         let (sender, receiver) = oneshot::channel();
         let (pool, task) = (Arc::clone(self), task.clone());
@@ -180,23 +191,25 @@ impl Pool {
     ) -> Outcome<T> {
         let is_cancelled = task.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed));
         if is_cancelled {
-            return Outcome { result: Err(Trouble::cancelled()), was_used: false };
+            return Outcome::failed(Trouble::cancelled());
         }
         let was_used = slot.is_some();
+        let begun = Instant::now();
         let mut connection = match slot.take().map_or_else(|| self.connect(task), Ok) {
             Ok(connection) => connection,
-            Err(trouble) => return Outcome { result: Err(trouble), was_used },
+            Err(trouble) => return Outcome { silence: begun.elapsed(), ..Outcome::failed(trouble) },
         };
         connection.wire.limit = task.patience.answer_limit();
         connection.wire.cancel.clone_from(&task.cancel);
         let result = job(&connection, attempt);
         connection.wire.cancel = None;
+        let silence = connection.wire.silence().min(begun.elapsed());
         if result.as_ref().is_err_and(|trouble| trouble.is_broken) {
             connection.cut();
         } else {
             *slot = Some(connection);
         }
-        Outcome { result, was_used }
+        Outcome { result, was_used, silence }
     }
 
     fn connect(&self, task: &Task) -> Result<Connection, Trouble> {
@@ -208,12 +221,15 @@ impl Pool {
             }
         };
         let log_in = LogIn {
-            ask: self.config.passphrase.as_ref(),
-            passphrases: &self.passphrases,
+            ask: self.config.passphrase.clone(),
+            passphrases: Arc::clone(&self.passphrases),
             limit: task.patience.answer_limit(),
             cancel: task.cancel.clone(),
+            // Not the task's: one that cleans up hurries, and would take an agent for dead that asks its user.
+            agent_limits: AgentLimits::within(self.patience.stall_timeout),
+            silent_agent: Arc::clone(&self.silent_agent),
         };
-        Connection::open(&target, &log_in)
+        opening::open(&target, &Arc::new(log_in))
     }
 
     fn link(self: &Arc<Self>) -> Result<Link, Trouble> {

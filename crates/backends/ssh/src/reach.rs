@@ -1,44 +1,62 @@
 //! The way to the host, and whether it is that host.
 
 use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use larder_backend::ErrorKind;
 use ssh2::MethodType;
 
 use crate::error::Trouble;
 use crate::known_hosts::{self, KnownHosts, Verdict};
+use crate::opening_watch::{Blocker, OpeningWatch};
 use crate::openssh::Target;
-use crate::wire::{Stream, Wire};
+use crate::shell::{quoted, quoted_path};
+use crate::stream::Stream;
+use crate::wire::Wire;
+
+/// The system takes no timeout of zero.
+const SHORTEST_CONNECT: Duration = Duration::from_millis(1);
 
 /// Opens the way to the host.
 pub(crate) fn connect(
     target: &Target,
     limit: Duration,
-) -> Result<(Stream, Option<crate::proxy::Running>), Trouble> {
+    watch: &OpeningWatch,
+) -> Result<(Arc<Stream>, Option<crate::proxy::Running>), Trouble> {
     if let Some(proxy) = &target.proxy {
         let (stream, running) = proxy.start().map_err(|error| {
             Trouble::new(ErrorKind::Unavailable)
                 .with_hint("the program of ProxyJump or ProxyCommand cannot be started")
                 .with_source(error)
         })?;
-        return Ok((Stream::Local(stream), Some(running)));
+        return Ok((Arc::new(Stream::Local(stream)), Some(running)));
     }
     let Target { host, port, .. } = target;
-    let addresses = (host.as_str(), *port).to_socket_addrs().map_err(|error| {
-        Trouble::new(ErrorKind::Unavailable)
-            .with_hint(format!("the host {host} is not found: check its name"))
-            .with_source(error)
-    })?;
+    let begun = Instant::now();
+    let addresses = watch
+        .call(Blocker::NameLookup, limit, || (host.as_str(), *port).to_socket_addrs())
+        .map_err(|error| {
+            Trouble::new(ErrorKind::Unavailable)
+                .with_hint(format!("the host {host} is not found: check its name"))
+                .with_source(error)
+        })?;
+    if watch.is_abandoned() {
+        return Err(Trouble::cancelled());
+    }
     let mut last = None;
+    let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     for address in addresses {
-        match TcpStream::connect_timeout(&address, limit) {
+        // All of them together have the time of one answer.
+        let share = limit.saturating_sub(begun.elapsed()) / left;
+        left -= 1;
+        match TcpStream::connect_timeout(&address, share.max(SHORTEST_CONNECT)) {
             Ok(stream) => {
                 // Requests are small, and each is waited for.
                 stream
                     .set_nodelay(true)
                     .map_err(|error| Trouble::new(ErrorKind::Other).with_source(error))?;
-                return Ok((Stream::Tcp(stream), None));
+                return Ok((Arc::new(Stream::Tcp(stream)), None));
             }
             Err(error) => last = Some(error),
         }
@@ -90,7 +108,7 @@ pub(crate) fn check_host(wire: &Wire, known: &KnownHosts, target: &Target) -> Re
     let shown = format!("{} {}", known_hosts::key_type(&key), known_hosts::fingerprint(&key));
     let line = known_hosts::line(key_name, *port, &key);
     let file = target.known_hosts.first();
-    let file_name = file.map_or("known_hosts".into(), |file| file.display().to_string());
+    let file_name = file.map_or("known_hosts".to_owned(), |file| quoted_path(file));
     match known.check(key_name, *port, &key) {
         Verdict::Known => Ok(()),
         Verdict::Unknown if target.accept_new => match file.map(|file| known_hosts::append(file, &line)) {
@@ -102,14 +120,16 @@ pub(crate) fn check_host(wire: &Wire, known: &KnownHosts, target: &Target) -> Re
             None => refuse(format!("the key of {name} is new, and no file of known hosts is configured")),
         },
         Verdict::Unknown => refuse(format!(
-            "the host {name} is not known; its key is {shown}; if that is right, accept it with: echo '{line}' >> \
-             {file_name}"
+            "the host {name} is not known; its key is {shown}; if that is right, accept it with: echo {} >> {file_name}",
+            quoted(&line)
         )),
         Verdict::Changed { file, line: number } => refuse(format!(
             "the key of the host {name} is not the one in {}:{number}: it shows {shown}; somebody may be listening; if \
-             the host was set up anew, accept it with: ssh-keygen -R '{name}' -f {} && echo '{line}' >> {file_name}",
+             the host was set up anew, accept it with: ssh-keygen -R {} -f {} && echo {} >> {file_name}",
             file.display(),
-            file.display(),
+            quoted(&name),
+            quoted_path(&file),
+            quoted(&line),
         )),
         Verdict::Revoked { file, line } => refuse(format!(
             "the key of the host {name}, {shown}, is revoked by {}:{line}: nobody may use it",

@@ -1,6 +1,6 @@
 //! Trying again: the only place that does.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::Trouble;
 
@@ -31,66 +31,104 @@ impl Patience {
         Self { stall_timeout: LONGEST_CLEAN_UP.min(self.stall_timeout / 2) }
     }
 
-    /// Begins to count.
+    /// Begins to count attempts.
     pub(crate) fn attempts(self) -> Attempts {
-        Attempts { patience: self, failures: 0, since: Instant::now(), progress: 0 }
+        Attempts { patience: self, failures: 0, idle: Duration::ZERO, progress: 0 }
     }
 }
 
-/// The attempts at one thing.
+/// The attempts at one operation.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     patience: Patience,
     failures: u32,
-    since: Instant,
+    /// The time without an answer, in all attempts and between them.
+    idle: Duration,
     progress: u64,
 }
 
 impl Attempts {
-    /// How long to wait before the next attempt; nothing where another is not worth it. Where `progress` has grown
-    /// since the last failure, earlier ones do not count.
-    pub(crate) fn pause_after(&mut self, trouble: &Trouble, progress: u64) -> Option<Duration> {
+    /// Returns how long to wait before the next attempt. Nothing was heard during the last `silence` of the failed one. If
+    /// `progress` has grown since the last failure, earlier failures do not count.
+    ///
+    /// # Errors
+    ///
+    /// The trouble, if there is no further attempt.
+    pub(crate) fn pause_after(
+        &mut self,
+        trouble: Trouble,
+        silence: Duration,
+        progress: u64,
+    ) -> Result<Duration, Trouble> {
         if progress > self.progress {
             self.progress = progress;
             self.failures = 0;
-            self.since = Instant::now();
+            self.idle = Duration::ZERO;
         }
-        if !trouble.is_retryable || self.failures >= MAX_FAILURES {
-            return None;
-        }
+        self.idle = self.idle.saturating_add(silence);
         let pause = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow(self.failures));
         let pause = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
-        if self.since.elapsed() + pause >= self.patience.stall_timeout {
-            return None;
+        if !trouble.is_retryable
+            || self.failures >= MAX_FAILURES
+            || self.idle.saturating_add(pause) >= self.patience.stall_timeout
+        {
+            return Err(trouble.after_attempts(self.failures + 1, self.idle));
         }
+        self.idle += pause;
         self.failures += 1;
-        Some(pause)
+        Ok(pause)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use larder_backend::ErrorKind;
+    use larder_backend::{DEFAULT_STALL_TIMEOUT, ErrorKind, Operation, error_chain, seconds};
 
     use super::*;
+
+    fn lost() -> Trouble {
+        Trouble::new(ErrorKind::Unavailable).broken()
+    }
 
     #[test]
     fn failures_in_a_row_are_bounded_and_progress_starts_anew() {
         let mut attempts = Patience { stall_timeout: Duration::from_mins(1) }.attempts();
-        let lost = Trouble::new(ErrorKind::Unavailable).broken();
         for progress in 1..3 {
             for _ in 0..MAX_FAILURES {
-                assert!(attempts.pause_after(&lost, progress).is_some());
+                assert!(attempts.pause_after(lost(), Duration::ZERO, progress).is_ok());
             }
-            assert!(attempts.pause_after(&lost, progress).is_none());
+            assert!(attempts.pause_after(lost(), Duration::ZERO, progress).is_err());
         }
         let denied = Trouble::new(ErrorKind::PermissionDenied);
-        assert!(attempts.pause_after(&denied, 100).is_none(), "what is permanent is not tried again");
+        assert!(attempts.pause_after(denied, Duration::ZERO, 100).is_err(), "it is permanent");
     }
 
     #[test]
-    fn patience_has_an_end() {
-        let mut attempts = Patience { stall_timeout: Duration::ZERO }.attempts();
-        assert!(attempts.pause_after(&Trouble::new(ErrorKind::Unavailable).broken(), 0).is_none());
+    fn a_silent_server_is_given_up_after_the_time_that_the_error_states() {
+        let patience = Patience { stall_timeout: DEFAULT_STALL_TIMEOUT };
+        let mut attempts = patience.attempts();
+        let limit = patience.answer_limit();
+        let mut passed = Duration::ZERO;
+        let trouble = loop {
+            passed += limit;
+            match attempts.pause_after(Trouble::silent("the server", limit), limit, 0) {
+                Ok(pause) => passed += pause,
+                Err(trouble) => break trouble,
+            }
+        };
+        assert_eq!(passed.as_secs(), 90, "{passed:?}");
+        let text = error_chain(&trouble.at(Operation::Stat, "ssh://h/a"));
+        let stated = format!("the server did not answer for {}, in 3 attempts", seconds(passed));
+        assert!(text.contains(&stated) && !text.contains("30 s"), "{text}");
+    }
+
+    #[test]
+    fn an_answer_counts_however_long_the_operation_takes() {
+        let mut attempts = Patience { stall_timeout: Duration::from_secs(9) }.attempts();
+        // Each attempt may have worked for an hour before it was lost.
+        for _ in 0..2 {
+            assert!(attempts.pause_after(lost(), Duration::from_secs(3), 0).is_ok());
+        }
+        assert!(attempts.pause_after(lost(), Duration::from_secs(3), 0).is_err());
     }
 }

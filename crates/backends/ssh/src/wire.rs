@@ -2,9 +2,8 @@
 //!
 //! libssh2's own timeout counts each of the many steps of a call anew, and nothing could interrupt it.
 
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::cell::Cell;
+use std::os::fd::{AsFd as _, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,36 +13,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{BlockDirections, Session};
 
 use crate::error::{Trouble, is_again};
+use crate::stream::Stream;
 
 /// How often a wait looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// What a session talks through.
-#[derive(Debug)]
-pub(crate) enum Stream {
-    Tcp(TcpStream),
-    /// The other end is a program.
-    Local(UnixStream),
-}
-
-impl Stream {
-    pub(crate) fn shut_down(&self) {
-        // It may be closed already.
-        let _ = match self {
-            Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
-            Self::Local(stream) => stream.shutdown(Shutdown::Both),
-        };
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Local(stream) => stream.as_fd(),
-        }
-    }
-}
 
 /// What libssh2 holds of the stream.
 struct Shared(Arc<Stream>);
@@ -83,17 +56,18 @@ pub(crate) struct Wire {
     pub(crate) limit: Duration,
     /// Set where nobody wants the answer any more.
     pub(crate) cancel: Option<Arc<AtomicBool>>,
+    /// When a call was answered last.
+    answered: Cell<Instant>,
 }
 
 impl Wire {
-    pub(crate) fn new(stream: Stream, limit: Duration) -> Result<Self, Trouble> {
-        let stream = Arc::new(stream);
+    pub(crate) fn new(stream: Arc<Stream>, limit: Duration) -> Result<Self, Trouble> {
         let mut session = Session::new()?;
         session.set_tcp_stream(Shared(Arc::clone(&stream)));
         session.set_blocking(false);
         // Only destructors block, and they are the last resort.
         session.set_timeout(1000);
-        Ok(Self { session, stream, limit, cancel: None })
+        Ok(Self { session, stream, limit, cancel: None, answered: Cell::new(Instant::now()) })
     }
 
     /// Ends everything that this session does, at once.
@@ -111,6 +85,11 @@ impl Wire {
         }
     }
 
+    /// How long no call has been answered.
+    pub(crate) fn silence(&self) -> Duration {
+        self.answered.get().elapsed()
+    }
+
     /// Calls until there is an answer.
     pub(crate) fn drive<T>(
         &self,
@@ -121,7 +100,10 @@ impl Wire {
         let mut waiting = Waiting { wait, begun, heard: begun };
         loop {
             match call() {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    self.answered.set(Instant::now());
+                    return Ok(value);
+                }
                 Err(error) if is_again(&error) => self.wait(&mut waiting)?,
                 Err(error) => return Err(error.into()),
             }
@@ -134,7 +116,7 @@ impl Wire {
         }
         let left = self.limit.saturating_sub(waiting.heard.elapsed());
         if left.is_zero() {
-            return Err(Trouble::stalled(self.limit));
+            return Err(Trouble::silent("the server", self.limit));
         }
         if waiting.begun.elapsed() >= self.limit * BUSY {
             return Err(Trouble::hanging(self.limit * BUSY));

@@ -54,17 +54,23 @@ pub(crate) async fn a_changed_key_is_refused_with_the_command_that_accepts_it() 
     let home = Home::new()?;
     let root = home.server().directory()?;
     let (name, _) = home.host_key()?;
-    home.write("known_hosts", &format!("# first\n{name} {}\n", another_key()))?;
-    let error = refusal(home.config(root.path())).await?;
+    // The command can be pasted, whatever the file is called.
+    let known = home.write("known hosts", &format!("# first\n{name} {}\n", another_key()))?;
+    let config = |home: &Home| {
+        let mut config = home.config(root.path());
+        config.known_hosts = vec![known.clone()];
+        config
+    };
+    let error = refusal(config(&home)).await?;
     let text = error.to_string();
-    assert!(text.contains("known_hosts:2") && text.contains("SHA256:"), "{text}");
+    assert!(text.contains("known hosts:2") && text.contains("SHA256:"), "{text}");
     if Required::program("ssh-keygen") == Required::Missing {
         return ignore("ssh-keygen is not installed");
     }
     let command =
         text.split("accept it with: ").nth(1).and_then(|rest| rest.strip_suffix(')')).ok_or("no command")?;
     assert!(Command::new("sh").arg("-c").arg(command).output()?.status.success());
-    let backend = SshBackend::new(home.config(root.path()));
+    let backend = SshBackend::new(config(&home));
     put(&backend, "a/c/h", "accepted").await?;
     backend.close().await?;
     DONE

@@ -1,11 +1,16 @@
 //! Who is let in, and what is said to who is not.
 
 use std::fs;
-use std::path::Path;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use larder_backend::{Backend as _, Error, ErrorKind};
 use larder_backend_ssh::{AskPassphrase, Passphrase, SshBackend, SshConfig};
 use larder_testkit::{Required, ignore, payload};
@@ -51,6 +56,15 @@ pub(crate) async fn a_wrong_user_is_not_let_in() -> Outcome {
     let config = home.config(root.path()).with_user(Some("larder-nobody".to_owned()));
     let error = refusal(config).await?;
     assert!(error.to_string().contains("as larder-nobody"), "{error}");
+    let command = format!("`ssh -p {} larder-nobody@{}`", home.server().port, home.server().host);
+    assert!(error.to_string().contains(&command), "{error}");
+    // An alias of the configuration is the name that OpenSSH knows.
+    home.write("config", &format!("Host shelf\n  HostName {}\n", home.server().host))?;
+    let mut config = home.config(root.path()).with_user(Some("larder-nobody".to_owned()));
+    "shelf".clone_into(&mut config.host);
+    let error = refusal(config).await?;
+    let command = format!("`ssh -p {} larder-nobody@shelf`", home.server().port);
+    assert!(error.to_string().contains(&command), "{error}");
     DONE
 }
 
@@ -90,6 +104,8 @@ pub(crate) async fn without_anybody_to_ask_a_passphrase_is_missing() -> Outcome 
         "{}",
         explained(&error)
     );
+    let command = format!("`ssh-add {}`", home.ssh().join("id_ed25519").display());
+    assert!(explained(&error).contains(&command), "{}", explained(&error));
     DONE
 }
 
@@ -169,6 +185,83 @@ pub(crate) async fn an_agent_is_not_asked_for_other_keys_than_the_configured() -
     home.write("config", "IdentitiesOnly yes\nIdentityFile ~/.ssh/id_ed25519\n")?;
     let backend = SshBackend::new(config);
     put(&backend, "a/c/h", "by the agent").await.map_err(|error| explained(&error))?;
+    backend.close().await?;
+    DONE
+}
+
+/// The request for all keys, and its answer.
+const REQUEST_IDENTITIES: u8 = 11;
+const IDENTITIES_ANSWER: u8 = 12;
+
+/// An agent that accepts connections, lists a key where it has one, and is silent otherwise. Its thread ends with the test.
+fn silent_agent(home: &Home, key: Option<Vec<u8>>) -> Result<PathBuf, Failed> {
+    let socket = home.ssh().join("silent-agent");
+    let listener = UnixListener::bind(&socket)?;
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { break };
+            if let Some(key) = &key
+                && list_one_key(&mut stream, key).is_err()
+            {
+                continue;
+            }
+            open.push(stream);
+        }
+    });
+    Ok(socket)
+}
+
+fn list_one_key(stream: &mut UnixStream, key: &[u8]) -> std::io::Result<()> {
+    let mut request = [0; 5];
+    stream.read_exact(&mut request)?;
+    assert_eq!(request, [0, 0, 0, 1, REQUEST_IDENTITIES]);
+    let text = |bytes: &[u8]| [&u32::try_from(bytes.len()).unwrap_or(0).to_be_bytes()[..], bytes].concat();
+    let answer = [&[IDENTITIES_ANSWER, 0, 0, 0, 1][..], &text(key), &text(b"of a token")].concat();
+    stream.write_all(&text(&answer))
+}
+
+/// The public key of a home, as agents send it.
+fn public_key(home: &Home) -> Result<Vec<u8>, Failed> {
+    let text = home.read("id_ed25519.pub")?;
+    Ok(STANDARD.decode(text.split_whitespace().nth(1).ok_or("a line of one word")?)?)
+}
+
+pub(crate) async fn a_silent_agent_is_given_up_and_the_keys_in_files_are_tried() -> Outcome {
+    for lists_its_key in [false, true] {
+        let home = Home::new()?;
+        let root = home.server().directory()?;
+        let key = lists_its_key.then(|| public_key(&home)).transpose()?;
+        let socket = silent_agent(&home, key)?;
+        let timeout = Some(Duration::from_secs(3));
+        let config = home.config(root.path()).with_agent(Some(socket.clone())).with_stall_timeout(timeout);
+        let backend = SshBackend::new(config.clone());
+        let begun = Instant::now();
+        put(&backend, "a/c/h", "by the file").await.map_err(|error| explained(&error))?;
+        // Once it is known to be silent, it is not asked again.
+        put(&backend, "a/c/i", payload(1, 40 * 1024 * 1024)).await?;
+        backend.close().await?;
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        fs::remove_file(home.ssh().join("id_ed25519"))?;
+        let error = refusal(config).await?;
+        let text = explained(&error);
+        assert!(text.contains(&format!("the agent at {} did not answer for 1", socket.display())), "{text}");
+    }
+    DONE
+}
+
+pub(crate) async fn a_key_that_is_no_file_is_passed_over() -> Outcome {
+    let home = Home::new()?;
+    let root = home.server().directory()?;
+    assert!(Command::new("mkfifo").arg(home.ssh().join("fifo")).status()?.success());
+    home.write("config", "IdentityFile ~/.ssh/fifo\nIdentityFile /dev/zero\n")?;
+    let text = explained(&refusal(home.config(root.path())).await?);
+    for name in ["/fifo: it is not a regular file", "/dev/zero: it is not a regular file"] {
+        assert!(text.contains(name), "{text}");
+    }
+    home.write("config", "IdentityFile ~/.ssh/fifo\nIdentityFile ~/.ssh/id_ed25519\n")?;
+    let backend = SshBackend::new(home.config(root.path()));
+    put(&backend, "a/c/h", "by the next key").await?;
     backend.close().await?;
     DONE
 }

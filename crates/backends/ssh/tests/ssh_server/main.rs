@@ -35,6 +35,8 @@ fn main() -> ExitCode {
             a_wrong_passphrase_is_no_key,
             the_agent_is_asked,
             an_agent_is_not_asked_for_other_keys_than_the_configured,
+            a_silent_agent_is_given_up_and_the_keys_in_files_are_tried,
+            a_key_that_is_no_file_is_passed_over,
         },
         files::{
             the_bits_of_the_root_are_those_of_all,
