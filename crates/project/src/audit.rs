@@ -143,9 +143,8 @@ async fn check(storage: &RemoteStorage, stored: &Stored) -> Result<One> {
     };
     let (output, object) = match &stored.what {
         StoredKind::Object { output, object } => (output, object),
-        StoredKind::Empty { output } => {
-            let reason = "it is empty, as an interrupted weasel push leaves it".to_owned();
-            return Ok(of(FindingKind::Truncated, Some(output), reason));
+        StoredKind::Empty { output, reason } => {
+            return Ok(of(FindingKind::Truncated, Some(output), (*reason).to_owned()));
         }
         StoredKind::Foreign { reason } => {
             return Ok(One { is_object: false, ..of(FindingKind::Stray, None, (*reason).to_owned()) });
@@ -199,7 +198,7 @@ fn same_names(all: &[Stored]) -> Vec<Finding> {
     let outputs: BTreeSet<&OutputPath> = all
         .iter()
         .filter_map(|stored| match &stored.what {
-            StoredKind::Object { output, .. } | StoredKind::Empty { output } => Some(output),
+            StoredKind::Object { output, .. } | StoredKind::Empty { output, .. } => Some(output),
             _ => None,
         })
         .collect();
@@ -219,7 +218,8 @@ fn same_names(all: &[Stored]) -> Vec<Finding> {
                     outputs.iter().map(|output| format!("`{}`", output.key_text())).collect();
                 let urls = outputs.iter().filter_map(|output| {
                     all.iter().find_map(|stored| match &stored.what {
-                        StoredKind::Object { output: other, .. } | StoredKind::Empty { output: other }
+                        StoredKind::Object { output: other, .. }
+                        | StoredKind::Empty { output: other, .. }
                             if other == *output =>
                         {
                             let (remote, _) = stored.url.rsplit_once(&format!("/{}/", output.encoded()))?;

@@ -44,6 +44,8 @@ pub enum StoredKind {
     Empty {
         /// The output.
         output: OutputPath,
+        /// Why it is empty, as far as its name tells.
+        reason: &'static str,
     },
     /// Nothing of larder's. It is never used.
     Foreign {
@@ -130,9 +132,7 @@ impl RemoteStorage {
                 Err(_) => StoredKind::Foreign { reason: "its name is too long" },
                 Ok(keys) => match keys.read(meta) {
                     Listing::Object(object) => StoredKind::Object { output, object },
-                    Listing::Foreign { .. } if meta.size == 0 && meta.key.segments().count() == 3 => {
-                        StoredKind::Empty { output }
-                    }
+                    Listing::Empty { reason, .. } => StoredKind::Empty { output, reason },
                     Listing::Foreign { reason, .. } => StoredKind::Foreign { reason },
                 },
             },

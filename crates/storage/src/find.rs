@@ -3,11 +3,11 @@
 use std::cmp::Ordering;
 
 use futures::TryStreamExt as _;
-use larder_backend::{BackendExt as _, ListOptions, Listed, Prefix};
+use larder_backend::{BackendExt as _, ListOptions, Listed};
 use larder_hashing::OutputPath;
 
 use crate::error::{Error, Result};
-use crate::layout::{Listing, OutputKeys, output_name};
+use crate::layout::{Listing, OutputKeys};
 use crate::options::FindOptions;
 use crate::outcome::{Found, RemoteObject};
 use crate::remote_storage::RemoteStorage;
@@ -49,28 +49,6 @@ impl RemoteStorage {
         self.recover().await?;
         let objects = self.matches(output, options).await?;
         if objects.is_empty() { Err(self.not_found(output, options)) } else { Ok(objects) }
-    }
-
-    /// The outputs of which the remote has something, by the text of their keys, sorted. Asks for the top level only.
-    ///
-    /// # Errors
-    ///
-    /// The remote fails.
-    pub async fn list_outputs(&self) -> Result<Vec<String>> {
-        self.recover().await?;
-        self.output_names().await
-    }
-
-    async fn output_names(&self) -> Result<Vec<String>> {
-        let mut names = Vec::new();
-        let mut listing = self.backend.list(&Prefix::root(), ListOptions::default().with_delimiter());
-        while let Some(item) = self.or_cancelled(listing.try_next()).await?? {
-            if let Listed::Prefix(prefix) = item {
-                names.extend(output_name(&prefix));
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
     }
 
     /// All matches, newest first; none is no error.
@@ -125,8 +103,10 @@ impl RemoteStorage {
     ) {
         match keys.read(meta) {
             Listing::Object(object) => take(object),
-            Listing::Foreign { .. } if foreign.named == MAX_NAMED_FOREIGN => foreign.unnamed += 1,
-            Listing::Foreign { url, reason } => {
+            Listing::Empty { .. } | Listing::Foreign { .. } if foreign.named == MAX_NAMED_FOREIGN => {
+                foreign.unnamed += 1;
+            }
+            Listing::Empty { url, reason } | Listing::Foreign { url, reason } => {
                 foreign.named += 1;
                 self.warn(&Warning::ForeignObject { url, reason });
             }

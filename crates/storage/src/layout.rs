@@ -1,7 +1,7 @@
 //! Where things are in a remote: `<encoded output path>/<command hash>/<content hash>`.
 
 use larder_backend::{Capabilities, Key, ObjectMeta, Prefix};
-use larder_hashing::{CommandHash, ContentHash, OutputPath, decode_name};
+use larder_hashing::{CommandHash, ContentHash, HashForm, OutputPath, decode_name};
 
 use crate::error::{Error, Result};
 use crate::outcome::RemoteObject;
@@ -19,7 +19,15 @@ pub(crate) struct OutputKeys {
 /// What a listing below an output's prefix showed.
 pub(crate) enum Listing {
     Object(RemoteObject),
-    Foreign { url: String, reason: &'static str },
+    /// An object without a byte, under the name of one of larder's. It counts as absent.
+    Empty {
+        url: String,
+        reason: &'static str,
+    },
+    Foreign {
+        url: String,
+        reason: &'static str,
+    },
 }
 
 impl OutputKeys {
@@ -66,7 +74,14 @@ impl OutputKeys {
             return Listing::Foreign { url, reason: "its name is not that of a hash" };
         };
         if meta.size == 0 {
-            return Listing::Foreign { url, reason: "it is empty, as an interrupted weasel push leaves it" };
+            let is_of_weasel =
+                command_hash.form() == HashForm::Hex32 && content_hash.form() == HashForm::Hex32;
+            let reason = if is_of_weasel {
+                "it is empty, as an interrupted weasel push leaves it"
+            } else {
+                "it is empty, and no archive is empty"
+            };
+            return Listing::Empty { url, reason };
         }
         Listing::Object(RemoteObject {
             url,

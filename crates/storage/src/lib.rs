@@ -11,6 +11,7 @@ mod error;
 mod find;
 mod hash;
 mod layout;
+mod list;
 mod options;
 mod outcome;
 mod pull;

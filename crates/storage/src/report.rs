@@ -84,6 +84,11 @@ pub enum Warning {
         /// How many.
         count: u64,
     },
+    /// Names at the top of the remote have no object of larder's below them, so they are no outputs.
+    ForeignNames {
+        /// How many.
+        count: usize,
+    },
     /// An object is damaged, so an older one is tried.
     DamagedObject {
         /// The object.
@@ -125,6 +130,12 @@ impl fmt::Display for Warning {
         match self {
             Self::ForeignObject { url, reason } => write!(f, "ignoring {url}: {reason}"),
             Self::MoreForeignObjects { count } => write!(f, "ignoring {count} more foreign objects"),
+            Self::ForeignNames { count: 1 } => {
+                f.write_str("not listing 1 name without any object of larder's below it")
+            }
+            Self::ForeignNames { count } => {
+                write!(f, "not listing {count} names without any object of larder's below them")
+            }
             Self::DamagedObject { url, reason } => {
                 write!(f, "{url} is damaged ({reason}), so another is tried; a push with `--force` mends it")
             }

@@ -117,6 +117,43 @@ async fn a_listing_shows_the_outputs_and_nothing_of_larders_own() {
     crate::support::write(&lab.object("stray.txt"), "x");
     // `%41` is not how larder or weasel would write `A`.
     assert_eq!(lab.storage().list_outputs().await.unwrap(), ["a b/c", "z"]);
+    assert_eq!(lab.reports.warnings(), [Warning::ForeignNames { count: 1 }]);
+}
+
+#[tokio::test]
+async fn a_listed_name_has_an_object_and_other_names_are_counted() {
+    let lab = Lab::default();
+    for key in ["ours/c/h", "ours/.DS_Store", "00/raw.txt", "photos/2026/11/a.jpg", "photos/2026/11/b.jpg"] {
+        publish(&lab, key, 1);
+    }
+    crate::support::write(&lab.object("stub/c/h"), "");
+    std::fs::create_dir(lab.object("folder")).unwrap();
+    for number in 0..40 {
+        publish(&lab, &format!("many/c/{number}"), 1);
+    }
+    let storage = lab.storage();
+    let names = storage.list_outputs().await.unwrap();
+    assert_eq!(names, ["many", "ours"]);
+    assert_eq!(lab.reports.warnings(), [Warning::ForeignNames { count: 3 }]);
+    for name in names {
+        assert!(storage.find(&output(&name), &FindOptions::default()).await.is_ok(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_object_is_weasels_only_if_it_is_named_so() {
+    let lab = Lab::default();
+    let md5 = "d41d8cd98f00b204e9800998ecf8427e";
+    for key in ["a+b/c/h".to_owned(), format!("a+b/{md5}/{md5}")] {
+        crate::support::write(&lab.object(&key), "");
+    }
+    lab.storage().find(&output("a b"), &FindOptions::default()).await.unwrap_err();
+    let mut reasons: Vec<_> = lab.reports.warnings().iter().map(ToString::to_string).collect();
+    reasons.sort();
+    let [ours, weasels] = reasons.as_slice() else { panic!("{reasons:?}") };
+    let (ours, weasels) = if ours.contains(md5) { (weasels, ours) } else { (ours, weasels) };
+    assert!(!ours.contains("weasel") && ours.contains("empty"), "{ours}");
+    assert!(weasels.contains("interrupted weasel push"), "{weasels}");
 }
 
 #[tokio::test]

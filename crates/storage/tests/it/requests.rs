@@ -109,7 +109,11 @@ async fn every_answer_costs_what_it_needs_and_no_more() {
     storage.find(&output("m"), &find).await.unwrap();
     assert_eq!(far.remote.take_operations(), [Operation::Stat]);
     storage.list_outputs().await.unwrap();
-    assert_eq!(far.remote.take_operations(), [Operation::List]);
+    assert_eq!(
+        far.remote.take_operations(),
+        [Operation::List, Operation::List],
+        "the names, and one look at the only one"
+    );
 
     far.lab.remove("m");
     storage.pull(&[output("m")], &both(&hash)).await.unwrap();
