@@ -57,6 +57,9 @@ pub(crate) struct Cli {
     pub(crate) overrides: Vec<String>,
 }
 
+/// The documentation of larder.toml.
+pub(crate) const CONFIGURATION: &str = include_str!("../configuration.md");
+
 /// The options that every command takes, before or behind its name.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
@@ -135,6 +138,9 @@ pub(crate) enum Command {
     /// Prints the URL that an object has or would have, without a request.
     Url(Url),
     /// Lists the outputs in the remote, or the objects of one output.
+    ///
+    /// Without PATH it lists the names at the top of the remote, and looks below each for an object: in a bucket, with one
+    /// request per name. Names without an object of larder's are counted in a warning.
     Ls(Ls),
     /// Computes hashes.
     #[command(subcommand)]
@@ -142,7 +148,10 @@ pub(crate) enum Command {
     /// Uploads and restores the outputs of a weasel or spaCy project.
     #[command(subcommand)]
     Project(Project),
-    /// Prints completions for a shell.
+    /// Documents every key of larder.toml, with examples.
+    #[command(help_template = "{after-help}", after_help = CONFIGURATION)]
+    Config,
+    /// Prints the script that completes command lines in a shell.
     Completions(Completions),
     /// Prints the manual pages, or writes one file per command.
     Man(ManPages),
@@ -159,6 +168,7 @@ impl Command {
             Self::Ls(_) => "ls",
             Self::Hash(_) => "hash",
             Self::Project(command) => command.name(),
+            Self::Config => "config",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
         }
@@ -312,8 +322,10 @@ pub(crate) struct ManPages {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  larder completions bash > ~/.local/share/bash-completion/completions/larder
-  larder completions fish > ~/.config/fish/completions/larder.fish")]
+  source <(larder completions bash)         in ~/.bashrc; the same with zsh in ~/.zshrc
+  larder completions fish | source          in ~/.config/fish/config.fish
+
+Completions offer files, names of remotes and, for remotes that are directories, the outputs in them.")]
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: clap_complete::Shell,

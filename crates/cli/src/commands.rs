@@ -1,6 +1,7 @@
 //! The commands.
 
 mod completions;
+mod config;
 mod find;
 mod hash;
 mod ls;
@@ -18,6 +19,7 @@ use crate::output::Output;
 /// Runs the command. What it returns as an error is one more failure, besides those that it reported to `output`.
 pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
     match &cli.command {
+        Command::Config => config::run(output),
         Command::Completions(args) => completions::run(args, output),
         Command::Man(args) => man::run(args, output),
         Command::Project(command) => project::run(command, cli, output),
@@ -41,7 +43,7 @@ fn run_in_project(command: &Command, context: &Context, output: &mut Output) -> 
         Command::Url(args) => url::run(args, context, output),
         Command::Ls(args) => ls::run(args, context, output),
         Command::Hash(args) => hash::run(args, context, output),
-        Command::Project(_) | Command::Completions(_) | Command::Man(_) => {
+        Command::Project(_) | Command::Config | Command::Completions(_) | Command::Man(_) => {
             unreachable!("these are run above")
         }
     }

@@ -125,6 +125,11 @@ impl Context {
         self.open_under(self.scheme, &self.config_with_weasel(console)?, console)
     }
 
+    /// The names of the remotes that can be chosen.
+    pub(crate) fn remote_names(&self, console: &Console) -> Vec<String> {
+        self.config_with_weasel(console).map(|config| config.remote_names()).unwrap_or_default()
+    }
+
     /// The configuration, and the remotes that a weasel project in the same directory names.
     fn config_with_weasel(&self, console: &Console) -> Result<Config> {
         if !self.root.join(Project::FILE).is_file() {
@@ -217,13 +222,14 @@ impl Context {
         options.reporter = Arc::new(ConsoleReporter::new(console.clone()));
         options.cancel = cancel.clone();
         options.environment = user_environment(console);
+        let is_local = url.local_path().is_some();
         let storage = RemoteStorage::open(&self.root, &url, options).map_err(|error| match error {
             larder_storage::Error::Remote(error) => unusable(&remote, error),
             error => error.into(),
         })?;
         let name = remote.name.as_deref().filter(|name| *name != DEFAULT_REMOTE);
         let label = name.map_or_else(|| storage.remote(), str::to_owned);
-        Ok(Session { storage, label, is_embedded: remote.is_embedded(), cancel })
+        Ok(Session { storage, label, is_embedded: remote.is_embedded(), is_local, cancel })
     }
 
     fn url(&self, remote: &Remote) -> Result<RemoteUrl> {

@@ -7,6 +7,7 @@ compile_error!(
 
 mod args;
 mod commands;
+mod complete;
 mod context;
 mod early;
 mod exit;
@@ -15,10 +16,10 @@ mod output;
 mod paths;
 mod progress;
 mod reporter;
+mod runtime;
 mod session;
 mod signals;
 mod suggestion;
-mod threads;
 
 use std::env;
 use std::process::ExitCode;
@@ -33,6 +34,9 @@ use output::console::{Console, Verbosity};
 use progress::Progress;
 
 fn main() -> ExitCode {
+    if let Some(exit) = complete::answer() {
+        return exit.into();
+    }
     signals::survive_file_size_limit();
     let (arguments, overrides) = args::take_overrides(env::args_os().collect());
     let exit = match Cli::try_parse_from(&arguments) {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use larder_storage::{Event, OutputPath, Phase, Reporter};
+use larder_storage::{Event, OutputPath, Phase, Reporter, Warning};
 use larder_tree::Observer as _;
 
 use crate::output::console::Console;
@@ -48,6 +48,10 @@ impl Reporter for ConsoleReporter {
             }
             Event::Finished { output, phase } => {
                 self.open().retain(|(of, what, _)| *what != phase || of != output);
+            }
+            // A new directory is no surprise, except where a share may have to be mounted.
+            Event::Warning(note @ Warning::CreatedRemote { is_parent_empty: false, .. }) => {
+                self.console.note(note);
             }
             Event::Warning(warning) => self.console.warn(warning),
             _ => {}

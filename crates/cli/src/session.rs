@@ -11,8 +11,8 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::progress::Progress;
+use crate::runtime;
 use crate::signals::Signals;
-use crate::threads;
 
 /// How long a stopped command may clean up behind itself. What it has not removed by then, the next command does.
 const CLEAN_UP: Duration = Duration::from_millis(1_500);
@@ -25,6 +25,8 @@ pub(crate) struct Session {
     pub(crate) label: String,
     /// Whether the remote is the store in the project, which nobody else sees.
     pub(crate) is_embedded: bool,
+    /// Whether the remote is a directory of this machine.
+    pub(crate) is_local: bool,
     pub(crate) cancel: CancellationToken,
 }
 
@@ -48,7 +50,7 @@ impl Session {
         output: &mut Output,
         work: impl AsyncFnOnce(&mut Output) -> T,
     ) -> Result<T> {
-        let runtime = threads::start().map_err(Failure::Runtime)?;
+        let runtime = runtime::start().map_err(Failure::Runtime)?;
         let progress = Arc::clone(output.console().progress());
         let ended = runtime.block_on(self.until_stopped(progress, work(output)));
         // A blocking call that never returns must not keep the process.

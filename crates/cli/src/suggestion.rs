@@ -24,8 +24,8 @@ pub(crate) fn instead_of(command: &str) -> Option<&'static str> {
         "verify" | "check" | "fsck" => {
             "`larder pull PATH --to DIR` verifies an output, `larder project audit` a remote that weasel filled"
         }
-        "remote" | "remotes" | "config" | "init" => {
-            "write larder.toml: `[remotes]` and below it `default = \"/path/or/url\"`"
+        "remote" | "remotes" | "init" => {
+            "name remotes in larder.toml: `[remotes]` and below it `default = \"/path/or/url\"`; `larder config` documents all keys"
         }
         "login" | "auth" => {
             "larder uses the credentials of AWS, Google Cloud and SSH tools: log in with those"

@@ -52,11 +52,11 @@ impl Project {
 #[derive(Args, Debug)]
 pub(crate) struct ProjectTarget {
     /// A remote of project.yml or larder.toml, a path (with a `/`) or a URL [default: -r, LARDER_REMOTE, `default`]
-    #[arg(value_name = "REMOTE", id = "project_remote")]
+    #[arg(value_name = "REMOTE", id = "project_remote", index = 1)]
     pub(crate) remote: Option<String>,
 
     /// The directory of the project [default: the nearest with a project.yml]
-    #[arg(value_name = "PROJECT_DIR", value_hint = ValueHint::DirPath)]
+    #[arg(value_name = "PROJECT_DIR", value_hint = ValueHint::DirPath, index = 2)]
     pub(crate) dir: Option<PathBuf>,
 
     /// Only this command, or the commands of this workflow; may be repeated
@@ -144,11 +144,11 @@ Examples:
   larder project push --force               upload them again")]
 pub(crate) struct ProjectAudit {
     /// A remote of project.yml or larder.toml, a path (with a `/`) or a URL [default: -r, LARDER_REMOTE, `default`]
-    #[arg(value_name = "REMOTE", id = "project_remote")]
+    #[arg(value_name = "REMOTE", id = "project_remote", index = 1)]
     pub(crate) remote: Option<String>,
 
     /// The directory of the project [default: the nearest with a project.yml]
-    #[arg(value_name = "PROJECT_DIR", value_hint = ValueHint::DirPath)]
+    #[arg(value_name = "PROJECT_DIR", value_hint = ValueHint::DirPath, index = 2)]
     pub(crate) dir: Option<PathBuf>,
 
     /// Remove damaged objects, after asking

@@ -1,14 +1,14 @@
 //! `larder completions`
 
-use clap::CommandFactory as _;
+use std::io::Write as _;
 
-use crate::args::{Cli, Completions};
+use crate::args::Completions;
+use crate::complete;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 
 pub(super) fn run(args: &Completions, output: &mut Output) -> Result<()> {
     output.no_document()?;
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "larder", &mut script);
-    std::io::Write::write_all(&mut output.raw(), &script).map_err(Failure::Stdout)
+    let script = complete::script(&args.shell.to_string());
+    script.and_then(|script| output.raw().write_all(&script)).map_err(Failure::Stdout)
 }

@@ -43,7 +43,7 @@ fn open_for(
     cli: &Cli,
     output: &Output,
 ) -> Result<Opened> {
-    check_is_remote(remote, dir, cli)?;
+    check_is_remote(remote, cli)?;
     let context = Context::of_weasel(&cli.global, dir, output.console())?;
     let from_environment = process_variable(OVERRIDES_VARIABLE);
     let arguments = cli.overrides.iter().map(String::as_str);
@@ -59,22 +59,35 @@ fn open_for(
     }
     // What the arguments say is wrong before a remote is looked for.
     project.select(only)?;
-    let session = context.open_weasel(&project, remote, output.console())?;
+    let session = context.open_weasel(&project, remote, output.console()).map_err(|failure| {
+        // A bare word is a name. It was meant as a path where no remote has that name and a project does.
+        let is_unknown = matches!(failure, Failure::Config(larder_config::Error::UnknownRemote { .. }));
+        match remote.filter(|_| is_unknown).and_then(project_at) {
+            Some(path) => is_a_project(path, cli),
+            None => failure,
+        }
+    })?;
     Ok(Opened { project, session })
 }
 
 /// Refuses a project where a remote is expected: larder would upload into it.
-fn check_is_remote(remote: Option<&str>, dir: Option<&Path>, cli: &Cli) -> Result<()> {
-    let Some(path) = remote.filter(|text| dir.is_none() && (text.contains('/') || *text == "..")) else {
-        return Ok(());
-    };
-    if Path::new(path).join(larder_project::Project::FILE).is_file() {
-        let command = cli.command.name();
-        return Err(Failure::Usage(format!(
-            "{path} is a project, not a remote: write `larder -C {path} {command}`, or `larder {command} REMOTE {path}`"
-        )));
+fn check_is_remote(remote: Option<&str>, cli: &Cli) -> Result<()> {
+    match remote.filter(|text| text.contains('/') || matches!(*text, "." | "..")).and_then(project_at) {
+        Some(path) => Err(is_a_project(path, cli)),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The text, if it is the path of a project.
+fn project_at(text: &str) -> Option<&str> {
+    Path::new(text).join(larder_project::Project::FILE).is_file().then_some(text)
+}
+
+fn is_a_project(path: &str, cli: &Cli) -> Failure {
+    let command = cli.command.name();
+    Failure::Usage(format!(
+        "{path} is a project, not a remote: write `larder -C {path} {command}`, or `larder {command} REMOTE {path}`"
+    ))
 }
 
 fn options(target: &ProjectTarget, force: bool, dry_run: bool) -> ExchangeOptions {

@@ -1,0 +1,150 @@
+//! Completion of command lines: the scripts of `larder completions` ask the binary what fits.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter as _};
+use clap_complete::env::{CompleteEnv, EnvCompleter, Shells};
+use larder_storage::OutputPath;
+use tokio::runtime::Builder;
+
+use crate::args::{Cli, Global, When, take_overrides};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::output::console::{Console, Verbosity};
+use crate::progress::Progress;
+
+/// Set by the shell's script: the name of the shell.
+pub(crate) const VARIABLE: &str = "LARDER_COMPLETE";
+
+/// How long a listing of a remote may take. A person waits for it, and a network file system may hang.
+const LIST_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Answers a shell that asks for completions. `None` in every other call.
+pub(crate) fn answer() -> Option<Exit> {
+    let asked = env::var_os(VARIABLE).is_some_and(|shell| !shell.is_empty());
+    let words: Vec<OsString> = env::args_os().skip_while(|word| word != "--").skip(1).collect();
+    let global = Arc::new(if asked { typed(&words)? } else { return None });
+    if let Some(directory) = global.directory.as_ref().filter(|_| !is_directory_being_typed(&words)) {
+        // A wrong directory completes nothing of its own.
+        env::set_current_dir(directory).ok();
+    }
+    let completing = CompleteEnv::with_factory(|| command(&global)).var(VARIABLE);
+    match completing.try_complete(env::args_os(), env::current_dir().ok().as_deref()) {
+        Ok(true) => Some(Exit::Done),
+        Ok(false) => None,
+        Err(error) => {
+            error.print().ok();
+            Some(Exit::Failed)
+        }
+    }
+}
+
+/// Returns the script with which a shell asks this binary.
+pub(crate) fn script(shell: &str) -> std::io::Result<Vec<u8>> {
+    let shells = Shells::builtins();
+    let shell: &dyn EnvCompleter = shells.completer(shell).ok_or(std::io::ErrorKind::Unsupported)?;
+    let mut script = Vec::new();
+    shell.write_registration(VARIABLE, "larder", "larder", &program(), &mut script)?;
+    Ok(script)
+}
+
+/// How to call this binary: as it was called, if that is found in every directory.
+fn program() -> String {
+    let called = env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    let path = if called.components().count() > 1 { env::current_exe().unwrap_or(called) } else { called };
+    path.to_string_lossy().into_owned()
+}
+
+/// The global options among the words, as far as they can be read.
+fn typed(words: &[OsString]) -> Option<Global> {
+    let (words, _) = take_overrides(words.to_vec());
+    let matches = Cli::command()
+        .ignore_errors(true)
+        .try_get_matches_from(words)
+        .or_else(|_| Cli::command().ignore_errors(true).try_get_matches_from(["larder"]));
+    Global::from_arg_matches(&matches.ok()?).ok()
+}
+
+fn is_directory_being_typed(words: &[OsString]) -> bool {
+    words.iter().rev().nth(1).is_some_and(|word| word == "-C")
+}
+
+/// The definition of the command line, with what the remotes and the configuration have.
+fn command(global: &Arc<Global>) -> Command {
+    let with_remotes = |arg: Arg| {
+        let global = Arc::clone(global);
+        arg.add(ArgValueCompleter::new(move |typed: &OsStr| remotes(&global, typed)))
+    };
+    let with_outputs = |arg: Arg| {
+        let global = Arc::clone(global);
+        arg.add(ArgValueCompleter::new(move |typed: &OsStr| outputs(&global, typed)))
+    };
+    let mut command = Cli::command().mut_arg("remote", with_remotes);
+    for (name, argument) in [("pull", "paths"), ("find", "path"), ("ls", "path")] {
+        command = command.mut_subcommand(name, |command| command.mut_arg(argument, with_outputs));
+    }
+    command.mut_subcommand("project", |mut project| {
+        for name in ["push", "pull", "status", "audit"] {
+            project = project.mut_subcommand(name, |command| command.mut_arg("project_remote", with_remotes));
+        }
+        project
+    })
+}
+
+/// Names of configured remotes, and directories where a path has begun.
+fn remotes(global: &Global, typed: &OsStr) -> Vec<CompletionCandidate> {
+    if typed.to_string_lossy().starts_with(['.', '/', '~']) {
+        return PathCompleter::dir().complete(typed);
+    }
+    matching(context(global).map(|context| context.remote_names(&silent())).unwrap_or_default(), typed)
+}
+
+/// Files, and outputs in the remote if that is a directory: nothing is asked over a network.
+fn outputs(global: &Global, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let mut found = matching(outputs_of_local_remote(global).unwrap_or_default(), typed);
+    let is_output = |path: &OsStr| {
+        let path = path.to_string_lossy();
+        let path = path.trim_end_matches('/');
+        found.iter().any(|output| output.get_value() == path)
+    };
+    let files: Vec<CompletionCandidate> = PathCompleter::any().complete(typed);
+    let files: Vec<CompletionCandidate> =
+        files.into_iter().filter(|file| !is_output(file.get_value())).collect();
+    found.extend(files);
+    found
+}
+
+fn outputs_of_local_remote(global: &Global) -> Option<Vec<String>> {
+    let context = context(global)?;
+    let session = context.open(&silent()).ok().filter(|session| session.is_local)?;
+    let runtime = Builder::new_current_thread().enable_time().build().ok()?;
+    let listing = async { tokio::time::timeout(LIST_TIMEOUT, session.storage.list_names()).await };
+    let names = runtime.block_on(listing);
+    // A listing that hangs must not keep the shell waiting.
+    runtime.shutdown_background();
+    let below = context.below_root();
+    let name = |name: String| {
+        let output = OutputPath::with_literal_key(&name).ok()?;
+        Some(std::path::Path::new(output.as_str()).strip_prefix(below).ok()?.to_str()?.to_owned())
+    };
+    Some(names.ok()?.ok()?.into_iter().filter_map(name).collect())
+}
+
+fn matching(names: Vec<String>, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    names.into_iter().filter(|name| name.starts_with(&*typed)).map(CompletionCandidate::new).collect()
+}
+
+fn context(global: &Global) -> Option<Context> {
+    Context::new(global, true, &silent()).ok()
+}
+
+/// A console that says nothing: it would be mixed into the command line.
+fn silent() -> Console {
+    Console::new(When::Never.into(), Verbosity::Quiet, Progress::Off)
+}

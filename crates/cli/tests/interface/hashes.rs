@@ -1,0 +1,36 @@
+//! `larder hash`.
+
+use crate::support::Project;
+
+#[test]
+fn a_command_hash_of_nothing_is_that_of_a_plain_push_in_every_directory() {
+    let project = Project::new();
+    let stdout = |arguments: &str| {
+        let output = project.command(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", Project::show(arguments, &output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for scheme in ["blake3", "sha256", "weasel"] {
+        let nothing = stdout(&format!("hash command --hash {scheme}"));
+        assert_eq!(stdout(&format!("-C models hash command --hash {scheme}")), nothing);
+        let pushed = stdout(&format!("-C models push en --json --hash {scheme}"));
+        assert!(pushed.contains(&format!("\"command_hash\":\"{}\"", nothing.trim())), "{pushed}");
+        let dep = stdout(&format!("hash command -d metrics.json --hash {scheme}"));
+        assert_eq!(stdout(&format!("-C models hash command -d ../metrics.json --hash {scheme}")), dep);
+    }
+    // Where there is a command, it matters where it runs.
+    assert_ne!(stdout("-C models hash command -- x"), stdout("hash command -- x"));
+}
+
+#[test]
+fn names_that_no_variable_has_are_refused() {
+    let project = Project::new();
+    for name in ["BAD NAME", "$HOME", "${HOME}=x", "'X'=1", "A\tB"] {
+        for arguments in [&["hash", "command", "-e", name][..], &["hash", "env", name]] {
+            let output = project.command("").args(arguments).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+            assert!(said.contains("is not the name of a variable"), "{said}");
+        }
+    }
+}

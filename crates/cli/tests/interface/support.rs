@@ -1,0 +1,112 @@
+//! A project to run the binary in.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use insta::{Settings, assert_snapshot};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+use tempfile::TempDir;
+
+/// A project in a directory of its own, and a home without any configuration.
+pub(crate) struct Project(pub(crate) TempDir);
+
+impl Project {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("project/models/en")).unwrap();
+        fs::create_dir(dir.path().join("home")).unwrap();
+        let project = Self(dir);
+        project.write("larder.toml", "[remotes]\nteam = '../team'\n");
+        project.write("models/en/weights", "1234");
+        project.write("metrics.json", "{}");
+        project
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.0.path().join("project")
+    }
+
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        fs::write(self.path().join(path), text).unwrap();
+    }
+
+    pub(crate) fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        command.env_clear().env("HOME", self.0.path().join("home")).env("PATH", "/usr/bin:/bin");
+        command.current_dir(self.path()).args(arguments.split_whitespace()).stdin(Stdio::null());
+        command
+    }
+
+    /// What the command wrote, on which stream, and its exit code.
+    pub(crate) fn transcript(&self, arguments: &str) -> String {
+        Self::show(arguments, &self.command(arguments).output().unwrap())
+    }
+
+    /// Starts a command at a terminal of `columns`.
+    pub(crate) fn start_at_a_terminal(&self, arguments: &str, term: &str, columns: u16) -> (Child, File) {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        tcsetwinsize(&terminal, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+        let end = || File::options().read(true).write(true).open(&name).unwrap();
+        let mut command = self.command(arguments);
+        command.env("TERM", term).stdin(end()).stdout(end()).stderr(end());
+        let child = command.spawn().unwrap();
+        // The command holds the other end. Reading ends when every copy is closed.
+        drop(command);
+        (child, File::from(terminal))
+    }
+
+    /// Returns what a user sees at a terminal who gives this answer.
+    pub(crate) fn at_a_terminal(&self, arguments: &str, answer: &str) -> String {
+        let (mut child, mut terminal) = self.start_at_a_terminal(arguments, "dumb", 80);
+        terminal.write_all(answer.as_bytes()).unwrap();
+        let mut said = Vec::new();
+        let mut buffer = [0; 4096];
+        // Linux has an error for the end.
+        while let Ok(len @ 1..) = terminal.read(&mut buffer) {
+            said.extend_from_slice(&buffer[..len]);
+        }
+        child.wait().unwrap();
+        String::from_utf8(said).unwrap()
+    }
+
+    pub(crate) fn show(arguments: &str, output: &Output) -> String {
+        let mut transcript = format!("$ larder {arguments}\n{}", String::from_utf8_lossy(&output.stdout));
+        for line in String::from_utf8_lossy(&output.stderr).lines() {
+            transcript.push_str(format!("2> {line}").trim_end());
+            transcript.push('\n');
+        }
+        transcript + &format!("[{}]\n", output.status.code().unwrap())
+    }
+
+    /// Compares with the snapshot `name`, without what differs from run to run.
+    pub(crate) fn check(&self, name: &str, commands: &[&str]) {
+        let transcript: String = commands.iter().map(|command| self.transcript(command)).collect();
+        self.settings().bind(|| assert_snapshot!(name, transcript));
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        let mut settings = Settings::clone_current();
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        let real = self.0.path().canonicalize().unwrap();
+        for dir in [real.as_path(), self.0.path()] {
+            settings.add_filter(dir.to_str().unwrap(), "SANDBOX");
+        }
+        settings.add_filter("[0-9a-f]{64}", "HEX");
+        settings.add_filter(r"\b[0-9a-f]{32}\b", "MD5");
+        settings.add_filter(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME");
+        settings.add_filter(r#"(bytes":)\d+"#, "${1}N");
+        settings.add_filter(r"[\d.]+ (B|KiB|MiB)/s", "SPEED");
+        settings.add_filter(r"[\d.]+ (B|KiB)\b", "N B");
+        settings.add_filter(r"\b[\d.]+ m?s\b", "SECONDS");
+        // The width of a column follows what is in it.
+        settings.add_filter(r"(OBJECTS|CONTENT HASH|HEX|\d) +(SIZE|N B)", "$1  $2");
+        settings
+    }
+}
