@@ -9,6 +9,7 @@
 
 mod binary;
 mod damage;
+mod flagless;
 mod json;
 mod memory;
 mod mount;

@@ -55,8 +55,7 @@ impl Drop for Mount {
     }
 }
 
-/// An overlay whose lower layer can be filled before it is mounted. It has no `RENAME_EXCHANGE`, and refuses even to
-/// rename a directory of the lower layer.
+/// An overlay whose lower layer can be filled before it is mounted. It cannot rename a directory of the lower layer.
 #[derive(Debug)]
 pub struct Overlay {
     // Fields are dropped in this order: the overlay before what it lies on.

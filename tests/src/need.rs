@@ -14,7 +14,7 @@ pub enum Need {
     Strace,
     /// The right to mount a tmpfs: disks that are full.
     Tmpfs,
-    /// The right to mount an overlay: a file system without `RENAME_EXCHANGE`.
+    /// The right to mount an overlay: directories of its lower layer cannot be renamed.
     Overlay,
     /// The right to become other users, with `setpriv`.
     Users,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::flagless;
 use crate::run::Run;
 
 /// How long something may take that takes a moment: only a failing test ever waits that long.
@@ -25,10 +26,11 @@ pub struct Running {
 }
 
 impl Running {
-    pub(crate) fn start(mut command: Command, call: String) -> Self {
+    pub(crate) fn start(mut command: Command, call: String, is_flagless: bool) -> Self {
         let [stdout, stderr] = [(); 2].map(|()| tempfile::tempfile().unwrap());
         command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
-        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let started = if is_flagless { flagless::spawn(&mut command) } else { command.spawn() };
+        let child = started.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         Self { child, call, stdout, stderr }
     }
 

@@ -18,6 +18,7 @@ pub struct Larder {
     args: Vec<OsString>,
     dir: PathBuf,
     env: Vec<(OsString, OsString)>,
+    is_flagless: bool,
 }
 
 impl Larder {
@@ -26,7 +27,7 @@ impl Larder {
             ("HOME".into(), home.into()),
             ("PATH".into(), std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into())),
         ];
-        Self { wrapper: Vec::new(), binary, args: Vec::new(), dir: dir.to_owned(), env }
+        Self { wrapper: Vec::new(), binary, args: Vec::new(), dir: dir.to_owned(), env, is_flagless: false }
     }
 
     /// Adds arguments.
@@ -102,6 +103,12 @@ impl Larder {
         .through(injections)
     }
 
+    /// Runs on a kernel that refuses renames with flags: see [`Sandbox::without_exchange`](crate::Sandbox::without_exchange).
+    #[must_use]
+    pub(crate) fn flagless(self) -> Self {
+        Self { is_flagless: true, ..self }
+    }
+
     /// Runs as another user with a private umask: nothing is shared by chance.
     #[must_use]
     pub fn as_user(self, user: u32, groups: &[u32]) -> Self {
@@ -129,7 +136,7 @@ impl Larder {
 
     /// Starts it.
     pub fn spawn(&self) -> Running {
-        Running::start(self.command(), self.describe())
+        Running::start(self.command(), self.describe(), self.is_flagless)
     }
 
     /// Runs it to its end.

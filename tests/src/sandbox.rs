@@ -17,6 +17,7 @@ use crate::server::Server;
 pub struct Sandbox {
     root: PathBuf,
     on_server: Option<OnServer>,
+    is_flagless: bool,
     // Dropped in this order: mounts before the directory that they are in.
     mounts: Vec<Mount>,
     _overlay: Option<Overlay>,
@@ -41,8 +42,15 @@ impl Sandbox {
         let dir = temporary();
         // Other users must get in, where a test has some.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        Self { root: dir.path().to_owned(), on_server: None, mounts: Vec::new(), _overlay: None, _dir: dir }
-            .furnished()
+        Self {
+            root: dir.path().to_owned(),
+            on_server: None,
+            is_flagless: false,
+            mounts: Vec::new(),
+            _overlay: None,
+            _dir: dir,
+        }
+        .furnished()
     }
 
     /// Makes one whose remote is a new one on the server. Every call of the binary gets the variables that lead there.
@@ -53,6 +61,11 @@ impl Sandbox {
         sandbox
     }
 
+    /// Makes one on a file system that refuses renames with flags, as NFS does: it cannot exchange two names.
+    pub fn without_exchange() -> Self {
+        Self { is_flagless: true, ..Self::new() }
+    }
+
     /// Makes one on an overlay; `fill` makes the lower layer of its project.
     pub fn on_overlay(fill: impl FnOnce(&Path)) -> Self {
         let dir = temporary();
@@ -61,8 +74,15 @@ impl Sandbox {
             fill(&lower.join("project"));
         });
         let overlay = overlay.unwrap();
-        Self { root: overlay.path(), on_server: None, mounts: Vec::new(), _overlay: Some(overlay), _dir: dir }
-            .furnished()
+        Self {
+            root: overlay.path(),
+            on_server: None,
+            is_flagless: false,
+            mounts: Vec::new(),
+            _overlay: Some(overlay),
+            _dir: dir,
+        }
+        .furnished()
     }
 
     fn furnished(self) -> Self {
@@ -135,6 +155,7 @@ impl Sandbox {
     /// A call of the binary in the project.
     pub fn larder<const N: usize>(&self, args: [&str; N]) -> Larder {
         let larder = Larder::new(binary(), &self.project(), &self.home()).args(args);
+        let larder = if self.is_flagless { larder.flagless() } else { larder };
         match &self.on_server {
             Some(on) => larder.reaching(&on.server),
             None => larder,

@@ -2,10 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod full_disk;
+mod project;
+mod sweep;
+mod versions;
+
 use std::fs;
 use std::process::{Command, ExitCode};
 
 use larder_tests::{Case, Larder, Need, Sandbox, Tree, run};
+
+use sweep::{remove, sweep};
 
 fn main() -> ExitCode {
     run(
@@ -14,14 +21,23 @@ fn main() -> ExitCode {
             Case::new("push_killed_at_any_call", killed_push).needs(&[Need::Strace]),
             Case::new("forced_push_killed_at_any_call", killed_forced_push).needs(&[Need::Strace]),
             Case::new("pull_killed_at_any_call", killed_pull).needs(&[Need::Strace]),
-            Case::new("pull_over_a_tree_killed_at_any_call", killed_replacement).needs(&[Need::Strace]),
-            Case::new("the_same_without_an_exchange", killed_without_exchange)
-                .needs(&[Need::Strace, Need::Overlay]),
-            Case::new("pull_of_several_killed_at_any_call", killed_pair).needs(&[Need::Strace]),
-            Case::new("several_without_an_exchange", killed_pair_without_exchange)
-                .needs(&[Need::Strace, Need::Overlay]),
-            Case::new("outputs_of_a_lower_layer_killed_between_their_entries", killed_over_a_lower_layer)
-                .needs(&[Need::Strace, Need::Overlay]),
+            Case::new("pull_over_a_tree_killed_at_any_call", versions::killed_replacement)
+                .needs(&[Need::Strace]),
+            Case::new("the_same_without_an_exchange", versions::killed_without_exchange)
+                .needs(&[Need::Strace]),
+            Case::new("pull_of_several_killed_at_any_call", versions::killed_pair).needs(&[Need::Strace]),
+            Case::new("several_without_an_exchange", versions::killed_pair_without_exchange)
+                .needs(&[Need::Strace]),
+            Case::new(
+                "outputs_of_a_lower_layer_killed_between_their_entries",
+                versions::killed_over_a_lower_layer,
+            )
+            .needs(&[Need::Strace, Need::Overlay]),
+            Case::new("project_pull_killed_at_any_call", project::killed_pull).needs(&[Need::Strace]),
+            Case::new("project_pull_without_an_exchange", project::killed_pull_without_exchange)
+                .needs(&[Need::Strace]),
+            Case::new("a_torn_line_of_a_journal_loses_itself_only", full_disk::torn_line)
+                .needs(&[Need::Strace, Need::Tmpfs]),
             Case::new("staging_beside_an_output_never_gets_into_a_push", staging_is_never_pushed)
                 .needs(&[Need::Strace, Need::Tmpfs]),
             Case::new("a_read_only_file_system_with_leftovers_can_be_read", read_only_leftovers)
@@ -29,60 +45,6 @@ fn main() -> ExitCode {
             Case::new("calls_that_fail_are_reported_and_undone", failing_calls).needs(&[Need::Strace]),
         ],
     )
-}
-
-/// The system calls by which files and names change, and the last one. Not every machine has all of them.
-const CHANGING: [&str; 23] = [
-    "openat",
-    "?mkdir",
-    "mkdirat",
-    "write",
-    "pwrite64",
-    "writev",
-    "copy_file_range",
-    "?rename",
-    "?renameat",
-    "renameat2",
-    "?link",
-    "linkat",
-    "?unlink",
-    "unlinkat",
-    "?rmdir",
-    "fsync",
-    "fdatasync",
-    "ftruncate",
-    "fchmod",
-    "utimensat",
-    "symlinkat",
-    "flock",
-    "exit_group",
-];
-
-/// Kills `command` at the first, second, third … use of each changing call (counted by thread), until it does not
-/// come that far. `check` is called after every kill, and after the runs that were not killed.
-fn sweep(command: &Larder, mut prepare: impl FnMut(), mut check: impl FnMut(bool, &str)) {
-    let mut kills = 0;
-    for call in CHANGING {
-        let mut nth = 1;
-        loop {
-            prepare();
-            let run = command.clone().inject(&format!("{call}:signal=SIGKILL:when={nth}")).run();
-            let killed = run.signal == Some(9);
-            assert!(killed || run.code == Some(0), "killed at {call} number {nth}, or done: {run}");
-            check(killed, &format!("after the kill at {call} number {nth}"));
-            if !killed {
-                break;
-            }
-            kills += 1;
-            // The first ones each, then fewer: a loop over files or buffers repeats itself.
-            nth += 1 + nth / 10;
-        }
-    }
-    assert!(kills > 20, "only {kills} moments were tried");
-}
-
-fn remove(path: std::path::PathBuf) {
-    let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
 }
 
 fn killed_push() {
@@ -149,113 +111,6 @@ fn killed_pull() {
             sandbox.assert_clean();
         },
     );
-}
-
-/// A sandbox with `paths` pushed twice, whose contents are the old ones, and a way to put the old ones back.
-struct Versions<'a> {
-    sandbox: &'a Sandbox,
-    paths: &'a [&'a str],
-}
-
-impl<'a> Versions<'a> {
-    fn push(sandbox: &'a Sandbox, paths: &'a [&'a str]) -> Self {
-        let versions = Self { sandbox, paths };
-        versions.put(Self::new_tree);
-        sandbox.larder(["push", "--command-hash", "new"]).args(paths).run().ok();
-        versions.put(Self::old_tree);
-        versions
-    }
-
-    fn old_tree(number: usize) -> Tree {
-        Tree::small(100 + number as u64)
-    }
-
-    fn new_tree(number: usize) -> Tree {
-        Tree::small(200 + number as u64)
-    }
-
-    fn put(&self, tree: impl Fn(usize) -> Tree) {
-        for (number, path) in self.paths.iter().enumerate() {
-            remove(self.sandbox.path(path));
-            tree(number).write(&self.sandbox.path(path));
-        }
-    }
-
-    fn all_are(&self, tree: impl Fn(usize) -> Tree) -> bool {
-        let read = |path: &&str| Tree::read_if_exists(&self.sandbox.path(path));
-        self.paths.iter().map(read).enumerate().all(|(number, found)| found == Some(tree(number)))
-    }
-
-    /// Kills forced pulls. `at_once`: the destination is whole even before the next command.
-    fn sweep(&self, at_once: bool) {
-        let pull = self.sandbox.larder(["pull", "--command-hash", "new"]).args(self.paths);
-        let put_old = || self.put(Self::old_tree);
-        sweep(&pull.clone().arg("--force"), put_old, |killed, when| {
-            let old_or_new = || self.all_are(Self::old_tree) || self.all_are(Self::new_tree);
-            assert!(!at_once || old_or_new(), "{when}, a destination is neither old nor new");
-            assert!(killed || self.all_are(Self::new_tree), "{when}");
-            // The next command completes or undoes, whatever else it does.
-            let next = pull.run();
-            assert!(
-                old_or_new(),
-                "{when}, and the next command, a destination is neither old nor new: {next}"
-            );
-            let _ = next.ok();
-            pull.clone().arg("--force").run().ok();
-            assert!(self.all_are(Self::new_tree), "{when}");
-            self.sandbox.assert_clean();
-        });
-    }
-}
-
-fn killed_replacement() {
-    let sandbox = Sandbox::new();
-    Versions::push(&sandbox, &["model"]).sweep(true);
-}
-
-fn killed_without_exchange() {
-    let sandbox = Sandbox::on_overlay(|_| {});
-    Versions::push(&sandbox, &["model"]).sweep(false);
-}
-
-fn killed_pair() {
-    let sandbox = Sandbox::new();
-    Versions::push(&sandbox, &["one", "two"]).sweep(false);
-}
-
-fn killed_pair_without_exchange() {
-    let sandbox = Sandbox::on_overlay(|_| {});
-    Versions::push(&sandbox, &["one", "two"]).sweep(false);
-}
-
-/// What an image of a container brings along cannot even be moved: its entries are, one by one.
-fn killed_over_a_lower_layer() {
-    let paths = ["one", "two"];
-    let origin = Sandbox::new();
-    let versions = Versions::push(&origin, &paths);
-    let remote = origin.remote();
-    for nth in 1.. {
-        let sandbox = Sandbox::on_overlay(|project| {
-            for (number, path) in paths.iter().enumerate() {
-                Versions::old_tree(number).write(&project.join(path));
-            }
-        });
-        let pull = sandbox.larder(["pull", "--command-hash", "new", "-r"]).arg(&remote).args(paths);
-        let kill = format!("renameat2:signal=SIGKILL:when={nth}");
-        let killed = pull.clone().arg("--force").inject(&kill).run();
-        let here = Versions { sandbox: &sandbox, ..versions };
-        if killed.signal.is_none() {
-            assert!(here.all_are(Versions::new_tree) && nth > 10, "{nth}: {killed}");
-            return;
-        }
-        // Whatever comes next finds all of them old or all new.
-        let next = sandbox.larder(["ls", "-r"]).arg(&remote).run().ok();
-        let old_or_new = here.all_are(Versions::old_tree) || here.all_are(Versions::new_tree);
-        assert!(old_or_new, "killed at rename {nth}, and after the next command: {next}");
-        pull.clone().arg("--force").run().ok();
-        assert!(here.all_are(Versions::new_tree), "killed at rename {nth}");
-        sandbox.assert_clean();
-    }
 }
 
 fn staging_is_never_pushed() {
