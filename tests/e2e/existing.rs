@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::process::ExitCode;
 
 use larder_tests::{Case, Need, Sandbox, Tree, run};
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
             Case::new("force_replaces_whatever_is_there", force_replaces),
             Case::new("without_the_exchange_of_the_file_system", without_exchange).needs(&[Need::Overlay]),
             Case::new("force_leaves_what_is_the_same", force_leaves_the_same),
+            Case::new("force_restores_the_execute_bit_of_a_file", force_restores_the_execute_bit),
             Case::new("a_path_below_a_subdirectory_is_never_a_key_of_the_root", no_literal_key),
             Case::new("many_damaged_candidates_are_counted", many_damaged),
             Case::new("a_tree_with_a_mount_in_it_is_not_replaced", mount_within).needs(&[Need::Tmpfs]),
@@ -173,6 +174,32 @@ fn force_leaves_the_same() {
     assert!(!sandbox.path("a").is_symlink());
     Tree::read(&sandbox.path("a")).assert_same(&Tree::small(10));
     sandbox.assert_clean();
+}
+
+fn force_restores_the_execute_bit() {
+    for scheme in ["blake3", "weasel"] {
+        let sandbox = Sandbox::new();
+        let tool = sandbox.path("tool");
+        let pull = sandbox.larder(["pull", "tool", "--force", "--json", "--hash", scheme]);
+        let is_executable = || fs::metadata(&tool).unwrap().mode() & 0o111 == 0o111;
+        for (mode, other) in [(0o755, 0o644), (0o644, 0o755)] {
+            fs::write(&tool, "#!/bin/sh\n").unwrap();
+            fs::set_permissions(&tool, fs::Permissions::from_mode(mode)).unwrap();
+            let push = ["push", "tool", "--force", "--command-hash", "x", "--hash", scheme];
+            sandbox.run(push).ok();
+            let before = fs::metadata(&tool).unwrap().ino();
+            assert_eq!(pull.run().ok().outcome(), "up_to_date");
+            assert_eq!(fs::metadata(&tool).unwrap().ino(), before, "the same file stays");
+
+            fs::set_permissions(&tool, fs::Permissions::from_mode(other)).unwrap();
+            let dry_run = pull.clone().arg("--dry-run").run().ok();
+            assert_eq!(dry_run.outcome(), "restored");
+            assert_eq!(is_executable(), other == 0o755);
+            assert_eq!(pull.run().ok().outcome(), "restored");
+            assert_eq!(is_executable(), mode == 0o755);
+        }
+        sandbox.assert_clean();
+    }
 }
 
 fn no_literal_key() {

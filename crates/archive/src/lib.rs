@@ -21,7 +21,7 @@ pub use compression::{Compression, Format, InvalidCompression};
 pub use frames::LATER_FORMAT;
 pub use limits::Limits;
 pub use pack::{PackError, PackOptions, Packed, Packing, Prepared, pack, prepare};
-pub use unpack::{UnpackError, UnpackErrorKind, UnpackOptions, Unpacked, unpack};
+pub use unpack::{UnpackError, UnpackErrorKind, UnpackOptions, Unpacked, is_executable, unpack};
 
 /// The README's examples, compiled.
 #[cfg(doctest)]

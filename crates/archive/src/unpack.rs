@@ -2,6 +2,7 @@
 
 mod error;
 mod files;
+mod first_entry;
 mod guard;
 mod names;
 mod options;
@@ -97,10 +98,60 @@ where
     S: Stream<Item = Result<Bytes, E>> + Send,
     E: StdError + Send + Sync + 'static,
 {
+    let (dest_dir, output) = (dest_dir.to_owned(), output.clone());
+    let (contents, archive_bytes) = read(stream, options, move |frames, options| {
+        Unpacker::new(&dest_dir, &output, options, frames).unpack()
+    })
+    .await?;
+    Ok(Unpacked {
+        content_hash: contents.content_hash,
+        is_dir: contents.is_dir,
+        entries: contents.entries,
+        content_bytes: contents.content_bytes,
+        archive_bytes,
+    })
+}
+
+/// Reads whether an output that is a file is executable. That is the first thing in its archive: little of the stream is
+/// taken, and nothing is verified. Returns `None` where the archive begins with something else.
+///
+/// # Errors
+///
+/// As [`unpack`], for the beginning of the archive.
+pub async fn is_executable<S, E>(
+    stream: S,
+    output: &OutputPath,
+    options: &UnpackOptions,
+) -> Result<Option<bool>, UnpackError>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send,
+    E: StdError + Send + Sync + 'static,
+{
+    let output = output.clone();
+    let (executable, _) =
+        read(stream, options, move |frames, options| first_entry::is_executable(&output, options, frames))
+            .await?;
+    Ok(executable)
+}
+
+/// Has a thread read the archive, and feeds it with the stream. Returns what the thread returns, and how much of the
+/// stream was taken, in bytes.
+async fn read<S, E, T>(
+    stream: S,
+    options: &UnpackOptions,
+    job: impl FnOnce(FrameReader, &UnpackOptions) -> Result<T, UnpackError> + Send + 'static,
+) -> Result<(T, u64), UnpackError>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send,
+    E: StdError + Send + Sync + 'static,
+    T: Send + 'static,
+{
     // Stops the threads where this future is dropped.
     let watch = Watch::new(Arc::clone(&options.observer));
     let (chunks, received) = mpsc::channel(CHUNKS_AHEAD);
-    let mut work = start(received, dest_dir, output, options.clone().with_observer(watch.observer()))?;
+    let watched = options.clone().with_observer(watch.observer());
+    let work = move || job(FrameReader::new(received, &watched.workers, &watched.limits), &watched);
+    let mut work = thread::spawn(THREAD, work).map_err(UnpackError::Thread)?;
     let mut stream = pin!(stream);
     let mut collected = Collected::default();
     let mut archive_bytes = 0;
@@ -108,7 +159,7 @@ where
         // A thread that has given up must not have to wait for a remote that is silent.
         let next = match select(stream.next(), &mut work).await {
             Either::Left((next, _)) => next,
-            Either::Right((outcome, _)) => return finished(outcome, archive_bytes),
+            Either::Right((outcome, _)) => return Ok((finished(outcome)?, archive_bytes)),
         };
         match next {
             Some(Ok(chunk)) => {
@@ -130,7 +181,7 @@ where
         let _ = chunks.send(Err(error)).await;
     }
     drop(chunks);
-    finished(work.await, archive_bytes)
+    Ok((finished(work.await)?, archive_bytes))
 }
 
 /// Small chunks that become one.
@@ -152,34 +203,8 @@ impl Collected {
     }
 }
 
-type Outcome = Result<unpacker::Contents, UnpackError>;
-
-fn start(
-    chunks: mpsc::Receiver<Result<Bytes, BoxError>>,
-    dest_dir: &Path,
-    output: &OutputPath,
-    options: UnpackOptions,
-) -> Result<oneshot::Receiver<Outcome>, UnpackError> {
-    let (dest_dir, output) = (dest_dir.to_owned(), output.clone());
-    let work = move || {
-        let frames = FrameReader::new(chunks, &options.workers, &options.limits);
-        Unpacker::new(&dest_dir, &output, &options, frames).unpack()
-    };
-    thread::spawn(THREAD, work).map_err(UnpackError::Thread)
-}
-
-fn finished(
-    outcome: Result<Outcome, oneshot::error::RecvError>,
-    archive_bytes: u64,
-) -> Result<Unpacked, UnpackError> {
-    let contents = outcome.map_err(|_| UnpackError::Panicked)??;
-    Ok(Unpacked {
-        content_hash: contents.content_hash,
-        is_dir: contents.is_dir,
-        entries: contents.entries,
-        content_bytes: contents.content_bytes,
-        archive_bytes,
-    })
+fn finished<T>(outcome: Result<Result<T, UnpackError>, oneshot::error::RecvError>) -> Result<T, UnpackError> {
+    outcome.map_err(|_| UnpackError::Panicked)?
 }
 
 impl Pieces for FrameReader {

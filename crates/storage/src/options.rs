@@ -73,7 +73,9 @@ pub struct PushOptions {
     pub force: bool,
     /// Store what symlinks point at, instead of the links.
     pub dereference: bool,
-    /// Say what would be done, and do nothing.
+    /// Say what would be done, and do nothing. Every check is made that needs no write: a local directory must be writable.
+    /// S3, Google Cloud Storage and SSH tell only on a write whether they accept one; there the remote must exist and
+    /// accept the credentials.
     pub dry_run: bool,
 }
 
@@ -85,7 +87,7 @@ pub struct PullOptions {
     pub command_hash: Option<CommandHash>,
     /// What the output contains; by default whatever is newest. Only for a single output.
     pub content_hash: Option<ContentHash>,
-    /// Replace what exists.
+    /// Replace what differs. A file also differs if only its execute bit does.
     pub force: bool,
     /// Restore below this directory instead of the project root.
     pub to: Option<PathBuf>,

@@ -6,6 +6,7 @@ mod fetch;
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -213,7 +214,7 @@ impl RemoteStorage {
             return Ok(None);
         }
         match self.compare_content(wanted, candidate.content_hash()).await {
-            Ok(Comparison::Same) => {
+            Ok(Comparison::Same) if self.has_same_mode(wanted, candidate, &existing).await? => {
                 let object = self.look_at(wanted, candidate).await?;
                 let destination = wanted.destination.clone();
                 Ok(Some(Compared { destination, object, found: Comparison::Same }))
@@ -249,6 +250,25 @@ impl RemoteStorage {
             return Ok(None);
         }
         self.content_hash_under(scheme, &wanted.destination, Some(&wanted.output)).await.map(Some)
+    }
+
+    /// Whether a file at the destination is executable if the remote's is. The content hash of a file does not tell; that of
+    /// a directory does, except under weasel's scheme.
+    async fn has_same_mode(
+        &self,
+        wanted: &Wanted,
+        candidate: &Candidate,
+        existing: &fs::Metadata,
+    ) -> Result<bool> {
+        if !existing.is_file() {
+            return Ok(true);
+        }
+        match self.is_executable(wanted, candidate).await {
+            Ok(executable) => Ok(executable == Some(existing.mode() & 0o100 != 0)),
+            Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
+            // Fetching it reports the failure.
+            Err(_) => Ok(false),
+        }
     }
 
     async fn would_restore(&self, wanted: &Wanted, candidates: &[Candidate]) -> Result<Compared> {

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use futures::TryStreamExt as _;
-use larder_backend::BackendExt as _;
+use larder_backend::{BackendExt as _, Key};
 use larder_hashing::{CommandHash, ContentHash};
 
 use super::Wanted;
 use crate::error::{Error, Result};
 use crate::find::by_age;
-use crate::layout::Listing;
+use crate::layout::{Listing, OutputKeys};
 use crate::options::{FindOptions, PullOptions};
 use crate::outcome::RemoteObject;
 use crate::remote_storage::{RemoteStorage, few_at_once};
@@ -25,6 +25,19 @@ pub(super) enum Candidate {
 }
 
 impl Candidate {
+    /// The key of the object, among those of its output.
+    pub(super) fn key(&self, keys: &OutputKeys) -> Result<Key> {
+        match self {
+            Self::Listed(object) => keys.key(&object.command_hash, &object.content_hash),
+            Self::Named { command, content } => keys.key(command, content),
+        }
+    }
+
+    /// The size of the object in bytes, where it is known.
+    pub(super) fn size(&self) -> Option<u64> {
+        if let Self::Listed(object) = self { Some(object.bytes) } else { None }
+    }
+
     pub(super) fn content_hash(&self) -> &ContentHash {
         match self {
             Self::Listed(object) => &object.content_hash,

@@ -78,21 +78,13 @@ impl RemoteStorage {
         options: &PullOptions,
     ) -> Result<Fetched> {
         let keys = self.keys_of(&wanted.output)?;
-        let (command, content) = match candidate {
-            Candidate::Listed(object) => (&object.command_hash, &object.content_hash),
-            Candidate::Named { command, content } => (command, content),
-        };
-        let key = keys.key(command, content)?;
+        let key = candidate.key(&keys)?;
         let missing = || Error::NotFound {
             remote: self.backend.to_string(),
             outputs: vec![wanted.output.clone()],
             narrowed: options.command_hash.is_some() || options.content_hash.is_some(),
         };
-        let size = match candidate {
-            Candidate::Listed(object) => Some(object.bytes),
-            Candidate::Named { .. } => None,
-        };
-        let _turn = self.or_cancelled(turn_to_download(size)).await?;
+        let _turn = self.or_cancelled(turn_to_download(candidate.size())).await?;
         let got = match self.or_cancelled(self.backend.get(&key, GetOptions::default())).await? {
             Err(error) if error.is_not_found() => return Err(missing()),
             got => got?,
@@ -101,6 +93,18 @@ impl RemoteStorage {
         let staging = self.stage(wanted).await?;
         let (verified, content_bytes) = self.unpack(wanted, &object, got, &staging, options).await?;
         Ok(Fetched { object, verified, content_bytes, staging })
+    }
+
+    /// Reads the beginning of an object: whether its output is an executable file. `None` where it is no file.
+    pub(super) async fn is_executable(&self, wanted: &Wanted, candidate: &Candidate) -> Result<Option<bool>> {
+        let key = candidate.key(&self.keys_of(&wanted.output)?)?;
+        let _turn = self.or_cancelled(turn_to_download(candidate.size())).await?;
+        let got = self.or_cancelled(self.backend.get(&key, GetOptions::default())).await??;
+        let options = UnpackOptions::default()
+            .with_limits(self.options.limits)
+            .with_workers(self.options.workers.clone());
+        let executable = larder_archive::is_executable(got.stream, &wanted.output, &options);
+        self.or_cancelled(executable).await?.map_err(Error::Unpack)
     }
 
     /// Fetches an object for nothing but to see whether it is whole.
