@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use larder_tests::{Case, Larder, Need, Sandbox, Tree, run};
 
@@ -22,6 +22,7 @@ fn main() -> ExitCode {
             Case::new("who_may_not_is_told_so", denied).needs(&[Need::Users]),
             Case::new("a_read_only_project_is_told_so", read_only_project).needs(&[Need::Users]),
             Case::new("who_may_only_read_pulls", reader).needs(&[Need::Users]),
+            Case::new("a_dry_run_fails_where_the_push_would", dry_run).needs(&[Need::Users, Need::Tmpfs]),
             Case::new("force_replaces_a_write_protected_tree", protected).needs(&[Need::Users]),
             Case::new("a_write_protected_tree_is_put_back_as_it_was", protected_and_put_back)
                 .needs(&[Need::Users, Need::Strace]),
@@ -151,6 +152,49 @@ fn reader() {
     write_as(EVE, &Tree::small(2), &eve.path("model"));
     as_user(&eve, EVE, ["push", "model"]).run().fails(5, &["denied"]);
     assert_eq!(shared.keys().len(), 1);
+}
+
+fn dry_run() {
+    let shared = Sandbox::new();
+    team_folder(&shared, 0o2775);
+    let [anna, eve] = [ANNA, EVE].map(|user| project_of(user, &shared));
+    for (user, sandbox) in [(ANNA, &anna), (EVE, &eve)] {
+        write_as(user, &Tree::small(1), &sandbox.path("model"));
+    }
+    let both_fail = |sandbox: &Sandbox, user: u32, remote: &str, code: i32| {
+        let push = as_user(sandbox, user, ["push", "model", "-r", remote]);
+        let dry_run = push.clone().arg("--dry-run").run().fails(code, &["denied"]);
+        assert_eq!(dry_run.stderr, push.run().exits(code).stderr);
+    };
+    // A remote of others, and one that the push would create in a directory of others.
+    both_fail(&eve, EVE, "shared", 5);
+    both_fail(&eve, EVE, shared.root().join("new").to_str().unwrap(), 5);
+    // An output that another has pushed, with a umask of his own.
+    fs::create_dir(shared.remote().join("model")).unwrap();
+    both_fail(&anna, ANNA, "shared", 5);
+    fs::remove_dir(shared.remote().join("model")).unwrap();
+    as_user(&anna, ANNA, ["push", "model", "--dry-run"]).run().ok();
+    assert!(shared.keys().is_empty());
+    as_user(&anna, ANNA, ["push", "model"]).run().ok();
+    // A push of what is there writes nothing.
+    as_user(&eve, EVE, ["push", "model", "--dry-run"]).run().ok();
+    as_user(&eve, EVE, ["push", "model"]).run().ok();
+
+    // The embedded remote of a project that cannot be written.
+    anna.configure("");
+    fs::set_permissions(anna.project(), fs::Permissions::from_mode(0o555)).unwrap();
+    let push = as_user(&anna, ANNA, ["push", "model"]);
+    let dry_run = push.clone().arg("--dry-run").run().fails(1, &[".larder", "denied"]);
+    assert_eq!(dry_run.stderr, push.run().exits(1).stderr);
+
+    // Nobody can write to a read-only file system, root included.
+    let mut sandbox = Sandbox::new();
+    let remote = sandbox.mount_tmpfs("remote", 1);
+    fs::write(sandbox.path("model"), "model").unwrap();
+    let remount = Command::new("mount").args(["-o", "remount,ro"]).arg(&remote).status();
+    assert!(remount.unwrap().success());
+    let dry_run = sandbox.run(["push", "model", "--dry-run"]).fails(5, &["Read-only"]);
+    assert_eq!(dry_run.stderr, sandbox.run(["push", "model"]).exits(5).stderr);
 }
 
 /// Takes the owner's right to write from everything in a tree, and from one directory every right.

@@ -209,6 +209,9 @@ pub(crate) struct Push {
     pub(crate) dereference: bool,
 
     /// Show what would be uploaded, without uploading
+    ///
+    /// Every check is made that needs no write: a directory must be writable. Remotes on servers must exist and accept the
+    /// credentials; whether they accept a write, only the upload tells.
     #[arg(long)]
     pub(crate) dry_run: bool,
 }

@@ -70,6 +70,9 @@ impl RemoteStorage {
         self.check_apart(output, &path)?;
         self.keys_of(output)?;
         if options.dry_run {
+            if self.keeps_remote_in_state() {
+                self.state.check_dir()?;
+            }
             self.recover().await?;
         } else {
             if self.keeps_remote_in_state() {
@@ -218,6 +221,7 @@ impl Push<'_> {
             mode = PutMode::Overwrite;
         }
         if self.options.dry_run {
+            self.storage.or_cancelled(backend.check_put(&key)).await??;
             return Ok(pushed(PushOutcome::Uploaded, 0));
         }
         let mut conflicts = 0;

@@ -91,6 +91,15 @@ pub trait Backend: fmt::Debug + fmt::Display + Send + Sync + 'static {
         Ok(())
     }
 
+    /// Checks what an upload of this key needs, as far as the remote tells without a write. Publishes and creates nothing.
+    ///
+    /// # Errors
+    ///
+    /// What the upload would fail with. A success does not promise that the upload succeeds.
+    async fn check_put(&self, _key: &Key) -> Result<()> {
+        Ok(())
+    }
+
     /// Returns how an upload of this backend created the root of the remote, if one did. Makes no request.
     fn created_root(&self) -> Option<CreatedRoot> {
         None

@@ -21,7 +21,7 @@ use crate::publish::FileSystem;
 use crate::root::{MAX_NAME_LEN, Root};
 use crate::temporary::Temporary;
 use crate::upload::LocalUpload;
-use crate::{get, list, sweep};
+use crate::{access, get, list, sweep};
 
 /// A remote in a directory. Its `Display` is the absolute path of the root.
 #[derive(Debug)]
@@ -118,6 +118,11 @@ impl Backend for LocalBackend {
             Ok(Box::new(LocalUpload::new(remote, key, options.mode, temporary)) as Box<dyn Upload>)
         })
         .await
+    }
+
+    async fn check_put(&self, key: &Key) -> Result<()> {
+        let key = key.clone();
+        self.run(Operation::Put, move |remote| access::check_put(&remote.root, &key)).await
     }
 
     fn list(&self, prefix: &Prefix, options: ListOptions) -> ObjectStream {

@@ -41,6 +41,7 @@
 //!
 //! [`Capabilities::atomic_create`]: larder_backend::Capabilities::atomic_create
 
+mod access;
 mod backend;
 mod config;
 mod error;

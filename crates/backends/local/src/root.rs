@@ -180,6 +180,11 @@ impl Root {
         }
     }
 
+    /// The nearest directory above the root that exists.
+    pub(crate) fn existing_parent(&self) -> Option<&Path> {
+        self.path.ancestors().skip(1).find(|above| above.is_dir())
+    }
+
     /// Opens the root for an upload, which creates it as far as it may.
     pub(crate) fn open_or_create(&self, operation: Operation) -> Result<RootDirectory, Error> {
         if let Some(directory) = self.open(operation)? {

@@ -91,6 +91,8 @@ pub(crate) struct ProjectPush {
     pub(crate) strict: bool,
 
     /// Show what would be uploaded, without uploading
+    ///
+    /// Every check is made that needs no write, as by `larder push --dry-run`.
     #[arg(long)]
     pub(crate) dry_run: bool,
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use larder_backend::{UploadJournal, UploadToken};
+use rustix::fs::{Access, AtFlags, CWD};
 
 use super::dead_journal::DeadJournal;
 use super::directory::{STATE, StateDirectory};
@@ -50,6 +51,16 @@ impl ProjectState {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Checks, without a write, that [`Self::ensure_dir`] can create the directory where it is missing.
+    pub(crate) fn check_dir(&self) -> Result<()> {
+        if StateDirectory::open(&self.root, &[STATE])?.is_some() {
+            return Ok(());
+        }
+        let needed = Access::WRITE_OK | Access::EXEC_OK;
+        rustix::fs::accessat(CWD, &self.root, needed, AtFlags::EACCESS)
+            .map_err(|error| Error::io("create", self.root.join(STATE))(error.into()))
     }
 
     /// The journal of this process, begun now if need be.
