@@ -1,9 +1,9 @@
-//! A clock that a test moves.
+//! A clock that a test sets.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// A clock that stands still until it is moved. Clones are the same clock.
+/// A clock that changes only when a test sets it. Clones share the time.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<Mutex<SystemTime>>);
 
@@ -13,12 +13,12 @@ impl ManualClock {
         Self(Arc::new(Mutex::new(now)))
     }
 
-    /// What the clock shows.
+    /// Returns the clock's time.
     pub fn now(&self) -> SystemTime {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves the clock to `now`, also backwards.
+    /// Sets the clock, forward or backward.
     pub fn set(&self, now: SystemTime) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }

@@ -1,10 +1,10 @@
-//! The promises of a backend, as tests that every backend runs.
+//! The test suite for the promises of a backend.
 //!
-//! A backend's crate has `tests/conformance.rs`, with `harness = false`, whose `main` calls [`main`] with a [`Subject`]:
-//! what makes remotes for the tests, and opens them. Some tests start the test binary again, as a process to be killed
-//! or to race with; [`main`] sees to that too.
+//! A backend's crate has `tests/conformance.rs`, with `harness = false`. Its `main` calls [`main`] with a [`Subject`],
+//! which creates and opens remotes. Some tests start the test binary again, to kill that process or to race with it;
+//! [`main`] handles this too.
 //!
-//! What a backend cannot do is ignored with the reason, never passed over: see [`Features`].
+//! Tests of a feature that a backend lacks are ignored with the reason: see [`Features`].
 
 mod child;
 mod context;
@@ -25,37 +25,37 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use crate::conformance::context::Context;
 use crate::required::ignore_without_server;
 
-/// The backend that is tested.
+/// The tested backend.
 #[async_trait]
 pub trait Subject: Send + Sync + 'static {
-    /// The name of the backend, for the list of tests.
+    /// Returns the name of the backend, for the list of tests.
     fn name(&self) -> &'static str;
 
-    /// What the backend can do.
+    /// Returns the features of the backend.
     fn features(&self) -> Features;
 
-    /// Makes a remote that is empty, and that no other test uses.
+    /// Creates an empty remote for one test.
     ///
     /// # Errors
     ///
     /// The test fails.
     async fn create(&self) -> Result<Remote, Failed>;
 
-    /// Opens a remote that [`Subject::create`] made, in this process or, with [`Features::processes`], in another.
+    /// Opens a remote that [`Subject::create`] created, in this process or, with [`Features::processes`], in another.
     ///
     /// # Errors
     ///
     /// The test fails.
     async fn open(&self, address: &str) -> Result<Arc<dyn Backend>, Failed>;
 
-    /// Counts what unfinished uploads have left on a remote, or says that it cannot tell.
+    /// Counts the leftovers of unfinished uploads on a remote. `None` means that they cannot be counted.
     ///
     /// # Errors
     ///
     /// The test fails.
     async fn leftovers(&self, address: &str) -> Result<Option<usize>, Failed>;
 
-    /// Opens a remote that does not exist, where there can be such a thing.
+    /// Opens a remote that does not exist. `None` means that this kind of remote always exists.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Describes a remote by what [`Subject::open`] needs to know, and what removes it when it is dropped.
+    /// Describes a remote by its address for [`Subject::open`], and a guard that removes it on drop.
     pub fn new(address: impl Into<String>, guard: impl Any + Send + Sync) -> Self {
         Self { address: address.into(), _guard: Box::new(guard) }
     }
@@ -85,24 +85,23 @@ impl std::fmt::Debug for Remote {
     }
 }
 
-/// What a backend can do beyond its `Capabilities`, which are asked of itself.
+/// The features of a backend that its `Capabilities` do not have.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Features {
-    /// There is no server to test with: all tests are ignored, as [`ignore_without_server`] says.
+    /// Whether the server is not available. Then [`ignore_without_server`] ends all tests.
     pub has_no_server: bool,
-    /// Other processes can open the same remote.
+    /// Whether other processes can open the same remote.
     pub processes: bool,
-    /// How much the memory of a process may grow while it uploads or downloads, in bytes. Nothing where the remote is
-    /// itself in memory.
+    /// The bytes by which the memory of a process may grow during an upload or download. `None` for a remote in memory.
     pub memory: Option<u64>,
-    /// How large the object is that shows it, in bytes.
+    /// The size of the object of the memory test, in bytes.
     pub large: usize,
-    /// How large an upload is that certainly has begun to use the remote, in bytes: more than the backend's buffers.
+    /// The bytes after which an upload has sent something to the remote: more than the backend's buffers hold.
     pub begun: usize,
-    /// How many objects are more than one page of a listing.
+    /// A number of objects that needs more than one page of a listing.
     pub pages: usize,
-    /// How long a test may take before it counts as hanging.
+    /// The time after which a test counts as hanging.
     pub timeout: Duration,
 }
 
@@ -120,10 +119,10 @@ impl Default for Features {
     }
 }
 
-/// How a test ends.
+/// The result of a test.
 type Outcome = Result<Completion, Failed>;
 
-/// The end of a test that ran.
+/// The result of a test that passed.
 const DONE: Outcome = Ok(Completion::Completed);
 
 /// Runs the suite, as the `main` of a test binary with `harness = false`.
@@ -135,7 +134,7 @@ pub fn main(subject: impl Subject) -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), all(&subject)).exit_code()
 }
 
-/// The suite as a list of tests, for a binary that has others too. Its `main` calls [`main_with`] instead of [`main`].
+/// Runs the suite together with other tests, as the `main` of a test binary with `harness = false`.
 pub fn main_with(subject: impl Subject, others: Vec<Trial>) -> ExitCode {
     let subject: Arc<dyn Subject> = Arc::new(subject);
     if let Some(code) = child::run(&subject) {
@@ -146,7 +145,7 @@ pub fn main_with(subject: impl Subject, others: Vec<Trial>) -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// Makes a test of each function, under its name.
+/// Turns each function into a test of the same name.
 macro_rules! trials {
     ($subject:expr; $($module:ident :: { $($test:ident),* $(,)? }),* $(,)?) => {
         vec![$($(trial($subject, stringify!($test), |context| $module::$test(context))),*),*]
@@ -219,9 +218,9 @@ where
             let test = async { test(Context::new(subject).await?).await };
             tokio::time::timeout(features.timeout, test)
                 .await
-                .unwrap_or_else(|_| Err(format!("no end after {:?}", features.timeout).into()))
+                .unwrap_or_else(|_| Err(format!("the test did not end within {:?}", features.timeout).into()))
         });
-        // A test that hangs is told, not joined.
+        // Do not join the threads of a test that hangs.
         runtime.shutdown_background();
         outcome
     };

@@ -1,4 +1,4 @@
-//! A backend that goes wrong where a test says so.
+//! A backend with injected faults.
 
 mod put;
 mod script;
@@ -17,7 +17,7 @@ use crate::faulty::put::FaultyUpload;
 use crate::faulty::script::{Damage, FaultScript, Then, injected};
 pub use crate::faulty::script::{Effect, Fault};
 
-/// Wraps a backend and does what [`Fault`]s say. Clones share the faults.
+/// Wraps a backend and injects [`Fault`]s. Clones share the faults.
 ///
 /// ```
 /// use larder_backend::{BackendExt, ErrorKind, GetOptions, Key, Operation};
@@ -32,7 +32,7 @@ pub use crate::faulty::script::{Effect, Fault};
 /// let faulty = FaultyBackend::new(remote);
 /// faulty.inject(Fault::new(Operation::Get, Effect::TruncateAt(2)));
 /// assert_eq!(faulty.get_bytes(&key, GetOptions::default(), 10).await?, "by");
-/// assert_eq!(faulty.get_bytes(&key, GetOptions::default(), 10).await?, "bytes", "once is enough");
+/// assert_eq!(faulty.get_bytes(&key, GetOptions::default(), 10).await?, "bytes", "the fault happens once");
 /// # Ok(())
 /// # }
 /// ```
@@ -43,27 +43,27 @@ pub struct FaultyBackend {
 }
 
 impl FaultyBackend {
-    /// Wraps a backend, which does nothing wrong yet.
+    /// Wraps a backend, without faults.
     pub fn new(inner: impl Backend) -> Self {
         Self::wrap(Arc::new(inner))
     }
 
-    /// Wraps a backend that others have too.
+    /// Wraps a shared backend, without faults.
     pub fn wrap(inner: Arc<dyn Backend>) -> Self {
         Self { inner, script: Arc::default() }
     }
 
-    /// Adds a fault. Where several could hit a call, the one that was added first does.
+    /// Adds a fault. If several match a call, the first one that was added applies.
     pub fn inject(&self, fault: Fault) {
         self.script.add(fault);
     }
 
-    /// The faults that have not hit as often as they should, so that a test can make sure that there are none.
+    /// Returns the faults that have not yet happened as often as they should. A test can assert that there are none.
     pub fn pending(&self) -> Vec<Fault> {
         self.script.pending()
     }
 
-    /// Forgets all faults.
+    /// Removes all faults.
     pub fn heal(&self) {
         self.script.clear();
     }
@@ -72,7 +72,7 @@ impl FaultyBackend {
         format!("{}/{target}", self.inner)
     }
 
-    /// Does an operation that either happens or does not.
+    /// Runs an operation that has no stream of bytes.
     async fn run<T>(
         &self,
         operation: Operation,
@@ -163,7 +163,7 @@ impl Backend for FaultyBackend {
     }
 }
 
-/// A stream of bytes that something happens to.
+/// Applies damage to a stream of bytes.
 fn damaged(stream: ByteStream, damage: Damage, location: String) -> ByteStream {
     stream::unfold(Some((stream, damage, location)), |state| async move {
         let (mut stream, mut damage, location) = state?;

@@ -1,10 +1,10 @@
-//! A place where an operation waits until the test lets it go on.
+//! A gate at which operations wait for the test.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Holds operations until it is released. Clones are the same gate.
+/// Holds operations until the test releases them. Clones share the gate.
 #[derive(Clone, Debug)]
 pub struct Gate(Arc<GateState>);
 
@@ -26,18 +26,18 @@ impl Gate {
         Self(Arc::new(GateState { arrived: watch::Sender::new(0), open: watch::Sender::new(false) }))
     }
 
-    /// Lets everything through, now and later.
+    /// Opens the gate for all operations, now and later.
     pub fn release(&self) {
         self.0.open.send_replace(true);
     }
 
-    /// Waits until an operation stands before the gate, or has come through.
+    /// Waits until an operation has reached the gate.
     pub async fn reached(&self) {
-        // The sender lives in `self`: the wait cannot fail.
+        // The wait cannot fail, because `self` owns the sender.
         let _ = self.0.arrived.subscribe().wait_for(|arrived| *arrived > 0).await;
     }
 
-    /// Stands before the gate.
+    /// Waits at the gate.
     pub(crate) async fn pass(&self) {
         self.0.arrived.send_modify(|arrived| *arrived += 1);
         let _ = self.0.open.subscribe().wait_for(|open| *open).await;

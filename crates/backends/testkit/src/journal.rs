@@ -7,12 +7,12 @@ use std::sync::{Mutex, PoisonError};
 
 use larder_backend::{UploadJournal, UploadToken};
 
-/// Notes uploads in a file, a line for each that is opened (`+`) or closed (`-`).
+/// Logs uploads in a file: one line for each opened (`+`) or closed (`-`) upload.
 #[derive(Debug)]
 pub struct FileJournal(Mutex<File>);
 
 impl FileJournal {
-    /// Appends to the file at `path`, which is created where it is missing.
+    /// Appends to the file at `path`, and creates it if it is missing.
     ///
     /// # Errors
     ///
@@ -21,7 +21,7 @@ impl FileJournal {
         Ok(Self(Mutex::new(OpenOptions::new().append(true).create(true).open(path)?)))
     }
 
-    /// Reads what was opened and not closed, also while its writer lives. A missing file is an empty one.
+    /// Reads the uploads that were opened and not closed. The writer may still run. A missing file counts as empty.
     ///
     /// # Errors
     ///
@@ -32,7 +32,7 @@ impl FileJournal {
             read => read?,
         };
         let mut open: Vec<&str> = Vec::new();
-        // The last line of a writer that was killed may be incomplete.
+        // The last line of a killed writer may be incomplete.
         for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
             if let Some(token) = line.strip_prefix('+') {
                 open.push(token);
@@ -55,7 +55,7 @@ impl UploadJournal for FileJournal {
     }
 
     fn closed(&self, token: &UploadToken) {
-        // The trait has no way to say it: the token then looks open, and a sweep finds nothing behind it.
+        // The trait cannot report an error. The token then stays open, and a sweep finds no upload for it.
         let _ = self.note('-', token);
     }
 }

@@ -1,12 +1,12 @@
-//! What tests of larder stand on.
+//! Tools for the tests of larder.
 //!
-//! - [`MemoryBackend`]: a remote in memory, which logs the requests that it gets.
-//! - [`FaultyBackend`]: wraps any backend and goes wrong where a test says so.
-//! - [`proxy`]: puts a link or a server that goes wrong in front of a real server.
-#![cfg_attr(feature = "gcs", doc = "- [`gcs`]: a server that speaks as Google Cloud Storage does.")]
-//! - [`conformance`]: the promises of [`larder_backend::Backend`], as a suite that every backend runs.
-//! - [`Required`]: tests that need what not every machine has are ignored with the reason, or fail where all are asked
-//!   for.
+//! - [`MemoryBackend`]: a remote in memory, which logs its requests.
+//! - [`FaultyBackend`]: wraps any backend and injects faults.
+//! - [`proxy`]: injects faults between a client and a real server.
+#![cfg_attr(feature = "gcs", doc = "- [`gcs`]: a server with the interfaces of Google Cloud Storage.")]
+//! - [`conformance`]: the test suite for the promises of [`larder_backend::Backend`], which every backend runs.
+//! - [`Required`]: a requirement of a test. Without it, the test is ignored with the reason, or fails if all tests are
+//!   required.
 
 pub mod conformance;
 #[cfg(feature = "gcs")]
@@ -29,7 +29,7 @@ pub use memory::{MemoryBackend, Request};
 pub use payload::payload;
 pub use required::{Required, ignore, ignore_without_server};
 
-/// The README is tested too.
+/// Runs the examples of the README as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -20,12 +20,12 @@ use crate::clock::ManualClock;
 use crate::memory::state::{MemoryState, SharedMemory};
 use crate::memory::upload::MemoryUpload;
 
-/// How long the pieces of a get stream are, in bytes. Short, so that tests see more than one.
+/// The length of the chunks of a get, in bytes. It is short, so that tests see more than one chunk.
 const CHUNK: usize = 64 * 1024;
 
-/// A remote in memory, with everything that a [`Backend`] promises. Clones are the same remote.
+/// A remote in memory that keeps every promise of [`Backend`]. Clones share the remote.
 ///
-/// Besides that it logs the requests that it gets, and lets a test look and reach into it without any.
+/// It logs its requests, and lets a test read and change objects without a request.
 ///
 /// ```
 /// use larder_backend::{Backend, BackendExt, Key, Operation};
@@ -49,13 +49,13 @@ pub struct MemoryBackend {
     page_size: usize,
 }
 
-/// A request that a [`MemoryBackend`] got. Writing the bytes of an upload is none; each page of a listing is one.
+/// A request to a [`MemoryBackend`]. Each page of a listing is one request. Writing the bytes of an upload is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Request {
-    /// What was asked for.
+    /// The operation.
     pub operation: Operation,
-    /// The key, the prefix of a listing, or the token of an upload that is swept.
+    /// The key, the prefix of a listing, or the token of a swept upload.
     pub target: String,
     /// The range of a get.
     pub range: Option<Range<u64>>,
@@ -68,7 +68,7 @@ impl Default for MemoryBackend {
 }
 
 impl MemoryBackend {
-    /// Creates an empty remote whose clock is that of the machine, and whose listings have pages of 1,000 items.
+    /// Creates an empty remote that uses the machine's clock. Its listings have pages of 1,000 items.
     pub fn new() -> Self {
         Self {
             shared: Arc::default(),
@@ -77,22 +77,22 @@ impl MemoryBackend {
         }
     }
 
-    /// Takes the time from `clock`.
+    /// Uses `clock` instead of the machine's clock.
     #[must_use]
     pub fn with_clock(self, clock: ManualClock) -> Self {
         self.state().clock = Some(clock);
         self
     }
 
-    /// Says what the remote can do. Without `atomic_create` an object that appears while another is written is
-    /// overwritten by its commit.
+    /// Sets the capabilities of the remote. Without `atomic_create`, a commit overwrites an object that appeared during
+    /// the upload.
     #[must_use]
     pub fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
         self.capabilities = capabilities;
         self
     }
 
-    /// Lists in pages of so many items.
+    /// Sets the number of items per page of a listing.
     #[must_use]
     pub fn with_page_size(mut self, items: usize) -> Self {
         self.page_size = items.max(1);
@@ -107,49 +107,49 @@ impl MemoryBackend {
         self.state().requests.push(Request { operation, target: target.to_string(), range });
     }
 
-    /// The requests so far, in order.
+    /// Returns the requests so far, in order.
     pub fn requests(&self) -> Vec<Request> {
         self.state().requests.clone()
     }
 
-    /// The operations of the requests so far, in order, and forgets them.
+    /// Returns the operations of the requests so far, in order, and clears the log.
     pub fn take_operations(&self) -> Vec<Operation> {
         self.state().requests.drain(..).map(|request| request.operation).collect()
     }
 
-    /// Puts an object there, published now, without a request. Replaces what is there.
+    /// Inserts or replaces an object, published now, without a request.
     pub fn insert(&self, key: &Key, bytes: impl Into<Bytes>) {
         self.state().publish(key, bytes.into());
     }
 
-    /// Takes an object away without a request.
+    /// Removes an object without a request.
     pub fn remove(&self, key: &Key) -> Option<Bytes> {
         self.state().objects.remove(key).map(|object| object.bytes)
     }
 
-    /// The bytes of an object, without a request.
+    /// Returns the bytes of an object, without a request.
     pub fn bytes(&self, key: &Key) -> Option<Bytes> {
         self.state().objects.get(key).map(|object| object.bytes.clone())
     }
 
-    /// The keys of all objects, in order, without a request.
+    /// Returns the keys of all objects, in order, without a request.
     pub fn keys(&self) -> Vec<Key> {
         self.state().objects.keys().cloned().collect()
     }
 
-    /// Changes when an object was published.
+    /// Sets the time at which an object was published.
     pub fn set_last_modified(&self, key: &Key, time: SystemTime) {
         if let Some(object) = self.state().objects.get_mut(key) {
             object.last_modified = time;
         }
     }
 
-    /// The uploads that were begun and neither committed nor aborted.
+    /// Returns the uploads that were begun and neither committed nor aborted.
     pub fn open_uploads(&self) -> Vec<UploadToken> {
         self.state().uploads.keys().map(|id| UploadToken::new(id.to_string())).collect()
     }
 
-    /// Leaves an upload open, as a process does that is killed.
+    /// Leaves an upload open, as a killed process does.
     pub fn leak_upload(&self, key: &Key) -> UploadToken {
         UploadToken::new(self.state().begin(key).to_string())
     }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-/// Makes `len` bytes that do not compress. The same seed gives the same bytes, and every place of them looks different,
-/// so that pieces which are swapped or lost are seen.
+/// Generates `len` incompressible bytes. The same seed gives the same bytes. No two parts are equal, so that a test notices
+/// swapped or lost parts.
 pub fn payload(seed: u64, len: usize) -> Bytes {
     // SplitMix64: https://prng.di.unimi.it/splitmix64.c
     let mut state = seed;

@@ -1,13 +1,13 @@
-//! Tests that need what not every machine has.
+//! Tests with requirements that not every machine meets.
 
 use std::env;
 
 use libtest_mimic::{Completion, Failed};
 
-/// What a test needs of the machine: it is there, or it is not and here is why.
+/// A requirement of a test, present or missing on this machine.
 ///
-/// Where it is missing the test is ignored with the reason; with `LARDER_REQUIRE_ALL=1` in the environment it fails, so
-/// that a run that was meant to be complete never passes in silence.
+/// If it is missing, the test is ignored with the reason. With `LARDER_REQUIRE_ALL=1` in the environment the test fails,
+/// so that an incomplete run never passes silently.
 ///
 /// ```
 /// use larder_testkit::{Required, ignore};
@@ -23,14 +23,14 @@ use libtest_mimic::{Completion, Failed};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Required {
-    /// It is there.
+    /// The machine has it.
     Present,
-    /// It is not.
+    /// The machine does not have it.
     Missing,
 }
 
 impl Required {
-    /// A program on `PATH`.
+    /// Looks for a program on `PATH`.
     pub fn program(name: &str) -> Self {
         let path = env::var_os("PATH").unwrap_or_default();
         Self::from(env::split_paths(&path).any(|directory| directory.join(name).is_file()))
@@ -43,29 +43,29 @@ impl From<bool> for Required {
     }
 }
 
-/// Ends a test that cannot run here: ignored with the reason, or failed where `LARDER_REQUIRE_ALL=1` is set.
+/// Ends a test that cannot run on this machine: ignored with the reason, or failed if `LARDER_REQUIRE_ALL=1` is set.
 ///
 /// # Errors
 ///
-/// All tests are required.
+/// Fails if all tests are required.
 pub fn ignore(reason: impl Into<String>) -> Result<Completion, Failed> {
     let reason = reason.into();
     if env::var_os("LARDER_REQUIRE_ALL").is_some_and(|value| value == "1") {
-        return Err(format!("{reason}, and LARDER_REQUIRE_ALL=1 asks for all tests").into());
+        return Err(format!("{reason}, and LARDER_REQUIRE_ALL=1 requires all tests").into());
     }
     Ok(Completion::ignored_with(reason))
 }
 
-/// Ends a test that needs a server which the environment does not name: ignored with how to start it, or failed where
-/// `LARDER_TEST_SERVERS_REQUIRED=1` is set, as it is where one was started.
+/// Ends a test that needs a server if the environment names none. The test is ignored with the command that starts one.
+/// If `LARDER_TEST_SERVERS_REQUIRED=1` is set, as it is by that command, the test fails.
 ///
 /// # Errors
 ///
-/// The server is required.
+/// Fails if the server is required.
 pub fn ignore_without_server(backend: &str) -> Result<Completion, Failed> {
     let reason = format!("needs a server: `cargo xtask integration --backend {backend}` starts one");
     if env::var_os("LARDER_TEST_SERVERS_REQUIRED").is_some_and(|value| value == "1") {
-        return Err(format!("{reason}, and LARDER_TEST_SERVERS_REQUIRED=1 says that there is one").into());
+        return Err(format!("{reason}, and LARDER_TEST_SERVERS_REQUIRED=1 requires one").into());
     }
     Ok(Completion::ignored_with(reason))
 }

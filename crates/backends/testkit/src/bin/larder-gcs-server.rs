@@ -1,6 +1,7 @@
-//! A server that speaks as Google Cloud Storage does: `larder-gcs-server [--bucket NAME] [--dir DIR]` makes the bucket, prints
-//! a line `NAME=VALUE` for it and each of its two endpoints, and serves until its standard input ends, or SIGTERM or Ctrl-C
-//! comes. Each request is a line on its standard error.
+//! A server with the interfaces of Google Cloud Storage: `larder-gcs-server [--bucket NAME] [--dir DIR]`.
+//!
+//! It creates the bucket, and prints a line `NAME=VALUE` for it and for each of its two endpoints. It logs each request to
+//! standard error. It serves until its standard input closes, or until SIGTERM or Ctrl-C.
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -42,7 +43,7 @@ fn run() -> Result<()> {
 }
 
 async fn serve(bucket: &str, dir: PathBuf) -> Result<()> {
-    // Before anybody knows that it is there and may end it.
+    // Install the handlers before the endpoints are printed, so that no signal is missed.
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let server = GcsServer::start_in(&dir)?;
@@ -61,7 +62,7 @@ async fn serve(bucket: &str, dir: PathBuf) -> Result<()> {
     Ok(())
 }
 
-/// Nothing is said to it: whoever started it closes its end, or is gone.
+/// Waits for the end of standard input: the parent has closed it or has exited.
 fn end_of_input() -> io::Result<impl Future<Output = ()>> {
     let (ended, end) = oneshot::channel::<()>();
     thread::Builder::new().name("stdin".to_owned()).spawn(move || {

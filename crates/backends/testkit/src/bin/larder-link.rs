@@ -1,5 +1,5 @@
-//! A long and narrow link to a server: `larder-link ADDRESS [--rtt-ms N] [--mbit N]` prints the address that it listens on and
-//! forwards to ADDRESS until its standard input ends.
+//! A slow link to a server: `larder-link ADDRESS [--rtt-ms N] [--mbit N]` prints the address that it listens on, and forwards
+//! connections to ADDRESS until its standard input closes.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -29,7 +29,7 @@ fn run() -> Result<()> {
     proxy.shape(shape);
     writeln!(io::stdout(), "{}", proxy.address())?;
     io::stdout().flush()?;
-    // Nothing is said to it: whoever started it closes its end, or is gone.
+    // Wait for the end of standard input: the parent has closed it or has exited.
     let mut said = [0; 256];
     while io::stdin().read(&mut said)? > 0 {}
     Ok(())

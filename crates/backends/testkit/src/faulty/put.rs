@@ -1,4 +1,4 @@
-//! Uploads that go wrong.
+//! Uploads with injected faults.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub(super) struct FaultyUpload {
     key: Key,
     location: String,
     damage: Option<Damage>,
-    /// What comes is lost without an error.
+    /// Whether further bytes are lost without an error.
     lossy: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What goes wrong, and when.
+//! Faults and their schedule.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,7 @@ use larder_backend::{Error, ErrorKind, Key, ObjectStream, Operation, Result};
 
 use crate::gate::Gate;
 
-/// Something that goes wrong once, at the first call of an operation, unless it is told otherwise.
+/// A fault that happens once, at the first call of an operation, unless configured otherwise.
 #[derive(Clone, Debug)]
 pub struct Fault {
     operation: Operation,
@@ -18,20 +18,20 @@ pub struct Fault {
     times: usize,
 }
 
-/// What goes wrong. Positions count the bytes of a get or a put from the start of the stream, and the items of a
+/// The effect of a fault. Positions count the bytes of a get or a put from the start of the stream, and the items of a
 /// listing.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Effect {
     /// The call fails before anything happens.
     Error(ErrorKind),
-    /// The call does what it should, and then fails: its answer was lost.
+    /// The call succeeds, and then reports an error: its answer was lost.
     LoseAnswer(ErrorKind),
-    /// The call does nothing until the gate is released, and then what it should.
+    /// The call waits until the gate is released, and then proceeds.
     Stall(Gate),
-    /// The stream of a get, the writes of a put or a listing fail behind so many bytes or items.
+    /// The stream of a get, the writes of a put or a listing fail after this number of bytes or items.
     FailAt(u64, ErrorKind),
-    /// The stream of a get or a listing ends early and without an error; a put loses what comes behind.
+    /// The stream of a get or a listing ends early without an error. A put loses all later bytes.
     TruncateAt(u64),
     /// The byte at this position arrives, or is stored, with all its bits flipped.
     CorruptAt(u64),
@@ -40,33 +40,33 @@ pub enum Effect {
 }
 
 impl Fault {
-    /// The next call of `operation` goes wrong. [`Operation::Put`] is the beginning of an upload and its writes.
+    /// Creates a fault for the next call of `operation`. [`Operation::Put`] covers the start of an upload and its writes.
     pub fn new(operation: Operation, effect: Effect) -> Self {
         Self { operation, effect, target: None, skip: 0, times: 1 }
     }
 
-    /// Hits only calls for this key.
+    /// Restricts the fault to calls for this key.
     #[must_use]
     pub fn on_key(mut self, key: &Key) -> Self {
         self.target = Some(key.to_string());
         self
     }
 
-    /// Lets so many calls pass first.
+    /// Lets this number of calls pass first.
     #[must_use]
     pub fn after(mut self, calls: usize) -> Self {
         self.skip = calls;
         self
     }
 
-    /// Hits so many calls.
+    /// Applies to this number of calls.
     #[must_use]
     pub fn times(mut self, calls: usize) -> Self {
         self.times = calls;
         self
     }
 
-    /// Hits all calls.
+    /// Applies to all calls.
     #[must_use]
     pub fn always(self) -> Self {
         self.times(usize::MAX)
@@ -93,7 +93,7 @@ impl FaultScript {
         self.faults().iter().filter(|fault| (1..usize::MAX).contains(&fault.times)).cloned().collect()
     }
 
-    /// What happens to this call.
+    /// Returns the effect on this call.
     pub(super) fn next(&self, operation: Operation, target: &str) -> Option<Effect> {
         let mut faults = self.faults();
         let mut hit = None;
@@ -114,13 +114,13 @@ impl FaultScript {
     }
 }
 
-/// An error that a test asked for.
+/// Creates the error that a test injected.
 pub(super) fn injected(kind: ErrorKind, operation: Operation, location: &str) -> Error {
     Error::new(kind, operation, location).with_source("injected by the test")
 }
 
 impl Effect {
-    /// Does an operation that either happens or does not.
+    /// Runs an operation that has no stream of bytes.
     pub(super) async fn around<T>(
         self,
         operation: Operation,
@@ -137,7 +137,7 @@ impl Effect {
                 gate.pass().await;
                 inner.await
             }
-            // Positions mean nothing here.
+            // This operation has no positions.
             Self::FailAt(..) | Self::TruncateAt(_) | Self::CorruptAt(_) | Self::StallAt(..) => inner.await,
         }
     }
@@ -157,7 +157,7 @@ impl Effect {
         }
     }
 
-    /// What happens to the bytes of a stream, if the effect is of that sort.
+    /// Returns the damage to the bytes of a stream, if the effect has any.
     pub(super) fn damage(&self) -> Option<Damage> {
         let (position, what) = match self {
             Self::FailAt(position, kind) => (*position, What::Fail(*kind)),
@@ -170,10 +170,10 @@ impl Effect {
     }
 }
 
-/// What happens to a stream of bytes.
+/// Damage to a stream of bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Damage {
-    /// How many bytes come before it happens. Nothing once it has happened and the stream goes on.
+    /// The bytes before the damage. `None` after damage that lets the stream continue.
     remaining: Option<u64>,
     what: What,
 }
@@ -186,7 +186,7 @@ enum What {
     Stall(Gate),
 }
 
-/// What a stream does behind a chunk.
+/// The next step of a stream after a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     GoOn,
@@ -195,7 +195,7 @@ pub(super) enum Then {
 }
 
 impl Damage {
-    /// Passes a chunk on: what is left of it, and what the stream does then.
+    /// Applies the damage to a chunk. Returns the remaining bytes and the next step.
     pub(super) async fn apply(&mut self, chunk: Bytes) -> (Bytes, Then) {
         let Some(remaining) = self.remaining else { return (chunk, Then::GoOn) };
         let at = usize::try_from(remaining).unwrap_or(usize::MAX);
@@ -220,7 +220,7 @@ impl Damage {
         }
     }
 
-    /// What a stream does that has come to its end: it may still have to fail there.
+    /// Returns the next step at the end of the stream, where it may still have to fail.
     pub(super) fn at_end(&self) -> Then {
         match self.what {
             What::Fail(kind) if self.remaining == Some(0) => Then::Fail(kind),

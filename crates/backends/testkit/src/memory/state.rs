@@ -1,4 +1,4 @@
-//! What a remote in memory holds.
+//! The state of a remote in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ pub(super) struct SharedMemory(Mutex<MemoryState>);
 
 impl SharedMemory {
     pub(super) fn state(&self) -> MutexGuard<'_, MemoryState> {
-        // Every change of the state is complete: a test that panicked leaves it whole.
+        // Every change of the state is complete, so that the state is valid after a test has panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -23,11 +23,11 @@ impl SharedMemory {
 #[derive(Debug, Default)]
 pub(super) struct MemoryState {
     pub(super) objects: BTreeMap<Key, Object>,
-    /// The keys of uploads under way.
+    /// The keys of open uploads.
     pub(super) uploads: BTreeMap<u64, Key>,
     pub(super) requests: Vec<Request>,
     pub(super) clock: Option<ManualClock>,
-    /// The last number that was given to an upload or a version.
+    /// The last number assigned to an upload or a version.
     last_number: u64,
 }
 
@@ -65,7 +65,8 @@ impl MemoryState {
         meta
     }
 
-    /// A page of a listing, of what comes behind the text `after`, and the text where the next begins, if there is one.
+    /// Returns a page of a listing, with the items after the text `after`. Also returns the text after which the next page
+    /// starts, if there is one.
     pub(super) fn list(
         &self,
         prefix: &Prefix,
@@ -78,7 +79,7 @@ impl MemoryState {
         let mut last = after.to_owned();
         for (key, object) in &self.objects {
             let Some(below) = key.below(prefix) else { continue };
-            // What an earlier page had, or what is below a prefix that it had.
+            // Skip items of an earlier page, and keys below one of its prefixes.
             if key.as_str() <= after || after.ends_with('/') && key.as_str().starts_with(after) {
                 continue;
             }

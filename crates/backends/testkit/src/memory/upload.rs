@@ -31,7 +31,7 @@ impl MemoryUpload {
         UploadToken::new(self.id.to_string())
     }
 
-    /// Notes the upload in the journal.
+    /// Adds the upload to the journal.
     pub(super) fn note(&self) -> Result<()> {
         let Some(journal) = &self.journal else { return Ok(()) };
         journal.opened(&self.token()).map_err(|error| {
