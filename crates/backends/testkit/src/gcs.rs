@@ -1,9 +1,9 @@
-//! A server that speaks as Google Cloud Storage does, and goes wrong where a test says so.
+//! A server with the interfaces of Google Cloud Storage, and with injected faults.
 //!
 //! It has the two interfaces that Google's client needs: HTTP for bytes
-//! ([the JSON API](https://cloud.google.com/storage/docs/json_api/v1)) and gRPC for all else
-//! ([`google.storage.v2.Storage`](https://cloud.google.com/storage/docs/reference/rpc/google.storage.v2)). What it does
-//! not imitate it answers with 501 or `UNIMPLEMENTED`, never with a guess. Credentials are not looked at.
+//! ([the JSON API](https://cloud.google.com/storage/docs/json_api/v1)) and gRPC for everything else
+//! ([`google.storage.v2.Storage`](https://cloud.google.com/storage/docs/reference/rpc/google.storage.v2)). It answers an
+//! unsupported request with 501 or `UNIMPLEMENTED`, never with a guess. It does not check credentials.
 
 mod call;
 mod checksums;
@@ -37,7 +37,7 @@ use crate::gcs::store::Store;
 use crate::proxy::Fired;
 use crate::proxy::worker::Worker;
 
-/// The server, on two free ports of 127.0.0.1. Dropped, it ends with all its connections and data.
+/// The server, on two free ports of 127.0.0.1. Drop closes its connections and discards its data.
 ///
 /// ```no_run
 /// use larder_testkit::gcs::{GcsCall, GcsFailure, GcsRule, GcsServer};
@@ -64,39 +64,39 @@ pub struct GcsServer {
     grpc: Worker,
 }
 
-/// An object, as a test looks at it.
+/// An object, as tests see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GcsObject {
-    /// Its name.
+    /// The name of the object.
     pub name: String,
     /// Its length in bytes.
     pub size: u64,
     /// Its generation.
     pub generation: i64,
-    /// What its maker said that it is.
+    /// Its content type, if the client set one.
     pub content_type: Option<String>,
-    /// How its maker said that it is encoded.
+    /// Its content encoding, if the client set one.
     pub content_encoding: Option<String>,
 }
 
-/// A resumable upload that is neither finished nor cancelled.
+/// A resumable upload that is neither finished nor canceled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GcsUpload {
-    /// The bucket of the object that is to be.
+    /// The bucket of the object.
     pub bucket: String,
-    /// Its name.
+    /// The name of the object.
     pub object: String,
-    /// How many of its bytes the server keeps.
+    /// The number of bytes that the server has stored.
     pub persisted: u64,
 }
 
 #[derive(Debug)]
 struct GcsServerState {
-    /// Where contents go that are too large for memory.
+    /// The directory for contents that are too large for memory.
     dir: PathBuf,
-    /// What the addresses of uploads begin with: clients need not send a `Host` that leads here.
+    /// The endpoint in the URLs of uploads. The `Host` header of a request may name another server.
     announced: Mutex<String>,
     store: Store,
     sessions: Sessions,
@@ -115,20 +115,20 @@ impl GcsServerState {
 }
 
 impl GcsServer {
-    /// Starts it without a bucket. Large contents are in files in the directory for temporary files.
+    /// Starts a server without buckets. Large contents go to files in the system's temporary directory.
     ///
     /// # Errors
     ///
-    /// No socket or no thread can be had.
+    /// Fails if the system refuses a socket or a thread.
     pub fn start() -> io::Result<Self> {
         Self::start_in(&env::temp_dir())
     }
 
-    /// Starts it with large contents in files in this directory. They have no names, and need not be removed.
+    /// Starts a server without buckets. Large contents go to unnamed files in this directory, which need no cleanup.
     ///
     /// # Errors
     ///
-    /// No socket or no thread can be had.
+    /// Fails if the system refuses a socket or a thread.
     pub fn start_in(dir: &Path) -> io::Result<Self> {
         let shared = Arc::new(GcsServerState {
             dir: dir.to_owned(),
@@ -145,38 +145,38 @@ impl GcsServer {
         Ok(Self { shared, http, grpc })
     }
 
-    /// Where clients of the JSON API connect to, as a URL without a slash at its end.
+    /// Returns the URL for clients of the JSON API, without a trailing slash.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// Where clients of gRPC connect to, as a URL without a slash at its end.
+    /// Returns the URL for clients of gRPC, without a trailing slash.
     pub fn grpc_endpoint(&self) -> String {
         format!("http://{}", self.grpc_address())
     }
 
-    /// Where it listens for HTTP.
+    /// Returns the address for HTTP.
     pub fn address(&self) -> SocketAddr {
         self.http.address()
     }
 
-    /// Where it listens for gRPC.
+    /// Returns the address for gRPC.
     pub fn grpc_address(&self) -> SocketAddr {
         self.grpc.address()
     }
 
-    /// Lets the addresses of resumable uploads lead to another endpoint: a proxy's in front of this server.
+    /// Sets the endpoint in the URLs of resumable uploads, such as that of a proxy in front of this server.
     pub fn announce(&self, endpoint: impl Into<String>) {
         self.shared.announce(endpoint.into());
     }
 
-    /// Makes a bucket without a request. One that is there stays.
+    /// Creates a bucket without a request, unless it exists.
     pub fn create_bucket(&self, name: &str) {
-        // The only failure is that it is there.
+        // The only failure is that the bucket exists.
         let _ = self.shared.store.create_bucket(name);
     }
 
-    /// The objects of a bucket, by name; none where there is no bucket.
+    /// Returns the objects of a bucket, sorted by name. Returns none if the bucket does not exist.
     pub fn objects(&self, bucket: &str) -> Vec<GcsObject> {
         let objects = self.shared.store.objects(bucket).unwrap_or_default();
         let seen = objects.iter().map(|object| GcsObject {
@@ -189,7 +189,7 @@ impl GcsServer {
         seen.collect()
     }
 
-    /// The bytes of an object, if it is there.
+    /// Returns the bytes of an object, if it exists.
     pub fn contents(&self, bucket: &str, object: &str) -> Option<Bytes> {
         let object = self.shared.store.get(bucket, object, None, &Preconditions::default()).ok()?;
         let mut bytes = BytesMut::new();
@@ -199,18 +199,18 @@ impl GcsServer {
         Some(bytes.freeze())
     }
 
-    /// Puts an object without a request, in the place of one that is there, and returns its generation.
+    /// Inserts or replaces an object without a request, and returns its generation.
     ///
     /// # Panics
     ///
-    /// There is no such bucket, no object has such a name, or there is no room.
+    /// Panics if the bucket does not exist, the name is not valid, or the disk is full.
     pub fn insert(&self, bucket: &str, object: &str, contents: &[u8]) -> i64 {
         let mut writer = Writer::new(&self.shared.dir);
         writer.append(contents).expect("there is room for the test's object");
         let whole = writer.finish(false).expect("nothing is left to compute");
         let metadata = Metadata::default();
         let made = self.shared.store.insert(bucket, object, metadata, whole, &Preconditions::default());
-        made.expect("the test names a bucket that is there, and an object that may be").generation
+        made.expect("the test passes an existing bucket and a valid name").generation
     }
 
     /// Removes an object without a request.
@@ -218,7 +218,7 @@ impl GcsServer {
         let _ = self.shared.store.delete(bucket, object, None, &Preconditions::default());
     }
 
-    /// The resumable uploads that are neither finished nor cancelled nor refused.
+    /// Returns the resumable uploads that are neither finished, nor canceled, nor refused.
     pub fn open_uploads(&self) -> Vec<GcsUpload> {
         let sessions = self.shared.sessions.all();
         let open = sessions.iter().filter_map(|session| {
@@ -229,33 +229,33 @@ impl GcsServer {
         open.collect()
     }
 
-    /// Adds a rule, and returns the count of how often it did what it says. Where several hit a request, the one that was
-    /// added first counts.
+    /// Adds a rule, and returns the count of its uses. If several rules match a request, the first one that was added
+    /// applies.
     pub fn fail(&self, rule: GcsRule) -> Fired {
         self.shared.rules.add(rule)
     }
 
-    /// Forgets all rules.
+    /// Removes all rules.
     pub fn heal(&self) {
         self.shared.rules.clear();
     }
 
-    /// The requests so far, in the order in which they came.
+    /// Returns the requests so far, in the order in which they arrived.
     pub fn requests(&self) -> Vec<GcsRequest> {
         self.shared.log.all()
     }
 
-    /// The requests since the log was taken last.
+    /// Returns the requests so far, and clears the log.
     pub fn take_requests(&self) -> Vec<GcsRequest> {
         self.shared.log.take()
     }
 
-    /// How many of the requests in the log are such.
+    /// Counts the requests in the log that match.
     pub fn count(&self, such: impl Fn(&GcsRequest) -> bool) -> usize {
         self.requests().iter().filter(|request| such(request)).count()
     }
 
-    /// Writes a line for each request when it has ended.
+    /// Writes a line for each request when it ends.
     pub fn log_to(&self, sink: impl Write + Send + 'static) {
         self.shared.log.write_to(Box::new(sink));
     }

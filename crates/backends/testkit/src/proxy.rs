@@ -1,10 +1,10 @@
-//! Networks and servers that go wrong where a test says so, in front of a real server.
+//! Proxies that inject faults between a client and a real server.
 //!
-//! - [`TcpProxy`]: cuts, resets and stalls connections at a byte; makes a link long and narrow.
-//! - [`HttpProxy`]: answers in a server's place, loses, cuts and corrupts answers; logs the requests.
+//! - [`TcpProxy`]: cuts, resets and stalls connections at a byte offset; limits the speed of a link.
+//! - [`HttpProxy`]: answers instead of a server; loses, cuts and corrupts answers; logs the requests.
 //!
-//! Each runs on a thread of its own, so that it works from any test and goes on while the test blocks, and ends with
-//! all its connections when it is dropped. Faults and rules give a [`Fired`], which a test asks whether they happened.
+//! Each proxy has a thread of its own, so that it works in any test, even one that blocks. On drop it closes all its
+//! connections. Each fault and rule returns a [`Fired`], with which a test checks that it happened.
 
 pub(crate) mod closing;
 mod fired;

@@ -1,4 +1,4 @@
-//! The remote in memory keeps the promises of a backend.
+//! Runs the conformance suite on the remote in memory.
 
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ struct Memory {
 impl Memory {
     fn find(&self, address: &str) -> Result<MemoryBackend, Failed> {
         let remotes = self.remotes.lock().unwrap_or_else(PoisonError::into_inner);
-        remotes.get(address).cloned().ok_or_else(|| format!("there is no remote {address}").into())
+        remotes.get(address).cloned().ok_or_else(|| format!("no remote {address}").into())
     }
 }
 

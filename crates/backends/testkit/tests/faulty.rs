@@ -1,6 +1,6 @@
-//! Faults hit what they should, and nothing else.
+//! Tests of injected faults: each happens to the selected calls only.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -55,7 +55,7 @@ async fn every_operation_can_fail() {
         assert!(error.location().starts_with("memory:"), "{error}");
         assert!(faulty.pending().is_empty());
     }
-    assert_eq!(memory.bytes(&key()).unwrap(), "bytes", "a delete that failed deleted nothing");
+    assert_eq!(memory.bytes(&key()).unwrap(), "bytes", "a failed delete deletes nothing");
     assert!(memory.open_uploads().is_empty());
 }
 
@@ -72,7 +72,7 @@ async fn a_lost_answer_is_of_something_done() {
 #[tokio::test]
 async fn streams_go_wrong_at_the_byte() {
     let (memory, faulty) = pair();
-    // More than one chunk of the remote in memory.
+    // The object has more than one chunk of the remote in memory.
     let bytes = payload(1, 200_000);
     memory.insert(&key(), bytes.clone());
     for position in [0, 1, 65_535, 65_536, 199_999] {
@@ -97,7 +97,7 @@ async fn streams_go_wrong_at_the_byte() {
         assert_eq!((read, error.kind()), (at, ErrorKind::Timeout));
         assert!(stream.try_next().await.unwrap().is_none());
     }
-    // At the very end: all bytes came, and still it failed.
+    // The fault is at the very end: all bytes arrive, and the get fails.
     faulty.inject(Fault::new(Operation::Get, Effect::FailAt(200_000, ErrorKind::Timeout)));
     assert_eq!(get(&faulty).await.unwrap_err().kind(), ErrorKind::Timeout);
     assert!(get(&faulty).await.unwrap() == bytes);

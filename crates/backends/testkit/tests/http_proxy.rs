@@ -1,6 +1,6 @@
-//! Requests and answers go wrong as the rules say, and are in the log.
+//! Tests of the HTTP proxy: its rules and its log.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,18 +13,18 @@ use futures::executor::block_on;
 use larder_testkit::payload;
 use larder_testkit::proxy::{HttpAction, HttpProxy, HttpRule, Reply};
 
-/// Long enough for anything that is going to happen; a test that waits so long has failed.
+/// The timeout for events that must happen.
 const LONG: Duration = Duration::from_secs(30);
-/// Long enough to see that nothing happens.
+/// The time after which a test concludes that nothing happens.
 const SHORT: Duration = Duration::from_millis(200);
 
-/// A server that answers `GET /payload/N` with N bytes, and all else with the head of the request and the length of its
-/// body. A request for `/close` is the last of its connection, which the head of the answer does not say.
+/// A server that answers `GET /payload/N` with N bytes, and other requests with their head and the length of their body.
+/// It closes the connection after a request for `/close`, without announcing that in the head of the answer.
 struct Server {
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
-    /// How many connections have ended behind a `/close`.
+    /// The number of connections that ended after a `/close`.
     closed: Arc<AtomicUsize>,
 }
 
@@ -56,7 +56,7 @@ impl Server {
     }
 }
 
-/// Serves until the end of the connection: whether the client asked for it.
+/// Serves until the connection ends. Returns whether the client asked for that.
 fn serve(mut stream: &TcpStream, requests: &AtomicUsize) -> bool {
     let mut reader = BufReader::new(stream);
     while let Some((head, body)) = message(&mut reader, false) {
@@ -78,7 +78,7 @@ fn serve(mut stream: &TcpStream, requests: &AtomicUsize) -> bool {
     false
 }
 
-/// Reads the head of a message, in lines of their own, and what arrives of its body.
+/// Reads the lines of a message's head, and the part of its body that arrives.
 fn message(reader: &mut impl BufRead, is_answer_to_head: bool) -> Option<(String, Vec<u8>)> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -92,7 +92,7 @@ fn message(reader: &mut impl BufRead, is_answer_to_head: bool) -> Option<(String
     };
     let mut body = Vec::new();
     if !is_answer_to_head {
-        // What has come before an error is in the buffer.
+        // Bytes from before an error are in the buffer.
         let _ = reader.take(length().unwrap_or(0)).read_to_end(&mut body);
     }
     Some((head.to_ascii_lowercase().replacen("http/", "HTTP/", 1), body))
@@ -120,7 +120,7 @@ impl Client {
         self.0.get_mut().write_all(&message).unwrap();
     }
 
-    /// The status, the head in small letters, and what came of the body.
+    /// Returns the status, the head in lower case, and the received part of the body.
     fn answer(&mut self) -> Option<(u16, String, Vec<u8>)> {
         let (head, body) = message(&mut self.0, false)?;
         Some((head.split(' ').nth(1)?.parse().ok()?, head, body))
@@ -131,7 +131,7 @@ impl Client {
         self.answer()
     }
 
-    /// Nothing comes, and the connection is open.
+    /// Asserts that nothing arrives and the connection stays open.
     fn is_silent(&mut self) -> bool {
         self.0.get_mut().set_read_timeout(Some(SHORT)).unwrap();
         let read = self.0.read(&mut [0]).map_err(|error| error.kind());
@@ -139,7 +139,7 @@ impl Client {
         matches!(read, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
 
-    /// Nothing comes, and the connection has ended.
+    /// Asserts that nothing arrives and the connection has ended.
     fn is_closed(&mut self) -> bool {
         matches!(self.0.read(&mut [0]), Ok(0))
     }
@@ -214,7 +214,7 @@ fn a_connection_that_the_server_has_closed_is_made_again() {
         while server.closed.load(Ordering::SeqCst) < count {
             thread::yield_now();
         }
-        // The proxy has seen the end of the connection when it has answered what was asked after it.
+        // Once the proxy answers a later request, it has seen the end of the connection.
         assert_eq!(Client::connect(&proxy).get("/payload/1").unwrap().0, 200);
         server.requests.fetch_sub(1, Ordering::SeqCst);
     }
@@ -298,7 +298,7 @@ fn a_body_that_is_not_longer_is_not_hit() {
     for action in [HttpAction::CutBody { after: 1000 }, HttpAction::StallBody { after: 1000 }] {
         let fired = proxy.add(HttpRule::new(action));
         assert_eq!(client.get("/payload/1000").unwrap().2.len(), 1000);
-        assert_eq!(client.get("/payload/1").unwrap().2.len(), 1, "the connection goes on");
+        assert_eq!(client.get("/payload/1").unwrap().2.len(), 1, "the connection stays usable");
         assert_eq!(fired.count(), 0);
     }
 }
@@ -349,9 +349,9 @@ fn a_header_does_not_reach_the_server() {
     let echoed = client.answer().unwrap().2;
     let text = String::from_utf8_lossy(&echoed);
     assert!(!text.contains("if-none-match") && text.contains("if-match: e"), "{text}");
-    assert_eq!(echoed[0], !b'p', "another rule acts too");
+    assert_eq!(echoed[0], !b'p', "another rule applies too");
     assert_eq!((stripped.count(), unsigned.count(), corrupted.count()), (1, 0, 1));
-    assert_eq!(proxy.requests()[0].header("If-None-Match"), Some("*"), "the log has what the client sent");
+    assert_eq!(proxy.requests()[0].header("If-None-Match"), Some("*"), "the log has the client's header");
 }
 
 #[tokio::test]

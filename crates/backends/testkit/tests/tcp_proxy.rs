@@ -1,6 +1,6 @@
-//! A link goes wrong where it should, and nowhere else.
+//! Tests of the TCP proxy: each fault happens to the selected connections only.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,12 +13,12 @@ use larder_testkit::payload;
 use larder_testkit::proxy::Direction::{Down, Up};
 use larder_testkit::proxy::{LinkFault, LinkShape, TcpProxy};
 
-/// Long enough for anything that is going to happen; a test that waits so long has failed.
+/// The timeout for events that must happen.
 const LONG: Duration = Duration::from_secs(30);
-/// Long enough to see that nothing happens.
+/// The time after which a test concludes that nothing happens.
 const SHORT: Duration = Duration::from_millis(200);
 
-/// A listener whose connections the test has in hand, behind a proxy.
+/// A proxy in front of a listener whose connections the test controls.
 struct Pair {
     server: TcpListener,
     proxy: TcpProxy,
@@ -31,7 +31,7 @@ impl Pair {
         Self { server, proxy }
     }
 
-    /// The client's end and the server's.
+    /// Opens a connection, and returns its two sides.
     fn connect(&self) -> (TcpStream, TcpStream) {
         let client = patient(TcpStream::connect(self.proxy.address()).unwrap());
         (client, patient(self.server.accept().unwrap().0))
@@ -44,7 +44,7 @@ fn patient(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Sends in the background, then closes its side: whether all could be sent.
+/// Sends in the background and closes the sending side. The thread returns whether all bytes could be sent.
 fn send(
     mut stream: TcpStream,
     bytes: impl AsRef<[u8]> + Send + 'static,
@@ -56,7 +56,7 @@ fn send(
     })
 }
 
-/// What arrives until the end, and how it ended.
+/// Returns the bytes until the end, and how the connection ended.
 fn receive(mut stream: &TcpStream) -> (Vec<u8>, Result<(), ErrorKind>) {
     let mut bytes = Vec::new();
     let end = stream.read_to_end(&mut bytes);
@@ -70,7 +70,7 @@ fn is_silent(mut stream: &TcpStream) -> bool {
     matches!(read.map_err(|error| error.kind()), Err(ErrorKind::WouldBlock | ErrorKind::TimedOut))
 }
 
-/// Answers each connection with what it sends.
+/// Echoes the bytes of each connection.
 fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -90,7 +90,7 @@ fn everything_passes_both_ways_and_is_counted() {
     for connection in 1..=3 {
         let (client, server) = pair.connect();
         let sending = send(client.try_clone().unwrap(), up.clone());
-        assert_eq!(receive(&server), (up.to_vec(), Ok(())), "the end of one way leaves the other open");
+        assert_eq!(receive(&server), (up.to_vec(), Ok(())), "the end of one direction leaves the other open");
         let answering = send(server, down.clone());
         assert_eq!(receive(&client), (down.to_vec(), Ok(())));
         drop((sending.join().unwrap(), answering.join().unwrap()));
@@ -118,7 +118,7 @@ fn a_cut_is_an_orderly_end_at_the_byte_and_for_one_connection() {
             if hit {
                 assert_eq!(pair.proxy.bytes(direction) - before, after);
                 let (sender, sent) = sending.join().unwrap();
-                assert!(sent, "what is sent behind the cut is thrown away, not refused");
+                assert!(sent, "bytes after the cut are discarded, not refused");
                 assert_eq!(receive(&sender), (Vec::new(), Ok(())), "the sender sees the end too");
             }
             assert_eq!(cut.count(), 1);
@@ -160,7 +160,7 @@ fn what_one_end_does_reaches_the_other() {
     let (client, mut server) = pair.connect();
     server.write_all(b"unread").unwrap();
     assert_eq!((&client).read(&mut [0]).unwrap(), 1);
-    // Closed with bytes unread, it is reset.
+    // A socket that is closed with unread bytes resets its connection.
     drop(client);
     assert_eq!(receive(&server), (Vec::new(), Err(ErrorKind::ConnectionReset)));
 }
@@ -175,7 +175,7 @@ fn a_stalled_connection_stays_open_and_the_next_one_passes() {
     block_on(stall.reached(1));
     assert!(is_silent(&client));
 
-    // Not even the ends are forwarded: the sender has closed its side, and the client does now.
+    // The proxy does not forward the end of either side: the sender has closed its side, and the client does so now.
     client.shutdown(Shutdown::Write).unwrap();
     let (server, _) = sending.join().unwrap();
     assert!(is_silent(&server) && is_silent(&client));
@@ -196,7 +196,7 @@ fn bytes_are_counted_per_connection_or_in_total() {
         send(server, vec![7; bytes]);
         receive(&client).0.len()
     };
-    assert_eq!(transfer(500), 500, "what passed before does not count");
+    assert_eq!(transfer(500), 500, "earlier bytes do not count");
     let cut = pair.proxy.inject(LinkFault::cut_after(Down, 1000).in_total());
     assert_eq!((transfer(600), cut.count()), (600, 0));
     assert_eq!((transfer(600), cut.count()), (400, 1));
@@ -249,7 +249,7 @@ fn a_long_link_costs_round_trips() {
     for trips in 2..5 {
         client.write_all(b"byte").unwrap();
         client.read_exact(&mut [0; 4]).unwrap();
-        // The first is that of the connection itself.
+        // The first round trip is that of the connection.
         assert!(began.elapsed() >= round_trip * trips, "{:?} for {trips}", began.elapsed());
     }
 }
@@ -260,9 +260,9 @@ fn bytes_are_on_their_way_together() {
     let (mut client, server) = pair.connect();
     client.write_all(b"!").unwrap();
     (&server).read_exact(&mut [0]).unwrap();
-    // The connection is made: it does not cost its own round trip any more.
+    // The connection is open, so its own round trip is over.
     pair.proxy.shape(LinkShape::default().round_trip(Duration::from_hours(2)));
-    // More than the system's buffers take, and nothing of it arrives before the test is over.
+    // Send more than the system's buffers hold. Nothing arrives before the test is over.
     client.write_all(&payload(1, 48 << 20)).unwrap();
     assert!(is_silent(&server));
     assert_eq!(pair.proxy.bytes(Up), 1);

@@ -40,7 +40,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(SocketAddr, Lin
     while let Some(argument) = arguments.next() {
         let mut number = || -> Result<u64> {
             let value = arguments.next().ok_or_else(|| format!("{argument} needs a number; {USAGE}"))?;
-            value.parse().map_err(|_| format!("{argument} {value}: this is no number; {USAGE}").into())
+            value.parse().map_err(|_| format!("{argument} {value}: not a number; {USAGE}").into())
         };
         match argument.as_str() {
             "--rtt-ms" => shape = shape.round_trip(Duration::from_millis(number()?)),

@@ -1,4 +1,4 @@
-//! Other processes that use the same remote: the test binary, started again with a task in its environment.
+//! Child processes that use the same remote: the test binary, started again with a task in its environment.
 
 use std::env;
 use std::fs;
@@ -23,22 +23,22 @@ const SIZE: &str = "LARDER_TESTKIT_SIZE";
 const SEED: &str = "LARDER_TESTKIT_SEED";
 const JOURNAL: &str = "LARDER_TESTKIT_JOURNAL";
 
-/// What a child says when it has written, and waits for a line on its input.
+/// The child prints this line when it has written, and then waits for a line on its standard input.
 pub(super) const READY: &str = "ready";
-/// What it is told to publish its object, and what it answers.
+/// The line that tells a child to publish its object. The lines below are its answers.
 pub(super) const COMMIT: &str = "commit";
 pub(super) const CREATED: &str = "created";
 pub(super) const EXISTS: &str = "exists";
 
-/// What a child does.
+/// The task of a child.
 pub(super) enum Task<'a> {
-    /// Begins an upload of `payload(seed, size)`, says that it is ready, and commits when it is told.
+    /// Begins an upload of `payload(seed, size)`, prints [`READY`], and commits on request.
     Upload { key: &'a Key, seed: u64, size: usize, journal: &'a Path },
-    /// Writes and reads an object of `size` bytes and says by how many bytes its peak of memory grew.
+    /// Writes and reads an object of `size` bytes, and prints by how many bytes its peak memory grew.
     Measure { key: &'a Key, size: usize },
 }
 
-/// A running child. Killed when it is dropped.
+/// A running child, which is killed on drop.
 pub(super) struct Process {
     child: Child,
     input: ChildStdin,
@@ -71,9 +71,9 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits for the next line that the child says.
+    /// Waits for the next line of the child's output.
     pub(super) async fn line(&mut self) -> Result<String, Failed> {
-        let Some(mut output) = self.output.take() else { return Err("an earlier wait was given up".into()) };
+        let Some(mut output) = self.output.take() else { return Err("an earlier wait was dropped".into()) };
         let (output, line) = tokio::task::spawn_blocking(move || {
             let mut line = String::new();
             let read = output.read_line(&mut line);
@@ -91,7 +91,7 @@ impl Process {
     pub(super) async fn expect(&mut self, expected: &str) -> Result<(), Failed> {
         match self.line().await? {
             line if line == expected => Ok(()),
-            line => Err(format!("the child said `{line}` instead of `{expected}`").into()),
+            line => Err(format!("the child printed `{line}` instead of `{expected}`").into()),
         }
     }
 
@@ -99,7 +99,7 @@ impl Process {
         Ok(writeln!(self.input, "{line}")?)
     }
 
-    /// Ends the child as `kill -9` does, and waits until it is gone.
+    /// Kills the child as `kill -9` does, and waits for its end.
     pub(super) fn kill(mut self) -> Result<(), Failed> {
         self.child.kill()?;
         self.child.wait()?;
@@ -109,13 +109,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The child may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Does the task of a child, if this process is one.
+/// Runs the task, if this process is a child.
 pub(super) fn run(subject: &Arc<dyn Subject>) -> Option<ExitCode> {
     let task = env::var(TASK).ok()?;
     match perform(subject, &task) {
@@ -136,7 +136,7 @@ fn perform(subject: &Arc<dyn Subject>, task: &str) -> Result<(), Failed> {
         match task {
             "upload" => upload(subject, &address, &key, size).await,
             "measure" => measure(subject, &address, &key, size).await,
-            other => Err(format!("there is no task `{other}`").into()),
+            other => Err(format!("unknown task `{other}`").into()),
         }
     })
 }
@@ -156,7 +156,7 @@ async fn upload(subject: &Arc<dyn Subject>, address: &str, key: &Key, size: usiz
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
     if line.trim_end() != COMMIT {
-        return Err(format!("there is no command `{line}`").into());
+        return Err(format!("unknown command `{line}`").into());
     }
     match upload.commit().await {
         Ok(_) => say(CREATED)?,
@@ -166,10 +166,13 @@ async fn upload(subject: &Arc<dyn Subject>, address: &str, key: &Key, size: usiz
     Ok(backend.close().await?)
 }
 
-/// The peak of this process's memory, in bytes.
+/// Returns the peak memory of this process, in bytes.
 fn peak() -> Result<u64, Failed> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("there is no VmHWM")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .ok_or("/proc/self/status has no VmHWM")?;
     let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kibibytes * 1024)
 }
@@ -177,7 +180,7 @@ fn peak() -> Result<u64, Failed> {
 async fn measure(subject: &Arc<dyn Subject>, address: &str, key: &Key, size: usize) -> Result<(), Failed> {
     const CHUNK: usize = 1024 * 1024;
     let backend = subject.open(address).await?;
-    // Threads, buffers and connections are there before the first look.
+    // Create threads, buffers and connections before the first measurement.
     let small = Key::parse(format!("{key}-small"))?;
     let mut upload = backend.begin_put(&small, PutOptions::default()).await?;
     upload.write("small".into()).await?;
@@ -187,7 +190,7 @@ async fn measure(subject: &Arc<dyn Subject>, address: &str, key: &Key, size: usi
 
     let mut upload = backend.begin_put(key, PutOptions::default().with_size_hint(size as u64)).await?;
     for _ in 0..size.div_ceil(CHUNK) {
-        // A copy each, or a backend that keeps them all would keep one.
+        // Copy each chunk. Otherwise a backend that keeps all chunks would share one buffer.
         upload.write(Bytes::copy_from_slice(&chunk)).await?;
     }
     upload.commit().await?;

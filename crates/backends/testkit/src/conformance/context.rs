@@ -1,4 +1,4 @@
-//! What a test of the suite works with.
+//! The context of a test of the suite.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use libtest_mimic::Failed;
 
 use crate::conformance::{Features, Remote, Subject};
 
-/// An empty remote and the backend that reaches it.
+/// An empty remote and its backend.
 pub(super) struct Context {
     pub(super) subject: Arc<dyn Subject>,
     pub(super) remote: Remote,
@@ -33,7 +33,7 @@ impl Context {
         &self.remote.address
     }
 
-    /// Begins an upload and writes some of it.
+    /// Begins an upload and writes some bytes.
     pub(super) async fn begin(&self, key: &Key, bytes: Bytes) -> Result<Box<dyn Upload>, Error> {
         let mut upload = self.backend.begin_put(key, PutOptions::default()).await?;
         upload.write(bytes).await?;
@@ -60,7 +60,7 @@ impl Context {
         self.backend.get_bytes(key, GetOptions::default(), usize::MAX).await
     }
 
-    /// Lists objects and common prefixes by their text. Fails where something is listed twice.
+    /// Lists objects and common prefixes by their text. Fails if an item is listed twice.
     pub(super) async fn list(
         &self,
         prefix: &str,
@@ -80,15 +80,15 @@ impl Context {
         Ok(items)
     }
 
-    /// The keys of all objects.
+    /// Returns the keys of all objects.
     pub(super) async fn keys(&self) -> Result<Vec<String>, Failed> {
         Ok(self.list("", ListOptions::default()).await?.into_keys().collect())
     }
 
-    /// Fails where the key can be seen in any way.
+    /// Fails if any operation sees the key.
     pub(super) async fn assert_invisible(&self, key: &Key) -> Result<(), Failed> {
         if self.backend.stat_if_exists(key).await?.is_some() {
-            return Err(format!("{key} can be looked at").into());
+            return Err(format!("stat sees {key}").into());
         }
         match self.backend.get(key, GetOptions::default()).await {
             Err(error) if error.is_not_found() => {}
@@ -102,7 +102,7 @@ impl Context {
         }
     }
 
-    /// Fails where unfinished uploads have left something behind, if the subject can tell.
+    /// Fails if unfinished uploads have left something behind, and the subject can count it.
     pub(super) async fn assert_no_leftovers(&self) -> Result<(), Failed> {
         match self.subject.leftovers(self.address()).await? {
             None | Some(0) => Ok(()),
@@ -111,7 +111,7 @@ impl Context {
     }
 }
 
-/// Writes a whole object, and aborts where that fails.
+/// Writes a whole object. Aborts the upload if that fails.
 pub(super) async fn put(
     backend: &dyn Backend,
     mode: PutMode,
@@ -129,7 +129,7 @@ pub(super) async fn put(
     }
 }
 
-/// A key for tests.
+/// Parses a key of a test.
 pub(super) fn key(text: &str) -> Result<Key, Failed> {
     Ok(Key::parse(text)?)
 }

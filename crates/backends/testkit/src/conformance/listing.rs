@@ -10,7 +10,7 @@ use crate::conformance::context::{Context, key, put};
 use crate::conformance::{DONE, Outcome};
 use crate::payload::payload;
 
-/// How many uploads of a test are under way at once.
+/// The number of uploads that a test runs in parallel.
 const AT_ONCE: usize = 16;
 
 pub(super) async fn nothing_below_a_prefix_is_an_empty_listing(cx: Context) -> Outcome {
@@ -24,7 +24,7 @@ pub(super) async fn nothing_below_a_prefix_is_an_empty_listing(cx: Context) -> O
             assert!(cx.list(prefix, options.clone()).await?.is_empty(), "{prefix}");
         }
     }
-    // What is gone leaves nothing, no directory either.
+    // A deleted object leaves nothing, not even a directory.
     cx.backend.delete(&key("a/c/h")?, DeleteOptions::default()).await?;
     assert!(cx.list("", ListOptions::default().with_delimiter()).await?.is_empty());
     DONE
@@ -76,9 +76,9 @@ pub(super) async fn a_delimiter_gives_one_level(cx: Context) -> Outcome {
     DONE
 }
 
-/// Creates so many objects, and gives their names back in order.
+/// Creates `count` objects, and returns their names in order.
 async fn fill(cx: &Context, count: usize) -> Result<Vec<String>, Failed> {
-    // Under one prefix, and of every second also one under a prefix of its own.
+    // Half of the objects share one prefix, and each of the others has its own.
     let names: Vec<String> = (0..count)
         .map(|number| if number % 2 == 0 { format!("a/c/{number:05}") } else { format!("a/{number:05}/h") })
         .collect();
@@ -93,7 +93,7 @@ async fn fill(cx: &Context, count: usize) -> Result<Vec<String>, Failed> {
 }
 
 pub(super) async fn a_listing_has_many_pages(cx: Context) -> Outcome {
-    // More than a page, of objects and of prefixes.
+    // More than one page of objects, and more than one page of prefixes.
     let names = fill(&cx, 2 * cx.features.pages).await?;
     assert_eq!(cx.keys().await?, names);
     let below: Vec<&String> = names.iter().filter(|name| name.starts_with("a/c/")).collect();

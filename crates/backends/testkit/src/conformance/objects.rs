@@ -1,4 +1,4 @@
-//! Single objects: what goes in comes out.
+//! Tests of single objects.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use crate::conformance::context::{Context, key};
 use crate::conformance::{DONE, Outcome};
 use crate::payload::payload;
 
-/// How far the clocks of a test and of a remote may differ.
+/// The maximum difference between the clocks of a test and of a remote.
 const SKEW: Duration = Duration::from_secs(5);
 
 pub(super) async fn an_object_comes_back_as_it_was_written(cx: Context) -> Outcome {
@@ -27,7 +27,7 @@ pub(super) async fn an_object_comes_back_as_it_was_written(cx: Context) -> Outco
     let got = cx.backend.get(&key, GetOptions::default()).await?;
     assert_eq!(got.meta.size, bytes.len() as u64);
     assert_eq!(got.meta.version, committed.version);
-    assert!(cx.read(&key).await? == bytes, "the bytes are not those that were written");
+    assert!(cx.read(&key).await? == bytes, "the bytes differ from the written ones");
     assert_eq!(cx.keys().await?, [key.as_str()]);
     cx.assert_no_leftovers().await?;
     DONE
@@ -45,7 +45,7 @@ pub(super) async fn chunks_of_any_size_make_one_object(cx: Context) -> Outcome {
         upload.write(rest.split_to(rest.len().min(size))).await?;
     }
     upload.commit().await?;
-    assert!(cx.read(&key).await? == bytes, "the bytes are not those that were written");
+    assert!(cx.read(&key).await? == bytes, "the bytes differ from the written ones");
     DONE
 }
 
@@ -107,7 +107,7 @@ pub(super) async fn a_version_is_held_to(cx: Context) -> Outcome {
     let with_first = || GetOptions::default().with_version(first.clone());
     assert_eq!(cx.backend.get_bytes(&key, with_first(), 10).await?, "first");
     assert_eq!(cx.backend.get_bytes(&key, with_first().with_range(1..3), 10).await?, "ir");
-    // Of the same length, and as soon as can be.
+    // Write the same length, immediately.
     let second = cx.put_as(PutMode::Overwrite, &key, "other").await?.version;
     assert_ne!(second, Some(first.clone()), "other bytes are another version");
     let error = cx.backend.get(&key, with_first()).await.err().ok_or("the old version was read")?;
@@ -134,7 +134,7 @@ pub(super) async fn an_object_that_is_replaced_while_it_is_read_is_no_mixture(cx
                 break;
             }
             None => {
-                assert!(old == read, "the bytes are not those of the object that was opened");
+                assert!(old == read, "the bytes differ from the opened object");
                 break;
             }
         }
@@ -181,7 +181,7 @@ pub(super) async fn keys_are_literal(cx: Context) -> Outcome {
 }
 
 pub(super) async fn similar_keys_are_different_objects(cx: Context) -> Outcome {
-    // What decodes, folds or normalises to the same.
+    // These names are equal after decoding, case folding or normalization.
     let names = ["a%2Fb/x", "a%2fb/x", "a+b/x", "a b/x", "a%20b/x", "A+b/x", "\u{e9}/x", "e\u{301}/x"];
     for name in names {
         let key = key(name)?;
@@ -274,7 +274,7 @@ pub(super) async fn only_the_version_that_was_seen_is_deleted(cx: Context) -> Ou
         return Ok(Completion::ignored_with("this remote has no versions"));
     };
     let with_first = || DeleteOptions::default().with_version(first.clone());
-    // Of the same length, and at once.
+    // Write the same length, immediately.
     let second = cx.put_as(PutMode::Overwrite, &key, "other").await?.version;
     let error = cx.backend.delete(&key, with_first()).await.err().ok_or("another version was deleted")?;
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
@@ -282,7 +282,7 @@ pub(super) async fn only_the_version_that_was_seen_is_deleted(cx: Context) -> Ou
     assert_eq!(error.location(), format!("{}/{key}", cx.backend));
     assert!(!error.is_retryable(), "{error}");
     assert_eq!(cx.read(&key).await?, "other");
-    // A listing tells the version too.
+    // A listing has the version too.
     let listed = cx.list("", larder_backend::ListOptions::default()).await?;
     let listed = listed.get(key.as_str()).and_then(Option::as_ref).ok_or("it is not listed")?;
     assert_eq!(listed.version, second);
@@ -305,7 +305,7 @@ pub(super) async fn the_time_of_an_object_is_that_of_its_publication(cx: Context
     for published in [&committed, &begun_later] {
         let meta = cx.backend.stat(&published.key).await?;
         assert!((before..after).contains(&meta.last_modified), "{meta:?}");
-        // Remotes that tell seconds may answer a commit in the next one.
+        // A remote with times in seconds may answer a commit one second later.
         let apart = meta.last_modified.duration_since(published.last_modified);
         let apart = apart.unwrap_or_else(|error| error.duration());
         assert!(apart <= Duration::from_secs(2), "{published:?} {meta:?}");

@@ -1,4 +1,4 @@
-//! Several processes, some of which are killed.
+//! Tests with several processes, some of which are killed.
 
 use larder_backend::PutOptions;
 use libtest_mimic::{Completion, Failed};
@@ -57,7 +57,7 @@ pub(super) async fn a_killed_process_leaves_no_object_and_a_sweep_the_rest(cx: C
     let journals = tempfile::tempdir()?;
     let journal = journals.path().join("journal");
     let key = key("a/c/h")?;
-    // Nothing written, something, and more than the backend's buffers hold.
+    // Write nothing, a few bytes, and more than the backend's buffers hold.
     for size in [0, 10, cx.features.begun] {
         let task = Task::Upload { key: &key, seed: 1, size, journal: &journal };
         let mut process = Process::start(cx.address(), &task)?;
@@ -70,7 +70,7 @@ pub(super) async fn a_killed_process_leaves_no_object_and_a_sweep_the_rest(cx: C
     cx.backend.sweep(&orphans).await?;
     cx.assert_no_leftovers().await?;
     cx.assert_invisible(&key).await?;
-    // They are gone, which is a success too.
+    // Sweeping uploads that are already gone succeeds too.
     cx.backend.sweep(&orphans).await?;
     cx.put(&key, "the next run succeeds").await?;
     DONE
@@ -91,7 +91,7 @@ pub(super) async fn a_sweep_spares_the_living(cx: Context) -> Outcome {
     } else {
         None
     };
-    // As another command would: with a backend of its own, and without the journals of those who live.
+    // Sweep as another command does: with its own backend, and without the journals of running processes.
     let sweeper = cx.subject.open(cx.address()).await?;
     sweeper.sweep(&[]).await?;
     cx.backend.sweep(&[]).await?;
@@ -101,7 +101,7 @@ pub(super) async fn a_sweep_spares_the_living(cx: Context) -> Outcome {
     if let Some(process) = &mut other {
         process.tell(COMMIT)?;
         process.expect(CREATED).await?;
-        assert!(cx.read(&theirs).await? == payload(2, size), "the object is not whole");
+        assert!(cx.read(&theirs).await? == payload(2, size), "the object is incomplete");
     }
     DONE
 }
@@ -120,7 +120,7 @@ pub(super) async fn memory_is_bounded(cx: Context) -> Outcome {
         return Ok(Completion::ignored_with(ONE_PROCESS));
     };
     if !std::path::Path::new("/proc/self/status").exists() {
-        return Ok(Completion::ignored_with("this system does not say how much memory a process used"));
+        return Ok(Completion::ignored_with("this system does not report the peak memory of a process"));
     }
     let key = key("a/c/h")?;
     let task = Task::Measure { key: &key, size: cx.features.large };
@@ -129,7 +129,7 @@ pub(super) async fn memory_is_bounded(cx: Context) -> Outcome {
         line.split(' ').map(str::parse).collect::<Result<Vec<u64>, _>>().map_err(|_| Failed::from(&line))?;
     assert!(
         grown.iter().all(|grown| *grown <= limit),
-        "of {limit} bytes more than before, an upload and a download of {} bytes took {grown:?}",
+        "an upload and a download of {} bytes took {grown:?} bytes more memory, and the limit is {limit}",
         cx.features.large
     );
     DONE

@@ -1,4 +1,4 @@
-//! Nothing is visible before it is complete, and of several creators one wins.
+//! Tests of publication: an incomplete object is invisible, and one of several creators wins.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub(super) async fn a_second_creator_is_refused(cx: Context) -> Outcome {
     DONE
 }
 
-/// How many tasks race for a key.
+/// The number of tasks that race for a key.
 const CREATORS: usize = 8;
 
 pub(super) async fn concurrent_tasks_create_one_object(cx: Context) -> Outcome {
@@ -55,7 +55,7 @@ pub(super) async fn concurrent_tasks_create_one_object(cx: Context) -> Outcome {
     }
     for round in 0..5 {
         let key = key(&format!("a/c/{round}"))?;
-        // One over the backend's buffers, one in them.
+        // The first object exceeds the backend's buffers, and the others fit into them.
         let size = if round == 0 { cx.features.begun } else { 1000 };
         let barrier = Arc::new(tokio::sync::Barrier::new(CREATORS));
         let creators = (0..CREATORS).map(|creator| {
@@ -117,7 +117,7 @@ pub(super) async fn overwriting_is_one_step(cx: Context) -> Outcome {
     while !writer.is_finished() {
         match cx.read(&key).await {
             Ok(bytes) => assert!(versions.contains(&bytes), "neither the old nor the new object"),
-            // Replaced between two requests of the read.
+            // The object was replaced between two requests of the read.
             Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict, "{error}"),
         }
     }
@@ -154,10 +154,10 @@ pub(super) async fn a_dropped_write_leaves_only_the_abort(cx: Context) -> Outcom
     let key = key("a/c/h")?;
     let mut upload = cx.backend.begin_put(&key, PutOptions::default()).await?;
     let mut dropped = false;
-    // Made before: a remote that is faster than its maker would never be waited for.
+    // Generate the chunk first. A remote that is faster than the generator would never make a write wait.
     let chunk = payload(1, 1024 * 1024);
     for _ in 0..64 {
-        // The first that would wait is dropped.
+        // Drop the first write that waits.
         if poll_immediate(upload.write(chunk.clone())).await.is_none() {
             dropped = true;
             break;
@@ -201,7 +201,7 @@ pub(super) async fn closing_waits_for_aborts(cx: Context) -> Outcome {
         if number % 2 == 0 {
             drop(upload);
         } else {
-            // Begun, and not waited for.
+            // Begin the abort without waiting for it.
             drop(poll_immediate(upload.abort()).await);
         }
     }

@@ -1,4 +1,4 @@
-//! The requests that came.
+//! The log of requests.
 
 use std::fmt;
 use std::io::Write;
@@ -7,38 +7,37 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hyper::header::{AUTHORIZATION, CONTENT_RANGE, HeaderMap, HeaderValue};
 
-/// What a request is for, whichever protocol it comes by.
+/// The purpose of a request, for both protocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum GcsCall {
     /// An upload in one request, `uploadType=media` or `multipart`.
     InsertObject,
-    /// The begin of a resumable upload.
+    /// The start of a resumable upload.
     StartUpload,
     /// Bytes of a resumable upload.
     UploadChunk,
-    /// How far a resumable upload is, or its end without more bytes: `Content-Range: bytes */…`.
+    /// A query for the progress of a resumable upload, or its end without more bytes: `Content-Range: bytes */…`.
     QueryUpload,
-    /// The end of a resumable upload without an object.
+    /// The cancellation of a resumable upload.
     CancelUpload,
     /// The bytes of an object.
     ReadObject,
-    /// What is said about an object.
+    /// The metadata of an object.
     GetObject,
     /// A page of a listing.
     ListObjects,
-    /// The removal of an object.
+    /// The deletion of an object.
     DeleteObject,
     /// A new bucket.
     CreateBucket,
-    /// What is said about a bucket.
+    /// The metadata of a bucket.
     GetBucket,
-    /// What the server does not imitate.
+    /// A request that the server does not support.
     Other,
 }
 
-/// A request as it came, and how it was answered. Its headers are all but `Authorization`, so that a failed assertion can
-/// print it.
+/// A request and the status of its answer. It has all headers but `Authorization`, so that a failed assertion can print it.
 #[derive(Clone, Debug)]
 pub struct GcsRequest {
     pub(super) call: GcsCall,
@@ -53,11 +52,11 @@ pub struct GcsRequest {
 }
 
 impl GcsRequest {
-    /// With the headers that came, of which the secret is taken.
+    /// Copies all headers except the secret one.
     pub(super) fn new(call: GcsCall, is_grpc: bool, method: &str, target: &str, headers: &HeaderMap) -> Self {
         let is_authorized = headers.contains_key(AUTHORIZATION);
         let others = headers.iter().filter(|(name, _)| **name != AUTHORIZATION);
-        // As they came they are parts of the buffer that was read, which holds much of a body too.
+        // Copy the values: they are slices of the read buffer, which also holds a part of the body.
         let copied = others.filter_map(|(name, value)| {
             Some((name.clone(), HeaderValue::from_bytes(value.as_bytes()).ok()?))
         });
@@ -75,53 +74,53 @@ impl GcsRequest {
         }
     }
 
-    /// What it is for.
+    /// Returns the purpose of the request.
     pub fn call(&self) -> GcsCall {
         self.call
     }
 
-    /// Whether it came over gRPC.
+    /// Whether the request came over gRPC.
     pub fn is_grpc(&self) -> bool {
         self.is_grpc
     }
 
-    /// The method of HTTP, also for gRPC.
+    /// Returns the HTTP method, also for gRPC.
     pub fn method(&self) -> &str {
         &self.method
     }
 
-    /// The path with the query, percent-encoded as it came.
+    /// Returns the path with the query, percent-encoded as in the request.
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// The bucket's name; empty where it names none.
+    /// Returns the name of the bucket, or an empty string.
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
 
-    /// The object's name, decoded; empty where it names none.
+    /// Returns the decoded name of the object, or an empty string.
     pub fn object(&self) -> &str {
         &self.object
     }
 
-    /// A header's first value, if it is text; names have no case.
+    /// Returns the first value of a header, if it is text. Names are case-insensitive.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(HeaderValue::to_str)?.ok()
     }
 
-    /// Whether it came with credentials, which are not looked at.
+    /// Whether the request has credentials. The server does not check them.
     pub fn is_authorized(&self) -> bool {
         self.is_authorized
     }
 
-    /// The status that the client was answered: of HTTP, or the code of gRPC, of which 0 is a success. None as long as,
-    /// or because, there was no answer.
+    /// Returns the status that the client got: an HTTP status, or a gRPC code, where 0 means success. `None` means that
+    /// there is no answer, or not yet.
     pub fn status(&self) -> Option<u16> {
         self.status
     }
 
-    /// Whether it brings the bytes of an object, which come to an end with it.
+    /// Whether the request completes the bytes of an object.
     pub(super) fn is_whole(&self) -> bool {
         let range = self.header(CONTENT_RANGE.as_str());
         match self.call {
@@ -160,7 +159,7 @@ pub(super) struct Log {
 
 #[derive(Default)]
 struct Entries {
-    /// How many came before those that are still here.
+    /// The number of requests that were taken from the log.
     taken: usize,
     requests: Vec<GcsRequest>,
 }
@@ -185,7 +184,7 @@ impl Log {
         *self.sink.lock().unwrap_or_else(PoisonError::into_inner) = Some(sink);
     }
 
-    /// Notes a request, and returns what notes its end.
+    /// Adds a request, and returns a guard that logs its end.
     pub(super) fn add(&self, request: GcsRequest) -> Entry<'_> {
         let mut entries = self.entries();
         entries.requests.push(request);
@@ -199,7 +198,7 @@ impl fmt::Debug for Log {
     }
 }
 
-/// A request under way. Dropped, it has ended, with or without an answer.
+/// A request in progress. It ends when this guard is dropped, with or without an answer.
 pub(super) struct Entry<'a> {
     log: &'a Log,
     number: usize,
@@ -225,7 +224,7 @@ impl Drop for Entry<'_> {
         if let Some(sink) = &mut *sink {
             let mut line = String::new();
             self.with(|request| line = request.to_string());
-            // Whoever reads it may be gone.
+            // The reader of the log may be gone.
             let _ = writeln!(sink, "{line}");
         }
     }
@@ -245,7 +244,7 @@ mod tests {
         let headers = HeaderMap::from_iter([(CONTENT_RANGE, value), (AUTHORIZATION, secret)]);
         let request = GcsRequest::new(GcsCall::UploadChunk, false, "PUT", "/", &headers);
         drop(headers);
-        assert!(buffer.is_unique(), "it is still held");
+        assert!(buffer.is_unique(), "the request still holds the buffer");
         assert_eq!(request.header("content-range"), Some("bytes 0-9/10"));
         assert!(request.is_authorized() && request.header("authorization").is_none());
     }

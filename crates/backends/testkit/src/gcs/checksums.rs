@@ -1,4 +1,4 @@
-//! CRC32C and MD5, as Google writes them.
+//! CRC32C and MD5 in Google's notation.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::gcs::failure::GcsFailure;
 
-/// Beyond so many bytes no MD5 is computed unless a client names one: it takes longer than all else that the server does,
-/// and a benchmark would measure it. Such objects look like Google's composite ones, which have none either.
+/// The size above which the server computes an MD5 only if a client sent one. MD5 takes longer than all other work of the
+/// server, so a benchmark would measure it. Google's composite objects have no MD5 either.
 const MD5_LIMIT: u64 = 64 << 20;
 
-/// Of a content that is complete.
+/// The checksums of a complete content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Checksums {
     pub(super) crc32c: u32,
@@ -19,7 +19,7 @@ pub(super) struct Checksums {
 }
 
 impl Checksums {
-    /// What a header `x-goog-hash` says.
+    /// Returns the value of the header `x-goog-hash`.
     pub(super) fn header(&self) -> String {
         let crc32c = encode_crc32c(self.crc32c);
         match self.md5 {
@@ -28,14 +28,14 @@ impl Checksums {
         }
     }
 
-    /// As those of another content.
+    /// Returns wrong checksums, as of another content.
     pub(super) fn wrong(mut self) -> Self {
         self.crc32c = !self.crc32c;
         self
     }
 }
 
-/// In base64 of its bytes, the highest first.
+/// Encodes the big-endian bytes in base64.
 pub(super) fn encode_crc32c(crc32c: u32) -> String {
     BASE64_STANDARD.encode(crc32c.to_be_bytes())
 }
@@ -44,7 +44,7 @@ pub(super) fn encode_md5(md5: [u8; 16]) -> String {
     BASE64_STANDARD.encode(md5)
 }
 
-/// Computes them while the bytes come.
+/// Computes the checksums while the bytes arrive.
 #[derive(Clone, Debug)]
 pub(super) struct Hasher {
     crc32c: u32,
@@ -71,7 +71,7 @@ impl Hasher {
     }
 }
 
-/// What a client says that they are.
+/// The checksums that a client sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Expected {
     pub(super) crc32c: Option<u32>,
@@ -79,7 +79,7 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    /// From an object's metadata.
+    /// Reads the checksums in an object's metadata.
     pub(super) fn of_metadata(metadata: &Value) -> Result<Self, GcsFailure> {
         let text = |field: &str| metadata[field].as_str();
         Ok(Self {
@@ -88,7 +88,7 @@ impl Expected {
         })
     }
 
-    /// From a header `x-goog-hash`: pairs of a name and a value, with commas between them.
+    /// Reads a header `x-goog-hash`: pairs of a name and a value, separated by commas.
     pub(super) fn of_header(header: &str) -> Result<Self, GcsFailure> {
         let mut expected = Self::default();
         for pair in header.split(',').map(str::trim) {
@@ -101,12 +101,12 @@ impl Expected {
         Ok(expected)
     }
 
-    /// These, and what the other says that they do not.
+    /// Fills in missing checksums from `other`.
     pub(super) fn or(self, other: Self) -> Self {
         Self { crc32c: self.crc32c.or(other.crc32c), md5: self.md5.or(other.md5) }
     }
 
-    /// Compares them with what came.
+    /// Compares the checksums with the computed ones.
     pub(super) fn check(&self, computed: &Checksums) -> Result<(), GcsFailure> {
         let mismatch = |kind: &str, said: String, found: String| {
             GcsFailure::invalid(format!(

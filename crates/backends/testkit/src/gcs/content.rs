@@ -11,16 +11,16 @@ use md5::{Digest as _, Md5};
 
 use crate::gcs::checksums::{Checksums, Hasher};
 
-/// What is longer is in a file: tests make thousands of small objects, and some of gigabytes.
+/// The size above which a content is in a file. Tests create thousands of small objects, and some of gigabytes.
 const MEMORY_LIMIT: usize = 1 << 20;
 
-/// How much is read at once.
+/// The maximum size of a read.
 pub(super) const CHUNK: usize = 256 << 10;
 
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     Memory(Bytes),
-    /// A file without a name, which ends with its last holder, however that ends.
+    /// An unnamed file, which the system removes when it is closed, even after a crash.
     File(Arc<File>, u64),
 }
 
@@ -32,9 +32,9 @@ impl Content {
         }
     }
 
-    /// At most so many of the bytes from `offset` on, and at most [`CHUNK`].
+    /// Reads at most `len` bytes from `offset` on, and at most [`CHUNK`].
     ///
-    /// It blocks its thread, which is the server's own, for as long as the system needs for bytes that it has in memory.
+    /// It blocks the server's thread, but the bytes are usually in the system's cache.
     pub(super) fn read(&self, offset: u64, len: u64) -> io::Result<Bytes> {
         let len = usize::try_from(len).unwrap_or(CHUNK).min(CHUNK);
         match self {
@@ -51,13 +51,13 @@ impl Content {
         }
     }
 
-    /// All of it, piece by piece.
+    /// Returns the content in chunks.
     pub(super) fn pieces(&self) -> impl Iterator<Item = io::Result<Bytes>> {
         let pieces = self.len().div_ceil(CHUNK as u64);
         (0..pieces).map(|piece| self.read(piece * CHUNK as u64, CHUNK as u64))
     }
 
-    /// For where the hasher has given it up.
+    /// Computes the MD5 that the hasher has skipped.
     pub(super) fn md5(&self) -> io::Result<[u8; 16]> {
         let mut md5 = Md5::new();
         for piece in self.pieces() {
@@ -67,7 +67,7 @@ impl Content {
     }
 }
 
-/// A content that is still coming.
+/// A content that is still incomplete.
 #[derive(Debug)]
 pub(super) struct Writer {
     dir: PathBuf,
@@ -102,7 +102,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The content, with its MD5 where it is short enough or `needs_md5`.
+    /// Completes the content. Computes its MD5 if it is short enough or if `needs_md5` is set.
     pub(super) fn finish(self, needs_md5: bool) -> io::Result<(Content, Checksums)> {
         let content = match self.file {
             Some(file) => Content::File(Arc::new(file), self.len),

@@ -1,10 +1,10 @@
-//! What the server answers where it does not do what it is asked.
+//! Errors of the server.
 
 use std::io;
 
 use serde_json::json;
 
-/// An error as Google answers it: over HTTP a status with a body of JSON, over gRPC the status that belongs to it.
+/// An error in Google's format: over HTTP a status with a body of JSON, over gRPC the corresponding status.
 ///
 /// The reasons and texts are those of <https://cloud.google.com/storage/docs/json_api/v1/status-codes>.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,14 +12,14 @@ pub struct GcsFailure {
     status: u16,
     reason: &'static str,
     message: String,
-    /// The type of the place that is wrong, and the place.
+    /// The type of the wrong part of the request, and its name.
     location: Option<(&'static str, &'static str)>,
     /// In seconds.
     retry_after: Option<u64>,
 }
 
 impl GcsFailure {
-    /// An error with this status of HTTP, this reason and this text.
+    /// Creates an error with an HTTP status, a reason and a message.
     pub fn new(status: u16, reason: &'static str, message: impl Into<String>) -> Self {
         Self { status, reason, message: message.into(), location: None, retry_after: None }
     }
@@ -61,7 +61,7 @@ impl GcsFailure {
         Self::new(403, "forbidden", message)
     }
 
-    /// Says after how many seconds to try again: in the header `Retry-After`, over gRPC in a `RetryInfo`.
+    /// Asks the client to retry after some seconds: in the header `Retry-After`, over gRPC in a `RetryInfo`.
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
@@ -90,22 +90,22 @@ impl GcsFailure {
         Self::new(412, "conditionNotMet", message).located("header", "If-Match")
     }
 
-    /// What was to have changed has not: an answer without a body.
+    /// Creates the answer 304, which has no body.
     pub(super) fn not_modified() -> Self {
         Self::new(304, "notModified", "Not Modified")
     }
 
-    /// What the server does not imitate, said so that nobody takes it for an answer of Google's.
-    pub(super) fn not_imitated(what: &str) -> Self {
-        Self::new(501, "notImplemented", format!("the test server of larder does not imitate {what}"))
+    /// Creates the error for an unsupported request. Its text shows that it does not come from Google.
+    pub(super) fn unsupported(what: &str) -> Self {
+        Self::new(501, "notImplemented", format!("the test server of larder does not support {what}"))
     }
 
-    /// The status of HTTP.
+    /// Returns the HTTP status.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The text for people.
+    /// Returns the message.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -115,7 +115,7 @@ impl GcsFailure {
         self.retry_after
     }
 
-    /// The body over HTTP.
+    /// Returns the body for HTTP.
     pub(super) fn body(&self) -> String {
         let mut detail = json!({ "message": self.message, "domain": "global", "reason": self.reason });
         if let Some((kind, place)) = self.location {
@@ -127,7 +127,7 @@ impl GcsFailure {
     }
 }
 
-/// The machine that the server runs on has no room, or the like.
+/// Reports an error of the server's machine, such as a full disk.
 impl From<io::Error> for GcsFailure {
     fn from(error: io::Error) -> Self {
         Self::new(500, "internalError", format!("the test server of larder failed: {error}"))

@@ -1,4 +1,4 @@
-//! What goes wrong with which requests.
+//! Rules for requests.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use crate::gcs::failure::GcsFailure;
 use crate::proxy::Fired;
 use crate::proxy::closing::Closing;
 
-/// Something that happens to one request, the next one, unless it is told otherwise.
+/// A rule that applies to the next request, unless configured otherwise.
 pub struct GcsRule {
     action: GcsAction,
     such: Box<dyn Fn(&GcsRequest) -> bool + Send + Sync>,
@@ -16,54 +16,54 @@ pub struct GcsRule {
     times: usize,
 }
 
-/// What happens to a request. Positions count the bytes of its body, or of the answer's; a body that is not longer is not
-/// hit. Requests that an action does not fit pass: only some bring bytes or have them answered.
+/// The action of a rule. Positions count the bytes of the request's body, or of the answer's. An action does not apply to
+/// a body that is not longer, or to a request without the bytes that it affects.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum GcsAction {
-    /// The request is read, nothing is done, and this is the answer.
+    /// The server reads the request, does nothing, and answers with this error.
     Fail(GcsFailure),
-    /// The server does what it should, and closes the connection without an answer.
+    /// The server processes the request, and closes the connection without an answer.
     LoseAnswer,
-    /// The server does what it should, and flips all bits of the first byte of its answer's body. The body of a download
-    /// is not hit, and neither is an answer over gRPC.
+    /// The server processes the request, and flips all bits of the first byte of its answer's body. The action does not
+    /// apply to downloads, or to answers over gRPC.
     GarbleAnswer,
-    /// The server does what it should, and closes the connection after so many bytes of its answer's body. The head
-    /// announces the whole length. The body of a download is not hit, and neither is an answer over gRPC.
+    /// The server processes the request, and closes the connection after this number of bytes of its answer's body. The
+    /// head announces the whole length. The action does not apply to downloads, or to answers over gRPC.
     CutAnswer {
-        /// How many bytes come before it.
+        /// The number of bytes before it.
         after: u64,
     },
-    /// Nothing is done, and nothing is ever answered.
+    /// The server does nothing, and never answers.
     StallAnswer,
-    /// The connection is reset when so many bytes of an upload have come. What the server keeps of a resumable one are
-    /// whole quanta of 256 KiB.
+    /// The connection is reset after this number of bytes of an upload. The server stores whole quanta of 256 KiB of a
+    /// resumable upload.
     ResetUpload {
-        /// How many bytes come before it.
+        /// The number of bytes before it.
         after: u64,
     },
-    /// When so many bytes of an upload have come, no more are read, and nothing is ever answered.
+    /// After this number of bytes of an upload, the server reads no more and never answers.
     StallUpload {
-        /// How many bytes come before it.
+        /// The number of bytes before it.
         after: u64,
     },
-    /// The connection is reset behind so many bytes of a download; some of those may be lost with it.
+    /// The connection is reset after this number of bytes of a download. Some of them may be lost.
     ResetDownload {
-        /// How many bytes come before it.
+        /// The number of bytes before it.
         after: u64,
     },
-    /// Behind so many bytes of a download nothing more comes.
+    /// A download stalls after this number of bytes.
     StallDownload {
-        /// How many bytes come before it.
+        /// The number of bytes before it.
         after: u64,
     },
     /// The byte of a download at this position arrives with all its bits flipped.
     CorruptDownload {
-        /// How many bytes come before it.
+        /// The number of bytes before it.
         at: u64,
     },
-    /// The answer says another CRC32C than the object's: that to a download, to a request for what is said about an
-    /// object, and the last one to an upload.
+    /// The answer has a wrong CRC32C. The action applies to a download, a request for the metadata of an object, and the
+    /// last request of an upload.
     WrongChecksum,
 }
 
@@ -93,45 +93,45 @@ impl From<GcsFailure> for GcsAction {
 }
 
 impl GcsRule {
-    /// Hits the next request that the action fits.
+    /// Creates a rule for the next request to which the action can apply.
     pub fn new(action: impl Into<GcsAction>) -> Self {
         Self { action: action.into(), such: Box::new(|_| true), skip: 0, times: 1 }
     }
 
-    /// Hits only such requests.
+    /// Restricts the rule to requests for which `such` returns true.
     #[must_use]
     pub fn on(mut self, such: impl Fn(&GcsRequest) -> bool + Send + Sync + 'static) -> Self {
         self.such = Box::new(such);
         self
     }
 
-    /// Hits only requests for this; what [`GcsRule::on`] said is forgotten.
+    /// Restricts the rule to requests for this call. Replaces the condition of [`GcsRule::on`].
     #[must_use]
     pub fn on_call(self, call: GcsCall) -> Self {
         self.on(move |request| request.call() == call)
     }
 
-    /// Lets so many requests pass first.
+    /// Lets this number of requests pass first.
     #[must_use]
     pub fn after(mut self, requests: usize) -> Self {
         self.skip = requests;
         self
     }
 
-    /// Hits so many requests.
+    /// Applies to this number of requests.
     #[must_use]
     pub fn times(mut self, requests: usize) -> Self {
         self.times = requests;
         self
     }
 
-    /// Hits all requests.
+    /// Applies to all requests.
     #[must_use]
     pub fn always(self) -> Self {
         self.times(usize::MAX)
     }
 
-    /// Whether the rule hits a request, which it then has done.
+    /// Whether the rule applies to a request. Counts the requests that pass first.
     fn hits(&mut self, request: &GcsRequest) -> bool {
         if self.times == 0 || !self.action.fits(request) || !(self.such)(request) {
             return false;
@@ -176,8 +176,8 @@ impl Rules {
         self.rules().clear();
     }
 
-    /// What is to happen to a request, and the count for whoever makes it happen. Every rule sees every request, so that
-    /// those which one of them lets pass do not depend on the others.
+    /// Returns the action for a request, and the count to increase when it happens. Every rule sees every request, so that the
+    /// count of requests that pass first does not depend on other rules.
     pub(super) fn pick(&self, request: &GcsRequest) -> Option<(GcsAction, Fired)> {
         let mut picked = None;
         for (rule, fired) in self.rules().iter_mut() {
@@ -190,7 +190,7 @@ impl Rules {
     }
 }
 
-/// What goes wrong with a request that is otherwise answered.
+/// The damage to a request that is otherwise answered.
 #[derive(Clone, Debug)]
 pub(super) struct Damage {
     pub(super) action: GcsAction,
@@ -199,7 +199,7 @@ pub(super) struct Damage {
 }
 
 impl Damage {
-    /// Whether the answer is to have another checksum, which it then has.
+    /// Whether to change the checksum in the answer. Counts the use.
     pub(super) fn takes_checksum(&self) -> bool {
         let takes = matches!(self.action, GcsAction::WrongChecksum);
         if takes {

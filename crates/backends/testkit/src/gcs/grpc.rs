@@ -1,6 +1,6 @@
 //! gRPC: `google.storage.v2.Storage`, <https://cloud.google.com/storage/docs/reference/rpc/google.storage.v2>.
 //!
-//! The generated stubs are a client's only. Those of a server are few lines: a message comes, and a message goes.
+//! The generated code has stubs only for clients. The stub of a server is short: it reads one message and writes one.
 
 mod message;
 mod method;
@@ -53,7 +53,7 @@ async fn connection(client: TcpStream, shared: Arc<GcsServerState>) {
     });
     let io = TokioIo::new(Watched::new(client, Arc::clone(&closing)));
     tokio::select! {
-        // Its errors are the client's business, or what a rule asked for.
+        // Ignore errors: the client sees them, or a rule caused them.
         _ = http2::Builder::new(TokioExecutor::new()).serve_connection(io, service) => {}
         () = closing.due() => {}
     }
@@ -74,7 +74,7 @@ async fn answer(exchange: Arc<GrpcExchange>, request: Request<Incoming>) -> Resp
         _ => {
             let path = request.uri().path();
             let seen = GcsRequest::new(GcsCall::Other, true, "POST", path, request.headers());
-            let answer = status(&GcsFailure::not_imitated(path));
+            let answer = status(&GcsFailure::unsupported(path));
             exchange.shared.log.add(seen).answered(code(answer.code()));
             answer.into_http()
         }
@@ -87,7 +87,7 @@ async fn unary<M: Method>(exchange: Arc<GrpcExchange>, request: Request<Incoming
     Grpc::new(ProstCodec::<M::Answer, M>::default()).unary(Unary { exchange, path, headers }, request).await
 }
 
-/// A request whose message is yet to be read.
+/// A request whose message is not read yet.
 struct Unary {
     exchange: Arc<GrpcExchange>,
     path: String,
@@ -127,7 +127,7 @@ impl GrpcExchange {
             Some((GcsAction::LoseAnswer, fired)) => {
                 let _ = self.serve(&seen, message);
                 fired.add();
-                // With all else that is under way on the connection.
+                // This also ends all other calls of the connection.
                 self.closing.now();
                 return pending().await;
             }
@@ -142,7 +142,7 @@ impl GrpcExchange {
     }
 
     fn serve<M: Method>(&self, seen: &GcsRequest, message: M) -> Result<M::Answer, GcsFailure> {
-        // Google does not find the bucket otherwise: https://google.aip.dev/client-libraries/4222
+        // Google cannot find the bucket without this header: https://google.aip.dev/client-libraries/4222
         if M::IS_ROUTED && seen.header("x-goog-request-params").is_none_or(str::is_empty) {
             let message =
                 "An x-goog-request-params request metadata property must be provided for this request.";

@@ -52,18 +52,18 @@ async fn connection(client: TcpStream, shared: Arc<GcsServerState>) {
     });
     let io = TokioIo::new(Watched::new(client, Arc::clone(&closing)));
     tokio::select! {
-        // Its errors are the client's business, or what a rule asked for.
+        // Ignore errors: the client sees them, or a rule caused them.
         _ = http1::Builder::new().serve_connection(io, service) => {}
         () = closing.due() => {}
     }
 }
 
-/// Why a request is not answered with what it asks for.
+/// The reason why a request fails.
 #[derive(Debug)]
 enum End {
-    /// It is answered with this.
+    /// The server answers with this error.
     Failure(GcsFailure),
-    /// There is nobody who could be answered.
+    /// The client is gone.
     Gone,
 }
 
@@ -95,7 +95,7 @@ struct HttpExchange {
 impl HttpExchange {
     /// # Errors
     ///
-    /// The connection is closed without an answer.
+    /// An error closes the connection without an answer.
     async fn answer(&self, request: Request<Incoming>) -> io::Result<Answer> {
         let (head, body) = request.into_parts();
         let route = Route::of(&head);
@@ -117,7 +117,7 @@ impl HttpExchange {
             Some((GcsAction::LoseAnswer, fired)) => {
                 self.handle(&head, &route, &mut body, None).await?;
                 fired.add();
-                return Err(io::Error::other("the test loses the answer"));
+                return Err(io::Error::other("a rule lost the answer"));
             }
             Some((action @ (GcsAction::GarbleAnswer | GcsAction::CutAnswer { .. }), fired)) => {
                 let damage = Damage { action, fired, closing: Arc::clone(&self.closing) };
@@ -134,8 +134,8 @@ impl HttpExchange {
         Ok(response)
     }
 
-    /// Does what a request asks for. An answer before the end of its body would close the connection under a client that
-    /// still sends: the rest is read.
+    /// Handles a request. Reads its body to the end, because an earlier answer would close the connection while the client
+    /// still sends.
     async fn handle(
         &self,
         head: &Parts,
@@ -179,13 +179,13 @@ impl HttpExchange {
             GcsCall::GetBucket => Ok(read::bucket(shared, route)?),
             GcsCall::CreateBucket | GcsCall::Other => {
                 let what = format!("{} {}", head.method, head.uri.path());
-                Err(GcsFailure::not_imitated(&what).into())
+                Err(GcsFailure::unsupported(&what).into())
             }
         }
     }
 }
 
-/// What the log and the rules see.
+/// Describes a request for the log and the rules.
 fn seen(head: &Parts, route: &Route) -> GcsRequest {
     let target = head.uri.path_and_query().map_or("", |target| target.as_str());
     let mut seen = GcsRequest::new(route.call, false, head.method.as_str(), target, &head.headers);

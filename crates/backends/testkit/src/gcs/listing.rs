@@ -10,32 +10,32 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use crate::gcs::failure::GcsFailure;
 use crate::gcs::object::Object;
 
-/// As many as Google gives at most.
+/// The maximum size of a page, as at Google.
 const PAGE_LIMIT: usize = 1000;
 
-/// What a listing asks for.
+/// The parameters of a listing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Selection {
     pub(super) prefix: String,
     pub(super) delimiter: String,
-    /// Names before it are left out.
+    /// Excludes names before it.
     pub(super) start: String,
-    /// Names from it on are left out, if it is not empty.
+    /// Excludes this name and all later ones, if it is not empty.
     pub(super) end: String,
-    /// What an earlier page gave for its continuation.
+    /// The continuation token of an earlier page.
     pub(super) token: String,
-    /// How many objects and prefixes are on a page at most; 0 leaves it to the server.
+    /// The maximum number of objects and prefixes on a page, or 0 for the server's default.
     pub(super) page_size: usize,
     /// Whether an object whose name ends with the delimiter is also listed as itself.
     pub(super) with_trailing_delimiter: bool,
 }
 
-/// What it gets.
+/// A page of a listing.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) objects: Vec<Arc<Object>>,
     pub(super) prefixes: Vec<String>,
-    /// Empty on the last one.
+    /// The token of the next page. It is empty on the last page.
     pub(super) next_token: String,
 }
 
@@ -46,7 +46,7 @@ impl Page {
 }
 
 impl Selection {
-    /// The prefix that stands for an object behind the delimiter.
+    /// Returns the prefix that replaces an object whose name has the delimiter.
     fn rolled_up<'a>(&self, name: &'a str) -> Option<&'a str> {
         if self.delimiter.is_empty() {
             return None;
@@ -93,7 +93,7 @@ impl Selection {
     }
 }
 
-/// The last object or prefix of the page: what comes behind it is on the next one, whatever has changed meanwhile.
+/// Encodes the last object or prefix of the page. The next page starts after it, even if objects have changed.
 fn encode_token(last: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(last)
 }

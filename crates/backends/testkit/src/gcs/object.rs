@@ -1,4 +1,4 @@
-//! Objects and what is said about them.
+//! Objects and their metadata.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -11,7 +11,7 @@ use crate::gcs::checksums::{Checksums, encode_crc32c, encode_md5};
 use crate::gcs::content::Content;
 use crate::gcs::failure::GcsFailure;
 
-/// What a client says about an object that it makes.
+/// The metadata that a client sets when it creates an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Metadata {
     pub(super) content_type: Option<String>,
@@ -23,7 +23,7 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    /// From the resource that comes with an upload.
+    /// Reads the resource in an upload request.
     pub(super) fn of_resource(resource: &Value) -> Self {
         let text = |field: &str| resource[field].as_str().map(str::to_owned);
         let custom = resource["metadata"].as_object().into_iter().flatten();
@@ -39,7 +39,7 @@ impl Metadata {
         }
     }
 
-    /// Those that are text, by their names in a resource.
+    /// Returns the text fields with their names in a resource.
     fn texts(&self) -> [(&'static str, &Option<String>); 5] {
         [
             ("contentType", &self.content_type),
@@ -51,10 +51,10 @@ impl Metadata {
     }
 }
 
-/// An object that is there.
+/// A stored object.
 #[derive(Clone, Debug)]
 pub(super) struct Object {
-    /// Apart from the bytes, which nobody should keep who only says what became of them.
+    /// The description, shared, so that a finished upload can keep it without the bytes.
     pub(super) description: Arc<Description>,
     pub(super) content: Content,
 }
@@ -67,7 +67,7 @@ impl Deref for Object {
     }
 }
 
-/// What is said about an object. Its metageneration is always 1: the server changes no metadata.
+/// The metadata of an object. Its metageneration is always 1, because the server changes no metadata.
 #[derive(Clone, Debug)]
 pub(super) struct Description {
     pub(super) bucket: String,
@@ -87,7 +87,7 @@ impl Description {
         format!("{:x}", self.generation)
     }
 
-    /// As <https://cloud.google.com/storage/docs/json_api/v1/objects#resource> has it: numbers of 64 bits are text.
+    /// Returns the [resource](https://cloud.google.com/storage/docs/json_api/v1/objects#resource), with 64-bit numbers as text.
     pub(super) fn resource(&self, checksums: &Checksums) -> Value {
         let created = self.created.to_string();
         let mut resource = json!({
@@ -123,7 +123,7 @@ impl Description {
     }
 }
 
-/// Refuses a name that no object has: <https://cloud.google.com/storage/docs/objects#naming>.
+/// Refuses an invalid name: <https://cloud.google.com/storage/docs/objects#naming>.
 pub(super) fn check_name(name: &str) -> Result<(), GcsFailure> {
     let is_bad = name.is_empty()
         || name.len() > 1024
@@ -134,9 +134,9 @@ pub(super) fn check_name(name: &str) -> Result<(), GcsFailure> {
     if is_bad { Err(GcsFailure::invalid(format!("Invalid object name: '{name}'"))) } else { Ok(()) }
 }
 
-/// What must hold of the live object for a request to do something.
+/// The preconditions of a request on the live object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_field_names, reason = "they are called so by Google")]
+#[expect(clippy::struct_field_names, reason = "the names are Google's")]
 pub(super) struct Preconditions {
     pub(super) generation_match: Option<i64>,
     pub(super) generation_not_match: Option<i64>,
@@ -145,8 +145,8 @@ pub(super) struct Preconditions {
 }
 
 impl Preconditions {
-    /// Whether they hold: generation 0 stands for no object at all. A condition on what must not match fails as
-    /// unmodified, which a reader is answered so.
+    /// Checks the preconditions of a read. Generation 0 means that no object exists. A failed `NotMatch` condition is
+    /// answered with "not modified".
     pub(super) fn check(&self, live: Option<&Object>) -> Result<(), GcsFailure> {
         let generation = live.map_or(0, |object| object.generation);
         let metageneration = live.map_or(0, |_| METAGENERATION);
@@ -164,7 +164,7 @@ impl Preconditions {
         }
     }
 
-    /// For a request that changes something.
+    /// Checks the preconditions of a request that changes something.
     pub(super) fn check_change(&self, live: Option<&Object>) -> Result<(), GcsFailure> {
         self.check(live).map_err(|_| GcsFailure::precondition())
     }

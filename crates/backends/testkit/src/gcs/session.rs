@@ -14,10 +14,10 @@ use crate::gcs::failure::GcsFailure;
 use crate::gcs::object::{Description, Metadata, Object, Preconditions};
 use crate::gcs::store::Store;
 
-/// Chunks are multiples of it, and so is what is kept of a chunk that breaks off.
+/// The unit of resumable uploads. Chunks are multiples of it. The server stores whole multiples of an interrupted chunk.
 pub(super) const QUANTUM: usize = 256 << 10;
 
-/// What an upload is for, as it was said when it began.
+/// The target of an upload, as its first request named it.
 #[derive(Clone, Debug)]
 pub(super) struct Purpose {
     pub(super) bucket: String,
@@ -25,12 +25,12 @@ pub(super) struct Purpose {
     pub(super) metadata: Metadata,
     pub(super) expected: Expected,
     pub(super) preconditions: Preconditions,
-    /// How long the whole is to be, if that was said.
+    /// The total length, if the client announced it.
     pub(super) total: Option<u64>,
 }
 
 impl Purpose {
-    /// Makes the object of a content that is complete: here the checksums are compared and the preconditions hold.
+    /// Creates the object from its complete content. Compares the checksums and checks the preconditions.
     pub(super) fn finish(
         &self,
         store: &Store,
@@ -54,7 +54,7 @@ pub(super) struct Session {
 
 #[derive(Debug)]
 struct SessionState {
-    /// Counts the requests: the latest one has the session, and an earlier one that still sends has lost it.
+    /// Counts the requests. The latest one owns the session. An earlier one that still sends has lost it.
     turn: u64,
     phase: Phase,
 }
@@ -62,16 +62,16 @@ struct SessionState {
 #[derive(Debug)]
 enum Phase {
     Open(Writer),
-    /// Without the bytes, which may have been deleted since.
+    /// The object was created. The bytes may have been deleted since.
     Done(Arc<Description>),
     Refused(GcsFailure),
     Cancelled,
 }
 
-/// How far an upload is.
+/// The progress of an upload.
 #[derive(Clone, Debug)]
 pub(super) enum Progress {
-    /// So many bytes are kept.
+    /// The number of stored bytes.
     Open(u64),
     Done(Arc<Description>),
 }
@@ -89,7 +89,7 @@ impl Session {
         &self.id
     }
 
-    /// Takes the session over, and says how far it is.
+    /// Takes over the session, and returns its progress.
     pub(super) fn take(&self) -> (u64, Result<Progress, GcsFailure>) {
         let mut state = self.state();
         state.turn += 1;
@@ -102,7 +102,7 @@ impl Session {
         (state.turn, progress)
     }
 
-    /// Keeps all of the pieces, or none where the session was lost.
+    /// Stores all of the pieces, or none if the session was lost.
     pub(super) fn append(&self, turn: u64, pieces: &[Bytes]) -> Result<Result<(), GcsFailure>, Lost> {
         let mut state = self.state();
         if state.turn != turn {
@@ -116,7 +116,7 @@ impl Session {
         }
     }
 
-    /// Makes the object. Whatever comes of it ends the session.
+    /// Creates the object. The session ends, whether that succeeds or fails.
     pub(super) fn finish(
         &self,
         turn: u64,
@@ -143,7 +143,7 @@ impl Session {
         }
     }
 
-    /// Forgets what came, unless the object is there already.
+    /// Discards the bytes, unless the object was already created.
     pub(super) fn cancel(&self) {
         let mut state = self.state();
         state.turn += 1;
@@ -152,7 +152,7 @@ impl Session {
         }
     }
 
-    /// How many bytes are kept, while it is open.
+    /// Returns the number of stored bytes of an open session.
     pub(super) fn persisted(&self) -> Option<u64> {
         match &self.state().phase {
             Phase::Open(writer) => Some(writer.len()),
@@ -161,12 +161,12 @@ impl Session {
     }
 }
 
-/// Google answers so to a request that cancels, and to what comes after it.
+/// Returns Google's answer to a cancellation, and to later requests of the session.
 pub(super) fn cancelled() -> GcsFailure {
     GcsFailure::new(499, "clientClosedRequest", "Client Closed Request")
 }
 
-/// All uploads that were ever begun.
+/// All uploads since the start of the server.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     by_id: Mutex<BTreeMap<String, Arc<Session>>>,
@@ -181,7 +181,7 @@ impl Sessions {
     pub(super) fn begin(&self, purpose: Purpose, dir: &Path) -> Arc<Session> {
         let mut by_id = self.by_id();
         let number = by_id.len();
-        // Nobody guesses another's, and none looks like a number to count on.
+        // The id is random, so that no client can guess it or rely on an order.
         let id = format!("{:016x}{:016x}", self.ids.hash_one((number, 0)), self.ids.hash_one((number, 1)));
         let state = Mutex::new(SessionState { turn: 0, phase: Phase::Open(Writer::new(dir)) });
         let session = Arc::new(Session { id: id.clone(), purpose, state });

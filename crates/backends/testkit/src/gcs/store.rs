@@ -1,4 +1,4 @@
-//! Buckets and what is in them.
+//! Buckets and their objects.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,14 +11,14 @@ use crate::gcs::failure::GcsFailure;
 use crate::gcs::listing::{Page, Selection};
 use crate::gcs::object::{Description, Metadata, Object, Preconditions, check_name};
 
-/// Everything under one lock: a precondition and what depends on it are one step.
+/// All buckets under one lock, so that a precondition and its change are one step.
 #[derive(Debug, Default)]
 pub(super) struct Store(Mutex<StoreState>);
 
 #[derive(Debug, Default)]
 struct StoreState {
     buckets: BTreeMap<String, Bucket>,
-    /// No two objects share one.
+    /// The last generation. Each object has its own.
     last_generation: i64,
 }
 
@@ -33,7 +33,7 @@ impl Store {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a bucket, and says when that was.
+    /// Creates a bucket, and returns the time of its creation.
     pub(super) fn create_bucket(&self, name: &str) -> Result<Timestamp, GcsFailure> {
         let mut state = self.state();
         if state.buckets.contains_key(name) {
@@ -46,12 +46,12 @@ impl Store {
         Ok(created)
     }
 
-    /// When it was made.
+    /// Returns the time of a bucket's creation.
     pub(super) fn bucket(&self, name: &str) -> Result<Timestamp, GcsFailure> {
         self.state().bucket(name).map(|bucket| bucket.created)
     }
 
-    /// Puts an object into its bucket, in the place of one that is there, if the preconditions hold.
+    /// Inserts or replaces an object, if the preconditions hold.
     pub(super) fn insert(
         &self,
         bucket: &str,
@@ -65,7 +65,7 @@ impl Store {
         let live = state.bucket(bucket)?.objects.get(name);
         preconditions.check_change(live.map(Arc::as_ref))?;
         let created = Timestamp::now();
-        // Google's are microseconds too.
+        // Google's generations are microseconds too.
         let generation = created.as_microsecond().max(state.last_generation + 1);
         state.last_generation = generation;
         let (bucket, name) = (bucket.to_owned(), name.to_owned());
@@ -77,7 +77,7 @@ impl Store {
         Ok(object)
     }
 
-    /// The live object, if it has this generation, where one is given.
+    /// Returns the live object. If a generation is given, it must match.
     pub(super) fn get(
         &self,
         bucket: &str,
@@ -109,7 +109,7 @@ impl Store {
         selection.page(&self.state().bucket(bucket)?.objects)
     }
 
-    /// The objects of a bucket, by name.
+    /// Returns the objects of a bucket, sorted by name.
     pub(super) fn objects(&self, bucket: &str) -> Result<Vec<Arc<Object>>, GcsFailure> {
         Ok(self.state().bucket(bucket)?.objects.values().cloned().collect())
     }

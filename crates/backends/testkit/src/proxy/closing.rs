@@ -1,4 +1,4 @@
-//! Connections that are closed at a byte.
+//! Connections that close at a byte offset.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-/// Closes a connection when all that was written to it has been flushed: an error of a body would close it earlier, with
-/// bytes in hyper's buffer.
+/// Closes a connection after all written bytes are flushed. An error of a body would close it earlier, and lose the bytes
+/// in hyper's buffer.
 #[derive(Debug, Default)]
 pub(crate) struct Closing {
     asked: AtomicBool,
@@ -20,18 +20,18 @@ pub(crate) struct Closing {
 }
 
 impl Closing {
-    /// Asks for the end behind what is in the buffer.
+    /// Closes the connection after the buffer is flushed.
     pub(crate) fn ask(&self) {
         self.asked.store(true, Ordering::Relaxed);
     }
 
-    /// Lets the end be a reset, which the other side sees as one.
+    /// Makes the connection end with a reset.
     #[cfg(feature = "gcs")]
     pub(crate) fn reset(&self) {
         self.resets.store(true, Ordering::Relaxed);
     }
 
-    /// Ends the connection with whatever is in the buffer.
+    /// Closes the connection at once, and loses the bytes in the buffer.
     #[cfg(feature = "gcs")]
     pub(crate) fn now(&self) {
         self.flushed.notify_one();
@@ -49,7 +49,7 @@ impl Closing {
     }
 }
 
-/// A client's connection, which tells when it is flushed.
+/// A client's connection that notifies a [`Closing`] when it is flushed.
 #[derive(Debug)]
 pub(crate) struct Watched {
     stream: TcpStream,

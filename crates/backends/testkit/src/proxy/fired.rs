@@ -1,10 +1,10 @@
-//! How often something happened.
+//! A count of faults that happened.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Counts how often a fault or a rule did what it says. Clones share the count.
+/// Counts how often a fault happened or a rule applied. Clones share the count.
 #[derive(Clone, Debug)]
 pub struct Fired(Arc<watch::Sender<usize>>);
 
@@ -17,14 +17,14 @@ impl Fired {
         self.0.send_modify(|count| *count += 1);
     }
 
-    /// How often it has happened so far.
+    /// Returns the count so far.
     pub fn count(&self) -> usize {
         *self.0.borrow()
     }
 
-    /// Waits until it has happened so often. It needs no runtime: a test without one blocks on it.
+    /// Waits until the count is at least `times`. The future needs no runtime, so that any test can block on it.
     pub async fn reached(&self, times: usize) {
-        // The sender lives in `self`: the wait cannot fail.
+        // The wait cannot fail, because `self` owns the sender.
         let _ = self.0.subscribe().wait_for(|count| *count >= times).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A server that answers what a test says.
+//! An HTTP proxy that applies rules to requests.
 
 mod body;
 mod connection;
@@ -19,9 +19,9 @@ use crate::proxy::http::rule::Rules;
 pub use crate::proxy::http::rule::{HttpAction, HttpRule, Reply};
 use crate::proxy::worker::{Worker, accept};
 
-/// Forwards HTTP/1.1 requests to a server and does to them what [`HttpRule`]s say. Bodies are streamed both ways, the
-/// headers with the `Host` go through unchanged, and what is not hit by a rule is answered as by the server itself. An
-/// `Expect: 100-continue` is answered by the proxy, as soon as the server takes the body.
+/// Forwards HTTP/1.1 requests to a server and applies [`HttpRule`]s to them. It streams bodies in both directions, and
+/// forwards headers unchanged, including `Host`. A request that no rule matches gets the server's answer. The proxy itself
+/// answers `Expect: 100-continue`, as soon as the server accepts the body.
 ///
 /// ```no_run
 /// use larder_testkit::proxy::{HttpAction, HttpProxy, HttpRule, Reply};
@@ -58,7 +58,7 @@ impl HttpProxy {
     ///
     /// # Errors
     ///
-    /// No socket or no thread can be had.
+    /// Fails if the system refuses a socket or a thread.
     pub fn start(target: SocketAddr) -> io::Result<Self> {
         let shared = Arc::new(HttpProxyState { target, rules: Rules::default(), log: Log::default() });
         let serving = Arc::clone(&shared);
@@ -66,38 +66,38 @@ impl HttpProxy {
         Ok(Self { shared, worker })
     }
 
-    /// Where clients connect to.
+    /// Returns the address for clients.
     pub fn address(&self) -> SocketAddr {
         self.worker.address()
     }
 
-    /// The proxy's root as a URL, without a slash at its end.
+    /// Returns the URL of the proxy, without a trailing slash.
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// Adds a rule, and returns the count of how often it did what it says. Where several match a request, the one that
-    /// was added first counts, and besides it all that only strip headers.
+    /// Adds a rule, and returns the count of its uses. If several rules match a request, the first one that was added
+    /// applies, together with all rules that only strip headers.
     pub fn add(&self, rule: HttpRule) -> Fired {
         self.shared.rules.add(rule)
     }
 
-    /// Forgets all rules.
+    /// Removes all rules.
     pub fn heal(&self) {
         self.shared.rules.clear();
     }
 
-    /// The requests so far, in the order in which they came.
+    /// Returns the requests so far, in the order in which they arrived.
     pub fn requests(&self) -> Vec<HttpRequest> {
         self.shared.log.all()
     }
 
-    /// The requests since the log was taken last.
+    /// Returns the requests so far, and clears the log.
     pub fn take_requests(&self) -> Vec<HttpRequest> {
         self.shared.log.take()
     }
 
-    /// How many of the requests in the log are such.
+    /// Counts the requests in the log that match.
     pub fn count(&self, such: impl Fn(&HttpRequest) -> bool) -> usize {
         self.requests().iter().filter(|request| such(request)).count()
     }

@@ -1,4 +1,4 @@
-//! A link that goes wrong at a byte.
+//! A TCP proxy that injects faults at byte offsets.
 
 mod link;
 mod pump;
@@ -22,7 +22,7 @@ pub use crate::proxy::tcp::script::LinkFault;
 use crate::proxy::tcp::script::{Ending, LinkScript};
 use crate::proxy::worker::{Worker, accept};
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the server.
@@ -31,7 +31,7 @@ pub enum Direction {
     Down,
 }
 
-/// Forwards connections to a server and does to them what [`LinkFault`]s and a [`LinkShape`] say.
+/// Forwards connections to a server, with injected [`LinkFault`]s and a [`LinkShape`].
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -62,7 +62,7 @@ struct TcpProxyState {
     target: SocketAddr,
     script: LinkScript,
     links: Links,
-    /// Counts how often all connections were reset.
+    /// The number of times that all connections were reset.
     severed: watch::Sender<usize>,
     connections: AtomicUsize,
     up: AtomicU64,
@@ -74,7 +74,7 @@ impl TcpProxy {
     ///
     /// # Errors
     ///
-    /// No socket or no thread can be had.
+    /// Fails if the system refuses a socket or a thread.
     pub fn start(target: SocketAddr) -> io::Result<Self> {
         let shared = Arc::new(TcpProxyState {
             target,
@@ -90,23 +90,23 @@ impl TcpProxy {
         Ok(Self { shared, worker })
     }
 
-    /// Where clients connect to.
+    /// Returns the address for clients.
     pub fn address(&self) -> SocketAddr {
         self.worker.address()
     }
 
-    /// Adds a fault, and returns the count of how often it happened. Where several would hit at a byte, the one that was
-    /// added first does.
+    /// Adds a fault, and returns the count of its uses. If several faults match at an offset, the first one that was added
+    /// applies.
     pub fn inject(&self, fault: LinkFault) -> Fired {
         self.shared.script.add(fault)
     }
 
-    /// Forgets all faults. Connections that stall go on stalling.
+    /// Removes all faults. Stalled connections stay stalled.
     pub fn heal(&self) {
         self.shared.script.clear();
     }
 
-    /// Gives the link another shape, which holds for all that enters it from now on.
+    /// Changes the shape of the link for all bytes that enter it from now on.
     pub fn shape(&self, shape: LinkShape) {
         self.shared.links.shape(shape);
     }
@@ -116,12 +116,12 @@ impl TcpProxy {
         self.shared.severed.send_modify(|count| *count += 1);
     }
 
-    /// How many connections clients have made, with those that were refused.
+    /// Counts the connections of clients, including refused ones.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
-    /// How many bytes were forwarded that way, over all connections.
+    /// Counts the bytes that were forwarded in a direction, over all connections.
     pub fn bytes(&self, direction: Direction) -> u64 {
         self.shared.count(direction).load(Ordering::Relaxed)
     }
@@ -153,14 +153,14 @@ async fn serve(listener: TcpListener, shared: Arc<TcpProxyState>) {
 async fn connection(mut client: TcpStream, shared: Arc<TcpProxyState>, accepted: Instant) {
     let mut severed = shared.severed.subscribe();
     let Ok(mut server) = TcpStream::connect(shared.target).await else {
-        // What a client of a server that is not there comes closest to, having been accepted.
+        // A reset is the closest to a refused connection, once a connection was accepted.
         let _ = client.set_zero_linger();
         return;
     };
     let (Ok(()), Ok(())) = (client.set_nodelay(true), server.set_nodelay(true)) else { return };
 
-    // The client was connected at once. Over a real link its first byte would leave one round trip later, and the
-    // server would have heard of it half a round trip after that.
+    // The client was connected at once. Over a real link, its first byte leaves one round trip later, and reaches the
+    // server half a round trip after that.
     let (up, down) = (shared.links.get(Direction::Up), shared.links.get(Direction::Down));
     let established = accepted + up.delay() + down.delay();
     let heard = established + up.delay();
@@ -183,7 +183,7 @@ async fn connection(mut client: TcpStream, shared: Arc<TcpProxyState>, accepted:
         }
         Some(Ending::Cut) => {
             let _ = (client.shutdown().await, server.shutdown().await);
-            // A socket that is closed with bytes unread resets its connection: that would be no orderly end.
+            // A socket that is closed with unread bytes resets its connection, so read them first.
             tokio::select! {
                 _ = async { tokio::join!(drain(&mut client), drain(&mut server)) } => {}
                 _ = severed.changed() => {}
@@ -196,7 +196,7 @@ async fn connection(mut client: TcpStream, shared: Arc<TcpProxyState>, accepted:
     }
 }
 
-/// Reads until the other end has closed too.
+/// Reads until the other side has closed too.
 async fn drain(stream: &mut (impl AsyncRead + Unpin)) {
     let mut buffer = vec![0; 16 * 1024];
     while matches!(stream.read(&mut buffer).await, Ok(1..)) {}

@@ -1,4 +1,4 @@
-//! The thread that a proxy or a server runs on.
+//! The thread of a proxy or a server.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
 use tokio::sync::oneshot;
 
-/// A named thread with a runtime and a listener on a free port of 127.0.0.1. Dropped, it ends all and joins.
+/// A named thread with a runtime and a listener on a free port of 127.0.0.1. Drop stops the runtime and joins the thread.
 #[derive(Debug)]
 pub(crate) struct Worker {
     address: SocketAddr,
@@ -29,7 +29,7 @@ impl Worker {
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = mpsc::channel();
-        // The runtime lives and dies on its thread: one that is dropped in a test's own runtime panics.
+        // The runtime is dropped on this thread, because dropping it inside a test's own runtime panics.
         let thread = Builder::new().name(name.to_owned()).spawn(move || {
             let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -70,12 +70,12 @@ impl Drop for Worker {
     }
 }
 
-/// The next connection.
+/// Returns the next connection.
 pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
-            // Of the connection, which is gone, or of the process, whose descriptors may come back.
+            // The connection is gone, or the process has no free descriptor for the moment.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }

@@ -1,4 +1,4 @@
-//! A client that knows no more than HTTP.
+//! A plain HTTP client.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -38,7 +38,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// What an error says in the form that all of the JSON API have:
+    /// Returns the parts of an error in the format of the JSON API:
     /// `json_api/v1/status-codes`, "Error response format".
     pub(crate) fn reason(&self) -> String {
         let error = &self.json()["error"];
@@ -49,8 +49,8 @@ impl Answer {
     }
 }
 
-/// Sends a request on a connection of its own. As Google's client does, it leaves the port out of `Host`. `target` is a
-/// path or the server's own address with one.
+/// Sends a request on a new connection. Like Google's client, it omits the port in `Host`. `target` is a path or a URL of
+/// the server.
 pub(crate) async fn try_send(
     server: &GcsServer,
     method: &str,
@@ -87,7 +87,7 @@ pub(crate) async fn get(server: &GcsServer, target: &str, headers: &[(&str, &str
     send(server, "GET", target, headers, "").await
 }
 
-/// Begins a resumable upload with more in its query, and returns its address.
+/// Starts a resumable upload with an extra query, and returns its URL.
 pub(crate) async fn start(server: &GcsServer, object: &str, query: &str) -> String {
     let target = format!("/upload/storage/v1/b/{BUCKET}/o?uploadType=resumable&name={object}{query}");
     let answer = send(server, "POST", &target, &[("content-type", "application/json")], "{}").await;

@@ -1,4 +1,4 @@
-//! What a test tells the server to do wrong. The bodies of errors are those of `json_api/v1/status-codes`.
+//! Injected faults. The bodies of errors are those of `json_api/v1/status-codes`.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use tonic::Code;
 use crate::client::{Answer, BUCKET, QUANTUM, crc32c, get, put, send, server, start, try_send};
 use crate::rpc;
 
-/// Long enough for anything that is going to happen; a test that waits so long has failed.
+/// The timeout for events that must happen.
 const LONG: Duration = Duration::from_secs(30);
-/// Long enough to see that nothing happens.
+/// The time after which a test concludes that nothing happens.
 const SHORT: Duration = Duration::from_millis(200);
 
 fn media(object: &str) -> String {
@@ -79,7 +79,7 @@ async fn errors_are_googles_over_grpc() {
     }
 }
 
-/// Which requests a rule hits.
+/// A rule applies only to matching requests.
 #[tokio::test]
 async fn a_rule_hits_what_it_is_for() {
     let server = server();
@@ -96,12 +96,12 @@ async fn a_rule_hits_what_it_is_for() {
     assert_eq!(get(&server, &media("object"), &[]).await.status, 500);
     server.heal();
     assert_eq!((get(&server, &media("object"), &[]).await.status, always.count()), (200, 1));
-    // An action of uploads does not wait for a download.
+    // An action for uploads does not apply to a download.
     let upload = server.fail(GcsRule::new(GcsAction::ResetUpload { after: 0 }));
     assert_eq!((get(&server, &media("object"), &[]).await.status, upload.count()), (200, 0));
 }
 
-/// A connection that is lost in a chunk: whole quanta of 256 KiB are kept, and the upload goes on behind them
+/// A connection is lost within a chunk. The server stores whole quanta of 256 KiB, and the upload continues after them
 /// (`performing-resumable-uploads`, "Resume an interrupted upload").
 #[tokio::test]
 async fn an_upload_that_is_reset_can_be_resumed() {
@@ -121,7 +121,7 @@ async fn an_upload_that_is_reset_can_be_resumed() {
     assert!(server.contents(BUCKET, "object").unwrap() == bytes);
 }
 
-/// A client that gives up waiting takes the session over with its next request; what the first one still sends is lost.
+/// A client that stops waiting takes over the session with its next request. Later bytes of the first request are lost.
 #[tokio::test]
 async fn an_upload_that_stalls_can_be_taken_over() {
     let server = server();
@@ -137,7 +137,7 @@ async fn an_upload_that_stalls_can_be_taken_over() {
     assert!(server.contents(BUCKET, "object").unwrap() == bytes);
 }
 
-/// The same for an upload in one request, which leaves nothing.
+/// An interrupted upload in one request leaves nothing.
 #[tokio::test]
 async fn an_upload_in_one_request_that_is_reset_leaves_nothing() {
     let server = server();
@@ -145,13 +145,13 @@ async fn an_upload_in_one_request_that_is_reset_leaves_nothing() {
     server.fail(GcsRule::new(GcsAction::ResetUpload { after: 99_999 }));
     try_send(&server, "POST", &target, &[], payload(1, 100_000)).await.unwrap_err();
     assert!(server.objects(BUCKET).is_empty());
-    // A body that is not longer is not hit.
+    // The action does not apply to a body that is not longer.
     let missed = server.fail(GcsRule::new(GcsAction::ResetUpload { after: 100_000 }));
     assert_eq!(send(&server, "POST", &target, &[], payload(1, 100_000)).await.status, 200);
     assert_eq!(missed.count(), 0);
 }
 
-/// `performing-resumable-uploads`, "Check the status": whoever has lost the last answer learns that the upload is complete.
+/// `performing-resumable-uploads`, "Check the status": a client that lost the last answer learns that the upload is complete.
 #[tokio::test]
 async fn an_answer_is_lost_of_what_is_done() {
     let server = server();
@@ -168,7 +168,7 @@ async fn an_answer_is_lost_of_what_is_done() {
     rpc::connect(&server).await.get_object(rpc::get("object")).await.unwrap();
 }
 
-/// The object is there although its description does not arrive.
+/// The object is published even if the client cannot read its description.
 #[tokio::test]
 async fn an_answer_cannot_be_read_of_what_is_done() {
     let server = server();
@@ -182,12 +182,12 @@ async fn an_answer_cannot_be_read_of_what_is_done() {
         try_send(&server, "POST", &target, &[], "other").await.unwrap_err();
         assert_eq!((cut.count(), server.contents(BUCKET, "object").unwrap()), (1, Bytes::from("other")));
     }
-    // An answer that is not longer is not hit.
+    // The action does not apply to an answer that is not longer.
     let missed = server.fail(GcsRule::new(GcsAction::CutAnswer { after: 1 << 20 }));
     assert_eq!((send(&server, "POST", &target, &[], "last").await.status, missed.count()), (200, 0));
 }
 
-/// Neither protocol is answered.
+/// Requests of both protocols get no answer.
 #[tokio::test]
 async fn an_answer_never_comes_of_what_is_not_done() {
     let server = server();
@@ -199,7 +199,7 @@ async fn an_answer_never_comes_of_what_is_not_done() {
     assert_eq!((stalled.count(), server.objects(BUCKET).len()), (2, 0));
 }
 
-/// Downloads that end, stop, or have another byte.
+/// Downloads end early, stall, or have a changed byte.
 #[tokio::test]
 async fn downloads_go_wrong_at_a_byte() {
     let server = server();
@@ -224,7 +224,7 @@ async fn downloads_go_wrong_at_a_byte() {
     assert_eq!((download(&server).await.unwrap().status, missed.count()), (200, 0));
 }
 
-/// Answers that say another CRC32C than the object's.
+/// Answers have a wrong CRC32C.
 #[tokio::test]
 async fn checksums_are_wrong() {
     let server = server();
@@ -245,7 +245,7 @@ async fn checksums_are_wrong() {
     assert!(download(&server).await.unwrap().header("x-goog-hash").contains(&right));
 }
 
-/// Credentials are seen, and kept out of the log.
+/// The log shows that a request has credentials, but not the credentials.
 #[tokio::test]
 async fn the_log_has_no_secrets() {
     let server = server();

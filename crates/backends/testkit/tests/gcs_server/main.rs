@@ -1,7 +1,7 @@
-//! The server for Google Cloud Storage answers as Google documents it. Each test names the page, and what of it holds here;
-//! pages are below <https://cloud.google.com/storage/docs/>.
+//! The server for Google Cloud Storage answers as Google documents it. Each test names the page below
+//! <https://cloud.google.com/storage/docs/> and the tested statement.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod client;
 mod faults;

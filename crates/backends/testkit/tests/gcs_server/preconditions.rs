@@ -6,8 +6,8 @@ use larder_testkit::payload;
 
 use crate::client::{BUCKET, QUANTUM, get, put, send, server, start};
 
-/// `request-preconditions`, "ifGenerationMatch", 0: the object is made only where there is none; else 412 with
-/// `conditionNotMet`. In a resumable upload this is decided when it ends.
+/// `request-preconditions`, "ifGenerationMatch", 0: the object is created only if none exists; otherwise 412 with
+/// `conditionNotMet`. A resumable upload checks this at its end.
 #[tokio::test]
 async fn generation_0_stands_for_no_object_when_the_upload_ends() {
     let server = server();
@@ -26,7 +26,7 @@ async fn generation_0_stands_for_no_object_when_the_upload_ends() {
     assert!(server.open_uploads().is_empty());
 }
 
-/// `request-preconditions`, "Race conditions": of any number of creators at the same time one wins.
+/// `request-preconditions`, "Race conditions": one of several concurrent creators wins.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn of_8_concurrent_creators_one_wins() {
     let server = Arc::new(server());
@@ -59,8 +59,8 @@ async fn of_8_concurrent_creators_one_wins() {
     }
 }
 
-/// `request-preconditions`, "Criteria": a generation that matches, one that does not (412), and one that must not (304 for
-/// a read, 412 for a change).
+/// `request-preconditions`, "Criteria": a matching generation succeeds, and another fails (412). A generation that must not
+/// match fails (304 for a read, 412 for a change).
 #[tokio::test]
 async fn generations_are_compared() {
     let server = server();

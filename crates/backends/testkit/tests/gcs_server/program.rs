@@ -21,7 +21,7 @@ fn start() -> Program {
     Program { child, said }
 }
 
-/// It answers where it says, logs what comes, and ends with its input.
+/// The program serves on the printed endpoints, logs requests, and ends with its input.
 #[test]
 fn it_serves_until_its_input_ends() {
     let Program { mut child, said } = start();
@@ -39,7 +39,7 @@ fn it_serves_until_its_input_ends() {
     assert_eq!(log, "http GET /storage/v1/b/mine -> 200\n");
 }
 
-/// It ends in order when it is told to.
+/// The program ends cleanly on a signal.
 #[test]
 fn it_ends_when_it_is_told_to() {
     let mut child = start().child;

@@ -8,8 +8,8 @@ fn media(object: &str) -> String {
     format!("/storage/v1/b/{BUCKET}/o/{object}?alt=media")
 }
 
-/// `json_api/v1/objects/get`, "alt=media", and `xml-api/reference-headers`, "Response headers": the bytes, with what is
-/// said about them in headers.
+/// `json_api/v1/objects/get`, "alt=media", and `xml-api/reference-headers`, "Response headers": the bytes, described by
+/// headers.
 #[tokio::test]
 async fn a_download_has_the_bytes_and_what_is_said_about_them() {
     let server = server();
@@ -38,7 +38,7 @@ async fn a_download_has_the_bytes_and_what_is_said_about_them() {
     assert_eq!((empty.status, empty.header("content-length"), &empty.body[..]), (200, "0", &b""[..]));
 }
 
-/// `json_api/v1/parameters#range`: 206 with the bytes and their place, 416 where there are none.
+/// `json_api/v1/parameters#range`: 206 with the bytes and their range, or 416 if the range has no bytes.
 #[tokio::test]
 async fn a_range_gets_its_bytes() {
     let server = server();
@@ -62,8 +62,8 @@ async fn a_range_gets_its_bytes() {
     assert_eq!((answer.status, answer.header("content-range")), (416, "bytes */3000000"));
 }
 
-/// `json_api/v1/objects/get`, "generation": a generation that is not there any more is not found, and so is an object that
-/// never was. An answer to `alt=media` is text.
+/// `json_api/v1/objects/get`, "generation": a replaced generation is not found, and neither is an object that never existed.
+/// An answer to `alt=media` is text.
 #[tokio::test]
 async fn what_is_not_there_is_not_found() {
     let server = server();
@@ -85,7 +85,7 @@ async fn what_is_not_there_is_not_found() {
     assert_eq!(get(&server, "/storage/v1/b/larder", &[]).await.json()["name"], "larder");
 }
 
-/// `json_api/v1/objects#resource`: numbers of 64 bits are text, times are RFC 3339, hashes base64.
+/// `json_api/v1/objects#resource`: 64-bit numbers are text, times are RFC 3339, hashes are base64.
 #[tokio::test]
 async fn metadata_are_a_resource() {
     let server = server();
@@ -101,8 +101,8 @@ async fn metadata_are_a_resource() {
     assert!(created.starts_with("20") && created.ends_with('Z'), "{created}");
 }
 
-/// `transcoding`, "Decompressive transcoding": Google unpacks what is stored as gzip for whoever does not accept gzip. This
-/// server says that it cannot; whoever accepts it gets what is stored.
+/// `transcoding`, "Decompressive transcoding": Google decompresses a gzip object for a client that does not accept gzip. This
+/// server reports that as unsupported. A client that accepts gzip gets the stored bytes.
 #[tokio::test]
 async fn what_is_stored_as_gzip_goes_out_as_it_is_or_not_at_all() {
     let server = server();
@@ -133,9 +133,9 @@ async fn listings_and_removals_work_over_http_too() {
     assert_eq!(send(&server, "DELETE", &object, &[], "").await.status, 404);
 }
 
-/// What Google has and this server has not is never answered as if it were.
+/// The server reports an unsupported request as an error.
 #[tokio::test]
-async fn what_is_not_imitated_says_so() {
+async fn unsupported_requests_are_errors() {
     let server = server();
     let answer = send(&server, "POST", "/storage/v1/b/larder/o/a/rewriteTo/b/larder/o/b", &[], "").await;
     assert_eq!((answer.status, answer.reason().as_str()), (501, "notImplemented"));

@@ -7,8 +7,8 @@ use tokio::net::TcpStream;
 
 use crate::client::{BUCKET, QUANTUM, crc32c, put, send, server, start};
 
-/// `performing-resumable-uploads`, "Initiate a resumable upload session": the answer is 200 with the address of the session
-/// in `Location`, no matter what the client takes for the server's name.
+/// `performing-resumable-uploads`, "Initiate a resumable upload session": the answer is 200 with the URL of the session in
+/// `Location`, whatever name the client uses for the server.
 #[tokio::test]
 async fn a_session_has_an_address_at_the_server_itself() {
     let server = server();
@@ -21,8 +21,8 @@ async fn a_session_has_an_address_at_the_server_itself() {
     assert!(start(&server, "other", "").await.starts_with("http://proxy.example:1/upload/"));
 }
 
-/// `performing-resumable-uploads`, "Multiple chunk upload": chunks of a multiple of 256 KiB with an unknown total are
-/// answered with 308 and the range that is kept, the last one with 200 and the object.
+/// `performing-resumable-uploads`, "Multiple chunk upload": chunks are multiples of 256 KiB, with an unknown total. The
+/// answer is 308 with the stored range. The answer to the last chunk is 200 with the object.
 #[tokio::test]
 async fn chunks_make_an_object_when_the_last_one_has_come() {
     let server = server();
@@ -45,8 +45,8 @@ async fn chunks_make_an_object_when_the_last_one_has_come() {
     assert_eq!(server.count(|request| request.call() == GcsCall::UploadChunk), 3);
 }
 
-/// `performing-resumable-uploads`, "Multiple chunk upload": each chunk but the last is a multiple of 256 KiB. One that is
-/// shorter is refused; of one that is longer whole multiples are kept.
+/// `performing-resumable-uploads`, "Multiple chunk upload": each chunk but the last is a multiple of 256 KiB. A shorter
+/// chunk is refused. Of a longer one, the server stores whole multiples.
 #[tokio::test]
 async fn chunks_are_multiples_of_256_kib() {
     let server = server();
@@ -58,8 +58,8 @@ async fn chunks_are_multiples_of_256_kib() {
     assert_eq!((answer.status, answer.header("range")), (308, "bytes=0-262143"));
 }
 
-/// `performing-resumable-uploads`, "Check the status of a resumable upload": an empty PUT with `bytes */…` is answered with
-/// 308 and the range, which is missing while nothing is kept, or with 200 and the object when it is complete.
+/// `performing-resumable-uploads`, "Check the status of a resumable upload": the answer to an empty PUT with `bytes */…` is
+/// 308 with the stored range, if there is any. For a complete upload it is 200 with the object.
 #[tokio::test]
 async fn the_status_of_an_upload_can_be_asked_for() {
     let server = server();
@@ -82,8 +82,8 @@ async fn the_status_of_an_upload_can_be_asked_for() {
     assert_eq!(server.count(|request| request.call() == GcsCall::QueryUpload), 6);
 }
 
-/// `performing-resumable-uploads`, "Single chunk upload": one PUT without `Content-Range` brings all. An empty object and one
-/// that ends with a full chunk are ended by `bytes */N`.
+/// `performing-resumable-uploads`, "Single chunk upload": one PUT without `Content-Range` has all bytes. `bytes */N` completes
+/// an empty object, and one that ends with a full chunk.
 #[tokio::test]
 async fn an_upload_may_come_at_once_and_end_without_bytes() {
     let server = server();
@@ -98,13 +98,13 @@ async fn an_upload_may_come_at_once_and_end_without_bytes() {
     assert_eq!(put(&server, &url, "bytes 0-262143/*", payload(1, QUANTUM)).await.status, 308);
     assert_eq!(put(&server, &url, "bytes */262144", "").await.json()["size"], "262144");
 
-    // As Google's client sends a stream whose length it does not know.
+    // Google's client sends a stream of unknown length in this way.
     let url = start(&server, "stream", "").await;
     assert_eq!(put(&server, &url, "bytes 0-*/*", payload(2, 300_000)).await.status, 200);
     assert!(server.contents(BUCKET, "stream").unwrap() == payload(2, 300_000));
 }
 
-/// `resumable-uploads`, "Considerations": bytes at an offset that is kept already are ignored; there may be no hole.
+/// `resumable-uploads`, "Considerations": the server ignores bytes at an offset that it has stored, and refuses a gap.
 #[tokio::test]
 async fn bytes_that_are_kept_are_ignored_and_holes_refused() {
     let server = server();
@@ -114,15 +114,15 @@ async fn bytes_that_are_kept_are_ignored_and_holes_refused() {
     let hole = format!("bytes {}-{}/*", 3 * QUANTUM, 4 * QUANTUM - 1);
     let answer = put(&server, &url, &hole, payload(9, QUANTUM)).await;
     assert_eq!((answer.status, answer.reason().as_str()), (400, "invalid"));
-    // The first of these are others than those that are kept.
+    // The first of these bytes differ from the stored ones.
     let again = [&payload(9, QUANTUM)[..], &bytes[2 * QUANTUM..]].concat();
     let range = format!("bytes {}-{}/{}", QUANTUM, bytes.len() - 1, bytes.len());
     assert_eq!(put(&server, &url, &range, again).await.status, 200);
     assert!(server.contents(BUCKET, "object").unwrap() == bytes);
 }
 
-/// `resumable-uploads`, "Integrity checks": a hash with the last chunk or in the metadata is compared, and a wrong one is
-/// answered with 400; no object is made.
+/// `resumable-uploads`, "Integrity checks": the server compares a hash in the last chunk's headers or in the metadata. If it
+/// is wrong, the answer is 400, and no object is created.
 #[tokio::test]
 async fn a_wrong_checksum_makes_no_object() {
     let server = server();
@@ -139,7 +139,7 @@ async fn a_wrong_checksum_makes_no_object() {
         assert_eq!(answer.status, status, "{name}");
         if status == 400 {
             assert_eq!(answer.reason(), "invalid");
-            // The session is not good for anything any more.
+            // The session has ended.
             assert_eq!(put(&server, &url, "bytes */*", "").await.status, 400);
         }
     }
@@ -152,8 +152,7 @@ async fn a_wrong_checksum_makes_no_object() {
     assert!(server.open_uploads().is_empty());
 }
 
-/// `performing-resumable-uploads`, "Cancel a resumable upload": DELETE is answered with 499, and what comes after it with a
-/// status of the 400s.
+/// `performing-resumable-uploads`, "Cancel a resumable upload": the answer to DELETE is 499. Later requests get a 4xx status.
 #[tokio::test]
 async fn a_cancelled_upload_is_gone() {
     let server = server();
@@ -169,8 +168,8 @@ async fn a_cancelled_upload_is_gone() {
     assert_eq!((answer.status, answer.reason().as_str()), (404, "notFound"));
 }
 
-/// `performing-resumable-uploads`, "Resume an interrupted upload": what the status says is kept is where the upload goes on.
-/// So whatever an earlier request still sends must not count any more.
+/// `performing-resumable-uploads`, "Resume an interrupted upload": the upload continues at the reported offset. So later
+/// bytes of an earlier request must not count.
 #[tokio::test]
 async fn a_request_that_has_been_given_up_changes_nothing_any_more() {
     let server = server();
@@ -189,7 +188,7 @@ async fn a_request_that_has_been_given_up_changes_nothing_any_more() {
     }
     assert_eq!(put(&server, &url, "bytes */*", "").await.header("range"), "bytes=0-262143");
     early.write_all(&bytes[QUANTUM + 5..]).await.unwrap();
-    // It ends in order or with a reset: what was not read is thrown away.
+    // The connection ends cleanly or with a reset, and the unread bytes are discarded.
     let answered = early.read(&mut [0; 1]).await;
     assert!(matches!(answered, Ok(0) | Err(_)), "{answered:?}");
     assert_eq!((server.objects(BUCKET).len(), server.open_uploads()[0].persisted), (0, QUANTUM as u64));
@@ -197,8 +196,8 @@ async fn a_request_that_has_been_given_up_changes_nothing_any_more() {
     assert_eq!(put(&server, &url, "bytes 262144-524287/524288", rest).await.status, 200);
 }
 
-/// `performing-resumable-uploads`, "Initiate a resumable upload session": `X-Upload-Content-Type` and `-Length` say what the
-/// bytes are that will come, and the metadata are those of the object.
+/// `performing-resumable-uploads`, "Initiate a resumable upload session": `X-Upload-Content-Type` and `-Length` describe the
+/// content. The body of the request has the metadata of the object.
 #[tokio::test]
 async fn what_was_said_at_the_begin_holds_at_the_end() {
     let server = server();

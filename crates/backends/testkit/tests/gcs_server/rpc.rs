@@ -18,7 +18,7 @@ pub(crate) async fn connect(server: &GcsServer) -> StorageClient<Channel> {
     StorageClient::new(endpoint.connect().await.unwrap())
 }
 
-/// With the bucket in the metadata, where Google's front ends look for it.
+/// Adds the bucket to the metadata, where Google's front ends look for it.
 pub(crate) fn routed<M>(message: M) -> Request<M> {
     let mut request = Request::new(message);
     request
@@ -44,7 +44,7 @@ fn names(objects: &[Object]) -> Vec<&str> {
     objects.iter().map(|object| object.name.as_str()).collect()
 }
 
-/// `google.storage.v2.Object`: what `GetObject` says about an object.
+/// `google.storage.v2.Object`: the result of `GetObject`.
 #[tokio::test]
 async fn an_object_is_described() {
     let server = server();
@@ -65,7 +65,7 @@ async fn an_object_is_described() {
     assert_eq!((request.bucket(), request.object(), request.is_authorized()), (BUCKET, "a/b", false));
 }
 
-/// `google.storage.v2.GetObjectRequest`: `generation`, `if_generation_match`, and what is not there.
+/// `google.storage.v2.GetObjectRequest`: `generation`, `if_generation_match`, and missing objects.
 #[tokio::test]
 async fn what_is_not_there_or_is_another_is_told() {
     let server = server();
@@ -95,7 +95,7 @@ async fn what_is_not_there_or_is_another_is_told() {
     }
 }
 
-/// `google.storage.v2`, service `Storage`: a request must say in `x-goog-request-params` which bucket it is about.
+/// `google.storage.v2`, service `Storage`: a request must name its bucket in `x-goog-request-params`.
 #[tokio::test]
 async fn a_request_without_its_route_is_refused() {
     let server = server();
@@ -122,7 +122,7 @@ async fn a_listing_comes_in_pages() {
         assert_eq!(page.objects.len(), wanted);
         found.extend(page.objects);
         request.page_token = page.next_page_token;
-        // What goes away meanwhile does not hide what follows it.
+        // An object that is deleted between two pages does not hide later objects.
         server.remove(BUCKET, &found.last().unwrap().name);
     }
     assert_eq!(names(&found), all);
@@ -142,7 +142,7 @@ async fn a_listing_comes_in_pages() {
     assert_eq!(client.list_objects(list(wrong)).await.unwrap_err().code(), Code::InvalidArgument);
 }
 
-/// `google.storage.v2.ListObjectsRequest`, `page_size`: at most 1000 come, whatever is asked for.
+/// `google.storage.v2.ListObjectsRequest`, `page_size`: a page has at most 1000 items.
 #[tokio::test]
 async fn a_page_has_at_most_1000_objects() {
     let server = server();
@@ -157,8 +157,8 @@ async fn a_page_has_at_most_1000_objects() {
     }
 }
 
-/// `google.storage.v2.ListObjectsRequest`, `delimiter`: what is behind it is rolled up, once, and counts as one entry of a
-/// page.
+/// `google.storage.v2.ListObjectsRequest`, `delimiter`: names with the delimiter become one prefix, which counts as one item
+/// of a page.
 #[tokio::test]
 async fn a_delimiter_rolls_up() {
     let server = server();
@@ -186,7 +186,7 @@ async fn a_delimiter_rolls_up() {
     assert_eq!(pages, [("p/a", "p/b/"), ("p/c", "p/d/"), ("p/e", "")]);
 }
 
-/// `google.storage.v2.DeleteObjectRequest`: `if_generation_match`, and what is not there.
+/// `google.storage.v2.DeleteObjectRequest`: `if_generation_match`, and missing objects.
 #[tokio::test]
 async fn a_removal_has_preconditions() {
     let server = server();
@@ -221,9 +221,9 @@ async fn buckets_are_made_once() {
     assert_eq!(status.code(), Code::NotFound);
 }
 
-/// What Google has and this server has not is never answered as if it were.
+/// The server reports an unsupported request as an error.
 #[tokio::test]
-async fn what_is_not_imitated_is_unimplemented() {
+async fn unsupported_methods_are_unimplemented() {
     let server = server();
     let mut client = connect(&server).await;
     let status = client.read_object(routed(ReadObjectRequest::default())).await.unwrap_err();

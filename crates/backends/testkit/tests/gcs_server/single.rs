@@ -34,8 +34,8 @@ fn body(boundary: &str, parts: &[(&str, &[u8])]) -> Vec<u8> {
 
 const JSON: &str = "Content-Type: application/json; charset=UTF-8";
 
-/// `uploading-objects`, "multipart upload": the metadata are the first part, the bytes the second. They may hold what looks
-/// like a boundary.
+/// `uploading-objects`, "multipart upload": the first part is the metadata, and the second part is the bytes. The bytes may
+/// contain text that looks like a boundary.
 #[tokio::test]
 async fn multipart_brings_metadata_and_bytes() {
     let server = server();
@@ -53,8 +53,8 @@ async fn multipart_brings_metadata_and_bytes() {
     }
 }
 
-/// `json_api/v1/objects#resource`, `crc32c`: one in the metadata is compared, also in the third part that Google's client
-/// sends when it has seen all the bytes.
+/// `json_api/v1/objects#resource`, `crc32c`: the server compares a checksum in the metadata, or in the third part that
+/// Google's client sends after the bytes.
 #[tokio::test]
 async fn multipart_compares_checksums() {
     let server = server();

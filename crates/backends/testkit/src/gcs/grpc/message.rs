@@ -1,4 +1,4 @@
-//! What the server knows, as messages.
+//! Conversions to and from messages.
 
 use googleapis_tonic_google_storage_v2::google::rpc::{RetryInfo, Status as RpcStatus};
 use googleapis_tonic_google_storage_v2::google::storage::v2::{Bucket, Object as Message, ObjectChecksums};
@@ -10,10 +10,10 @@ use tonic::{Code, Status};
 use crate::gcs::failure::GcsFailure;
 use crate::gcs::object::{METAGENERATION, Object, STORAGE_CLASS};
 
-/// What names of buckets begin with: <https://cloud.google.com/storage/docs/reference/rpc/google.storage.v2#google.storage.v2.Bucket>.
+/// The prefix of [bucket names](https://cloud.google.com/storage/docs/reference/rpc/google.storage.v2#google.storage.v2.Bucket).
 pub(super) const BUCKETS: &str = "projects/_/buckets/";
 
-/// The name of a bucket in a message.
+/// Returns the name of a bucket in a message.
 pub(super) fn bucket(name: &str) -> Result<&str, GcsFailure> {
     let invalid = || GcsFailure::invalid(format!("Invalid bucket name: '{name}'"));
     name.strip_prefix(BUCKETS).filter(|name| !name.is_empty()).ok_or_else(invalid)
@@ -66,10 +66,10 @@ pub(super) fn bucket_message(name: &str, created: Timestamp) -> Bucket {
     }
 }
 
-/// The status that belongs to one of HTTP: <https://cloud.google.com/apis/design/errors#handling_errors>.
+/// Maps an HTTP status to a gRPC code: <https://cloud.google.com/apis/design/errors#handling_errors>.
 fn code(status: u16) -> Code {
     match status {
-        // What was to have changed has not.
+        // 304 means that the object is not modified.
         304 | 412 => Code::FailedPrecondition,
         400 => Code::InvalidArgument,
         401 => Code::Unauthenticated,
@@ -87,7 +87,7 @@ fn code(status: u16) -> Code {
     }
 }
 
-/// An error, with the details that `google.rpc.Status` has for it: <https://google.aip.dev/193>.
+/// Converts an error, with the details of `google.rpc.Status`: <https://google.aip.dev/193>.
 pub(super) fn status(failure: &GcsFailure) -> Status {
     let (code, message) = (code(failure.status()), failure.message().to_owned());
     let Some(seconds) = failure.delay() else { return Status::new(code, message) };

@@ -1,4 +1,4 @@
-//! What is done for each message.
+//! The implementation of each method.
 
 use googleapis_tonic_google_storage_v2::google::storage::v2::{
     Bucket, CreateBucketRequest, DeleteObjectRequest, GetBucketRequest, GetObjectRequest, ListObjectsRequest,
@@ -14,26 +14,26 @@ use crate::gcs::grpc::message;
 use crate::gcs::listing::Selection;
 use crate::gcs::object::Preconditions;
 
-/// A message that asks for something.
+/// A request message.
 pub(super) trait Method: Message + Default + Send + 'static {
     type Answer: Message + Default + Send + 'static;
 
     const CALL: GcsCall;
-    /// Whether it must also say in its metadata which bucket it is about.
+    /// Whether the metadata of the request must also name the bucket.
     const IS_ROUTED: bool = true;
 
-    /// The bucket and the object that it names.
+    /// Returns the names of the bucket and the object.
     fn names(&self) -> [&str; 2];
 
     fn serve(self, shared: &GcsServerState) -> Result<Self::Answer, GcsFailure>;
 
-    /// The answer as it goes wrong.
+    /// Applies damage to the answer.
     fn damage(answer: Self::Answer, _: &Damage) -> Self::Answer {
         answer
     }
 }
 
-/// Generation 0 stands for the live one.
+/// Converts a generation. 0 means the live one.
 fn generation(generation: i64) -> Option<i64> {
     Some(generation).filter(|generation| *generation != 0)
 }
@@ -81,7 +81,7 @@ impl Method for ListObjectsRequest {
     fn serve(self, shared: &GcsServerState) -> Result<ListObjectsResponse, GcsFailure> {
         let is_beyond = self.soft_deleted || !self.match_glob.is_empty() || !self.filter.is_empty();
         if is_beyond || self.include_folders_as_prefixes {
-            return Err(GcsFailure::not_imitated("listings of what is deleted, by pattern or of folders"));
+            return Err(GcsFailure::unsupported("listings of deleted objects, by pattern, or of folders"));
         }
         let page_size = usize::try_from(self.page_size);
         let selection = Selection {
@@ -127,7 +127,7 @@ impl Method for CreateBucketRequest {
     type Answer = Bucket;
 
     const CALL: GcsCall = GcsCall::CreateBucket;
-    // It names a project.
+    // The request names a project.
     const IS_ROUTED: bool = false;
 
     fn names(&self) -> [&str; 2] {

@@ -1,4 +1,4 @@
-//! Answers with all that Google says in them.
+//! Answers with Google's headers.
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -11,7 +11,7 @@ use crate::gcs::http::Answer;
 use crate::gcs::http::body::Reply;
 use crate::gcs::object::{Description, METAGENERATION, STORAGE_CLASS};
 
-/// An answer without headers.
+/// Creates an answer without headers and body.
 pub(super) fn empty(status: u16) -> Answer {
     bytes(status, Bytes::new())
 }
@@ -28,10 +28,10 @@ pub(super) fn json(value: &Value) -> Answer {
     answer
 }
 
-/// An error: where bytes are asked for it is text, else JSON.
+/// Creates the answer for an error: text for a request for bytes, JSON for others.
 pub(super) fn failure(failure: &GcsFailure, is_media: bool) -> Answer {
     let mut answer = match failure.status() {
-        // Neither has a body.
+        // These statuses have no body.
         status @ (304 | 499) => empty(status),
         status if is_media => {
             let mut answer = bytes(status, failure.message().to_owned());
@@ -50,7 +50,7 @@ pub(super) fn failure(failure: &GcsFailure, is_media: bool) -> Answer {
     answer
 }
 
-/// What is said about an object.
+/// Creates the answer with the metadata of an object.
 pub(super) fn object(object: &Description, damage: Option<&Damage>) -> Answer {
     let checksums = match damage {
         Some(damage) if damage.takes_checksum() => object.checksums.wrong(),
@@ -59,7 +59,7 @@ pub(super) fn object(object: &Description, damage: Option<&Damage>) -> Answer {
     json(&object.resource(&checksums))
 }
 
-/// The headers that go with the bytes of an object:
+/// Sets the headers that describe the bytes of an object:
 /// <https://cloud.google.com/storage/docs/xml-api/reference-headers#objectresponseheaders>.
 pub(super) fn describe(headers: &mut HeaderMap, object: &Description, damage: Option<&Damage>) {
     let checksums = match damage {
@@ -98,7 +98,7 @@ pub(super) fn describe(headers: &mut HeaderMap, object: &Description, damage: Op
     }
 }
 
-/// Sets a header. What a client has said about an object and does not fit into one is left out.
+/// Sets a header. Skips a client's value that is not valid in a header.
 pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);

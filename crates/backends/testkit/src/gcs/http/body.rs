@@ -71,9 +71,9 @@ pub(super) struct Download {
     content: Content,
     offset: u64,
     len: u64,
-    /// What goes wrong, and how many bytes come before it.
+    /// The damage, and the number of bytes before it.
     damage: Option<(Damage, u64)>,
-    /// Nothing more may come.
+    /// Whether the body has stalled.
     stands: bool,
 }
 
@@ -88,7 +88,7 @@ impl Download {
         Self { content, offset, len, damage, stands: false }
     }
 
-    /// What of a chunk goes on.
+    /// Returns the part of a chunk that passes.
     fn pass(&mut self, chunk: Bytes) -> Bytes {
         let Some((damage, remaining)) = &mut self.damage else { return chunk };
         let at = match usize::try_from(*remaining) {
@@ -129,7 +129,7 @@ impl Download {
                 return Poll::Ready(Some(Ok(Frame::data(chunk))));
             }
         }
-        // hyper flushes what it has when a body has nothing more for the moment.
+        // hyper flushes its buffer when a body is pending.
         if let Some((Damage { action: GcsAction::ResetDownload { .. }, closing, .. }, _)) = &self.damage {
             closing.reset();
             closing.ask();

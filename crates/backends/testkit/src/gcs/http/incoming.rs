@@ -10,16 +10,16 @@ use crate::gcs::failure::GcsFailure;
 use crate::gcs::fault::{Damage, GcsAction};
 use crate::gcs::http::End;
 
-/// What is said about an object is never longer.
+/// The maximum size of metadata in a request.
 const DOCUMENT_LIMIT: usize = 1 << 20;
 
-/// A body that may go wrong.
+/// The body of a request, with injected faults.
 #[derive(Debug)]
 pub(super) struct Upload {
     body: Incoming,
-    /// What goes wrong, and how many bytes come before it.
+    /// The damage, and the number of bytes before it.
     damage: Option<(Damage, u64)>,
-    /// The bytes that do not come any more.
+    /// Whether the damage happens now.
     is_due: bool,
 }
 
@@ -34,12 +34,12 @@ impl Upload {
         }
     }
 
-    /// Its length, where the client has said it.
+    /// Returns the length of the body, if the client announced it.
     pub(super) fn len(&self) -> Option<u64> {
         self.body.size_hint().exact()
     }
 
-    /// The next bytes. None is the end, and only a whole body has one.
+    /// Returns the next bytes. `None` is the end. Only a complete body has an end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, End> {
         loop {
             if self.is_due {
@@ -80,13 +80,13 @@ impl Upload {
         pending().await
     }
 
-    /// Reads to the end.
+    /// Reads the body to its end.
     pub(super) async fn exhaust(&mut self) -> Result<(), End> {
         while self.next().await?.is_some() {}
         Ok(())
     }
 
-    /// The whole of a short one.
+    /// Reads a short body as a whole.
     pub(super) async fn document(&mut self) -> Result<Vec<u8>, End> {
         let mut document = Vec::new();
         while let Some(chunk) = self.next().await? {

@@ -7,13 +7,13 @@ use crate::gcs::failure::GcsFailure;
 use crate::gcs::http::End;
 use crate::gcs::http::incoming::Upload;
 
-/// The head of a part, or a part that is read as a whole, is never longer.
+/// The maximum size of the head of a part, and of a part that is read as a whole.
 const LIMIT: usize = 1 << 20;
 
 /// The head of a part.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// What its bytes are, if it says so.
+    /// The content type of the part, if it has one.
     pub(super) content_type: Option<String>,
 }
 
@@ -24,11 +24,11 @@ pub(super) fn malformed() -> GcsFailure {
 #[derive(Debug)]
 pub(super) struct Parted<'a> {
     body: &'a mut Upload,
-    /// What has come and was not taken.
+    /// Bytes that were received and not yet returned.
     buffer: BytesMut,
-    /// A line's end, two dashes and the boundary.
+    /// CRLF, two dashes and the boundary.
     delimiter: Vec<u8>,
-    /// Whether the next bytes are behind a delimiter.
+    /// Whether the buffer starts just after a delimiter.
     is_at_delimiter: bool,
 }
 
@@ -40,7 +40,7 @@ impl<'a> Parted<'a> {
         let boundary = boundary.filter(|boundary| !boundary.is_empty());
         let boundary =
             boundary.ok_or_else(|| GcsFailure::new(400, "badRequest", "Missing multipart boundary."))?;
-        // The first delimiter stands at the begin, without the end of a line before it.
+        // The first delimiter is at the start of the body, without a CRLF before it.
         let (buffer, delimiter) = (BytesMut::from("\r\n"), format!("\r\n--{boundary}").into_bytes());
         Ok(Self { body, buffer, delimiter, is_at_delimiter: false })
     }
@@ -53,7 +53,7 @@ impl<'a> Parted<'a> {
         Ok(())
     }
 
-    /// Goes to the next part. None stands behind the last one.
+    /// Goes to the next part. Returns `None` after the last one.
     pub(super) async fn next_part(&mut self) -> Result<Option<Part>, End> {
         while self.next_chunk().await?.is_some() {}
         self.is_at_delimiter = false;
@@ -81,10 +81,10 @@ impl<'a> Parted<'a> {
         Ok(Some(Part { content_type: types.next() }))
     }
 
-    /// The next bytes of the part. None is its end.
+    /// Returns the next bytes of the part, or `None` at its end.
     pub(super) async fn next_chunk(&mut self) -> Result<Option<Bytes>, End> {
         while !self.is_at_delimiter {
-            // What may be the begin of a delimiter waits for the rest of it.
+            // Keep bytes that may be the start of a delimiter until the rest arrives.
             let ready = match memmem::find(&self.buffer, &self.delimiter) {
                 Some(0) => {
                     drop(self.buffer.split_to(self.delimiter.len()));
@@ -102,7 +102,7 @@ impl<'a> Parted<'a> {
         Ok(None)
     }
 
-    /// The whole of a short part.
+    /// Reads a short part as a whole.
     pub(super) async fn document(&mut self) -> Result<Vec<u8>, End> {
         let mut document = Vec::new();
         while let Some(chunk) = self.next_chunk().await? {

@@ -2,24 +2,24 @@
 
 use crate::gcs::failure::GcsFailure;
 
-/// What a `Range` asks for.
+/// The bytes that a `Range` selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// All: there is no range, or one that is not understood.
+    /// All bytes: there is no range, or an unsupported one.
     Whole,
-    /// So many bytes from there on.
+    /// Some of the bytes.
     Part {
-        /// The first of them.
+        /// The offset of the first byte.
         offset: u64,
-        /// How many.
+        /// The number of bytes.
         len: u64,
     },
-    /// Nothing of what there is.
+    /// No byte of the content.
     Unsatisfiable,
 }
 
-/// Reads a `Range: bytes=…` for a content of `size` bytes, as RFC 9110 has it in section 14.1.2. Several ranges at once are
-/// not understood, as Google does not.
+/// Parses a `Range: bytes=…` for a content of `size` bytes, as in section 14.1.2 of RFC 9110. Several ranges in one request
+/// are not supported, as at Google.
 pub(super) fn wanted(range: Option<&str>, size: u64) -> Wanted {
     let Some((first, last)) = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) else {
         return Wanted::Whole;
@@ -36,19 +36,20 @@ pub(super) fn wanted(range: Option<&str>, size: u64) -> Wanted {
     if offset >= end { Wanted::Unsatisfiable } else { Wanted::Part { offset, len: end - offset } }
 }
 
-/// A `Content-Range` of an upload: `bytes 0-99/100`, with a `*` for what is not known yet.
+/// A `Content-Range` of an upload: `bytes 0-99/100`. A `*` replaces an unknown part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Given {
-    /// Where the bytes begin. None asks how far the upload is.
+    /// The offset of the first byte. `None` is a query for the progress of the upload.
     pub(super) first: Option<u64>,
-    /// How many they are, if that is known before they come.
+    /// The number of bytes, if it is known in advance.
     pub(super) len: Option<u64>,
-    /// The length of the whole, if it is known.
+    /// The total length, if it is known.
     pub(super) total: Option<u64>,
 }
 
 impl Given {
-    /// An upload in one request has none: <https://cloud.google.com/storage/docs/performing-resumable-uploads#single-chunk-upload>.
+    /// The range of an [upload in one request](https://cloud.google.com/storage/docs/performing-resumable-uploads#single-chunk-upload),
+    /// which has no header.
     pub(super) const WHOLE: Self = Self { first: Some(0), len: None, total: None };
 
     pub(super) fn parse(header: &str) -> Result<Self, GcsFailure> {
@@ -74,7 +75,7 @@ impl Given {
         Ok(Self { first, len, total })
     }
 
-    /// Whether the upload ends with these bytes: they reach the end that is known, or whatever comes is the end.
+    /// Whether the upload ends with these bytes: they reach the known end, or the client leaves the end open.
     pub(super) fn is_last(&self) -> bool {
         match (self.first, self.len) {
             (Some(first), Some(len)) => self.total == Some(first + len),

@@ -1,4 +1,4 @@
-//! Objects and what is said about them.
+//! Reads of objects, metadata and listings.
 
 use hyper::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 use hyper::http::request::Parts;
@@ -19,7 +19,7 @@ fn text<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
     head.headers.get(name)?.to_str().ok()
 }
 
-/// The bytes of an object, or some of them.
+/// Returns the bytes of an object, or a range of them.
 pub(super) fn media(
     shared: &GcsServerState,
     head: &Parts,
@@ -55,17 +55,17 @@ pub(super) fn media(
     Ok(answer)
 }
 
-/// Google unpacks what is stored as gzip for clients that do not take gzip: <https://cloud.google.com/storage/docs/transcoding>.
+/// Refuses a read for which Google would decompress the object: <https://cloud.google.com/storage/docs/transcoding>.
 fn refuse_transcoding(head: &Parts, metadata: &Metadata) -> Result<(), GcsFailure> {
     let takes_gzip = text(head, ACCEPT_ENCODING.as_str()).is_some_and(|accepted| accepted.contains("gzip"));
     let stays = metadata.cache_control.as_deref().is_some_and(|control| control.contains("no-transform"));
     if metadata.content_encoding.as_deref() == Some("gzip") && !takes_gzip && !stays {
-        return Err(GcsFailure::not_imitated("decompressive transcoding: the client does not accept gzip"));
+        return Err(GcsFailure::unsupported("decompressive transcoding: the client does not accept gzip"));
     }
     Ok(())
 }
 
-/// What is said about an object.
+/// Returns the metadata of an object.
 pub(super) fn metadata(
     shared: &GcsServerState,
     route: &Route,
@@ -76,14 +76,14 @@ pub(super) fn metadata(
     Ok(answer::object(&object, damage))
 }
 
-/// Removes an object.
+/// Deletes an object.
 pub(super) fn delete(shared: &GcsServerState, route: &Route) -> Result<Answer, GcsFailure> {
     let (generation, preconditions) = (route.query.number("generation")?, route.query.preconditions()?);
     shared.store.delete(&route.bucket, &route.object, generation, &preconditions)?;
     Ok(answer::empty(204))
 }
 
-/// A page of objects.
+/// Returns a page of a listing.
 pub(super) fn list(shared: &GcsServerState, route: &Route) -> Result<Answer, GcsFailure> {
     let text = |name: &str| route.query.get(name).unwrap_or_default().to_owned();
     let page_size = route.query.number("maxResults")?.unwrap_or_default();
@@ -99,7 +99,7 @@ pub(super) fn list(shared: &GcsServerState, route: &Route) -> Result<Answer, Gcs
     let page = shared.store.list(&route.bucket, &selection)?;
     let mut found = json!({ "kind": "storage#objects" });
     let items: Vec<Value> = page.objects.iter().map(|object| object.resource(&object.checksums)).collect();
-    // Google leaves out what is empty.
+    // Google omits empty lists.
     if !items.is_empty() {
         found["items"] = items.into();
     }
@@ -112,7 +112,7 @@ pub(super) fn list(shared: &GcsServerState, route: &Route) -> Result<Answer, Gcs
     Ok(answer::json(&found))
 }
 
-/// What is said about a bucket.
+/// Returns the metadata of a bucket.
 pub(super) fn bucket(shared: &GcsServerState, route: &Route) -> Result<Answer, GcsFailure> {
     let created = shared.store.bucket(&route.bucket)?.to_string();
     Ok(answer::json(&json!({

@@ -1,4 +1,4 @@
-//! Resumable uploads, once they have begun: <https://cloud.google.com/storage/docs/performing-resumable-uploads>.
+//! Resumable uploads, after their start: <https://cloud.google.com/storage/docs/performing-resumable-uploads>.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn session(shared: &GcsServerState, route: &Route) -> Result<Arc<Session>, GcsFa
     shared.sessions.get(route.query.get("upload_id").unwrap_or_default())
 }
 
-/// Takes bytes, or says how far the upload is. What comes last makes the object.
+/// Stores bytes, or reports the progress of the upload. The last request creates the object.
 pub(super) async fn put(
     shared: &GcsServerState,
     head: &Parts,
@@ -56,7 +56,7 @@ pub(super) async fn put(
     Ok(answer::object(&object, damage))
 }
 
-/// How many of the bytes that are given are here already: what is sent again of them is ignored.
+/// Returns how many of the sent bytes are already stored. The server ignores bytes that are sent again.
 fn check(
     session: &Session,
     given: &Given,
@@ -73,7 +73,7 @@ fn check(
     let len = given.len.or(body.len());
     if given.len.zip(body.len()).is_some_and(|(said, comes)| said != comes) {
         return Err(GcsFailure::invalid(
-            "Invalid request. The Content-Range header is not that of the body.",
+            "Invalid request. The Content-Range header does not match the body.",
         ));
     }
     if !given.is_last() && len.is_some_and(|len| len < QUANTUM as u64) {
@@ -90,12 +90,12 @@ fn check(
         .total
         .is_some_and(|total| end > total || given.total.is_some_and(|given| given != total))
     {
-        return Err(GcsFailure::invalid("The Content-Range header does not fit to X-Upload-Content-Length."));
+        return Err(GcsFailure::invalid("The Content-Range header does not match X-Upload-Content-Length."));
     }
     Ok(skip)
 }
 
-/// Keeps what comes, in whole quanta: of a chunk that breaks off the rest is lost. Returns how many bytes are kept.
+/// Stores the received bytes in whole quanta. The rest of an interrupted chunk is lost. Returns the number of stored bytes.
 async fn receive(
     session: &Session,
     turn: u64,
@@ -105,7 +105,7 @@ async fn receive(
     body: &mut Upload,
 ) -> Result<u64, End> {
     let (mut kept, mut received, mut skip) = (persisted, 0, skip);
-    // What does not make up a quantum yet: fewer bytes than one.
+    // The bytes of an incomplete quantum.
     let (mut tail, mut tail_len) = (Vec::<Bytes>::new(), 0);
     while let Some(mut chunk) = body.next().await? {
         received += chunk.len() as u64;
@@ -128,7 +128,7 @@ async fn receive(
     }
     if given.len.is_some_and(|len| len != received) {
         return Err(GcsFailure::invalid(
-            "Invalid request. The Content-Range header is not that of the body.",
+            "Invalid request. The Content-Range header does not match the body.",
         )
         .into());
     }
@@ -139,7 +139,7 @@ async fn receive(
     Ok(kept)
 }
 
-/// Whether an upload ends where it is: `bytes */N` with all of the N bytes here. With others it asks how far it is.
+/// Whether the request completes the upload: `bytes */N`, with all N bytes stored. Otherwise it queries the progress.
 fn is_complete(given: &Given, persisted: u64) -> Result<bool, GcsFailure> {
     match given.total {
         Some(total) if total < persisted => Err(GcsFailure::invalid(format!(
@@ -150,7 +150,7 @@ fn is_complete(given: &Given, persisted: u64) -> Result<bool, GcsFailure> {
     }
 }
 
-/// 308, which Google calls "Resume Incomplete".
+/// Creates the answer 308, which Google calls "Resume Incomplete".
 fn incomplete(session: &Session, persisted: u64) -> Answer {
     let mut answer = answer::empty(308);
     if persisted > 0 {
@@ -160,7 +160,7 @@ fn incomplete(session: &Session, persisted: u64) -> Answer {
     answer
 }
 
-/// Ends an upload without an object: it is answered with 499.
+/// Cancels an upload. The answer is 499.
 pub(super) fn cancel(shared: &GcsServerState, route: &Route) -> Result<Answer, GcsFailure> {
     session(shared, route)?.cancel();
     Ok(answer::failure(&cancelled(), false))

@@ -1,4 +1,4 @@
-//! What a request is for.
+//! The routing of requests.
 
 use hyper::Method;
 use hyper::header::CONTENT_RANGE;
@@ -9,7 +9,7 @@ use crate::gcs::call::GcsCall;
 use crate::gcs::failure::GcsFailure;
 use crate::gcs::object::Preconditions;
 
-/// The parameters behind the `?`, decoded.
+/// The decoded query parameters.
 #[derive(Debug, Default)]
 pub(super) struct Query(Vec<(String, String)>);
 
@@ -17,7 +17,7 @@ impl Query {
     fn of(text: &str) -> Self {
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
         let split = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        // As forms encode it, a space is a plus.
+        // A plus is a space, as in forms.
         Self(split.map(|(name, value)| (decode(name), decode(&value.replace('+', " ")))).collect())
     }
 
@@ -51,7 +51,7 @@ pub(super) struct Route {
 impl Route {
     pub(super) fn of(head: &Parts) -> Self {
         let query = Query::of(head.uri.query().unwrap_or_default());
-        // An encoded slash belongs to a name.
+        // Split before decoding, because an encoded slash belongs to a name.
         let path: Vec<String> = head.uri.path().split('/').skip(1).map(decode).collect();
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let (call, bucket, object) = match (&head.method, &path[..]) {
@@ -80,7 +80,7 @@ impl Route {
         Self { call, bucket, object, query }
     }
 
-    /// Whether errors are answered as text: <https://cloud.google.com/storage/docs/json_api/v1/objects/get> answers bytes.
+    /// Whether the request is for bytes, so that errors are text: <https://cloud.google.com/storage/docs/json_api/v1/objects/get>.
     pub(super) fn is_media(&self) -> bool {
         self.call == GcsCall::ReadObject
     }

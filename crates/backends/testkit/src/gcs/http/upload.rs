@@ -1,4 +1,4 @@
-//! Uploads in one request, and the begin of those in several.
+//! Uploads in one request, and the start of resumable uploads.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn text<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
     head.headers.get(name)?.to_str().ok()
 }
 
-/// What a header says that the content is.
+/// Reads the checksums in the headers.
 pub(super) fn expected(head: &Parts) -> Result<Expected, GcsFailure> {
     text(head, "x-goog-hash").map(Expected::of_header).transpose().map(Option::unwrap_or_default)
 }
@@ -35,7 +35,7 @@ fn parse(document: &[u8]) -> Result<Value, GcsFailure> {
     serde_json::from_slice(document).map_err(|_| GcsFailure::new(400, "parseError", "Parse Error"))
 }
 
-/// What a request wants to make. The name in the query goes before that in the metadata.
+/// Returns the target of an upload. The name in the query overrides the one in the metadata.
 fn purpose(shared: &GcsServerState, route: &Route, resource: &Value) -> Result<Purpose, GcsFailure> {
     shared.store.bucket(&route.bucket)?;
     let object = match route.object.as_str() {
@@ -60,7 +60,7 @@ fn purpose(shared: &GcsServerState, route: &Route, resource: &Value) -> Result<P
     })
 }
 
-/// Begins a resumable upload:
+/// Starts a resumable upload:
 /// <https://cloud.google.com/storage/docs/performing-resumable-uploads#initiate-session>.
 pub(super) async fn start(
     shared: &GcsServerState,
@@ -91,7 +91,7 @@ pub(super) async fn start(
     Ok(answer)
 }
 
-/// An upload in one request.
+/// Handles an upload in one request.
 pub(super) async fn insert(
     shared: &GcsServerState,
     head: &Parts,
@@ -107,7 +107,8 @@ pub(super) async fn insert(
     Ok(answer::object(&made, damage))
 }
 
-/// Bytes only: <https://cloud.google.com/storage/docs/uploading-objects#rest-upload-objects>.
+/// Handles an upload of bytes without metadata:
+/// <https://cloud.google.com/storage/docs/uploading-objects#rest-upload-objects>.
 async fn media(
     shared: &GcsServerState,
     head: &Parts,
@@ -123,7 +124,8 @@ async fn media(
     Ok(purpose.finish(&shared.store, writer, expected(head)?)?)
 }
 
-/// What is said about the object, its bytes, and in a third part what became known only while they were sent:
+/// Handles a multipart upload: metadata, bytes, and optionally a third part with checksums that the client computed while
+/// it sent the bytes:
 /// <https://cloud.google.com/storage/docs/uploading-objects#rest-upload-objects>.
 async fn multipart(
     shared: &GcsServerState,

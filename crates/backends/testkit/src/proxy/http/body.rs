@@ -1,4 +1,4 @@
-//! Bodies of answers that go wrong.
+//! Bodies of answers with injected faults.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use crate::proxy::closing::Closing;
 use crate::proxy::fired::Fired;
 
-/// What happens to a body.
+/// The damage to a body.
 #[derive(Debug)]
 pub(super) enum Damage {
     Cut(Arc<Closing>),
@@ -21,11 +21,11 @@ pub(super) enum Damage {
 /// The body of an answer.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// The proxy's.
+    /// A body of the proxy itself.
     Own(Option<Bytes>),
-    /// The server's.
+    /// The unchanged body of the server.
     Servers(Incoming),
-    /// The server's, which goes wrong.
+    /// The damaged body of the server.
     Damaged(Damaged),
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Damaged {
     body: Incoming,
     damage: Damage,
     fired: Fired,
-    /// How many bytes come before it happens.
+    /// The number of bytes before the damage.
     remaining: u64,
     happened: bool,
 }
@@ -44,12 +44,12 @@ impl Damaged {
         Self { body, damage, fired, remaining: at, happened: false }
     }
 
-    /// Whether nothing more may come.
+    /// Whether the body has stalled.
     fn stands(&self) -> bool {
         self.happened && !matches!(self.damage, Damage::Corrupt)
     }
 
-    /// What of a chunk goes on.
+    /// Returns the part of a chunk that passes.
     fn pass(&mut self, chunk: Bytes) -> Bytes {
         let at = usize::try_from(self.remaining).unwrap_or(usize::MAX);
         if self.happened || at >= chunk.len() {
@@ -81,7 +81,7 @@ impl Damaged {
                 return Poll::Ready(Some(Ok(Frame::data(chunk))));
             }
         }
-        // hyper flushes what it has when a body has nothing more for the moment.
+        // hyper flushes its buffer when a body is pending.
         if let Damage::Cut(closing) = &self.damage {
             closing.ask();
         }

@@ -1,4 +1,4 @@
-//! One connection of a client, and the one to the server that goes with it.
+//! One connection of a client, and its connection to the server.
 
 use std::future::pending;
 use std::io;
@@ -32,7 +32,7 @@ pub(super) async fn connection(client: TcpStream, shared: Arc<HttpProxyState>) {
     });
     let io = TokioIo::new(Watched::new(client, Arc::clone(&closing)));
     tokio::select! {
-        // Its errors are the client's business, or what a rule asked for.
+        // Ignore errors: the client sees them, or a rule caused them.
         _ = server::conn::http1::Builder::new().serve_connection(io, service) => {}
         () = closing.due() => {}
     }
@@ -41,14 +41,14 @@ pub(super) async fn connection(client: TcpStream, shared: Arc<HttpProxyState>) {
 struct ProxiedExchange {
     shared: Arc<HttpProxyState>,
     closing: Arc<Closing>,
-    /// Where the last request went, if more may go there.
+    /// The connection of the last request, if it is still usable.
     server: Mutex<Option<SendRequest<Incoming>>>,
 }
 
 impl ProxiedExchange {
     /// # Errors
     ///
-    /// The connection is closed without an answer.
+    /// An error closes the connection without an answer.
     async fn answer(&self, request: Request<Incoming>) -> io::Result<Response<Answer>> {
         let seen = HttpRequest::of(&request);
         let number = self.shared.log.add(seen.clone());
@@ -72,7 +72,7 @@ impl ProxiedExchange {
         let Pick { action, fired } = pick;
         let (damage, at) = match action {
             HttpAction::Respond(reply) => {
-                // An answer before the end of the body closes the connection under a client that still sends.
+                // An answer before the end of the body would close the connection while the client still sends.
                 exhaust(request.into_body()).await?;
                 let mut response = Response::new(Answer::Own(Some(reply.body)));
                 *response.status_mut() = reply.status;
@@ -83,7 +83,7 @@ impl ProxiedExchange {
             HttpAction::LoseAnswer => {
                 exhaust(self.forward(number, request).await?.into_body()).await?;
                 fired.add();
-                return Err(io::Error::other("the test loses the answer"));
+                return Err(io::Error::other("a rule lost the answer"));
             }
             HttpAction::StallAnswer => {
                 fired.add();
@@ -119,7 +119,7 @@ impl ProxiedExchange {
                     return Ok(response);
                 }
                 Err(mut error) => match error.take_message() {
-                    // The server had closed the connection, and has not heard of the request.
+                    // The server had closed the connection before the request was sent.
                     Some(unsent) if !is_new => request = unsent,
                     _ => return Err(io::Error::other(error.into_error())),
                 },
@@ -132,7 +132,7 @@ impl ProxiedExchange {
         stream.set_nodelay(true)?;
         let (sender, connection) =
             client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        // It ends when the sender is dropped, and its errors are those of its requests.
+        // The task ends when the sender is dropped. The requests report its errors.
         tokio::spawn(connection);
         Ok(sender)
     }

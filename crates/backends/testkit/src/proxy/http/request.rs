@@ -1,4 +1,4 @@
-//! The requests that came.
+//! The log of requests.
 
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hyper::Request;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
-/// A request as it came, and how it was answered. Its headers are all but `Authorization`, so that a failed assertion
-/// can print it.
+/// A request and the status of its answer. It has all headers but `Authorization`, so that a failed assertion can print
+/// it.
 #[derive(Clone, Debug)]
 pub struct HttpRequest {
     method: String,
@@ -32,38 +32,38 @@ impl HttpRequest {
         }
     }
 
-    /// The method, in capitals.
+    /// Returns the method, in capitals.
     pub fn method(&self) -> &str {
         &self.method
     }
 
-    /// The path, percent-encoded as it came.
+    /// Returns the path, percent-encoded as in the request.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// What comes behind the `?`.
+    /// Returns the query, without the `?`.
     pub fn query(&self) -> Option<&str> {
         self.query.as_deref()
     }
 
-    /// Whether the query has such a parameter, with or without a value.
+    /// Whether the query has a parameter of this name, with or without a value.
     pub fn has_query(&self, name: &str) -> bool {
         let pairs = self.query().unwrap_or_default().split('&');
         pairs.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name)).any(|found| found == name)
     }
 
-    /// A header's first value, if it is text; names have no case.
+    /// Returns the first value of a header, if it is text. Names are case-insensitive.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(HeaderValue::to_str)?.ok()
     }
 
-    /// The status that the client was answered. None as long as, or because, there was no answer.
+    /// Returns the status that the client got. `None` means that there is no answer, or not yet.
     pub fn status(&self) -> Option<u16> {
         self.status
     }
 
-    /// The status that the server answered, also where the client never saw it.
+    /// Returns the status of the server's answer, even if the client never got it.
     pub fn server_status(&self) -> Option<u16> {
         self.server_status
     }
@@ -74,7 +74,7 @@ pub(super) struct Log(Mutex<Entries>);
 
 #[derive(Debug, Default)]
 struct Entries {
-    /// How many came before those that are still here.
+    /// The number of requests that were taken from the log.
     taken: usize,
     requests: Vec<HttpRequest>,
 }
@@ -95,7 +95,7 @@ impl Log {
         requests
     }
 
-    /// Notes a request, and returns its number.
+    /// Adds a request, and returns its number.
     pub(super) fn add(&self, request: HttpRequest) -> usize {
         let mut entries = self.entries();
         entries.requests.push(request);

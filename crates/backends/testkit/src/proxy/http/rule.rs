@@ -1,4 +1,4 @@
-//! What happens to which requests.
+//! Rules for requests.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use crate::proxy::fired::Fired;
 use crate::proxy::http::request::HttpRequest;
 
-/// Something that happens to one request, the next one, unless it is told otherwise.
+/// A rule that applies to the next request, unless configured otherwise.
 pub struct HttpRule {
     action: HttpAction,
     such: Box<dyn Fn(&HttpRequest) -> bool + Send + Sync>,
@@ -18,39 +18,40 @@ pub struct HttpRule {
     times: usize,
 }
 
-/// What happens to a request. Positions count the bytes of the answer's body.
+/// The action of a rule. Positions count the bytes of the answer's body.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum HttpAction {
-    /// The proxy answers, after it has read the request's body. The server does not hear of the request.
+    /// The proxy reads the request's body and answers. The server does not get the request.
     Respond(Reply),
-    /// The server does what it should, and its whole answer is read; then the connection is closed without one.
+    /// The server processes the request. The proxy reads its whole answer, and closes the connection without an answer.
     LoseAnswer,
-    /// The server does not hear of the request, and nothing is ever answered.
+    /// The server does not get the request, and the client never gets an answer.
     StallAnswer,
-    /// The answer's body ends behind so many bytes, with its connection; the length in its head stays what it was. A
-    /// body that is not longer is not hit.
+    /// The connection closes after this number of bytes of the answer's body. The length in its head does not change.
+    /// The action does not apply to a body that is not longer.
     CutBody {
-        /// How many bytes arrive.
+        /// The number of bytes that arrive.
         after: u64,
     },
-    /// The answer's body stops behind so many bytes, and nothing more ever comes. A body that is not longer is not hit.
+    /// The answer's body stalls forever after this number of bytes. The action does not apply to a body that is not
+    /// longer.
     StallBody {
-        /// How many bytes arrive.
+        /// The number of bytes that arrive.
         after: u64,
     },
     /// The byte at this position arrives with all its bits flipped.
     CorruptBody {
-        /// How many bytes come before it.
+        /// The number of bytes before it.
         at: u64,
     },
-    /// The server gets the request without this header, and imitates one that ignores it. A request without the header
-    /// is not hit. A signature that covers the header no longer fits: strip `Authorization` too, and let the server
-    /// take anonymous requests.
+    /// The server gets the request without this header, and so behaves as a server that ignores it. The action does not
+    /// apply to a request without the header. It breaks a signature that covers the header: strip `Authorization` too, and
+    /// let the server accept anonymous requests.
     StripHeader(String),
 }
 
-/// An answer in the server's place.
+/// An answer of the proxy.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub(super) status: StatusCode,
@@ -59,13 +60,13 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// An answer without headers and body.
+    /// Creates an answer without headers and body.
     ///
     /// # Panics
     ///
-    /// The number is no status.
+    /// Panics if the number is not a valid status.
     pub fn new(status: u16) -> Self {
-        let status = StatusCode::from_u16(status).expect("the test gives a status of HTTP");
+        let status = StatusCode::from_u16(status).expect("the test passes a valid HTTP status");
         Self { status, headers: HeaderMap::new(), body: Bytes::new() }
     }
 
@@ -73,11 +74,11 @@ impl Reply {
     ///
     /// # Panics
     ///
-    /// It is no header.
+    /// Panics if the name or the value is not valid.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        let name: HeaderName = name.parse().expect("the test gives a name of a header");
-        let value: HeaderValue = value.parse().expect("the test gives a value of a header");
+        let name: HeaderName = name.parse().expect("the test passes a valid header name");
+        let value: HeaderValue = value.parse().expect("the test passes a valid header value");
         self.headers.append(name, value);
         self
     }
@@ -97,39 +98,39 @@ impl From<Reply> for HttpAction {
 }
 
 impl HttpRule {
-    /// Hits the next request, whatever it is.
+    /// Creates a rule for the next request.
     pub fn new(action: impl Into<HttpAction>) -> Self {
         Self { action: action.into(), such: Box::new(|_| true), skip: 0, times: 1 }
     }
 
-    /// Hits only such requests.
+    /// Restricts the rule to requests for which `such` returns true.
     #[must_use]
     pub fn on(mut self, such: impl Fn(&HttpRequest) -> bool + Send + Sync + 'static) -> Self {
         self.such = Box::new(such);
         self
     }
 
-    /// Lets so many requests pass first.
+    /// Lets this number of requests pass first.
     #[must_use]
     pub fn after(mut self, requests: usize) -> Self {
         self.skip = requests;
         self
     }
 
-    /// Hits so many requests.
+    /// Applies to this number of requests.
     #[must_use]
     pub fn times(mut self, requests: usize) -> Self {
         self.times = requests;
         self
     }
 
-    /// Hits all requests.
+    /// Applies to all requests.
     #[must_use]
     pub fn always(self) -> Self {
         self.times(usize::MAX)
     }
 
-    /// Whether the rule hits a request, which it then has done.
+    /// Whether the rule applies to a request. Counts the requests that pass first.
     fn hits(&mut self, request: &HttpRequest) -> bool {
         if self.times == 0 || !(self.such)(request) {
             return false;
@@ -159,7 +160,7 @@ impl fmt::Debug for HttpRule {
 #[derive(Debug, Default)]
 pub(super) struct Rules(Mutex<Vec<(HttpRule, Fired)>>);
 
-/// What is to happen to a request, and the count for whoever makes it happen.
+/// The action for a request, and the count to increase when it happens.
 #[derive(Debug)]
 pub(super) struct Pick {
     pub(super) action: HttpAction,
@@ -181,7 +182,7 @@ impl Rules {
         self.rules().clear();
     }
 
-    /// Strips headers, and returns what else is to happen.
+    /// Strips headers, and returns the other action for the request.
     pub(super) fn pick(&self, request: &HttpRequest, headers: &mut HeaderMap) -> Option<Pick> {
         let mut picked = None;
         for (rule, fired) in self.rules().iter_mut() {

@@ -1,4 +1,4 @@
-//! How long and how wide a link is.
+//! The delay and the bandwidth of a link.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,18 +7,18 @@ use tokio::time::Instant;
 
 use crate::proxy::tcp::Direction;
 
-/// How much a link holds before its narrowest place, as time. The runtime's timers have a grain of a millisecond and wake
-/// late on a busy machine: with less the link would run dry while its reader sleeps.
+/// The size of the link's buffer, as the time to send it. The runtime's timers have a resolution of a millisecond, and fire
+/// late on a busy machine. With a smaller buffer the link would run dry while its reader sleeps.
 const BUFFER: Duration = Duration::from_millis(20);
-/// What is read at once at most.
+/// The maximum size of a read, in bytes.
 const CHUNK: u64 = 128 * 1024;
-/// What is on its way where no bandwidth bounds it.
+/// The maximum number of bytes in flight if the bandwidth is unlimited.
 const UNBOUNDED_WINDOW: u64 = 64 << 20;
 
-/// How long a link is and how many bytes a second it carries. The default is neither long nor narrow.
+/// The delay and the bandwidth of a link. The default has no delay and no limit.
 ///
-/// A shaped link is a pipe: as many bytes are on their way as bandwidth and delay make, and what a client sends over
-/// the bandwidth waits. A connection costs its first round trip too. There is no slow start and no loss.
+/// A shaped link holds as many bytes in flight as bandwidth times delay. Bytes beyond the bandwidth wait. A new
+/// connection costs one round trip. There is no slow start and no loss.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LinkShape {
     delay: Duration,
@@ -27,20 +27,20 @@ pub struct LinkShape {
 }
 
 impl LinkShape {
-    /// How long a byte takes there and an answer back; each way takes half.
+    /// Sets the round-trip time. Each direction takes half of it.
     #[must_use]
     pub fn round_trip(mut self, time: Duration) -> Self {
         self.delay = time / 2;
         self
     }
 
-    /// How many bytes a second go each way, over all connections.
+    /// Sets the bandwidth of each direction in bytes per second, shared by all connections.
     #[must_use]
     pub fn bandwidth(self, bytes_per_second: u64) -> Self {
         self.one_way(Direction::Up, bytes_per_second).one_way(Direction::Down, bytes_per_second)
     }
 
-    /// How many bytes a second go one way, over all connections.
+    /// Sets the bandwidth of one direction in bytes per second, shared by all connections.
     #[must_use]
     pub fn one_way(mut self, direction: Direction, bytes_per_second: u64) -> Self {
         let rate = Some(bytes_per_second.max(1));
@@ -52,7 +52,7 @@ impl LinkShape {
     }
 }
 
-/// Both ways of a link.
+/// Both directions of a link.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     up: Link,
@@ -73,16 +73,16 @@ impl Links {
     }
 }
 
-/// One way of a link, which all connections share.
+/// One direction of a link, shared by all connections.
 #[derive(Debug, Default)]
 pub(super) struct Link(Mutex<LinkState>);
 
 #[derive(Debug, Default)]
 struct LinkState {
     delay: Duration,
-    /// Bytes a second.
+    /// Bytes per second.
     rate: Option<u64>,
-    /// When the last byte that entered will have passed the narrowest place.
+    /// The time at which the last byte in the buffer is sent.
     free: Option<Instant>,
 }
 
@@ -100,30 +100,30 @@ impl Link {
         self.state().delay
     }
 
-    /// How much to read at once: where the link is slow, little, so that it arrives evenly.
+    /// The size of a read. It is small for a slow link, so that bytes arrive evenly.
     pub(super) fn chunk(&self) -> usize {
         let chunk = self.state().rate.map_or(CHUNK, |rate| (rate / 500).clamp(1460, CHUNK));
         usize::try_from(chunk).unwrap_or(usize::MAX)
     }
 
-    /// How many bytes of one connection may be on their way.
+    /// The maximum number of bytes of one connection in flight.
     pub(super) fn window(&self) -> u64 {
         let state = self.state();
         match state.rate {
-            // Twice the buffer: bytes leave the link late by the grain of a timer.
+            // Twice the buffer, because bytes leave the link late by the resolution of a timer.
             Some(rate) => 2 * CHUNK + bytes_in(state.delay + 2 * BUFFER, rate),
             None if state.delay.is_zero() => 2 * CHUNK,
             None => UNBOUNDED_WINDOW,
         }
     }
 
-    /// Until when nothing more may enter.
+    /// The time until which no more bytes may enter, if the buffer is full.
     pub(super) fn full_until(&self) -> Option<Instant> {
         let room = self.state().free?.checked_sub(BUFFER)?;
         (room > Instant::now()).then_some(room)
     }
 
-    /// Lets bytes enter: when they come out.
+    /// Lets bytes enter, and returns the time at which they come out.
     pub(super) fn enter(&self, bytes: usize) -> Instant {
         let mut state = self.state();
         let now = Instant::now();

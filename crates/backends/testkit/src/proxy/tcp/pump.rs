@@ -1,4 +1,4 @@
-//! One way of one connection: a pipe with bytes on their way.
+//! One direction of one connection: a pipe with bytes in flight.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,29 +13,29 @@ use crate::proxy::tcp::link::Link;
 use crate::proxy::tcp::script::Ending;
 use crate::proxy::tcp::{Direction, TcpProxyState};
 
-/// Below this a buffer is replaced: what is read into it would be too little at once.
+/// The free space below which a buffer is replaced, because reads into it would be too small.
 const LEAST_ROOM: usize = 4096;
 
 pub(super) struct Pump<'a> {
     pub(super) shared: &'a TcpProxyState,
     pub(super) link: &'a Link,
     pub(super) direction: Direction,
-    /// When the first byte may enter the link.
+    /// The time at which the first byte may enter the link.
     pub(super) begin: Instant,
 }
 
-/// What is in the pipe, and when it comes out.
+/// An item in the pipe, and the time at which it comes out.
 type Queued = (Instant, Item);
 
 enum Item {
     Data(Bytes),
     /// The sender has closed its side.
     End,
-    /// The sender is gone.
+    /// The sender has reset its side.
     Reset,
 }
 
-/// How much is in the pipe. The queue itself has no bound: its bound changes with the shape of the link.
+/// The number of bytes in the pipe. It bounds the queue, because that bound changes with the shape of the link.
 #[derive(Default)]
 struct Flight {
     bytes: AtomicU64,
@@ -46,13 +46,13 @@ struct Flight {
 ///
 /// # Errors
 ///
-/// The whole connection is to end so.
+/// An error says how the whole connection must end.
 pub(super) async fn pump(pump: Pump<'_>, from: ReadHalf<'_>, to: WriteHalf<'_>) -> Result<(), Ending> {
     let flight = Flight::default();
     let (queue, arrivals) = unbounded_channel();
     let fill = async {
         pump.fill(from, queue, &flight).await;
-        // What is in the pipe still has to come out.
+        // Wait until the other branch has delivered the rest of the pipe.
         std::future::pending::<()>().await;
     };
     tokio::select! {
@@ -100,7 +100,7 @@ impl Pump<'_> {
     ) -> Result<(), Ending> {
         let mut offset = 0;
         while let Some((due, item)) = arrivals.recv().await {
-            // A sleep that is over still goes to the timer.
+            // Skip a sleep that would end at once, because it still costs a timer.
             if due > Instant::now() {
                 sleep_until(due).await;
             }
@@ -114,10 +114,10 @@ impl Pump<'_> {
             };
             let (passed, hit) = self.shared.script.admit(self.direction, offset, bytes.len());
             offset += passed as u64;
-            // Before they are written: whoever has received them finds them counted.
+            // Count the bytes before they are written, so that a receiver finds them counted.
             self.shared.count(self.direction).fetch_add(passed as u64, Ordering::Relaxed);
             if to.write_all(&bytes[..passed]).await.is_err() {
-                // The other way still brings what the receiver said before it went away, and then its end.
+                // The other direction still delivers the receiver's last bytes, and then its end.
                 return Ok(());
             }
             if let Some(hit) = hit {

@@ -1,14 +1,14 @@
-//! What goes wrong with a connection, and at which byte.
+//! Faults of connections, and the byte offsets at which they happen.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::proxy::fired::Fired;
 use crate::proxy::tcp::Direction;
 
-/// Something that goes wrong with one connection, unless it is told otherwise.
+/// A fault that happens to one connection, unless configured otherwise.
 ///
-/// `after` is how many bytes pass: the fault happens when the next one is there to be forwarded, and a connection that
-/// ends with exactly so many is not hit.
+/// The number of bytes says how many pass. The fault happens when the next byte is ready, so it does not happen to a
+/// connection that ends with exactly this number.
 #[derive(Clone, Debug)]
 pub struct LinkFault {
     what: What,
@@ -22,7 +22,7 @@ enum What {
     At(Direction, u64, Ending),
 }
 
-/// How a connection goes wrong.
+/// The way in which a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     Cut,
@@ -35,44 +35,44 @@ impl LinkFault {
         Self { what, in_total: false, times: 1 }
     }
 
-    /// Both ends see an orderly end of stream behind so many bytes; what they still send is thrown away.
+    /// Both sides see an orderly end of stream after this number of bytes. Bytes that they still send are discarded.
     pub fn cut_after(direction: Direction, bytes: u64) -> Self {
         Self::new(What::At(direction, bytes, Ending::Cut))
     }
 
-    /// Both ends see a reset behind so many bytes, or before: what still waits in the system's buffers is lost with it.
+    /// Both sides see a reset after this number of bytes, or earlier, because bytes in the system's buffers are lost.
     pub fn reset_after(direction: Direction, bytes: u64) -> Self {
         Self::new(What::At(direction, bytes, Ending::Reset))
     }
 
-    /// Nothing passes behind so many bytes, neither way, not even the end of the connection: neither end hears of the
-    /// other until the proxy is dropped or [severed](super::TcpProxy::sever).
+    /// After this number of bytes nothing passes in either direction, not even the end of the connection. It stays so until
+    /// the proxy is dropped or [severed](super::TcpProxy::sever).
     pub fn stall_after(direction: Direction, bytes: u64) -> Self {
         Self::new(What::At(direction, bytes, Ending::Stall))
     }
 
-    /// A new connection is accepted and closed at once. The server does not hear of it.
+    /// A new connection is accepted and closed at once. The server does not see it.
     pub fn refuse() -> Self {
         Self::new(What::Refuse)
     }
 
-    /// Counts the bytes of all connections together, from the moment that the fault is injected, where otherwise each
-    /// connection counts its own from its start. Behind its byte the fault hits the next connections that want to
-    /// forward anything in its direction: with [`always`](Self::always), the link is dead from there on.
+    /// Counts the bytes of all connections together, from the moment that the fault is injected. By default each connection
+    /// counts its own bytes. After the offset, the fault happens to the next connections that forward a byte in its
+    /// direction. With [`always`](Self::always), the link is dead from then on.
     #[must_use]
     pub fn in_total(mut self) -> Self {
         self.in_total = true;
         self
     }
 
-    /// Hits so many connections.
+    /// Happens to this number of connections.
     #[must_use]
     pub fn times(mut self, connections: usize) -> Self {
         self.times = connections;
         self
     }
 
-    /// Hits every connection.
+    /// Happens to every connection.
     #[must_use]
     pub fn always(self) -> Self {
         self.times(usize::MAX)
@@ -89,16 +89,16 @@ pub(super) struct LinkScript(Mutex<Vec<Entry>>);
 #[derive(Debug)]
 struct Entry {
     fault: LinkFault,
-    /// How many bytes have passed in the fault's direction since it was injected.
+    /// The number of bytes that have passed in the fault's direction since it was injected.
     seen: u64,
     fired: Fired,
 }
 
-/// A fault that has come to its byte.
+/// A fault that has reached its offset.
 #[derive(Debug)]
 pub(super) struct Hit {
     pub(super) ending: Ending,
-    /// For whoever makes it happen.
+    /// The count to increase when it happens.
     pub(super) fired: Fired,
 }
 
@@ -117,7 +117,7 @@ impl LinkScript {
         self.entries().clear();
     }
 
-    /// Whether the connection that was just accepted is to be closed.
+    /// Whether to close the connection that was just accepted.
     pub(super) fn refuses(&self) -> Option<Fired> {
         let mut entries = self.entries();
         let refuses = |entry: &&mut Entry| matches!(entry.fault.what, What::Refuse) && entry.fault.times > 0;
@@ -126,7 +126,7 @@ impl LinkScript {
         Some(entry.fired.clone())
     }
 
-    /// How many of the next `len` bytes of a connection pass, `offset` bytes from its start, and what happens then.
+    /// Returns how many of the next `len` bytes of a connection pass, `offset` bytes from its start, and the fault after them.
     pub(super) fn admit(&self, direction: Direction, offset: u64, len: usize) -> (usize, Option<Hit>) {
         let mut entries = self.entries();
         let mut first = None;
@@ -149,7 +149,8 @@ impl LinkScript {
 }
 
 impl Entry {
-    /// How many bytes behind `offset` the fault happens, if it may hit the connection at all.
+    /// Returns the number of bytes from `offset` to the fault, if it can happen to this connection.
+
     fn position(&self, direction: Direction, offset: u64) -> Option<u64> {
         match self.fault.what {
             What::At(of, after, _) if of == direction && self.fault.times > 0 => {
