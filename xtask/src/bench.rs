@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the release binary against its peers, in one run on one machine.
+//! `cargo xtask bench`: compares the release binary with its peers, in one run on one machine.
 
 mod chart;
 mod curl;
@@ -54,12 +54,12 @@ pub(crate) struct BenchOptions {
 }
 
 impl BenchOptions {
-    /// How often each command is measured at least.
+    /// The minimum number of runs of each command.
     fn rounds(&self) -> usize {
         if self.quick { 1 } else { 5 }
     }
 
-    /// Whether the rows of this name are wanted.
+    /// Whether to measure the rows of this name.
     fn wants(&self, name: &str) -> bool {
         self.only.is_empty()
             || self.only.iter().any(|part| name.to_lowercase().contains(&part.to_lowercase()))
@@ -67,7 +67,7 @@ impl BenchOptions {
 }
 
 impl BenchBackend {
-    /// The file below `docs`, without its extension.
+    /// Returns the name of the file below `docs`, without its extension.
     fn file(self) -> &'static str {
         match self {
             Self::Local => "benchmarks",
@@ -88,31 +88,31 @@ impl BenchBackend {
             Self::S3 => Page {
                 title: "Benchmarks with S3",
                 task: "cargo xtask bench --backend s3",
-                about: "One file of 1 GiB that no codec makes smaller, pushed with `--compression none` to a MinIO on the \
-                        same machine; all pull the same object, which larder pushed. larder hashes the content before \
-                        it pushes and verifies it when it pulls. The object and the destination are new for every run. \
-                        The other programs run with their defaults.",
+                about: "The data is one incompressible file of 1 GiB, which larder pushes with `--compression none` to \
+                        MinIO on the same machine. Every program pulls the same object. larder hashes the content before \
+                        a push and verifies it during a pull. The object and the destination are new for every run. The \
+                        other programs run with their defaults.",
             },
             Self::Gcs => Page {
                 title: "Benchmarks with Google Cloud Storage",
                 task: "cargo xtask bench --backend gcs",
-                about: "One file of 1 GiB that no codec makes smaller, pushed with `--compression none` to the testkit's \
-                        server on the same machine; both pull the same object, which larder pushed. larder hashes the \
-                        content before it pushes and verifies it when it pulls. The object and the destination are new \
-                        for every run.",
+                about: "The data is one incompressible file of 1 GiB, which larder pushes with `--compression none` to \
+                        the testkit's server on the same machine. Every program pulls the same object. larder hashes the \
+                        content before a push and verifies it during a pull. The object and the destination are new for \
+                        every run.",
             },
             Self::Ssh => Page {
                 title: "Benchmarks with SSH",
                 task: "cargo xtask bench --backend ssh",
-                about: "One file of 512 MiB that no codec makes smaller, pushed with `--compression none` to an sshd on the \
-                        same machine; all pull the same object, which larder pushed. larder hashes the content before \
-                        it pushes and verifies it when it pulls. The object and the destination are new for every run. \
-                        All use the same cipher; the other programs run with their defaults otherwise.",
+                about: "The data is one incompressible file of 512 MiB, which larder pushes with `--compression none` to \
+                        an sshd on the same machine. Every program pulls the same object. larder hashes the content \
+                        before a push and verifies it during a pull. The object and the destination are new for every \
+                        run. All use the same cipher. Otherwise the other programs run with their defaults.",
             },
         }
     }
 
-    /// Measures, and says where and with what.
+    /// Measures all rows. Also returns the description of the machine and the programs.
     fn measure(self, options: &BenchOptions, dir: &Path) -> Result<(Vec<Row>, Vec<String>)> {
         let larder = cargo::build(&[&["--release"], &cargo::larder()[..]].concat())?.larder;
         let mut machine = machine::describe(&larder, &options.dir)?;
@@ -143,7 +143,7 @@ impl BenchBackend {
 
 pub(crate) fn run(options: &BenchOptions) -> Result<()> {
     let dir = tempfile::Builder::new().prefix("larder-bench-").tempdir_in(&options.dir)?;
-    eprintln!("xtask: the data go to {}", dir.path().display());
+    eprintln!("xtask: the data is in {}", dir.path().display());
     let (measured, machine) = options.backend.measure(options, dir.path())?;
     let text = report::markdown(
         &options.backend.page(),
@@ -165,7 +165,7 @@ pub(crate) fn run(options: &BenchOptions) -> Result<()> {
     Ok(())
 }
 
-/// The first line that a program prints, for what is measured against what.
+/// Returns the first line of a program's output, which describes the program in the report.
 fn first_line(program: &str, args: &[&str]) -> Result<String> {
     let text = process::stdout_of(std::process::Command::new(program).args(args))?;
     Ok(text.lines().next().unwrap_or_default().to_owned())

@@ -1,4 +1,4 @@
-//! Builds, and where their results are.
+//! Builds and their results.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,52 +7,52 @@ use serde_json::Value;
 
 use crate::{Result, process};
 
-/// The cargo that runs this task.
+/// Returns a command for the cargo that runs this task.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root());
     command
 }
 
-/// The workspace.
+/// Returns the root of the workspace.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."))
 }
 
-/// Whether the backend for SSH can be built: it links with OpenSSL, whose headers not every machine has.
+/// Whether the SSH backend can be built. It links with OpenSSL, whose headers may be missing.
 pub(crate) fn has_ssh() -> bool {
     process::is_there("pkg-config", &["--exists", "openssl"]) || std::env::var_os("OPENSSL_DIR").is_some()
 }
 
-/// All backends but the one for SSH, as features of the binary.
+/// The features of the binary for all backends except SSH.
 const WITHOUT_SSH: [&str; 3] = ["--no-default-features", "--features", "larder/local,larder/s3,larder/gcs"];
 
-/// The testkit's server for Google Cloud Storage, which is not built for whoever needs only the rest.
+/// The feature of the testkit's server for Google Cloud Storage. It is off by default, because few builds need it.
 const GCS_SERVER: [&str; 2] = ["--features", "larder-testkit/gcs"];
 const GCS_SERVER_NAME: &str = "larder-gcs-server";
 
-/// The arguments that choose all of the workspace that can be built here, with the servers that it tests against.
+/// Returns the arguments that select every crate and server that this machine can build.
 pub(crate) fn workspace() -> Vec<&'static str> {
     if has_ssh() {
         return [&["--workspace"], &GCS_SERVER[..]].concat();
     }
     eprintln!(
-        "xtask: the backend for SSH is left out, without OpenSSL's headers (Debian: libssl-dev, pkg-config)"
+        "xtask: building without the SSH backend: OpenSSL's headers are missing (Debian: libssl-dev, pkg-config)"
     );
     [&["--workspace", "--exclude", "larder-backend-ssh"], &WITHOUT_SSH[..], &GCS_SERVER].concat()
 }
 
-/// The arguments that choose the binary, with all backends that can be built here.
+/// Returns the arguments that select the binary, with every backend that this machine can build.
 pub(crate) fn larder() -> Vec<&'static str> {
     let without = if has_ssh() { &[][..] } else { &WITHOUT_SSH };
     [&["-p", "larder"], without].concat()
 }
 
-/// What a build made that can be started.
+/// The executables of a build.
 pub(crate) struct Executables {
     /// The binary `larder`.
     pub(crate) larder: PathBuf,
-    /// The server for Google Cloud Storage, where it was built too.
+    /// The server for Google Cloud Storage, if it was built.
     pub(crate) gcs_server: Option<PathBuf>,
     /// The libraries' examples.
     pub(crate) examples: Vec<Example>,
@@ -62,18 +62,18 @@ pub(crate) struct Executables {
 pub(crate) struct Example {
     /// `<crate>/<example>`.
     pub(crate) name: String,
-    /// What to start.
+    /// The path of the executable.
     pub(crate) path: PathBuf,
 }
 
 impl Example {
-    /// Whether it belongs to the crate in this directory.
+    /// Whether the example belongs to the crate in this directory.
     pub(crate) fn is_of(&self, directory: &str) -> bool {
         self.name.split('/').next() == Some(directory)
     }
 }
 
-/// Runs `cargo build` with `args`, and finds what it made.
+/// Runs `cargo build` with `args`, and returns its executables.
 pub(crate) fn build(args: &[&str]) -> Result<Executables> {
     let (mut larder, mut gcs_server) = (None, None);
     let mut examples = Vec::new();
@@ -93,35 +93,35 @@ pub(crate) fn build(args: &[&str]) -> Result<Executables> {
         }
     }
     examples.sort_by(|one, other| one.name.cmp(&other.name));
-    let larder = larder.ok_or("the build made no binary `larder`")?;
+    let larder = larder.ok_or("the build produced no binary `larder`")?;
     Ok(Executables { larder, gcs_server, examples })
 }
 
-/// Builds a program of a package of the workspace for release, and returns where it is.
+/// Builds a program of the workspace in release mode, and returns its path.
 pub(crate) fn build_program(package: &str, name: &str) -> Result<PathBuf> {
     build_program_with(&["--release"], package, name)
 }
 
-/// Builds the server for Google Cloud Storage for release, and returns where it is.
+/// Builds the server for Google Cloud Storage in release mode, and returns its path.
 pub(crate) fn build_gcs_server() -> Result<PathBuf> {
     build_program_with(&[&["--release"], &GCS_SERVER[..]].concat(), "larder-testkit", GCS_SERVER_NAME)
 }
 
-/// Builds the benchmark of a package of the workspace for release, and returns where it is.
+/// Builds a benchmark of the workspace in release mode, and returns its path.
 pub(crate) fn build_benchmark(package: &str, name: &str) -> Result<PathBuf> {
     let messages = messages(&["--release", "-p", package, "--bench", name])?;
     let mut made = messages.iter().filter(|message| message["target"]["name"] == name);
     let made = made.find_map(|message| message["executable"].as_str());
-    Ok(made.ok_or_else(|| format!("the build of {package} made no benchmark `{name}`"))?.into())
+    Ok(made.ok_or_else(|| format!("the build of {package} produced no benchmark `{name}`"))?.into())
 }
 
 fn build_program_with(args: &[&str], package: &str, name: &str) -> Result<PathBuf> {
     let messages = messages(&[args, &["-p", package, "--bin", name]].concat())?;
     let made = messages.iter().filter(|message| message["target"]["name"] == name).find_map(executable);
-    Ok(made.ok_or_else(|| format!("the build of {package} made no binary `{name}`"))?.into())
+    Ok(made.ok_or_else(|| format!("the build of {package} produced no binary `{name}`"))?.into())
 }
 
-/// What `cargo build` with `args` says about what it makes.
+/// Runs `cargo build` with `args`, and returns its messages about build products.
 fn messages(args: &[&str]) -> Result<Vec<Value>> {
     let mut command = cargo(&["build"]);
     command.args(args).arg("--message-format=json-render-diagnostics");
@@ -129,27 +129,27 @@ fn messages(args: &[&str]) -> Result<Vec<Value>> {
     Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }
 
-/// The program that a message is about.
+/// Returns the path of the program in a message.
 fn executable(message: &Value) -> Option<&str> {
-    // With `"test":true` the profile is that of a test binary of the same name.
+    // `"test":true` marks the test binary of the same name.
     let is_test = message["profile"]["test"].as_bool().unwrap_or(false);
     message["executable"].as_str().filter(|_| !is_test)
 }
 
-/// The name of the package directory: `archive` of `…/crates/archive/Cargo.toml`.
+/// Returns the name of the package's directory: `archive` for `…/crates/archive/Cargo.toml`.
 fn package_of(message: &Value) -> String {
     let manifest = Path::new(message["manifest_path"].as_str().unwrap_or_default());
     let dir = manifest.parent().and_then(Path::file_name);
     dir.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// What `cargo metadata` says about the workspace alone.
+/// Returns the output of `cargo metadata` for the workspace, without dependencies.
 pub(crate) fn metadata() -> Result<Value> {
     let text = process::stdout_of(&mut cargo(&["metadata", "--no-deps", "--format-version=1"]))?;
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Where builds go.
+/// Returns the target directory.
 pub(crate) fn target_dir() -> Result<PathBuf> {
     let metadata = metadata()?;
     Ok(metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?.into())

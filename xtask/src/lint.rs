@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: everything that needs no run.
+//! `cargo xtask lint`: all checks that do not run the code.
 
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Each crate that is published stands on its own: it is described, and its package has its README and can be made.
+/// Checks that each published crate has a description, a README and a valid package.
 fn check_packages() -> Result<()> {
     let metadata = cargo::metadata()?;
     let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -1,9 +1,9 @@
-//! `cargo xtask`: what developers and the continuous integration run. It prints every command that it starts.
+//! `cargo xtask`: tasks for developers and the continuous integration. It prints every command that it starts.
 
 #![expect(
     clippy::print_stderr,
     clippy::print_stdout,
-    reason = "a program for developers, which talks to them"
+    reason = "a program for developers, which prints to the terminal"
 )]
 
 mod bench;
@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// What a task fails with: a sentence for whoever called it.
+/// The error of a task: a sentence for the caller.
 type Error = Box<dyn std::error::Error>;
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -34,7 +34,7 @@ enum Task {
     Minio {
         #[command(flatten)]
         options: integration::ServeOptions,
-        /// Only makes sure that there is a MinIO.
+        /// Only finds or builds MinIO, without running it.
         #[arg(long)]
         fetch: bool,
     },
@@ -42,10 +42,10 @@ enum Task {
     GcsServer(integration::ServeOptions),
     /// Runs the sshd of the tests until Ctrl-C, and prints the variables to export.
     Sshd(integration::ServeOptions),
-    /// Checks formatting, clippy, documentation and packaging, and dependencies where cargo-deny is installed.
+    /// Checks formatting, clippy, documentation and packaging. Checks dependencies if cargo-deny is installed.
     Lint,
     Bench(bench::BenchOptions),
-    /// Runs one command of a benchmark, and prints what it used.
+    /// Runs one command of a benchmark, and prints its time and memory.
     #[command(hide = true)]
     MeasureOneCommand {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Integration(options) => integration::run(&options),
         Task::Minio { fetch: true, .. } => servers::fetch_minio(),
-        // Those of another account would take precedence, or not fit.
+        // Variables of another account would override these, or not match them.
         Task::Minio { options, .. } => {
             integration::serve("s3", &options, &["AWS_PROFILE", "AWS_SESSION_TOKEN"])
         }

@@ -1,4 +1,4 @@
-//! Commands, printed as they are started.
+//! Commands, which are printed when they start.
 
 use std::ffi::OsStr;
 use std::io::Read as _;
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 
-/// The command as one would type it.
+/// Formats a command as a user would type it.
 pub(crate) fn shown(command: &Command) -> String {
     let quoted = |text: &OsStr| {
         let text = text.to_string_lossy();
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=+./,:@%".contains(&byte);
         if !text.is_empty() && text.bytes().all(plain) { text.into_owned() } else { format!("{text:?}") }
     };
-    // What every command needs says nothing about this one.
+    // Skip variables that every command gets.
     let usual = |name: &OsStr| name == "PATH" || name == "HOME";
     let set = |(name, value): (&OsStr, Option<&OsStr>)| match value {
         Some(value) if !usual(name) => format!("{}={} ", name.to_string_lossy(), quoted(value)),
@@ -27,7 +27,7 @@ pub(crate) fn shown(command: &Command) -> String {
     format!("{env}{}", words.join(" "))
 }
 
-/// Runs it with this process's streams. Whether it succeeded is the answer; that it could not start is an error.
+/// Runs a command with this process's streams, and returns whether it succeeded. A failed start is an error.
 pub(crate) fn status(command: &mut Command) -> Result<bool> {
     eprintln!("+ {}", shown(command));
     let status =
@@ -35,12 +35,12 @@ pub(crate) fn status(command: &mut Command) -> Result<bool> {
     Ok(status.success())
 }
 
-/// Runs it with this process's streams; anything but success is an error.
+/// Runs a command with this process's streams. A failure is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     if status(command)? { Ok(()) } else { Err(format!("`{}` failed", shown(command)).into()) }
 }
 
-/// Runs it and returns what it wrote to stdout; its stderr goes to ours.
+/// Runs a command and returns its standard output. Its standard error goes to ours.
 pub(crate) fn stdout_of(command: &mut Command) -> Result<String> {
     eprintln!("+ {}", shown(command));
     let started = command.stderr(Stdio::inherit()).output();
@@ -52,25 +52,25 @@ pub(crate) fn stdout_of(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(stdout)?)
 }
 
-/// Whether the program is there and answers `probe`.
+/// Whether a program exists and succeeds with the arguments `probe`.
 pub(crate) fn is_there(program: impl AsRef<OsStr>, probe: &[&str]) -> bool {
     let mut command = Command::new(program);
     command.args(probe).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Builds the main package of a Go module into the cache, once, and returns where it is: the package, its version, and
-/// the toolchain that a Go before 1.21 gets.
+/// Builds the main package of a Go module into the cache, once, and returns the path of the program. `module` has the
+/// package, its version, and the toolchain for a Go before 1.21.
 pub(crate) fn build_go_program(module: [&str; 3]) -> Result<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("build-go-program");
     Ok(stdout_of(Command::new(script).args(module))?.trim().into())
 }
 
-/// What it writes to stdout, where it succeeds within `patience`; a program that hangs is ended. For short answers: one
-/// that fills a pipe counts as hanging.
-pub(crate) fn answer(command: &mut Command, patience: Duration) -> Option<String> {
+/// Runs a command, and returns its standard output if it succeeds within `timeout`. Kills a command that hangs. The output
+/// must be short, because a command that fills the pipe counts as hanging.
+pub(crate) fn answer(command: &mut Command, timeout: Duration) -> Option<String> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
@@ -100,8 +100,8 @@ mod tests {
     }
 
     #[test]
-    fn who_hangs_or_fails_does_not_answer() {
-        let ask = |script: &str, patience| answer(Command::new("sh").args(["-c", script]), patience);
+    fn a_command_that_hangs_or_fails_gives_no_answer() {
+        let ask = |script: &str, timeout| answer(Command::new("sh").args(["-c", script]), timeout);
         assert_eq!(ask("echo here", Duration::from_mins(1)).unwrap(), "here\n");
         assert_eq!(ask("echo here; exit 1", Duration::from_mins(1)), None);
         assert_eq!(ask("exec sleep 600", Duration::from_millis(50)), None);

@@ -1,5 +1,5 @@
 //! Real servers for tests, one file each. They listen on random loopback ports, keep their data in a temporary directory,
-//! take fresh credentials, and end with this process.
+//! use fresh credentials, and stop with this process.
 
 mod gcs;
 mod guard;
@@ -22,41 +22,41 @@ use guard::GuardedServer;
 
 /// A backend whose tests need a server.
 pub(crate) struct TestBackend {
-    /// What it is called on the command line; its test targets are called `<name>_…`.
+    /// Its name on the command line. Its test targets are called `<name>_…`.
     pub(crate) name: &'static str,
-    /// The variable with the URL under which tests may write: where the caller has set it, that server is taken as it is.
+    /// The variable with the URL below which tests may write. If the caller has set it, no server is started.
     pub(crate) variable: &'static str,
     /// Starts a server.
     start: fn(&ServerSite<'_>) -> Result<Server>,
-    /// What the crate's example takes behind its file, from the variables that lead clients to the server.
+    /// Returns the arguments of the crate's example after the file, computed from the server's variables.
     example: fn(&Variables<'_>) -> Option<Vec<String>>,
 }
 
-/// Where a server is started.
+/// The environment in which a server starts.
 pub(crate) struct ServerSite<'a> {
-    /// Its data are in a directory below this one.
+    /// The parent of the server's data directory.
     pub(crate) dir: &'a Path,
-    /// The server for Google Cloud Storage, if it was built already.
+    /// The server for Google Cloud Storage, if it is already built.
     pub(crate) gcs_server: Option<&'a Path>,
 }
 
-/// Gives the value of a variable.
+/// Returns the value of a variable.
 type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Every backend with a server.
 pub(crate) const BACKENDS: &[&TestBackend] = &[&minio::S3, &gcs::GCS, &sshd::SSH];
 
 impl TestBackend {
-    /// The backend of this name.
+    /// Finds the backend of this name.
     pub(crate) fn named(name: &str) -> Result<&'static Self, String> {
         let found = BACKENDS.iter().find(|backend| backend.name == name).copied();
         found.ok_or_else(|| {
             let names: Vec<&str> = BACKENDS.iter().map(|backend| backend.name).collect();
-            format!("no tests of this backend need a server: it is one of {}", names.join(", "))
+            format!("unknown backend; the backends with a server are {}", names.join(", "))
         })
     }
 
-    /// The server that the environment names, else a new one.
+    /// Returns the server that the environment names, or starts a new one.
     pub(crate) fn server(&self, site: &ServerSite<'_>) -> Result<Server> {
         let given = env::var_os(self.variable).filter(|url| !url.is_empty());
         match given {
@@ -70,63 +70,65 @@ impl TestBackend {
         }
     }
 
-    /// The arguments that lead the crate's example to the server, behind its file.
+    /// Returns the arguments of the crate's example after the file.
     pub(crate) fn example_arguments(&self, server: &Server) -> Result<Vec<String>> {
         let variables = |wanted: &str| {
             let given = server.env.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.clone());
             given.or_else(|| env::var(wanted).ok())
         };
         let arguments = (self.example)(&variables);
-        arguments.ok_or_else(|| format!("{} is not what CONTRIBUTING.md says", self.variable).into())
+        arguments.ok_or_else(|| {
+            format!("{} has the wrong format; CONTRIBUTING.md describes it", self.variable).into()
+        })
     }
 
-    /// A new server, whatever the environment names.
+    /// Starts a new server, even if the environment names one.
     pub(crate) fn start(&self, dir: &Path) -> Result<Server> {
         (self.start)(&ServerSite { dir, gcs_server: None })
     }
 }
 
-/// A server that answers; one that was started here ends when this is dropped.
+/// A ready server. If this process started it, drop stops it.
 pub(crate) struct Server {
-    /// The variables that lead clients to it.
+    /// The variables with which clients find it.
     pub(crate) env: Vec<(&'static str, String)>,
-    /// Variables of the caller that would lead them elsewhere.
+    /// Variables of the caller that conflict with them.
     hidden: Vec<OsString>,
-    /// What it is, with its version.
+    /// The program and its version.
     pub(crate) program: String,
-    /// What a person may want to know, a line each.
+    /// Hints for manual use, one per line.
     pub(crate) about: Vec<String>,
     guarded: Option<GuardedServer>,
 }
 
 impl Server {
-    /// Leads a command to it.
-    pub(crate) fn lead(&self, command: &mut Command) {
+    /// Sets the variables for a command.
+    pub(crate) fn set_env(&self, command: &mut Command) {
         for name in &self.hidden {
             command.env_remove(name);
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
     }
 
-    /// The value of a variable that leads clients to it.
+    /// Returns the value of one of its variables.
     pub(crate) fn variable(&self, name: &str) -> Result<&str> {
         let found = self.env.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
         Ok(found.ok_or_else(|| format!("the server has no {name}"))?)
     }
 
-    /// Shows the last lines of its log, for when something has failed.
+    /// Prints the last lines of its log, after a failure.
     pub(crate) fn show_log(&self, lines: usize) {
         if let Some(log) = self.log_tail(lines) {
             eprintln!("\n--- the last {lines} lines of the server's log\n{log}\n---");
         }
     }
 
-    /// The last lines of its log, where it was started here.
+    /// Returns the last lines of its log, if this process started it.
     pub(crate) fn log_tail(&self, lines: usize) -> Option<String> {
         self.guarded.as_ref().map(|guarded| tail(&guarded.log(), lines))
     }
 
-    /// Waits until it ends by itself, and says how; for one that was not started here there is nothing to wait for.
+    /// Waits until the server stops by itself, and returns how. Returns `None` if this process did not start it.
     pub(crate) fn wait(&mut self) -> Option<String> {
         self.guarded.as_mut().map(GuardedServer::wait)
     }
@@ -137,33 +139,33 @@ fn tail(text: &str, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// Makes a directory for a server below `dir`.
+/// Creates a directory for a server below `dir`.
 fn temporary_dir(prefix: &str, dir: &Path) -> Result<TempDir> {
     let made =
         std::path::absolute(dir).and_then(|dir| tempfile::Builder::new().prefix(prefix).tempdir_in(dir));
-    made.map_err(|error| format!("failed to make a directory in {}: {error}", dir.display()).into())
+    made.map_err(|error| format!("failed to create a directory in {}: {error}", dir.display()).into())
 }
 
-/// Two ports of the loopback interface on which nobody listens.
+/// Returns two free ports of the loopback interface.
 fn free_ports() -> io::Result<[u16; 2]> {
     let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    // Both at once, or they may be the same.
+    // Hold both at once, so that they differ.
     let (one, other) = (listen()?, listen()?);
     Ok([one.local_addr()?.port(), other.local_addr()?.port()])
 }
 
-/// Starts a server, again while another program takes its port between the choice and the start.
+/// Starts a server. Retries if another program takes its port between the choice and the start.
 fn retry_ports(name: &str, attempt: impl Fn() -> Result<Option<Server>>) -> Result<Server> {
     for _ in 0..5 {
         if let Some(server) = attempt()? {
             return Ok(server);
         }
-        eprintln!("xtask: another program has taken the port of {name}: trying another");
+        eprintln!("xtask: another program has taken the port of {name}; trying another port");
     }
-    Err(format!("{name} found its port taken five times").into())
+    Err(format!("{name} failed to start: other programs took its port five times").into())
 }
 
-/// Whether a variable names a proxy.
+/// Whether a variable sets a proxy.
 fn is_proxy(name: &OsStr) -> bool {
     let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "GRPC_PROXY"];
     proxies.iter().any(|proxy| name.eq_ignore_ascii_case(proxy))
@@ -178,7 +180,9 @@ mod tests {
         assert_eq!(TestBackend::named("s3").unwrap().variable, "LARDER_TEST_S3_URL");
         assert_eq!(TestBackend::named("gcs").unwrap().variable, "LARDER_TEST_GCS_URL");
         assert_eq!(TestBackend::named("ssh").unwrap().variable, "LARDER_TEST_SSH_URL");
-        assert!(TestBackend::named("s4").err().unwrap().ends_with("it is one of s3, gcs, ssh"));
+        assert!(
+            TestBackend::named("s4").err().unwrap().ends_with("the backends with a server are s3, gcs, ssh")
+        );
     }
 
     #[test]

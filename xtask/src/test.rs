@@ -10,15 +10,15 @@ use crate::{Result, cargo, process, venv};
 /// Builds everything once, and runs the unit, documentation, conformance and end-to-end tests and the examples.
 #[derive(clap::Args)]
 pub(crate) struct TestOptions {
-    /// Fails where the machine lacks something, instead of ignoring the tests with the reason. CI=true does the same.
+    /// Fails if a tool is missing, instead of ignoring the tests that need it. CI=true does the same.
     #[arg(long)]
     require_all: bool,
-    /// Runs only tests and examples whose names contain one of these.
+    /// Runs only tests and examples with one of these texts in their name.
     #[arg(last = true, value_name = "FILTER")]
     pub(crate) filters: Vec<String>,
 }
 
-/// Whether everything that a test needs must be there.
+/// Whether a missing tool is a failure.
 pub(crate) fn requires_all(is_asked: bool) -> bool {
     is_asked || env::var("CI").is_ok_and(|value| value == "true")
 }
@@ -26,7 +26,7 @@ pub(crate) fn requires_all(is_asked: bool) -> bool {
 pub(crate) fn run(options: &TestOptions) -> Result<()> {
     let require_all = requires_all(options.require_all);
     let started = Instant::now();
-    // One build of everything: `cargo test` finds all of it fresh, and the end-to-end tests get this very binary.
+    // Build everything once, so that `cargo test` builds nothing and the end-to-end tests use the same binary.
     let workspace = cargo::workspace();
     let built = cargo::build(&[&workspace[..], &["--all-targets"]].concat())?;
 
@@ -39,12 +39,12 @@ pub(crate) fn run(options: &TestOptions) -> Result<()> {
         Ok(python) => {
             tests.env("LARDER_WEASEL_PYTHON", python);
         }
-        // The tests that need it say so themselves, as ignored or as failed.
+        // The tests that need weasel report this themselves, as ignored or failed.
         Err(error) => eprintln!("xtask: no environment for weasel: {error}"),
     }
     let mut failed = Vec::new();
     if require_all && !cargo::has_ssh() {
-        failed.push("the backend for SSH, which cannot be built".to_owned());
+        failed.push("the SSH backend, which cannot be built".to_owned());
     }
     if !process::status(&mut tests)? {
         failed.push("tests".to_owned());
@@ -54,25 +54,25 @@ pub(crate) fn run(options: &TestOptions) -> Result<()> {
     }
     failed.extend(run_examples(&built.examples, &options.filters)?);
 
-    println!("\ntests that need a server are run by `cargo xtask integration`");
+    println!("\nrun `cargo xtask integration` for the tests that need a server");
     let seconds = started.elapsed().as_secs();
     if failed.is_empty() {
-        println!("all tests passed in {seconds} s; what was ignored says why above");
+        println!("all tests passed in {seconds} s; the reasons of ignored tests are above");
         return Ok(());
     }
     Err(format!("failed: {} (after {seconds} s)", failed.join(", ")).into())
 }
 
-/// The programs of which tests make and read archives, or ask for their packages.
+/// The programs that some tests need: archivers, and Python for its packages.
 const PROGRAMS: [&str; 6] = ["python3", "tar", "zstd", "gzip", "xz", "bzip2"];
 
-/// Runs the tests that need other programs: to `cargo test` they are ignored, because it cannot tell. Says whether they
-/// passed, or need not be run.
+/// Runs the tests that need other programs. They are marked as ignored, because `cargo test` cannot detect the programs.
+/// Returns whether they passed or were not required.
 fn test_with_programs(filters: &[String], require_all: bool) -> Result<bool> {
     let is_missing = |program: &&str| !process::is_there(program, &["--version"]);
     let missing: Vec<&str> = PROGRAMS.into_iter().filter(is_missing).collect();
     if !missing.is_empty() {
-        eprintln!("xtask: tests that need other programs stay ignored, without {}", missing.join(", "));
+        eprintln!("xtask: the tests that need other programs stay ignored; missing: {}", missing.join(", "));
         return Ok(!require_all);
     }
     let packages =

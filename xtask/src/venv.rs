@@ -6,19 +6,19 @@ use std::process::Command;
 
 use crate::{Result, cargo, process};
 
-/// Makes the environment with the real weasel, once, and returns its Python.
+/// Creates the environment with the real weasel, once, and returns its Python.
 pub(crate) fn weasel() -> Result<PathBuf> {
     python("weasel", "tests/weasel-requirements.txt")
 }
 
-/// Makes the environment of this name, once, with what the file in the workspace lists, and returns its Python. The file
-/// names every package with its version: what is run is the same tomorrow.
+/// Creates the environment of this name, once, and returns its Python. The requirements file pins the version of every
+/// package, so that later runs use the same ones.
 pub(crate) fn python(name: &str, requirements: &str) -> Result<PathBuf> {
     let requirements = cargo::root().join(requirements);
     let wanted = fs::read_to_string(&requirements)?;
     let dir = cargo::target_dir()?.join(name);
     let python = dir.join("bin/python");
-    // Written last, so that an environment that was interrupted halfway is made again.
+    // The stamp is written last, so that an incomplete environment is created again.
     let stamp = dir.join("requirements.txt");
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted)
         && process::is_there(&python, &["--version"])

@@ -1,20 +1,20 @@
-//! The chart: a bar for each row that has a peer, whose wall time is 1.
+//! The chart: a bar for each row with a peer. The wall time of the peer is 1.
 
 use std::fmt::Write as _;
 
 use super::report;
 use super::rows::{Row, RowTarget, RowVerdict};
 
-/// In pixels.
+/// The width in pixels.
 const WIDTH: f64 = 900.0;
 const LABELS: f64 = 330.0;
 const SCALE: f64 = 330.0;
 const LINE: f64 = 30.0;
 const TOP: f64 = 58.0;
-/// Longer bars are cut: what missed its target by that much is seen all the same.
+/// The ratio at which bars are cut. A cut bar still shows that the row missed its target.
 const LONGEST: f64 = 1.4;
 
-/// Colours follow the reader's light or dark scheme, where the chart is shown as an image too.
+/// The colors follow the reader's light or dark scheme, even if the chart is shown as an image.
 const STYLE: &str = "\
   text { font: 13px system-ui, sans-serif; fill: #1f2328 }
   .title { font-weight: 600; font-size: 15px }

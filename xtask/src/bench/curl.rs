@@ -1,17 +1,17 @@
-//! curl, which is measured, and removes objects.
+//! curl, which is a peer, and removes objects.
 
 use super::first_line;
 use crate::{Result, process};
 
-/// Says that it is missing before anything else is made.
+/// Fails early if curl is missing.
 pub(crate) fn find() -> Result<()> {
     if process::is_there("curl", &["--version"]) {
         return Ok(());
     }
-    Err("there is no `curl` on PATH: objects are removed by it, and it is measured".into())
+    Err("`curl` is not on PATH; the benchmark needs it as a peer and to remove objects".into())
 }
 
-/// The line with its version, without those of its libraries.
+/// Returns curl's version, without those of its libraries.
 pub(crate) fn version() -> Result<String> {
     let line = first_line("curl", &["--version"])?;
     Ok(line.split(" (").next().unwrap_or_default().to_owned())

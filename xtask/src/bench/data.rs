@@ -1,4 +1,4 @@
-//! The data sets: the same bytes in every run.
+//! The data sets, with the same bytes in every run.
 
 use std::f64::consts::TAU;
 use std::fs::{self, File};
@@ -11,10 +11,10 @@ use crate::Result;
 
 const MIB: usize = 1 << 20;
 
-/// How many files the directory of small files has.
+/// The number of files in the directory of small files.
 pub(crate) const SMALL_FILES: u32 = 10_000;
 
-/// 256 MiB that no codec makes smaller, and 256 MiB of text.
+/// Writes 256 MiB of incompressible bytes and 256 MiB of text.
 pub(crate) fn large(dir: &Path) -> Result<()> {
     fs::create_dir(dir)?;
     incompressible(&dir.join("random.bin"), 256)?;
@@ -23,7 +23,7 @@ pub(crate) fn large(dir: &Path) -> Result<()> {
     Ok(file.flush()?)
 }
 
-/// So many MiB that no codec makes smaller.
+/// Writes incompressible bytes.
 pub(crate) fn incompressible(path: &Path, mib: u32) -> Result<()> {
     let mut rng = Rng::with_seed(1);
     let mut file = BufWriter::new(File::create(path)?);
@@ -35,8 +35,8 @@ pub(crate) fn incompressible(path: &Path, mib: u32) -> Result<()> {
     Ok(file.flush()?)
 }
 
-/// 2 GiB in one file, whose pieces an archive compresses to very different sizes: 64 MiB that no codec makes smaller, and
-/// 64 MiB of text, in turns.
+/// Writes 2 GiB into one file: 64 MiB of incompressible bytes and 64 MiB of text in turns. Its frames compress to very
+/// different sizes.
 pub(crate) fn mixed(path: &Path) -> Result<()> {
     const TURN: usize = 64 * MIB;
     let mut rng = Rng::with_seed(5);
@@ -52,7 +52,7 @@ pub(crate) fn mixed(path: &Path) -> Result<()> {
     Ok(file.flush()?)
 }
 
-/// 10,000 text files of 200 bytes to 8 KiB in 100 directories.
+/// Writes 10,000 text files of 200 bytes to 8 KiB in 100 directories.
 pub(crate) fn small(dir: &Path) -> Result<()> {
     let mut writer = Writer::new(3);
     for number in 0..SMALL_FILES {
@@ -66,13 +66,13 @@ pub(crate) fn small(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// 512 MiB of normally distributed fp32 numbers, as the weights of a model are.
+/// Writes 512 MiB of normally distributed fp32 numbers, like the weights of a model.
 pub(crate) fn weights(path: &Path) -> Result<()> {
     const DEVIATION: f64 = 0.02;
     let mut rng = Rng::with_seed(4);
     let mut file = BufWriter::with_capacity(MIB, File::create(path)?);
     for _ in 0..512 * MIB / 8 {
-        // Box and Muller: two independent normal numbers of two uniform ones.
+        // Box-Muller transform: two independent normal numbers from two uniform ones.
         let radius = DEVIATION * (-2.0 * (1.0 - rng.f64()).ln()).sqrt();
         let (sine, cosine) = (TAU * rng.f64()).sin_cos();
         for number in [radius * cosine, radius * sine] {
@@ -83,7 +83,7 @@ pub(crate) fn weights(path: &Path) -> Result<()> {
     Ok(file.flush()?)
 }
 
-/// Writes text of a made-up language: its words are as unequally frequent as those of a real one, so that it compresses
+/// Writes text of an artificial language. Its word frequencies are like those of a real language, so that it compresses
 /// like text.
 struct Writer {
     rng: Rng,
@@ -101,12 +101,12 @@ impl Writer {
     fn text(&mut self, to: &mut impl Write, len: usize) -> Result<()> {
         let mut left = len;
         while left > 0 {
-            // The cube of a uniform number prefers small ones: few words are much of the text.
+            // The cube of a uniform number prefers small numbers, so that few words make up much of the text.
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 clippy::cast_precision_loss,
-                reason = "a place in a list of twenty thousand"
+                reason = "an index into a list of twenty thousand"
             )]
             let place = (self.rng.f64().powi(3) * self.words.len() as f64) as usize;
             let word = self.words[place].as_bytes();

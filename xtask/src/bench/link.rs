@@ -1,14 +1,14 @@
-//! A long and narrow link to a server on this machine.
+//! A slow link to a server on this machine.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use crate::{Result, cargo, process};
 
-/// A proxy that delays and throttles. It ends when this is dropped, and with this process.
+/// A proxy that delays and throttles. Drop stops it. It also stops with this process.
 pub(crate) struct Link {
     proxy: Child,
-    /// Where it listens.
+    /// The address of the proxy.
     pub(crate) address: String,
 }
 
@@ -21,15 +21,15 @@ impl Link {
         Self::spawn(command)
     }
 
-    /// The first line that it prints is its address; it runs until its standard input ends.
+    /// Starts the proxy. It prints its address as the first line, and runs until its standard input closes.
     fn spawn(mut command: Command) -> Result<Self> {
         let shown = process::shown(&command);
         eprintln!("+ {shown}");
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let proxy = spawned.map_err(|error| format!("failed to start `{shown}`: {error}"))?;
-        // From here on it is ended, whatever happens.
+        // Create the guard now, so that an error below stops the proxy.
         let mut link = Self { proxy, address: String::new() };
-        let stdout = link.proxy.stdout.take().ok_or("its standard output is not ours")?;
+        let stdout = link.proxy.stdout.take().ok_or("the proxy has no standard output")?;
         BufReader::new(stdout).read_line(&mut link.address)?;
         link.address.truncate(link.address.trim_end().len());
         if link.address.is_empty() {
@@ -41,18 +41,18 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // `wait` closes its standard input, and that ends it.
+        // `wait` closes its standard input, which stops it.
         let _ = self.proxy.wait();
     }
 }
 
-/// The address of `http://HOST:PORT`, which a proxy forwards to.
+/// Returns `HOST:PORT` of `http://HOST:PORT`.
 pub(crate) fn address_of(endpoint: &str) -> Result<&str> {
     let address = endpoint.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
     Ok(address.ok_or_else(|| format!("the server's endpoint {endpoint} is not http://HOST:PORT"))?)
 }
 
-/// How long a link alone takes for so many bytes.
+/// Returns the time in seconds that a link needs for this many bytes.
 pub(crate) fn seconds(mib: u32, mbit: u32) -> f64 {
     f64::from(mib) * f64::from(1 << 20) * 8.0 / (f64::from(mbit) * 1e6)
 }
@@ -71,7 +71,7 @@ mod tests {
     fn a_link_says_its_address_and_ends_with_its_owner() {
         let link = Link::spawn(shell("echo 127.0.0.1:1; cat >/dev/null")).unwrap();
         assert_eq!(link.address, "127.0.0.1:1");
-        // Would hang, if its input stayed open.
+        // This would hang if the input stayed open.
         drop(link);
         let error = Link::spawn(shell("exit 1")).err().unwrap().to_string();
         assert!(error.ends_with("printed no address"), "{error}");

@@ -1,4 +1,4 @@
-//! Where it was measured: only ratios travel from one machine to another.
+//! The description of the machine. Only ratios are comparable between machines.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::first_line;
 use crate::{Result, cargo, process, venv};
 
-/// Lines of a list.
+/// Returns the lines of a list.
 pub(crate) fn describe(larder: &Path, dir: &Path) -> Result<Vec<String>> {
     let cpu = after_colon("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -28,7 +28,7 @@ pub(crate) fn describe(larder: &Path, dir: &Path) -> Result<Vec<String>> {
     ])
 }
 
-/// What larder with a remote in a directory is compared with.
+/// Returns the versions of the peers for a remote in a directory.
 pub(crate) fn local_peers() -> Result<Vec<String>> {
     let weasel = venv::weasel()?;
     let version = "import importlib.metadata as m, platform as p; print(m.version('weasel'), 'on Python', p.python_version())";

@@ -1,4 +1,4 @@
-//! How long a command took, and what it used.
+//! The time and the memory of a command.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -14,15 +14,15 @@ use crate::{Result, process};
 /// One run of a command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
-    /// Seconds that passed.
+    /// The wall time in seconds.
     pub(crate) wall: f64,
-    /// Seconds of processor time, of all its processes.
+    /// The CPU time of all its processes, in seconds.
     pub(crate) cpu: f64,
     /// The largest resident set of any of its processes, in bytes.
     pub(crate) rss: f64,
 }
 
-/// What several runs of a command come to.
+/// The results of several runs of a command.
 #[derive(Clone, Debug)]
 pub(crate) struct Stats {
     samples: Vec<Sample>,
@@ -43,12 +43,12 @@ impl Stats {
         self.median(|sample| sample.cpu)
     }
 
-    /// The highest of all runs: a bound must hold in each.
+    /// Returns the highest peak of all runs, because a bound must hold in each run.
     pub(crate) fn peak_rss(&self) -> f64 {
         self.samples.iter().map(|sample| sample.rss).fold(0.0, f64::max)
     }
 
-    /// The fastest and the slowest run.
+    /// Returns the wall times of the fastest and the slowest run.
     pub(crate) fn range(&self) -> (f64, f64) {
         let walls = || self.samples.iter().map(|sample| sample.wall);
         (walls().fold(f64::INFINITY, f64::min), walls().fold(0.0, f64::max))
@@ -62,21 +62,21 @@ impl Stats {
     }
 }
 
-/// Something that is measured: a command, and what is to be cleared away before it, outside of the time.
+/// A measured command, and the cleanup before it, which is not timed.
 pub(crate) struct Subject<'a> {
     pub(crate) clear: Box<dyn Fn() -> Result<()> + 'a>,
     pub(crate) command: Box<dyn Fn() -> Command + 'a>,
 }
 
-/// Commands that are done sooner than this, in seconds and all rounds together, are measured in further rounds: of what is
-/// short, a median of few runs says little.
+/// The minimum time of all rounds together, in seconds. A shorter command gets more rounds, because a median of few short
+/// runs means little.
 const LONG_ENOUGH: f64 = 20.0;
-/// How many times as many rounds that may become.
+/// The maximum factor by which the number of rounds grows.
 const MOST_TIMES: usize = 3;
 
-/// Measures the subjects in turns, so that whatever the machine does meanwhile meets all of them alike. Of several rounds
-/// a first one is not counted: a virtual machine gets its memory when it touches it, and that takes as long as the rest.
-/// Several are at least that many, and more where the commands are short.
+/// Measures the subjects in turns, so that other load on the machine affects all of them alike. With several rounds, an
+/// extra first round does not count: a virtual machine gets memory on first use, which takes as long as the command.
+/// Short commands get more than `rounds` rounds.
 pub(crate) fn in_turns(subjects: &[Subject<'_>], rounds: usize) -> Result<Vec<Stats>> {
     in_rounds(subjects, rounds, |subject| measure(&(subject.command)()))
 }
@@ -116,8 +116,7 @@ fn in_rounds(
     Ok(all)
 }
 
-/// Measures one run in a process of its own, because a process knows only the sum and the maximum over all of its
-/// children.
+/// Measures one run in a separate process, because a process knows only the sum and the maximum over all its children.
 fn measure(command: &Command) -> Result<Sample> {
     let mut helper = Command::new(std::env::current_exe()?);
     helper.arg("measure-one-command").arg(command.get_program()).args(command.get_args()).env_clear();
@@ -142,7 +141,7 @@ fn measure(command: &Command) -> Result<Sample> {
     Ok(sample)
 }
 
-/// Runs a command, and prints what it used.
+/// Runs a command, and prints its time and memory.
 pub(crate) fn measure_child(command: &[OsString]) -> Result<()> {
     let (program, args) = command.split_first().ok_or("no command to measure")?;
     let mut command = Command::new(program);
@@ -166,7 +165,7 @@ pub(crate) fn measure_child(command: &[OsString]) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// How often a command is counted that takes so long.
+    /// Returns the number of counted runs of a command with this wall time.
     fn counted(wall: f64, rounds: usize) -> usize {
         let subject = Subject { clear: Box::new(|| Ok(())), command: Box::new(|| Command::new("true")) };
         let measure = |_: &Subject<'_>| Ok(Sample { wall, cpu: 0.0, rss: 0.0 });
@@ -174,11 +173,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_is_measured_more_often() {
+    fn short_commands_get_more_rounds() {
         assert_eq!(counted(0.1, 5), 15);
         assert_eq!(counted(2.0, 5), 10);
         assert_eq!(counted(4.0, 5), 5);
         assert_eq!(counted(60.0, 5), 5);
-        assert_eq!(counted(0.1, 1), 1, "whoever wants one round wants it quick");
+        assert_eq!(counted(0.1, 1), 1, "a single round stays a single round");
     }
 }

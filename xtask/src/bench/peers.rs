@@ -1,4 +1,4 @@
-//! The programs that larder with a remote in S3 is compared with.
+//! The peers of larder with a remote in S3.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use crate::{Result, process, venv};
 
-/// Every package with its version: what is compared with is the same tomorrow.
+/// The requirements file, which pins the version of every package, so that later runs use the same ones.
 const AWS_CLI: &str = "xtask/awscli-requirements.txt";
 
 const RCLONE: [&str; 3] = ["github.com/rclone/rclone", "v1.76.0", "go1.26.0"];
 
-/// The AWS CLI takes a second for it on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The timeout for printing a version. The AWS CLI takes a second on a busy machine.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A program that can be measured, or why it cannot.
+/// A peer, or the reason why it is missing.
 pub(crate) type FoundPeer = Result<PeerProgram, String>;
 
 pub(crate) struct PeerProgram {
     pub(crate) path: PathBuf,
-    /// The line that says it.
+    /// The version line.
     pub(crate) version: String,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// Finds them, and makes those that are not there yet.
+    /// Finds the peers, and installs missing ones.
     pub(crate) fn find() -> Self {
         let found = |name: &str, program: Result<PeerProgram>| {
             program.map_err(|error| {
@@ -40,7 +40,7 @@ impl Peers {
         Self { aws: found("the AWS CLI", aws()), rclone: found("rclone", rclone()) }
     }
 
-    /// A line for each that is there.
+    /// Returns a line for each peer that was found.
     pub(crate) fn describe(&self) -> Vec<String> {
         [&self.aws, &self.rclone]
             .into_iter()
@@ -53,14 +53,14 @@ impl Peers {
 fn aws() -> Result<PeerProgram> {
     let path = venv::python("awscli", AWS_CLI)?.with_file_name("aws");
     let version = first_line(&path, "--version")
-        .ok_or_else(|| format!("{}, which was installed here, says no version", path.display()))?;
+        .ok_or_else(|| format!("the installed {} prints no version", path.display()))?;
     Ok(PeerProgram { version: short_version(&version), path })
 }
 
 fn rclone() -> Result<PeerProgram> {
     let path = process::build_go_program(RCLONE)?;
     let version = first_line(&path, "version")
-        .ok_or_else(|| format!("{}, which was built here, says no version", path.display()))?;
+        .ok_or_else(|| format!("the built {} prints no version", path.display()))?;
     Ok(PeerProgram { path, version })
 }
 
@@ -68,11 +68,11 @@ fn first_line(path: &Path, argument: &str) -> Option<String> {
     if !path.is_file() {
         return None;
     }
-    let text = process::answer(Command::new(path).arg(argument), PATIENCE)?;
+    let text = process::answer(Command::new(path).arg(argument), VERSION_TIMEOUT)?;
     text.lines().next().map(str::to_owned)
 }
 
-/// Without the kernel, which stands in a line of its own.
+/// Removes the kernel, which has a line of its own.
 fn short_version(line: &str) -> String {
     let words = line.split(' ').filter(|word| !word.starts_with("Linux/"));
     words.collect::<Vec<_>>().join(" ")

@@ -5,30 +5,29 @@ use std::fmt::Write as _;
 use super::measure::Stats;
 use super::rows::{Peer, Row, RowTarget, RowVerdict};
 
-/// What a page says besides what was measured.
+/// The fixed texts of a page.
 pub(crate) struct Page {
     pub(crate) title: &'static str,
     /// The task that writes it.
     pub(crate) task: &'static str,
-    /// A paragraph after that on what a wall time is.
+    /// A paragraph that follows the definition of wall time.
     pub(crate) about: &'static str,
 }
 
-/// The whole page. Its chart is beside it, in `<file>.svg`.
+/// Returns the whole page. Its chart is in `<file>.svg`.
 pub(crate) fn markdown(page: &Page, file: &str, rows: &[Row], machine: &[String], rounds: usize) -> String {
     let Page { title, task, about } = page;
     let mut text = format!(
         "# {title}\n\nWritten by `{task}`; do not edit.\n\n\
-         Wall times are medians with the fastest and the slowest run; larder and what it is compared with were measured in \
-         turns. {about}\n\n",
+         Wall times are medians with the fastest and the slowest run; larder and its peers were measured in turns. {about}\n\n",
     );
     for line in machine {
         let _ = writeln!(text, "- {line}");
     }
-    let more = if rounds > 1 { ", and more where they are short" } else { "" };
+    let more = if rounds > 1 { ", more for short commands" } else { "" };
     let _ = writeln!(text, "- runs of each command: {rounds}{more}\n");
     let _ = writeln!(text, "![wall time of larder against its peers]({file}.svg)\n");
-    text.push_str("| what | larder | peer | | result | target | |\n|---|---|---|---|---|---|---|\n");
+    text.push_str("| measurement | larder | peer | | result | target | |\n|---|---|---|---|---|---|---|\n");
     for row in rows {
         let time = row.peer_stats().map(wall).unwrap_or_default();
         let larder = match row.target {
@@ -45,8 +44,10 @@ pub(crate) fn markdown(page: &Page, file: &str, rows: &[Row], machine: &[String]
             verdict(row.verdict()),
         );
     }
-    text.push_str("\n## Processor time and memory\n\nMedians of processor seconds; the highest resident set of any one process.\n\n");
-    text.push_str("| what | larder CPU | larder peak | peer CPU | peer peak |\n|---|---|---|---|---|\n");
+    text.push_str("\n## CPU time and memory\n\nCPU times are medians. Peaks are the highest resident set of a single process.\n\n");
+    text.push_str(
+        "| measurement | larder CPU | larder peak | peer CPU | peer peak |\n|---|---|---|---|---|\n",
+    );
     for row in rows {
         let Some(peer) = row.peer_stats() else { continue };
         let _ = writeln!(text, "| {} | {} | {} |", row.name, used(&row.larder), used(peer));
@@ -62,7 +63,7 @@ fn peer(peer: &Peer) -> String {
     if let Err(reason) = &peer.stats {
         let _ = write!(text, ": missing: {reason}");
     }
-    // A bar ends a cell, and so does a line.
+    // A bar and a line break would end the cell.
     text.replace('|', "\\|").replace('\n', " ")
 }
 
@@ -87,7 +88,7 @@ fn wall(stats: &Stats) -> String {
     format!("{:.2} s ({fastest:.2}–{slowest:.2})", stats.wall())
 }
 
-/// What a row came to, with its unit.
+/// Returns the result of a row with its unit.
 pub(crate) fn value(row: &Row) -> String {
     let Some(value) = row.value() else { return "–".to_owned() };
     match row.target {
@@ -114,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_says_what_a_peer_leaves_out_and_why_it_is_missing() {
+    fn the_table_has_the_omissions_of_a_peer_and_the_reason_why_it_is_missing() {
         let shown = |without, stats: Result<Stats, &str>| {
             peer(&Peer { name: "a | b", without, stats: stats.map_err(str::to_owned) })
         };

@@ -1,4 +1,4 @@
-//! What is measured, and what it should come to: a module for each backend, and the lines of their tables.
+//! The measurements and their targets: a module for each backend, and the rows of their tables.
 
 pub(crate) mod gcs;
 pub(crate) mod local;
@@ -11,22 +11,22 @@ use crate::Result;
 
 const MIB: f64 = (1 << 20) as f64;
 
-/// One line of the table.
+/// One row of the table.
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) larder: Stats,
-    /// What it is compared with, unless the target is absolute.
+    /// The peer, unless the target is absolute.
     pub(crate) peer: Option<Peer>,
     pub(crate) target: RowTarget,
 }
 
-/// What larder is compared with.
+/// A command that larder is compared with.
 pub(crate) struct Peer {
-    /// Its command.
+    /// The command of the peer.
     pub(crate) name: &'static str,
-    /// What it leaves out that larder does, where that is worth a word.
+    /// Important work of larder that the peer omits.
     pub(crate) without: &'static str,
-    /// What was measured, or why nothing was.
+    /// The results, or the reason why the peer is missing.
     pub(crate) stats: Result<Stats, String>,
 }
 
@@ -36,7 +36,7 @@ impl Peer {
     }
 }
 
-/// How a row ended.
+/// The verdict on a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RowVerdict {
     Met,
@@ -45,18 +45,18 @@ pub(crate) enum RowVerdict {
     NotMeasured,
 }
 
-/// What a row should come to.
+/// The target of a row.
 #[derive(Clone, Copy)]
 pub(crate) enum RowTarget {
-    /// Wall time against the peer's.
+    /// The ratio of larder's wall time to the peer's.
     Ratio(f64),
-    /// At least so many times as fast as the peer.
+    /// The minimum speed, as a multiple of the peer's.
     TimesFaster(f64),
-    /// Wall time in milliseconds.
+    /// The wall time in milliseconds.
     Millis(f64),
-    /// Peak resident set in MiB.
+    /// The peak resident set in MiB.
     Mib(f64),
-    /// At least this share of a link, which alone takes so many seconds for the data.
+    /// The minimum share of a link's bandwidth. The link alone needs `seconds` for the data.
     LinkShare { least: f64, seconds: f64 },
 }
 
@@ -65,17 +65,17 @@ impl Row {
         Self { name: format!("peak memory: {name}"), larder: larder.clone(), peer: None, target }
     }
 
-    /// What the peer took.
+    /// Returns the results of the peer.
     pub(crate) fn peer_stats(&self) -> Option<&Stats> {
         self.peer.as_ref()?.stats.as_ref().ok()
     }
 
-    /// Wall time against the peer's.
+    /// The ratio of larder's wall time to the peer's.
     pub(crate) fn ratio(&self) -> Option<f64> {
         Some(self.larder.wall() / self.peer_stats()?.wall())
     }
 
-    /// The value that is compared with the target's, unless the peer for it is missing.
+    /// Returns the value that is compared with the target, unless the peer is missing.
     pub(crate) fn value(&self) -> Option<f64> {
         match self.target {
             RowTarget::Ratio(_) => self.ratio(),
@@ -96,10 +96,9 @@ impl Row {
     }
 }
 
-/// A program that does the same, and how larder should compare with it. To be so fast against the faster of two is to be
-/// it against both: each has its row.
+/// A peer of larder, and the target for the comparison. Each peer has its own row.
 struct Rival<'a> {
-    /// The row's name.
+    /// The name of the row.
     row: &'a str,
     name: &'static str,
     without: &'static str,
@@ -107,7 +106,7 @@ struct Rival<'a> {
     subject: Result<Subject<'a>, String>,
 }
 
-/// Measures larder in turns with those of its rivals that are wanted and there.
+/// Measures larder in turns with the selected rivals that were found.
 fn compare<'a>(
     larder: impl FnOnce() -> Subject<'a>,
     rivals: impl IntoIterator<Item = Rival<'a>>,

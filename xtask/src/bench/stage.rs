@@ -1,4 +1,4 @@
-//! Where the measured commands work: a directory with places.
+//! The directories in which the measured commands run.
 
 mod gcs;
 mod local;
@@ -20,21 +20,21 @@ pub(crate) use ssh::{Ssh, Way};
 use super::measure::Subject;
 use crate::Result;
 
-/// The link that is in front of servers, each way.
+/// The round trip and the bandwidth of the link to a server, in each direction.
 pub(crate) const LINK_RTT_MS: u32 = 100;
 pub(crate) const LINK_MBIT: u32 = 1000;
 
-/// The command hash of everything that larder pushes here.
+/// The command hash of all pushes of the benchmark.
 const COMMAND_HASH: &str = "bench";
 
-/// What every stage has.
+/// The directories that every benchmark needs.
 pub(crate) struct Stage {
     dir: PathBuf,
     pub(crate) larder: PathBuf,
 }
 
 impl Stage {
-    /// Makes the places, two of them for larder.
+    /// Creates the directories: those for larder's projects, and `further` ones.
     fn new(dir: &Path, larder: PathBuf, further: &[&str]) -> Result<Self> {
         let stage = Self { dir: dir.to_owned(), larder };
         for place in ["home", "project", "restored"].iter().chain(further) {
@@ -50,7 +50,7 @@ impl Stage {
         self.dir.join(name)
     }
 
-    /// A command in one of the places, with an environment that is the same for all.
+    /// Creates a command in one of the directories, with the common environment.
     fn command(&self, program: impl AsRef<OsStr>, place: &str) -> Command {
         let mut command = Command::new(program);
         let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
@@ -58,7 +58,7 @@ impl Stage {
         command
     }
 
-    /// Removes what is there of these.
+    /// Removes these directories and files, if they exist.
     fn clear(&self, cleared: &[&str]) -> Result<()> {
         cleared.iter().try_for_each(|path| remove(&self.at(path)))
     }
@@ -72,7 +72,7 @@ fn remove(path: &Path) -> Result<()> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(format!("cannot remove {}: {error}", path.display()).into())
+            Err(format!("failed to remove {}: {error}", path.display()).into())
         }
         _ => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! The testkit's server for Google Cloud Storage. No emulator speaks both of Google's protocols.
+//! The testkit's server for Google Cloud Storage. No emulator supports both of Google's protocols.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -7,14 +7,14 @@ use super::guard::GuardedServer;
 use super::{Server, ServerSite, TestBackend, Variables, is_proxy, temporary_dir};
 use crate::{Result, cargo};
 
-/// The backend whose tests run against it.
+/// The backend for Google Cloud Storage.
 pub(super) const GCS: TestBackend =
     TestBackend { name: "gcs", variable: "LARDER_TEST_GCS_URL", start, example };
 
-/// Where the server is, if it is not Google's own.
+/// The endpoints of another server than Google's.
 const ENDPOINTS: [&str; 2] = ["LARDER_TEST_GCS_ENDPOINT", "LARDER_TEST_GCS_GRPC_ENDPOINT"];
 
-/// `BUCKET PREFIX`, and behind them `ENDPOINT GRPC_ENDPOINT` where these are set.
+/// Returns `BUCKET PREFIX`, followed by `ENDPOINT GRPC_ENDPOINT` if these are set.
 fn example(variables: &Variables<'_>) -> Option<Vec<String>> {
     let url = variables(GCS.variable)?;
     let (bucket, prefix) =
@@ -37,12 +37,12 @@ fn start(site: &ServerSite<'_>) -> Result<Server> {
     command.args(["--bucket", BUCKET, "--dir"]).arg(dir.path());
     let mut guarded = GuardedServer::start("the server for gcs", &command, dir)?;
     let endpoints = guarded.wait_until_ready(printed_endpoints)?;
-    let [endpoint, grpc_endpoint] = endpoints.ok_or("the server for gcs found its port taken")?;
+    let [endpoint, grpc_endpoint] = endpoints.ok_or("the port of the server for gcs is taken")?;
     let remote =
         format!("gs://{BUCKET}/demo?endpoint={endpoint}&grpc_endpoint={grpc_endpoint}&anonymous=true");
     let about = vec![
         format!("larder push OUTPUT --command-hash HASH -r '{remote}'"),
-        "tests against it: export the above, then cargo xtask integration --backend gcs".to_owned(),
+        "to run the tests: export the variables, then cargo xtask integration --backend gcs".to_owned(),
     ];
     let [endpoint_variable, grpc_variable] = ENDPOINTS;
     let env = vec![
@@ -53,21 +53,21 @@ fn start(site: &ServerSite<'_>) -> Result<Server> {
     Ok(Server {
         program: program.display().to_string(),
         env,
-        hidden: std::env::vars_os().map(|(name, _)| name).filter(leads_elsewhere).collect(),
+        hidden: std::env::vars_os().map(|(name, _)| name).filter(conflicts).collect(),
         about,
         guarded: Some(guarded),
     })
 }
 
-/// The two endpoints, once the server has printed both lines to their ends.
+/// Returns the two endpoints, once the server has printed both complete lines.
 fn printed_endpoints(log: &str) -> Option<[String; 2]> {
     let (lines, _) = log.rsplit_once('\n')?;
     let value = |name: &str| lines.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
     Some([value("endpoint=")?, value("grpc_endpoint=")?])
 }
 
-/// Whether a variable of the caller would lead the tests to another account or emulator, or through a proxy.
-fn leads_elsewhere(name: &OsString) -> bool {
+/// Whether a variable of the caller selects another account, another emulator or a proxy.
+fn conflicts(name: &OsString) -> bool {
     let text = name.to_string_lossy();
     let prefixes = ["GOOGLE_", "STORAGE_EMULATOR_", "GCE_METADATA_", "CLOUDSDK_"];
     is_proxy(name) || prefixes.iter().any(|prefix| text.starts_with(prefix))

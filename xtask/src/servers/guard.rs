@@ -1,4 +1,4 @@
-//! A server that ends with the task that started it, also when the task is interrupted or killed.
+//! A server that stops with the task that started it, even if the task is interrupted or killed.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::{Result, process};
 const GUARD: &str = include_str!("guard.sh");
 
 const POLL: Duration = Duration::from_millis(20);
-/// A server is ready within 3 s on an idle machine.
+/// The time for a server to become ready. It takes less than 3 s on an idle machine.
 const READY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A server with its guard.
@@ -25,7 +25,8 @@ pub(super) struct GuardedServer {
 }
 
 impl GuardedServer {
-    /// Starts the server in `dir`, which is removed when it has ended. It gets no variable of the caller but `PATH`.
+    /// Starts the server in `dir`, which is removed when the server has stopped. Of the caller's variables it gets only
+    /// `PATH`.
     pub(super) fn start(name: &'static str, server: &Command, dir: TempDir) -> Result<Self> {
         eprintln!("+ {}", process::shown(server));
         let mut guard = Command::new("sh");
@@ -33,7 +34,7 @@ impl GuardedServer {
         guard.env_clear().env("HOME", dir.path()).env("TMPDIR", dir.path());
         guard.envs(env::var_os("PATH").map(|path| ("PATH", path)));
         guard.envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        // A group of its own: Ctrl-C reaches the task only.
+        // Use a new process group, so that Ctrl-C reaches only the task.
         guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let guard = guard.spawn().map_err(|error| format!("failed to start the guard of {name}: {error}"))?;
         Ok(Self { name, guard, dir: dir.keep() })
@@ -64,14 +65,14 @@ impl GuardedServer {
         }
     }
 
-    /// How the server ended, if it did.
+    /// Returns how the server stopped, if it did.
     fn ended(&mut self) -> Option<String> {
         let is_gone = matches!(self.guard.try_wait(), Ok(Some(_)) | Err(_));
         let how = fs::read_to_string(self.dir.join("ended")).ok().map(|how| how.trim().to_owned());
         how.or_else(|| is_gone.then(|| "its guard was killed".to_owned()))
     }
 
-    /// Waits until the server ends by itself, and returns how.
+    /// Waits until the server stops by itself, and returns how.
     pub(super) fn wait(&mut self) -> String {
         loop {
             if let Some(how) = self.ended() {
@@ -81,7 +82,7 @@ impl GuardedServer {
         }
     }
 
-    /// What the server wrote.
+    /// Returns the server's log.
     pub(super) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.dir.join("log")).unwrap_or_default()).into_owned()
     }
@@ -89,10 +90,10 @@ impl GuardedServer {
 
 impl Drop for GuardedServer {
     fn drop(&mut self) {
-        // Closes the pipe, and waits.
+        // Close the pipe, and wait for the guard.
         drop(self.guard.stdin.take());
         let _ = self.guard.wait();
-        // For a guard that was killed.
+        // A guard that was killed leaves the directory.
         let _ = fs::remove_dir_all(&self.dir);
     }
 }

@@ -1,10 +1,10 @@
-# Runs a server, and ends it when standard input closes: sh -c SCRIPT guard DIRECTORY COMMAND...
-# The task holds the other end of that pipe, so the server also ends when the task is killed. DIRECTORY gets the server's
-# log, and a file with its exit status. It is removed at the end.
+# Runs a server, and stops it when standard input closes: sh -c SCRIPT guard DIRECTORY COMMAND...
+# The task holds the other end of that pipe, so that the server also stops when the task is killed. DIRECTORY has the
+# server's log and a file with its exit status. The script removes DIRECTORY at the end.
 directory=$1
 shift
 cd "$directory" || exit
-# The shell gives background jobs an empty standard input.
+# The shell gives background jobs an empty standard input, so keep a copy of this one.
 exec 3<&0
 "$@" <&3 >log 2>&1 &
 server=$!
@@ -21,7 +21,7 @@ server=$!
 } >/dev/null 2>&1 &
 watcher=$!
 wait "$server"
-# Renamed, so that nobody reads half of it.
+# Rename the complete file, so that no reader sees a part of it.
 echo "exit status $?" >ended.new
 mv ended.new ended
 wait "$watcher"

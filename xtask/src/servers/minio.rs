@@ -1,4 +1,4 @@
-//! MinIO, for the backend of S3.
+//! MinIO, for the S3 backend.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -13,15 +13,15 @@ use super::guard::GuardedServer;
 use super::{Server, ServerSite, TestBackend, Variables, free_ports, is_proxy, retry_ports, temporary_dir};
 use crate::{Result, process};
 
-/// The backend whose tests run against it.
+/// The backend for S3.
 pub(super) const S3: TestBackend = TestBackend { name: "s3", variable: "LARDER_TEST_S3_URL", start, example };
 
-/// The last commit: the project is archived. The tags of its releases are no versions of the module.
+/// The last commit of the archived project. The tags of its releases are not valid versions of a Go module.
 const MINIO: [&str; 3] = ["github.com/minio/minio", "v0.0.0-20260212201848-7aac2a2c5b7c", "go1.24.8"];
 
 const BUCKET: &str = "larder";
 
-/// `BUCKET PREFIX`.
+/// Returns `BUCKET PREFIX`.
 fn example(variables: &Variables<'_>) -> Option<Vec<String>> {
     let url = variables(S3.variable)?;
     let (bucket, prefix) =
@@ -29,13 +29,13 @@ fn example(variables: &Variables<'_>) -> Option<Vec<String>> {
     Some(vec![bucket.to_owned(), format!("{prefix}/example").trim_start_matches('/').to_owned()])
 }
 
-/// A program, and the line with its version.
+/// The program and its version line.
 struct Minio {
     program: OsString,
     version: String,
 }
 
-/// Takes `$MINIO`, else `minio` on `PATH`, else builds one into the cache, once.
+/// Finds `$MINIO`, or `minio` on `PATH`, or builds MinIO into the cache, once.
 fn find() -> Result<Minio> {
     let is_program = |program: OsString| version(&program).map(|version| Minio { program, version });
     let minio = if let Some(named) = env::var_os("MINIO").filter(|named| !named.is_empty()) {
@@ -54,7 +54,7 @@ fn find() -> Result<Minio> {
                 S3.variable
             )
         })?;
-        is_program(built.into()).ok_or("the MinIO that was built prints no version")?
+        is_program(built.into()).ok_or("the built MinIO prints no version")?
     };
     eprintln!("xtask: MinIO: {}, {}", minio.program.display(), minio.version);
     Ok(minio)
@@ -62,12 +62,12 @@ fn find() -> Result<Minio> {
 
 fn version(program: &OsStr) -> Option<String> {
     let text = process::answer(Command::new(program).arg("--version"), Duration::from_secs(10))?;
-    // The first word is the name of the file. The owner of the copyright is on a line below.
+    // The first word is the file name. The copyright line names MinIO.
     let line = text.lines().next().filter(|line| line.contains(" version ") && text.contains("MinIO"));
     line.map(str::to_owned)
 }
 
-/// Builds MinIO if there is none.
+/// Builds MinIO if it is missing.
 pub(crate) fn fetch() -> Result<()> {
     find().map(drop)
 }
@@ -81,13 +81,13 @@ fn attempt(minio: &Minio, dir: &Path) -> Result<Option<Server>> {
     let dir = temporary_dir("larder-minio-", dir)?;
     let [port, console] = free_ports()?;
     let (user, password) = (secret()?, secret()?);
-    // MinIO takes a directory beside its own for a bucket.
+    // Use a subdirectory, because MinIO treats a directory in its data directory as a bucket.
     let data = dir.path().join("data");
     fs::create_dir_all(data.join(BUCKET))?;
     let mut command = Command::new(&minio.program);
     command.args(["server", "--address", &format!("127.0.0.1:{port}")]);
     command.args(["--console-address", &format!("127.0.0.1:{console}")]).arg(data);
-    // Not as arguments: all users can read those.
+    // Pass the credentials in variables, because all users can read arguments.
     command.env("MINIO_ROOT_USER", &user).env("MINIO_ROOT_PASSWORD", &password).env("MINIO_UPDATE", "off");
     let mut guarded = GuardedServer::start("MinIO", &command, dir)?;
     if guarded.wait_until_ready(|_| is_ready(port).ok().filter(|ready| *ready))?.is_none() {
@@ -104,20 +104,20 @@ fn attempt(minio: &Minio, dir: &Path) -> Result<Option<Server>> {
     ];
     let about = vec![
         format!("larder push OUTPUT --command-hash HASH -r s3://{BUCKET}/demo"),
-        format!("tests against it: {}=s3://{BUCKET} cargo xtask integration --backend s3", S3.variable),
+        format!("to run the tests: {}=s3://{BUCKET} cargo xtask integration --backend s3", S3.variable),
         format!("console: http://127.0.0.1:{console}"),
     ];
     Ok(Some(Server {
         program: minio.version.clone(),
         env,
-        hidden: env::vars_os().map(|(name, _)| name).filter(leads_elsewhere).collect(),
+        hidden: env::vars_os().map(|(name, _)| name).filter(conflicts).collect(),
         about,
         guarded: Some(guarded),
     }))
 }
 
-/// Whether a variable of the caller would lead the tests to another account, or through a proxy.
-fn leads_elsewhere(name: &OsString) -> bool {
+/// Whether a variable of the caller selects another account or a proxy.
+fn conflicts(name: &OsString) -> bool {
     is_proxy(name) || name.to_string_lossy().starts_with("AWS_")
 }
 
@@ -133,7 +133,7 @@ fn is_ready(port: u16) -> io::Result<bool> {
     Ok(&status == b"HTTP/1.1 200")
 }
 
-/// 128 random bits, as text.
+/// Returns 128 random bits as text.
 fn secret() -> io::Result<String> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;

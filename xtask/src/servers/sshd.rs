@@ -1,5 +1,5 @@
-//! OpenSSH's sshd, for the backend of SSH. It has host keys, a user's key, a configuration and a home of its own. The account
-//! that runs the tests logs in.
+//! OpenSSH's sshd, for the SSH backend, with its own host keys, user key, configuration and home. The tests log in as the
+//! account that runs them.
 
 mod files;
 
@@ -19,11 +19,11 @@ use super::guard::GuardedServer;
 use super::{Server, ServerSite, TestBackend, Variables, free_ports, retry_ports, temporary_dir};
 use crate::{Result, process};
 
-/// The backend whose tests run against it.
+/// The backend for SSH.
 pub(super) const SSH: TestBackend =
     TestBackend { name: "ssh", variable: "LARDER_TEST_SSH_URL", start, example };
 
-/// Where systems keep it whose users do not have it on `PATH`.
+/// The paths of sshd on systems where `PATH` does not have it.
 const SYSTEM_PATHS: [&str; 5] = [
     "/usr/sbin/sshd",
     "/usr/local/sbin/sshd",
@@ -32,7 +32,7 @@ const SYSTEM_PATHS: [&str; 5] = [
     "/opt/homebrew/sbin/sshd",
 ];
 
-/// `HOST DIRECTORY PORT USER HOME`.
+/// Returns `HOST DIRECTORY PORT USER HOME`.
 fn example(variables: &Variables<'_>) -> Option<Vec<String>> {
     let url = variables(SSH.variable)?;
     let (authority, directory) = url.strip_prefix("ssh://")?.split_once('/')?;
@@ -43,13 +43,13 @@ fn example(variables: &Variables<'_>) -> Option<Vec<String>> {
     Some([host, &directory, port, user, &home].map(str::to_owned).to_vec())
 }
 
-/// A program, and the line with its version.
+/// The program and its version line.
 struct Sshd {
     program: PathBuf,
     version: String,
 }
 
-/// Takes `$SSHD`, else `sshd` on `PATH`, else that of the system. sshd must be started by its absolute path.
+/// Finds `$SSHD`, or `sshd` on `PATH`, or the system's. The path must be absolute for sshd to start.
 fn find() -> Result<Sshd> {
     let named = env::var_os("SSHD").filter(|named| !named.is_empty()).map(PathBuf::from);
     let on_path = |name: &Path| {
@@ -76,7 +76,7 @@ fn find() -> Result<Sshd> {
 }
 
 fn version(program: &Path) -> Option<String> {
-    // Versions before 9.3 do not know the option, and print their version in the complaint.
+    // Versions before 9.3 do not have the option, and print their version in the error message.
     let script = "[ -x \"$0\" ] && \"$0\" -V 2>&1 || true";
     let text =
         process::answer(Command::new("sh").args(["-c", script]).arg(program), Duration::from_secs(10))?;
@@ -90,14 +90,14 @@ fn start(site: &ServerSite<'_>) -> Result<Server> {
 
 fn attempt(sshd: &Sshd, dir: &Path) -> Result<Option<Server>> {
     let dir = temporary_dir("larder-sshd-", dir)?;
-    // sshd reads the authorized keys as the account that logs in, which in some tests is another one.
+    // sshd reads the authorized keys as the account that logs in. In some tests this is another account.
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
     let [port, _] = free_ports()?;
     let files = SshdFiles::make(&sshd.program, dir.path(), port)?;
     let mut command = Command::new(&sshd.program);
     command.args(["-D", "-e", "-f"]).arg(&files.config);
     let mut guarded = GuardedServer::start("sshd", &command, dir)?;
-    // The line in the log is its own. Another program may greet at the port.
+    // Check the log too, because another program may answer at the port.
     let is_ready = |log: &str| {
         (log.contains("Server listening on") && greeting(port).is_ok_and(|text| &text == b"SSH-2.0-"))
             .then_some(())
@@ -110,15 +110,15 @@ fn attempt(sshd: &Sshd, dir: &Path) -> Result<Option<Server>> {
     let about = vec![
         format!("sftp -F {home}/.ssh/config larder"),
         format!("HOME={home} larder push OUTPUT --command-hash HASH -r {url}/demo"),
-        "tests against it: export the above, then cargo xtask integration --backend ssh".to_owned(),
+        "to run the tests: export the variables, then cargo xtask integration --backend ssh".to_owned(),
     ];
     let env = vec![
         (SSH.variable, url),
         ("LARDER_TEST_SSH_HOME", home.to_string()),
-        // Some tests start one of their own, which lacks something or is killed.
+        // Some tests start their own sshd, with another configuration or to kill it.
         ("LARDER_TEST_SSHD", sshd.program.display().to_string()),
     ];
-    // The caller's agent has other keys.
+    // Hide the caller's agent, which has other keys.
     let hidden = ["SSH_AUTH_SOCK", "SSH_AGENT_PID", "SSH_ASKPASS", "LARDER_SSH_PASSPHRASE"];
     Ok(Some(Server {
         program: sshd.version.clone(),
@@ -129,7 +129,7 @@ fn attempt(sshd: &Sshd, dir: &Path) -> Result<Option<Server>> {
     }))
 }
 
-/// The first bytes that a server sends.
+/// Returns the first bytes that a server sends.
 fn greeting(port: u16) -> io::Result<[u8; 8]> {
     let timeout = Duration::from_secs(5);
     let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), timeout)?;

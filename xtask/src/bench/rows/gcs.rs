@@ -1,4 +1,4 @@
-//! larder with a remote in Google Cloud Storage, against curl.
+//! Compares larder with a remote in Google Cloud Storage with curl.
 
 use super::{Rival, Row, RowTarget, compare};
 use crate::Result;
@@ -8,7 +8,7 @@ use crate::bench::stage::Gcs;
 const PUSH: &str = "push, 1 GiB, against curl";
 const PULL: &str = "pull, 1 GiB, against curl";
 
-/// What hashing and verification may cost on top of the bytes' way.
+/// The target leaves room for hashing and verification, which curl does not do.
 const TARGET: RowTarget = RowTarget::Ratio(1.5);
 
 pub(crate) fn measure(stage: &Gcs, options: &BenchOptions) -> Result<Vec<Row>> {
@@ -22,7 +22,7 @@ pub(crate) fn measure(stage: &Gcs, options: &BenchOptions) -> Result<Vec<Row>> {
     };
     compare(|| stage.larder_push(), [push], options, &mut rows)?;
     if options.wants(PULL) {
-        let kept = stage.keep_push()?;
+        let kept = stage.prepare_pulls()?;
         let pull = Rival {
             row: PULL,
             name: "curl --output",

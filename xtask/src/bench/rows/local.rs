@@ -1,4 +1,4 @@
-//! larder with a remote in a directory, against tar, zstd and weasel.
+//! Compares larder with a remote in a directory with tar, zstd and weasel.
 
 use super::{MIB, Peer, Row, RowTarget};
 use crate::Result;
@@ -7,7 +7,7 @@ use crate::bench::data::SMALL_FILES;
 use crate::bench::measure::{Stats, in_turns};
 use crate::bench::stage::{LARGE, Local, MIXED, SMALL, WEIGHTS, with_slow_opens};
 
-/// A data set, its name in the table, how many entries it has, and the ratios that pushing and pulling it may have.
+/// The data sets: the name, the name in the table, the number of entries, and the maximum ratios for push and pull.
 const DATA: [(&str, &str, f64, f64, f64); 3] = [
     (LARGE, "512 MiB", 3.0, 1.0, 0.8),
     (SMALL, "10,000 files", SMALL_FILES as f64 + 101.0, 1.1, 1.2),
@@ -35,7 +35,7 @@ pub(crate) fn measure(stage: &Local, options: &BenchOptions) -> Result<Vec<Row>>
         }
         let pull = format!("pull, {name}");
         if options.wants(&pull) {
-            stage.keep_push(data)?;
+            stage.prepare_pulls(data)?;
             let [larder, tar] =
                 pair(in_turns(&[stage.larder_pull(data), stage.tar_pull()], options.rounds())?)?;
             memory.push(Row::of_memory(&pull, &larder, most_memory(64.0, entries)));
@@ -56,12 +56,12 @@ pub(crate) fn measure(stage: &Local, options: &BenchOptions) -> Result<Vec<Row>>
     Ok(rows)
 }
 
-/// The peak that a transfer of so many entries may have on this machine, which is `mib` on two cores without any.
+/// Returns the maximum peak for this number of entries on this machine. It is `mib` for two cores and no entries.
 fn most_memory(mib: f64, entries: f64) -> RowTarget {
     RowTarget::Mib(mib + 20.0 * further_cores() + 256.0 * entries / MIB)
 }
 
-/// The memory that data takes whose pieces are compressed to very different sizes.
+/// Measures the memory for data whose frames compress to very different sizes.
 fn peaks(stage: &Local, options: &BenchOptions, memory: &mut Vec<Row>) -> Result<()> {
     const NAME: &str = "2 GiB of noise and text in turns";
     if !options.wants(&format!("peak memory, {NAME}")) {
@@ -73,12 +73,12 @@ fn peaks(stage: &Local, options: &BenchOptions, memory: &mut Vec<Row>) -> Result
         memory.extend(stats.into_iter().map(row));
     };
     add("push", in_turns(&[stage.larder_push(MIXED, "zstd")], options.rounds())?, 128.0);
-    stage.keep_larder_push(MIXED)?;
+    stage.prepare_larder_pulls(MIXED)?;
     add("pull", in_turns(&[stage.larder_pull(MIXED)], options.rounds())?, 64.0);
     stage.remove_mixed()
 }
 
-/// The cores beyond two: each may cost 20 MiB more.
+/// Returns the number of cores beyond two. Each may cost 20 MiB more.
 fn further_cores() -> f64 {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     u32::try_from(cores.saturating_sub(2)).map_or(0.0, f64::from)
@@ -92,7 +92,7 @@ fn slow_opens(stage: &Local, options: &BenchOptions, rows: &mut Vec<Row>) -> Res
     if !options.wants("10,000 files where each open takes 1 ms") {
         return Ok(());
     }
-    stage.keep_push(SMALL)?;
+    stage.prepare_pulls(SMALL)?;
     let push = [stage.larder_push(SMALL, "zstd"), stage.tar_push(SMALL)];
     let pull = [stage.larder_pull(SMALL), stage.tar_pull()];
     for (verb, subjects, peer) in [("push", push, TAR_PUSH), ("pull", pull, TAR_PULL)] {
@@ -126,8 +126,8 @@ fn against_weasel(stage: &Local, options: &BenchOptions, rows: &mut Vec<Row>) ->
         add("push with zstd", zstd, Peer::measured("weasel push", weasel), 7.0);
     }
     if options.wants("pull against weasel") {
-        stage.keep_push(LARGE)?;
-        stage.keep_weasel_push()?;
+        stage.prepare_pulls(LARGE)?;
+        stage.prepare_weasel_pulls()?;
         let subjects = [stage.larder_pull(LARGE), stage.weasel_pull()];
         let [larder, weasel] = pair(in_turns(&subjects, options.rounds())?)?;
         add("pull", larder, Peer::measured("weasel pull", weasel), 4.0);
@@ -135,7 +135,7 @@ fn against_weasel(stage: &Local, options: &BenchOptions, rows: &mut Vec<Row>) ->
     Ok(())
 }
 
-/// The commands that take the place of weasel's.
+/// Compares the commands that replace weasel's.
 fn project_against_weasel(
     stage: &Local,
     options: &BenchOptions,
@@ -154,8 +154,8 @@ fn project_against_weasel(
         add("push", larder, weasel, "weasel push", 128.0);
     }
     if options.wants("project pull against weasel") {
-        stage.keep_project_push()?;
-        stage.keep_weasel_push()?;
+        stage.prepare_project_pulls()?;
+        stage.prepare_weasel_pulls()?;
         let subjects = [stage.project_pull(), stage.weasel_pull()];
         let [larder, weasel] = pair(in_turns(&subjects, options.rounds())?)?;
         add("pull", larder, weasel, "weasel pull", 64.0);

@@ -1,4 +1,4 @@
-//! larder with a remote in S3, against the AWS CLI, rclone and curl, and over a long and narrow link.
+//! Compares larder with a remote in S3 with the AWS CLI, rclone and curl, and measures it over a slow link.
 
 use super::{Rival, Row, RowTarget, compare};
 use crate::Result;
@@ -12,7 +12,7 @@ const PULL_AWS: &str = "pull, 1 GiB, against the AWS CLI";
 const PULL_RCLONE: &str = "pull, 1 GiB, against rclone";
 const PULL_CURL: &str = "pull, 1 GiB, against curl";
 
-/// At least this share of the link.
+/// The minimum share of the link's bandwidth.
 const SHARE: f64 = 0.8;
 
 pub(crate) fn measure(stage: &S3, options: &BenchOptions) -> Result<Vec<Row>> {
@@ -28,7 +28,7 @@ pub(crate) fn measure(stage: &S3, options: &BenchOptions) -> Result<Vec<Row>> {
         Rival {
             row: PUSH_RCLONE,
             name: "rclone copyto",
-            without: "a hash of the content but MD5",
+            without: "a hash of the content other than MD5",
             target: RowTarget::Ratio(0.9),
             subject: stage.rclone_push(),
         },
@@ -36,7 +36,7 @@ pub(crate) fn measure(stage: &S3, options: &BenchOptions) -> Result<Vec<Row>> {
     compare(|| stage.larder_push(), pushes, options, &mut rows)?;
     let pull_link = link_row("pull");
     if [PULL_AWS, PULL_RCLONE, PULL_CURL, &pull_link].iter().any(|row| options.wants(row)) {
-        let kept = stage.keep_push()?;
+        let kept = stage.prepare_pulls()?;
         let pulls = [
             Rival {
                 row: PULL_AWS,
@@ -48,7 +48,7 @@ pub(crate) fn measure(stage: &S3, options: &BenchOptions) -> Result<Vec<Row>> {
             Rival {
                 row: PULL_RCLONE,
                 name: "rclone copyto",
-                without: "verification by a hash of the content but the MD5 of its own push",
+                without: "verification by a hash of the content other than the MD5 of its own push",
                 target: RowTarget::Ratio(0.7),
                 subject: stage.rclone_pull(),
             },

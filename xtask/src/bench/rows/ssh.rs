@@ -1,4 +1,4 @@
-//! larder with a remote over SSH, against OpenSSH's own scp and sftp, also over a long link.
+//! Compares larder with a remote over SSH with OpenSSH's scp and sftp, also over a slow link.
 
 use super::{Rival, Row, RowTarget, compare};
 use crate::Result;
@@ -6,15 +6,15 @@ use crate::bench::BenchOptions;
 use crate::bench::measure::Subject;
 use crate::bench::stage::{LINK_RTT_MS, Ssh, Way};
 
-/// What scp and sftp leave out.
+/// The work that scp and sftp omit.
 const WITHOUT: &str = "any hash of the content, and `fsync`";
 const WITHOUT_VERIFYING: &str = "any hash of the content";
-/// libssh2 with the same calls, which shows what of the time is its own.
+/// Bare libssh2 with the same calls, which shows its share of the time.
 const LIBSSH2: &str = "libssh2 alone";
-const NOTHING_ELSE: &str = "any hash, `fsync`, publishing or, when it reads, writing of a file";
+const NOTHING_ELSE: &str = "hashes, `fsync`, publishing, and writing the pulled file";
 const NEXT_TO_LIBSSH2: RowTarget = RowTarget::Ratio(1.5);
 
-/// Peak memory, in MiB, of any size of output.
+/// The maximum peak memory for an output of any size, in MiB.
 const MOST_MEMORY: f64 = 192.0;
 
 pub(crate) fn measure(stage: &Ssh, options: &BenchOptions) -> Result<Vec<Row>> {
@@ -42,7 +42,7 @@ pub(crate) fn measure(stage: &Ssh, options: &BenchOptions) -> Result<Vec<Row>> {
         }
         compare(|| stage.larder_push(way), rivals, options, &mut rows)?;
     }
-    let kept = stage.keep_push()?;
+    let kept = stage.prepare_pulls()?;
     for (way, where_from) in ways() {
         let [scp, sftp, libssh2] = PEERS.map(|peer| row_name("pull", &where_from, peer));
         let mut rivals = vec![
@@ -72,7 +72,7 @@ pub(crate) fn measure(stage: &Ssh, options: &BenchOptions) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// libssh2 and nothing else.
+/// Compares with bare libssh2.
 fn alone<'a>(row: &'a str, subject: Subject<'a>) -> Rival<'a> {
     Rival { row, name: LIBSSH2, without: NOTHING_ELSE, target: NEXT_TO_LIBSSH2, subject: Ok(subject) }
 }

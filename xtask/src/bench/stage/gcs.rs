@@ -1,4 +1,4 @@
-//! For remotes in Google Cloud Storage: the testkit's server, a project with one object, and a place to restore to.
+//! The setup for remotes in Google Cloud Storage: the testkit's server, a project with one output, and a directory for pulls.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,7 +21,7 @@ pub(crate) struct Gcs {
 }
 
 impl Gcs {
-    /// Makes the data and the places, and starts the server, which is built for release too.
+    /// Creates the data and the directories, and starts the server, which is built in release mode too.
     pub(crate) fn set(dir: &Path, larder: PathBuf) -> Result<Self> {
         curl::find()?;
         let server = TestBackend::named("gcs")?.start(dir)?;
@@ -33,71 +33,71 @@ impl Gcs {
         Ok(Self { served: Served::set(dir, larder, server, OBJECT_MIB)?, bucket, endpoint, grpc_endpoint })
     }
 
-    /// The server and the peer, a line each.
+    /// Describes the server and the peer, one line each.
     pub(crate) fn describe() -> Result<Vec<String>> {
         let server = format!("larder-gcs-server at the same commit, built for release, {WHERE}");
         Ok(vec![server, curl::version()?])
     }
 
-    /// Shows the end of the server's log, for when something has failed.
+    /// Prints the end of the server's log, after a failure.
     pub(crate) fn show_log(&self) {
         self.served.show_log();
     }
 
-    /// A remote of larder's.
+    /// Returns the URL of a remote.
     fn remote(&self, name: &str) -> String {
         let Self { bucket, endpoint, grpc_endpoint, .. } = self;
         format!("gs://{bucket}/{name}?endpoint={endpoint}&grpc_endpoint={grpc_endpoint}&anonymous=true")
     }
 
-    /// The objects of the bucket, in the JSON API.
+    /// Returns the URL of the bucket's objects in the JSON API.
     fn objects(&self) -> String {
         format!("{}/storage/v1/b/{}/o", self.endpoint, self.bucket)
     }
 
-    /// An object of that name.
+    /// Returns the URL of an object.
     fn object(&self, name: &str) -> String {
         format!("{}/{}", self.objects(), encode(name))
     }
 
-    /// A subject before which nothing is where pushes go to.
+    /// Creates a subject that removes pushed objects first.
     fn pushing<'a>(&'a self, command: impl Fn() -> Command + 'a) -> Subject<'a> {
         self.served.pushing(|| self.remove_pushed(), command)
     }
 
-    /// `larder push` to where nothing is.
+    /// Returns `larder push` to an empty remote.
     pub(crate) fn larder_push(&self) -> Subject<'_> {
         self.pushing(|| self.served.push(&self.remote(PUSHED)))
     }
 
-    /// `curl` up, in a single request: "Upload an object from a file system" in Google's documentation.
+    /// Returns an upload with `curl` in one request: "Upload an object from a file system" in Google's documentation.
     pub(crate) fn curl_push(&self) -> Subject<'_> {
         let name = encode(&format!("{PUSHED}/{MADE}"));
         let url =
             format!("{}/upload/storage/v1/b/{}/o?uploadType=media&name={name}", self.endpoint, self.bucket);
         self.pushing(move || {
             let mut command = self.served.curl("project");
-            // `--data-binary`, as it is documented, would read all of the file before it sends.
+            // The documented `--data-binary` would read the whole file before it sends.
             command.args(["--request", "POST", "--header", "Content-Type: application/octet-stream"]);
             command.args(["--upload-file", MADE, &url]);
             command
         })
     }
 
-    /// Pushes once, with larder, what everybody pulls, and returns where `curl` finds it.
-    pub(crate) fn keep_push(&self) -> Result<String> {
-        let found = self.served.keep_push(&self.remote(KEPT))?;
+    /// Pushes the object for all pulls, once, and returns its URL for `curl`.
+    pub(crate) fn prepare_pulls(&self) -> Result<String> {
+        let found = self.served.prepare_pulls(&self.remote(KEPT))?;
         let name = found.strip_prefix(&format!("gs://{}/", self.bucket));
         let name = name.ok_or_else(|| format!("{found} is not in the bucket {}", self.bucket))?;
         Ok(format!("{}?alt=media", self.object(name)))
     }
 
-    /// `larder pull` of it, to where nothing is.
+    /// Returns `larder pull` of that object into an empty directory.
     pub(crate) fn larder_pull(&self) -> Subject<'_> {
         self.served.pulling(|| self.served.pull(&self.remote(KEPT)))
     }
 
-    /// `curl` down.
+    /// Returns a download with `curl`.
     pub(crate) fn curl_pull<'a>(&'a self, kept: &'a str) -> Subject<'a> {
         self.served.pulling(move || {
             let mut command = self.served.curl("restored");
@@ -106,7 +106,7 @@ impl Gcs {
         })
     }
 
-    /// Removes every object that was pushed, and so its bytes: the server has them where the data are.
+    /// Removes every pushed object, to free its space: the server stores it in the data directory.
     fn remove_pushed(&self) -> Result<()> {
         let list = format!("{}?prefix={PUSHED}/", self.objects());
         let page: Value = serde_json::from_str(&process::stdout_of(self.served.curl("home").arg(list))?)?;
@@ -118,7 +118,7 @@ impl Gcs {
     }
 }
 
-/// A name in a URL, where a slash would separate what it belongs to.
+/// Encodes a name, including its slashes, for the path of a URL.
 fn encode(name: &str) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(byte);
     let encoded = |byte: u8| {

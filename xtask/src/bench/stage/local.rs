@@ -1,4 +1,4 @@
-//! For remotes in directories: a project with the data, places to restore to, remotes and archives.
+//! The setup for remotes in directories: a project with the data, directories for pulls, remotes and archives.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// Makes the data and the places.
+    /// Creates the data and the directories.
     pub(crate) fn set(dir: &Path, larder: PathBuf, weasel: PathBuf) -> Result<Self> {
         let stage = Stage::new(dir, larder, &["weasel-restored", "tar-restored"])?;
         for place in ["project", "weasel-restored", "restored"] {
@@ -33,14 +33,14 @@ impl Local {
             });
             fs::write(stage.at(place).join("project.yml"), project.to_string())?;
         }
-        eprintln!("xtask: making the data");
+        eprintln!("xtask: creating the data");
         data::large(&stage.at("project").join(LARGE))?;
         data::small(&stage.at("project").join(SMALL))?;
         data::weights(&stage.at("project").join(WEIGHTS))?;
         Ok(Self { stage, weasel })
     }
 
-    /// `larder push` to a remote that does not exist yet.
+    /// Returns `larder push` to a new remote.
     pub(crate) fn larder_push<'a>(&'a self, data: &'a str, compression: &'a str) -> Subject<'a> {
         self.stage.subject(&["remote", "project/.larder"], move || {
             let mut command = self.stage.command(&self.stage.larder, "project");
@@ -58,7 +58,7 @@ impl Local {
         })
     }
 
-    /// `larder pull` of what [`Local::keep_push`] pushed, to where nothing is.
+    /// Returns `larder pull` of the output of [`Local::prepare_pulls`] into an empty directory.
     pub(crate) fn larder_pull<'a>(&'a self, data: &'a str) -> Subject<'a> {
         self.stage.subject(
             &[
@@ -78,27 +78,27 @@ impl Local {
         )
     }
 
-    /// Pushes once with larder, and packs once with tar and zstd, what pulls are measured with.
-    pub(crate) fn keep_push(&self, data: &str) -> Result<()> {
-        self.keep_larder_push(data)?;
+    /// Prepares the pulls: pushes once with larder, and packs once with tar and zstd.
+    pub(crate) fn prepare_pulls(&self, data: &str) -> Result<()> {
+        self.prepare_larder_pulls(data)?;
         process::run(&mut self.tar_pack(data, "kept.tar.zst"))
     }
 
-    /// Pushes once with larder, for its pulls.
-    pub(crate) fn keep_larder_push(&self, data: &str) -> Result<()> {
+    /// Prepares larder's pulls: pushes once with larder.
+    pub(crate) fn prepare_larder_pulls(&self, data: &str) -> Result<()> {
         let mut push = self.stage.command(&self.stage.larder, "project");
         push.args(["push", data, "--command-hash", COMMAND_HASH, "--quiet", "--remote"])
             .arg(self.stage.at("kept"));
         process::run(&mut push)
     }
 
-    /// Makes the data whose transfer takes the most memory. It is not there all the time, because it is memory itself
-    /// where the directory is on a tmpfs.
+    /// Creates the data whose transfer needs the most memory. It exists only for its measurement, because on a tmpfs it
+    /// occupies memory itself.
     pub(crate) fn make_mixed(&self) -> Result<()> {
         data::mixed(&self.stage.at("project").join(MIXED))
     }
 
-    /// Removes that data, and whatever was made from it.
+    /// Removes that data and its copies.
     pub(crate) fn remove_mixed(&self) -> Result<()> {
         self.stage.clear(&["project/mixed.bin", "remote", "kept/mixed.bin", "restored/mixed.bin"])
     }
@@ -109,12 +109,12 @@ impl Local {
         command
     }
 
-    /// `tar -c | zstd -3 -T0`.
+    /// Returns `tar -c | zstd -3 -T0`.
     pub(crate) fn tar_push<'a>(&'a self, data: &'a str) -> Subject<'a> {
         self.stage.subject(&["made.tar.zst"], move || self.tar_pack(data, "made.tar.zst"))
     }
 
-    /// `zstd -dc | tar -x`.
+    /// Returns `zstd -dc | tar -x`.
     pub(crate) fn tar_pull(&self) -> Subject<'_> {
         self.stage.subject(&["tar-restored/large", "tar-restored/small", "tar-restored/weights.bin"], || {
             let mut command = self.stage.command("sh", "tar-restored");
@@ -123,21 +123,21 @@ impl Local {
         })
     }
 
-    /// `larder project push` of the large data, to a remote that does not exist yet.
+    /// Returns `larder project push` of the large data to a new remote.
     pub(crate) fn project_push(&self) -> Subject<'_> {
         self.stage
             .subject(&["remote", "project/.larder"], || self.larder_project("push", "project", "remote"))
     }
 
-    /// `larder project pull` of what [`Local::keep_project_push`] pushed, to where nothing is.
+    /// Returns `larder project pull` of the output of [`Local::prepare_project_pulls`] into an empty directory.
     pub(crate) fn project_pull(&self) -> Subject<'_> {
         self.stage.subject(&["restored/large", "restored/project.lock", "restored/.larder"], || {
             self.larder_project("pull", "restored", "kept-project")
         })
     }
 
-    /// Pushes the project once with larder, for its pulls.
-    pub(crate) fn keep_project_push(&self) -> Result<()> {
+    /// Prepares the pulls of the project: pushes it once with larder.
+    pub(crate) fn prepare_project_pulls(&self) -> Result<()> {
         process::run(&mut self.larder_project("push", "project", "kept-project"))
     }
 
@@ -147,20 +147,20 @@ impl Local {
         command
     }
 
-    /// `weasel push` of the large data, to a remote that does not exist yet.
+    /// Returns `weasel push` of the large data to a new remote.
     pub(crate) fn weasel_push(&self) -> Subject<'_> {
         self.stage.subject(&["weasel-remote"], || self.weasel("push", "project"))
     }
 
-    /// `weasel pull` of what weasel pushed.
+    /// Returns `weasel pull` of the output of [`Local::prepare_weasel_pulls`].
     pub(crate) fn weasel_pull(&self) -> Subject<'_> {
         self.stage.subject(&["weasel-restored/large", "weasel-restored/project.lock"], || {
             self.weasel("pull", "weasel-restored")
         })
     }
 
-    /// Pushes once with weasel, for its pulls.
-    pub(crate) fn keep_weasel_push(&self) -> Result<()> {
+    /// Prepares weasel's pulls: pushes once with weasel.
+    pub(crate) fn prepare_weasel_pulls(&self) -> Result<()> {
         process::run(&mut self.weasel("push", "project"))
     }
 
@@ -170,7 +170,7 @@ impl Local {
         command
     }
 
-    /// `larder --version`.
+    /// Returns `larder --version`.
     pub(crate) fn version(&self) -> Subject<'_> {
         self.stage.subject(&[], || {
             let mut command = self.stage.command(&self.stage.larder, "project");
@@ -179,7 +179,7 @@ impl Local {
         })
     }
 
-    /// `larder find` by a command hash that has `objects` objects.
+    /// Returns `larder find` by a command hash with `objects` objects.
     pub(crate) fn find(&self, objects: u32) -> Result<Subject<'_>> {
         let dir = self.stage.at("crowded").join("model").join(COMMAND_HASH);
         fs::create_dir_all(&dir)?;
@@ -196,7 +196,7 @@ impl Local {
     }
 }
 
-/// Makes every open of a file take a millisecond longer, as it does on a network file system.
+/// Makes every open of a file a millisecond slower, as on a network file system.
 pub(crate) fn with_slow_opens(subject: Subject<'_>) -> Subject<'_> {
     const OPENS: &str = "?open,openat,?openat2,?creat";
     let Subject { clear, command } = subject;

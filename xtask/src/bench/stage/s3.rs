@@ -1,4 +1,4 @@
-//! For remotes in S3: a server, a long and narrow link to it, a project with one object, and a place to restore to.
+//! The setup for remotes in S3: a server, a slow link to it, a project with one output, and a directory for pulls.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ use crate::{Result, process};
 
 pub(crate) const OBJECT_MIB: u32 = 1024;
 
-/// What leads clients to the server.
+/// The variable with the server's URL.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL_S3";
-/// The remote of rclone that its environment configures.
+/// The name of rclone's remote, which its environment configures.
 const RCLONE_REMOTE: &str = "bench";
 
 pub(crate) struct S3 {
@@ -29,16 +29,16 @@ pub(crate) struct S3 {
     endpoint: String,
 }
 
-/// The object that [`S3::keep_push`] pushed.
+/// The object that [`S3::prepare_pulls`] pushed.
 pub(crate) struct Kept {
     /// `s3://BUCKET/KEY`.
     url: String,
-    /// For who has no credentials.
+    /// A URL that needs no credentials.
     presigned: Result<String, String>,
 }
 
 impl S3 {
-    /// Makes the data and the places, and starts the servers.
+    /// Creates the data and the directories, and starts the server and the link.
     pub(crate) fn set(dir: &Path, larder: PathBuf, peers: Peers) -> Result<Self> {
         curl::find()?;
         let server = TestBackend::named("s3")?.start(dir)?;
@@ -48,7 +48,7 @@ impl S3 {
         Ok(Self { served: Served::set(dir, larder, server, OBJECT_MIB)?, link, peers, bucket, endpoint })
     }
 
-    /// The server and the peers, a line each.
+    /// Describes the server and the peers, one line each.
     pub(crate) fn describe(&self) -> Result<Vec<String>> {
         let mut lines = vec![
             format!("{}, {WHERE}", self.served.server.program),
@@ -59,43 +59,43 @@ impl S3 {
         Ok(lines)
     }
 
-    /// Shows the end of the server's log, for when something has failed.
+    /// Prints the end of the server's log, after a failure.
     pub(crate) fn show_log(&self) {
         self.served.show_log();
     }
 
-    /// A remote of larder's.
+    /// Returns the URL of a remote.
     fn remote(&self, name: &str) -> String {
         format!("{}/{name}", self.bucket)
     }
 
-    /// A subject before which nothing is where pushes go to.
+    /// Creates a subject that removes pushed objects first.
     fn pushing<'a>(&'a self, command: impl Fn() -> Command + 'a) -> Subject<'a> {
         self.served.pushing(|| self.remove_pushed(), command)
     }
 
-    /// `larder push` to where nothing is.
+    /// Returns `larder push` to an empty remote.
     pub(crate) fn larder_push(&self) -> Subject<'_> {
         self.pushing(|| self.served.push(&self.remote(PUSHED)))
     }
 
-    /// `aws s3 cp` up.
+    /// Returns an upload with `aws s3 cp`.
     pub(crate) fn aws_push(&self) -> Result<Subject<'_>, String> {
         let program = path(&self.peers.aws)?;
         let to = format!("{}/{PUSHED}/{MADE}", self.bucket);
         Ok(self.pushing(move || self.aws(program, &["cp", MADE, &to], "project")))
     }
 
-    /// `rclone copyto` up.
+    /// Returns an upload with `rclone copyto`.
     pub(crate) fn rclone_push(&self) -> Result<Subject<'_>, String> {
         let program = path(&self.peers.rclone)?;
         let to = rclone_name(&format!("{}/{PUSHED}/{MADE}", self.bucket));
         Ok(self.pushing(move || self.rclone(program, MADE, &to, "project")))
     }
 
-    /// Pushes once, with larder, what everybody pulls.
-    pub(crate) fn keep_push(&self) -> Result<Kept> {
-        let url = self.served.keep_push(&self.remote(KEPT))?;
+    /// Pushes the object for all pulls, once.
+    pub(crate) fn prepare_pulls(&self) -> Result<Kept> {
+        let url = self.served.prepare_pulls(&self.remote(KEPT))?;
         let presigned = path(&self.peers.aws).and_then(|program| {
             let mut presign = self.aws(program, &["presign", &url, "--expires-in", "86400"], "project");
             process::stdout_of(&mut presign).map_err(|error| error.to_string())
@@ -104,18 +104,18 @@ impl S3 {
         Ok(Kept { url, presigned })
     }
 
-    /// `larder pull` of it, to where nothing is.
+    /// Returns `larder pull` of that object into an empty directory.
     pub(crate) fn larder_pull(&self) -> Subject<'_> {
         self.served.pulling(|| self.served.pull(&self.remote(KEPT)))
     }
 
-    /// `aws s3 cp` down.
+    /// Returns a download with `aws s3 cp`.
     pub(crate) fn aws_pull<'a>(&'a self, kept: &'a Kept) -> Result<Subject<'a>, String> {
         let program = path(&self.peers.aws)?;
         Ok(self.served.pulling(move || self.aws(program, &["cp", &kept.url, PULLED], "restored")))
     }
 
-    /// `rclone copyto` down, of what it pushed itself: of what others pushed it knows no MD5 to compare with.
+    /// Returns a download with `rclone copyto` of its own upload. Only its own uploads have an MD5 that it can verify.
     pub(crate) fn rclone_pull(&self) -> Result<Subject<'_>, String> {
         let program = path(&self.peers.rclone)?;
         let from = rclone_name(&format!("{}/kept-by-rclone/{MADE}", self.bucket));
@@ -123,7 +123,7 @@ impl S3 {
         Ok(self.served.pulling(move || self.rclone(program, &from, PULLED, "restored")))
     }
 
-    /// `curl` of a presigned URL.
+    /// Returns a download with `curl` from a presigned URL.
     pub(crate) fn curl_pull<'a>(&'a self, kept: &'a Kept) -> Result<Subject<'a>, String> {
         let url = kept.presigned.as_ref().map_err(|error| format!("no presigned URL: {error}"))?;
         Ok(self.served.pulling(move || {
@@ -133,7 +133,7 @@ impl S3 {
         }))
     }
 
-    /// Leads a subject through the link.
+    /// Routes a subject through the link.
     pub(crate) fn over_link<'a>(&'a self, subject: Subject<'a>) -> Subject<'a> {
         let Subject { clear, command } = subject;
         let command = move || {
@@ -156,13 +156,13 @@ impl S3 {
             [("TYPE", "s3"), ("PROVIDER", "Minio"), ("ENV_AUTH", "true"), ("ENDPOINT", &self.endpoint)];
         let settings = settings
             .map(|(name, value)| (format!("RCLONE_CONFIG_{}_{name}", RCLONE_REMOTE.to_uppercase()), value));
-        // It looks for none, and does not say that there is none.
+        // With this setting rclone reads no file, and does not warn that it is missing.
         command.env("RCLONE_CONFIG", "/dev/null");
         command.envs(settings).args(["copyto", from, to]);
         command
     }
 
-    /// Removes every object that was pushed, by MinIO's own way to remove a prefix.
+    /// Removes every pushed object, with MinIO's request to remove a prefix.
     fn remove_pushed(&self) -> Result<()> {
         let bucket = self.bucket.trim_start_matches("s3://");
         let mut curl = self.served.curl("home");
@@ -170,7 +170,7 @@ impl S3 {
         curl.args(["--aws-sigv4", "aws:amz:us-east-1:s3", "--request", "DELETE"]);
         curl.args(["--header", "x-minio-force-delete: true"]);
         curl.arg(format!("{}/{bucket}/{PUSHED}/", self.endpoint));
-        // Not as an argument: those are for everybody to read.
+        // Pass the credentials on standard input, because all users can read arguments.
         let id = self.served.server.variable("AWS_ACCESS_KEY_ID")?;
         let secret = self.served.server.variable("AWS_SECRET_ACCESS_KEY")?;
         let user = format!("user = \"{id}:{secret}\"\n");
@@ -183,7 +183,7 @@ impl S3 {
         if child.wait()?.success() && said.is_ok() {
             return Ok(());
         }
-        Err(format!("the objects of the round before cannot be removed: `{shown}` failed").into())
+        Err(format!("failed to remove the objects of the last round: `{shown}` failed").into())
     }
 }
 
@@ -191,7 +191,7 @@ fn path(found: &FoundPeer) -> Result<&Path, String> {
     found.as_ref().map(|program| program.path.as_path()).map_err(Clone::clone)
 }
 
-/// How rclone calls what is at `s3://…`.
+/// Converts `s3://…` to rclone's notation.
 fn rclone_name(url: &str) -> String {
     format!("{RCLONE_REMOTE}:{}", url.trim_start_matches("s3://"))
 }

@@ -1,4 +1,4 @@
-//! What all stages with a server share: one file in a project, which is pushed to the server, and pulled to another place.
+//! The setup that all servers share: one file in a project is pushed to the server and pulled into another directory.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -10,53 +10,53 @@ use crate::bench::measure::Subject;
 use crate::servers::Server;
 use crate::{Result, process};
 
-/// What is pushed and pulled, in the project.
+/// The file in the project that is pushed and pulled.
 pub(super) const MADE: &str = "object.bin";
-/// What peers pull to.
+/// The file into which peers download.
 pub(super) const PULLED: &str = "pulled.bin";
-/// Whatever pulls leave.
+/// The files that pulls create.
 const RESTORED: [&str; 3] = ["restored/object.bin", "restored/pulled.bin", "restored/.larder"];
 
-/// Where pushes go, and where what is pulled is: the ends of remotes.
+/// The last components of the remotes: one for measured pushes, and one with the object for pulls.
 pub(super) const PUSHED: &str = "pushed";
 pub(super) const KEPT: &str = "kept";
 
-/// Where servers are, for the page.
+/// The location of the servers, for the report.
 pub(super) const WHERE: &str = "on the same machine and the same file system";
 
-/// How much of a server's log is shown when something has failed.
+/// The number of lines of a server's log that are shown after a failure.
 const LOG_LINES: usize = 30;
 
 pub(super) struct Served {
     pub(super) stage: Stage,
     pub(super) server: Server,
-    /// The clients' home: one of the stage's, unless another comes with the server.
+    /// The home of the clients: the stage's, or the server's if it has one for clients.
     pub(super) home: PathBuf,
 }
 
 impl Served {
-    /// Makes the data and the places.
+    /// Creates the data and the directories.
     pub(super) fn set(dir: &Path, larder: PathBuf, server: Server, mib: u32) -> Result<Self> {
         let stage = Stage::new(dir, larder, &[])?;
-        eprintln!("xtask: making the data");
+        eprintln!("xtask: creating the data");
         data::incompressible(&stage.at("project").join(MADE), mib)?;
         Ok(Self { home: stage.at("home"), stage, server })
     }
 
-    /// Shows the end of the server's log, for when something has failed.
+    /// Prints the end of the server's log, after a failure.
     pub(super) fn show_log(&self) {
         self.server.show_log(LOG_LINES);
     }
 
-    /// A command that is led to the server.
+    /// Creates a command with the server's variables.
     pub(super) fn client(&self, program: impl AsRef<OsStr>, place: &str) -> Command {
         let mut command = self.stage.command(program, place);
-        self.server.lead(&mut command);
+        self.server.set_env(&mut command);
         command.env("HOME", &self.home);
         command
     }
 
-    /// curl, which says nothing but errors.
+    /// Creates a command for curl that prints only errors.
     pub(super) fn curl(&self, place: &str) -> Command {
         let mut command = self.client("curl", place);
         command.args(["--silent", "--show-error", "--fail"]);
@@ -69,24 +69,24 @@ impl Served {
         command
     }
 
-    /// `larder push` to a remote, given by its URL.
+    /// Returns `larder push` to a remote.
     pub(super) fn push(&self, remote: &str) -> Command {
         self.larder(&["push", MADE, "--compression", "none"], "project", remote)
     }
 
-    /// `larder pull` from it.
+    /// Returns `larder pull` from a remote.
     pub(super) fn pull(&self, remote: &str) -> Command {
         self.larder(&["pull", MADE], "restored", remote)
     }
 
-    /// Pushes once, with larder, what everybody pulls, and returns the URL of the object.
-    pub(super) fn keep_push(&self, remote: &str) -> Result<String> {
+    /// Pushes the object for all pulls, once, and returns its URL.
+    pub(super) fn prepare_pulls(&self, remote: &str) -> Result<String> {
         process::run(self.push(remote).arg("--quiet"))?;
         let found = process::stdout_of(&mut self.larder(&["find", MADE], "project", remote))?;
         Ok(found.trim().to_owned())
     }
 
-    /// A subject before which nothing is where pushes go to.
+    /// Creates a subject that removes pushed objects first.
     pub(super) fn pushing<'a>(
         &'a self,
         remove_pushed: impl Fn() -> Result<()> + 'a,
@@ -99,7 +99,7 @@ impl Served {
         Subject { clear: Box::new(clear), command: Box::new(command) }
     }
 
-    /// A subject before which nothing is where pulls go to.
+    /// Creates a subject that removes pulled files first.
     pub(super) fn pulling<'a>(&'a self, command: impl Fn() -> Command + 'a) -> Subject<'a> {
         self.stage.subject(&RESTORED, command)
     }

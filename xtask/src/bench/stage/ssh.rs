@@ -1,4 +1,4 @@
-//! For remotes over SSH: an sshd, a long link to it, a project with one output, and a place to restore to.
+//! The setup for remotes over SSH: an sshd, a slow link to it, a project with one output, and a directory for pulls.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -14,26 +14,26 @@ use crate::{Result, cargo};
 
 const OBJECT_MIB: u32 = 512;
 
-/// The link is wide: what is measured is how the programs bear that every answer takes its time.
+/// The bandwidth of the link. It is high, because the benchmark measures the effect of latency.
 const LINK_MBIT: u32 = 10_000;
 
-/// The one that all of them, larder's libssh2 too, ask for first.
+/// The first choice of all programs, including larder's libssh2.
 const CIPHER: &str = "chacha20-poly1305@openssh.com";
 
 pub(crate) struct Ssh {
     served: Served,
     link: Link,
-    /// Whoever logs in, and where to: `USER@HOST`.
+    /// The account and the host: `USER@HOST`.
     account: String,
     /// The server's port, and the link's.
     ports: [String; 2],
     /// The server's directory, on this machine.
     data: PathBuf,
-    /// libssh2 and nothing else.
+    /// The program that uses bare libssh2.
     libssh2: PathBuf,
 }
 
-/// Which way to the server.
+/// The route to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Loopback,
@@ -41,7 +41,7 @@ pub(crate) enum Way {
 }
 
 impl Ssh {
-    /// Makes the data and the places, and starts the servers.
+    /// Creates the data and the directories, and starts the server and the link.
     pub(crate) fn set(dir: &Path, larder: PathBuf) -> Result<Self> {
         let server = TestBackend::named("ssh")?.start(dir)?;
         let url = server.variable("LARDER_TEST_SSH_URL")?;
@@ -66,16 +66,16 @@ impl Ssh {
         })
     }
 
-    /// The server and the peers, a line each.
+    /// Describes the server and the peers, one line each.
     pub(crate) fn describe(&self) -> Vec<String> {
         vec![
             format!("sshd, scp and sftp: {}, {WHERE}", self.served.server.program),
-            format!("cipher of all: {CIPHER}"),
+            format!("cipher: {CIPHER}"),
             format!("link: a proxy with a round trip of {LINK_RTT_MS} ms, at {}", self.link.address),
         ]
     }
 
-    /// Shows the end of the server's log, for when something has failed.
+    /// Prints the end of the server's log, after a failure.
     pub(crate) fn show_log(&self) {
         self.served.show_log();
     }
@@ -87,12 +87,12 @@ impl Ssh {
         }
     }
 
-    /// A remote of larder's.
+    /// Returns the URL of a remote.
     fn remote(&self, way: Way, name: &str) -> String {
         format!("ssh://{}:{}{}/{name}", self.account, self.port(way), self.data.display())
     }
 
-    /// A subject before which nothing is where pushes go to.
+    /// Creates a subject that removes pushed files first.
     fn pushing<'a>(&'a self, command: impl Fn() -> Command + 'a) -> Subject<'a> {
         let remove_pushed = || {
             let pushed = self.data.join(PUSHED);
@@ -102,56 +102,56 @@ impl Ssh {
         self.served.pushing(remove_pushed, command)
     }
 
-    /// `larder push` to where nothing is.
+    /// Returns `larder push` to an empty remote.
     pub(crate) fn larder_push(&self, way: Way) -> Subject<'_> {
         self.pushing(move || self.served.push(&self.remote(way, PUSHED)))
     }
 
-    /// `scp` up.
+    /// Returns an upload with `scp`.
     pub(crate) fn scp_push(&self, way: Way) -> Subject<'_> {
         let to = format!("larder:{}", self.data.join(PUSHED).join(MADE).display());
         self.pushing(move || self.peer("scp", way, &["-q", MADE, &to], "project"))
     }
 
-    /// `sftp` up.
+    /// Returns an upload with `sftp`.
     pub(crate) fn sftp_push(&self, way: Way) -> Result<Subject<'_>> {
         let batch =
             self.batch("put", &format!("put {MADE} {}", self.data.join(PUSHED).join(MADE).display()))?;
         Ok(self.pushing(move || self.peer("sftp", way, &["-q", "-b", &batch, "larder"], "project")))
     }
 
-    /// Pushes once, with larder, what everybody pulls, and returns where it is.
-    pub(crate) fn keep_push(&self) -> Result<PathBuf> {
-        let found = self.served.keep_push(&self.remote(Way::Loopback, KEPT))?;
+    /// Pushes the object for all pulls, once, and returns its path.
+    pub(crate) fn prepare_pulls(&self) -> Result<PathBuf> {
+        let found = self.served.prepare_pulls(&self.remote(Way::Loopback, KEPT))?;
         let data = self.data.display().to_string();
         let path = found.find(&data).map(|start| &found[start..]);
         Ok(path.ok_or_else(|| format!("{found} is not below {data}"))?.into())
     }
 
-    /// `larder pull` of it, to where nothing is.
+    /// Returns `larder pull` of that object into an empty directory.
     pub(crate) fn larder_pull(&self, way: Way) -> Subject<'_> {
         self.served.pulling(move || self.served.pull(&self.remote(way, KEPT)))
     }
 
-    /// `scp` down.
+    /// Returns a download with `scp`.
     pub(crate) fn scp_pull<'a>(&'a self, way: Way, kept: &Path) -> Subject<'a> {
         let from = format!("larder:{}", kept.display());
         self.served.pulling(move || self.peer("scp", way, &["-q", &from, PULLED], "restored"))
     }
 
-    /// `sftp` down.
+    /// Returns a download with `sftp`.
     pub(crate) fn sftp_pull<'a>(&'a self, way: Way, kept: &Path) -> Result<Subject<'a>> {
         let batch = self.batch("get", &format!("get {} {PULLED}", kept.display()))?;
         Ok(self.served.pulling(move || self.peer("sftp", way, &["-q", "-b", &batch, "larder"], "restored")))
     }
 
-    /// libssh2 alone, up.
+    /// Returns an upload with bare libssh2.
     pub(crate) fn libssh2_push(&self, way: Way) -> Subject<'_> {
         let to = self.data.join(PUSHED).join(MADE);
         self.pushing(move || self.libssh2("put", way, &to, "project"))
     }
 
-    /// libssh2 alone, down.
+    /// Returns a download with bare libssh2.
     pub(crate) fn libssh2_pull<'a>(&'a self, way: Way, kept: &'a Path) -> Subject<'a> {
         self.served.pulling(move || self.libssh2("get", way, kept, "restored"))
     }
@@ -164,14 +164,14 @@ impl Ssh {
         command
     }
 
-    /// A file with one line for `sftp -b`.
+    /// Writes a file with one line for `sftp -b`, and returns its path.
     fn batch(&self, name: &str, line: &str) -> Result<String> {
         let path = self.served.stage.at(&format!("{name}.sftp"));
         fs::write(&path, format!("{line}\n"))?;
         Ok(path.display().to_string())
     }
 
-    /// One of OpenSSH's programs, with the configuration that comes with the server.
+    /// Creates a command for one of OpenSSH's programs, with the server's client configuration.
     fn peer(&self, program: &str, way: Way, args: &[&str], place: &str) -> Command {
         let mut command = self.served.client(program, place);
         command.arg("-F").arg(self.served.home.join(".ssh/config"));
@@ -181,7 +181,7 @@ impl Ssh {
     }
 }
 
-/// The host is known at another port too.
+/// Adds the host at another port to `known_hosts`.
 fn know_host_at(known_hosts: &Path, port: &str, other: &str) -> Result<()> {
     let known = fs::read_to_string(known_hosts)?;
     let at = |port: &str| format!("]:{port} ");

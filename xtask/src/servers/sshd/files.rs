@@ -1,4 +1,4 @@
-//! The directory of an sshd: keys, its configuration, and a home for clients.
+//! The directory of an sshd: keys, configuration, and a home for clients.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use crate::{Result, process};
 
-/// The types of the host's keys, and how many bits they have. The first is the one that clients may rely on to know.
+/// The types of the host keys, and their lengths in bits. Tests rely on the first type.
 const HOST_KEYS: [(&str, Option<&str>); 3] = [("ed25519", None), ("ecdsa", None), ("rsa", Some("2048"))];
 
-/// What some versions demand and others do not know: from 9.8 on, whoever fails to log in is kept out for a while, and
-/// some tests fail a lot.
+/// A setting for OpenSSH 9.8 and later, which block an address for a while after failed logins. Some tests fail to log in
+/// on purpose. Older versions refuse the setting.
 const SINCE_9_8: &str = "PerSourcePenalties no\n";
 
 /// The server's files.
@@ -20,20 +20,20 @@ const SINCE_9_8: &str = "PerSourcePenalties no\n";
 pub(super) struct SshdFiles {
     pub(super) dir: PathBuf,
     pub(super) config: PathBuf,
-    /// Where tests may write.
+    /// The directory in which tests may write.
     pub(super) data: PathBuf,
     /// The home of a client.
     pub(super) home: PathBuf,
-    /// The account that logs in: the one that runs this.
+    /// The account that logs in, which is the current one.
     pub(super) user: String,
 }
 
 impl SshdFiles {
-    /// Makes them in `dir`.
+    /// Creates the files in `dir`.
     pub(super) fn make(sshd: &Path, dir: &Path, port: u16) -> Result<Self> {
         if !dir.to_str().is_some_and(is_plain) {
             return Err(format!(
-                "{} has characters that a URL or sshd_config has to quote: choose another --dir",
+                "{} has characters that need quotes in a URL or in sshd_config: choose another --dir",
                 dir.display()
             )
             .into());
@@ -43,7 +43,7 @@ impl SshdFiles {
         fs::create_dir(&files.data)?;
         let ssh = files.home.join(".ssh");
         fs::create_dir_all(&ssh)?;
-        // ssh refuses a key that others can read.
+        // ssh refuses a key that other users can read.
         fs::set_permissions(&files.home, fs::Permissions::from_mode(0o700))?;
         let mut known = Vec::new();
         for (kind, bits) in HOST_KEYS {
@@ -58,7 +58,7 @@ impl SshdFiles {
         Ok(files)
     }
 
-    /// For people, and for other clients: `ssh -F config larder`.
+    /// Returns the configuration for manual use and for other clients: `ssh -F config larder`.
     fn client_config(&self, port: u16) -> String {
         let (ssh, user) = (self.home.join(".ssh"), &self.user);
         let ssh = ssh.display();
@@ -69,11 +69,11 @@ impl SshdFiles {
         )
     }
 
-    /// Writes the server's configuration, and has sshd look at it.
+    /// Writes the server's configuration, and lets sshd check it.
     fn configure(&self, sshd: &Path, port: u16) -> Result<()> {
         let usual = self.server_config(port);
         let mut text = format!("{usual}{SINCE_9_8}");
-        // Each complaint that can be answered comes once.
+        // Each problem that can be fixed is reported once.
         for _ in 0..3 {
             fs::write(&self.config, &text)?;
             let mut command = Command::new(sshd);
@@ -85,10 +85,10 @@ impl SshdFiles {
             if complaint.contains("PerSourcePenalties") && text != usual {
                 text.clone_from(&usual);
             } else if let Some(missing) = missing_directory(&complaint).filter(|dir| !dir.exists()) {
-                // Packages leave that to whatever starts the service.
-                eprintln!("xtask: sshd wants {}: it is made", missing.display());
+                // Packages leave this directory to the service manager.
+                eprintln!("xtask: creating {}, which sshd needs", missing.display());
                 fs::create_dir_all(&missing)
-                    .map_err(|error| format!("failed to make {}: {error}", missing.display()))?;
+                    .map_err(|error| format!("failed to create {}: {error}", missing.display()))?;
                 fs::set_permissions(&missing, fs::Permissions::from_mode(0o755))?;
             } else {
                 return Err(format!("sshd refuses its configuration: {}", complaint.trim()).into());
@@ -116,41 +116,39 @@ impl SshdFiles {
              LogLevel VERBOSE\n\
              MaxSessions 64\n\
              MaxStartups 500\n\
-             # Sessions of clients that are gone end too: they outlive the listener.\n\
+             # End the sessions of clients that are gone, because they outlive the listener.\n\
              ClientAliveInterval 20\n\
              ClientAliveCountMax 6\n\
-             # For tests of ProxyJump, which jump to where they are.\n\
+             # Tests of ProxyJump jump to this server.\n\
              AllowTcpForwarding local\n\
              PermitOpen 127.0.0.1:{port}\n\
              X11Forwarding no\n\
-             # A private umask: nothing is shared by chance.\n\
+             # Use a private umask, so that files are shared only on purpose.\n\
              Subsystem sftp internal-sftp -u 077\n"
         )
     }
 }
 
-/// Whether text means itself in URLs and in the configuration of sshd.
+/// Whether text needs no quotes in URLs and in the configuration of sshd.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte))
 }
 
-/// The directory that a complaint of sshd is about.
+/// Returns the missing directory in an error message of sshd.
 fn missing_directory(complaint: &str) -> Option<PathBuf> {
     let mut lines = complaint.lines();
     let path = lines.find_map(|line| line.split_once("Missing privilege separation directory: "))?.1.trim();
     Some(PathBuf::from(path)).filter(|path| path.is_absolute())
 }
 
-/// The name of the account that runs this.
+/// Returns the name of the current account.
 fn user() -> Result<String> {
     let name = process::answer(Command::new("id").arg("-un"), Duration::from_secs(10));
     let name = name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
-    name.ok_or_else(|| {
-        "sshd lets in accounts of this machine only, and the one of this process has no name".into()
-    })
+    name.ok_or_else(|| "the current account has no name, and sshd needs one".into())
 }
 
-/// Makes a pair of keys without a passphrase, and returns the public one: its type and its text.
+/// Generates a pair of keys without a passphrase, and returns the type and the text of the public key.
 fn generate(file: &Path, kind: &str, bits: Option<&str>) -> Result<String> {
     let mut command = Command::new("ssh-keygen");
     command.args(["-q", "-t", kind, "-N", "", "-C", "larder-test", "-f"]).arg(file);
