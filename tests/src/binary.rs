@@ -1,4 +1,4 @@
-//! The binary under test.
+//! The tested binary.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,12 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// Why there is no binary to test.
+/// The reason why there is no binary to test.
 #[derive(Clone, Debug)]
 pub(crate) enum NoBinary {
-    /// It cannot be built here: tests are ignored.
+    /// This machine cannot build it. Tests are ignored.
     NoCargo(String),
-    /// What was asked for does not work: tests fail.
+    /// `LARDER_BIN` is wrong, or the build failed. Tests fail.
     Broken(String),
 }
 
@@ -31,12 +31,12 @@ fn given(path: OsString) -> Result<PathBuf, NoBinary> {
     Err(NoBinary::Broken(reason))
 }
 
-/// Builds the binary. Cargo's own lock makes other processes wait, and they find the build finished.
+/// Builds the binary. Other test processes wait for cargo's lock, and then find the finished build.
 fn build() -> Result<PathBuf, NoBinary> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        // All members and a test target are named to get the features of `cargo test --workspace`, which has then
-        // compiled everything already.
+        // Select all members and a test target to get the features of `cargo test --workspace`, so that nothing is
+        // compiled twice.
         .args(["build", "--workspace", "--bin", "larder", "--test", "cli"])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
@@ -44,7 +44,7 @@ fn build() -> Result<PathBuf, NoBinary> {
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| {
-            NoBinary::NoCargo(format!("cargo, which builds the binary, does not start: {error}"))
+            NoBinary::NoCargo(format!("failed to start cargo, which builds the binary: {error}"))
         })?;
     if !output.status.success() {
         let reason =
@@ -53,7 +53,7 @@ fn build() -> Result<PathBuf, NoBinary> {
     }
     let messages =
         output.stdout.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
-    built_binary(messages).ok_or_else(|| NoBinary::Broken("cargo names no binary `larder`".to_owned()))
+    built_binary(messages).ok_or_else(|| NoBinary::Broken("cargo built no binary `larder`".to_owned()))
 }
 
 fn built_binary(messages: impl Iterator<Item = Value>) -> Option<PathBuf> {

@@ -1,9 +1,9 @@
-//! Objects that are not what their names say.
+//! Damaged objects.
 
-/// What happened to an object, and what is left of its bytes.
+/// The name of a damage, and a function that returns the damaged bytes.
 pub type Damage = (&'static str, fn(&[u8]) -> Vec<u8>);
 
-/// What storage, links and people do to objects.
+/// The damages that storage, networks and people cause.
 pub const DAMAGES: [Damage; 5] = [
     ("a flipped bit", |whole| {
         let mut bytes = whole.to_vec();

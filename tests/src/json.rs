@@ -1,11 +1,11 @@
-//! The `--json` document, with what differs from run to run taken out.
+//! The `--json` document without the values that differ between runs.
 
 use serde_json::Value;
 
 use crate::sandbox::Sandbox;
 
-/// Replaces the sandbox's directories and every digest by their names, so that a document can be compared as a whole.
-/// `bytes` of an object, which depends on the codec's version, becomes `0`.
+/// Replaces the sandbox's directories and every digest with placeholders, so that tests can compare whole documents. The
+/// `bytes` of an object depend on the codec's version and become `0`.
 pub fn redact(mut document: Value, sandbox: &Sandbox) -> Value {
     visit(&mut document, sandbox);
     document

@@ -1,14 +1,14 @@
-//! What transfers take of memory.
+//! The memory of transfers.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 
 use crate::{Sandbox, noise};
 
-/// The most memory that a push or a pull may take, in MiB.
+/// The maximum memory of a push or a pull, in MiB.
 const MOST_MIB: u64 = 192;
 const BLOCK: usize = 1 << 20;
-/// The outputs, and the size of each in MiB. Together they are much more than may be in memory.
+/// The number of outputs, and the size of each in MiB. Together they exceed the memory limit several times.
 const OUTPUTS: usize = 6;
 const OUTPUT_MIB: u64 = 130;
 
@@ -17,7 +17,7 @@ impl Sandbox {
     ///
     /// # Panics
     ///
-    /// A transfer fails, or takes too much memory.
+    /// Panics if a transfer fails or uses too much memory.
     #[track_caller]
     pub fn assert_transfers_in_constant_memory(&self) {
         let names: Vec<String> = (0..OUTPUTS).map(|output| format!("weights-{output}.bin")).collect();
@@ -36,7 +36,7 @@ impl Sandbox {
             }
             let (run, peak) = self.larder(arguments).run_and_measure();
             run.ok();
-            assert!(peak <= MOST_MIB, "{verb} took {peak} MiB of memory, and may take {MOST_MIB}");
+            assert!(peak <= MOST_MIB, "{verb} used {peak} MiB of memory; the limit is {MOST_MIB} MiB");
         };
         transfer("push");
         for name in &names {
@@ -52,7 +52,7 @@ impl Sandbox {
     }
 }
 
-/// Bytes that do not compress in even outputs, and bytes that do in odd ones.
+/// Returns incompressible bytes for even outputs, and compressible bytes for odd ones.
 fn content(output: u64, block: u64) -> Vec<u8> {
     let seed = output << 32 | block;
     if output.is_multiple_of(2) { noise(seed, BLOCK) } else { noise(seed, BLOCK >> 4).repeat(16) }

@@ -1,9 +1,9 @@
-//! The server that a test talks to, as the environment names it.
+//! The server of a test, which the environment names.
 
 use std::ffi::OsString;
 use std::hash::{BuildHasher as _, RandomState};
 
-/// A server whose place for tests `LARDER_TEST_<BACKEND>_URL` names. `cargo xtask integration` starts one, or takes the
+/// A server. `LARDER_TEST_<BACKEND>_URL` names the URL for tests. `cargo xtask integration` starts a server, or uses the
 /// caller's.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -11,11 +11,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// The server of this backend, in a test that names it in its needs.
+    /// Returns the server of this backend. The test must name it in its needs.
     ///
     /// # Panics
     ///
-    /// There is none.
+    /// Panics if the environment names none.
     #[track_caller]
     pub fn of(backend: &str) -> Self {
         let url = url(backend).unwrap_or_else(|| panic!("{} names no server", variable(backend)));
@@ -26,12 +26,12 @@ impl Server {
         url(backend).is_some()
     }
 
-    /// Where tests may write: others write there too.
+    /// Returns the URL below which tests may write. Other tests write there too.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The URL of a remote that nobody else has.
+    /// Returns the URL of a new remote for one test.
     pub fn remote(&self) -> String {
         let unique = RandomState::new().hash_one(std::process::id());
         let (place, query) = self.url.split_once('?').map_or((&*self.url, None), |(a, b)| (a, Some(b)));
@@ -39,13 +39,13 @@ impl Server {
         format!("{}/test-{unique:016x}{query}", place.trim_end_matches('/'))
     }
 
-    /// The variables that lead to it.
+    /// Returns the variables of the server.
     pub fn env(&self) -> impl Iterator<Item = (OsString, OsString)> + use<> {
         let of_clouds = |name: &OsString| {
             let name = name.to_string_lossy();
             name.starts_with("AWS_") || name.starts_with("GOOGLE_")
         };
-        // Where a server for Google's clients is, in the words of Google's tools.
+        // The variables with which Google's tools find an emulator.
         let emulators = [
             ("STORAGE_EMULATOR_HOST", "LARDER_TEST_GCS_ENDPOINT"),
             ("STORAGE_EMULATOR_GRPC_HOST", "LARDER_TEST_GCS_GRPC_ENDPOINT"),

@@ -1,5 +1,5 @@
-//! Signals that whoever started the tests has told the system to ignore, as shells do for jobs in the background: their
-//! children inherit that, and the binary would rightly ignore them too.
+//! Ignored signals. Shells let background jobs ignore SIGINT and SIGTERM, and children inherit that. So the binary would
+//! rightly ignore them too.
 
 use std::fs;
 use std::process::Command;
@@ -8,10 +8,10 @@ use std::sync::LazyLock;
 /// SIGINT and SIGTERM in the mask of ignored signals.
 const STOPPING: u64 = 1 << 1 | 1 << 14;
 
-/// The program that has the signals heard again (that of coreutils 8.31 or later), and what it takes.
+/// The command that restores the default handling of the signals. It needs coreutils 8.31 or later.
 const RESET: [&str; 2] = ["env", "--default-signal=INT,TERM"];
 
-/// Whether this process hears SIGINT and SIGTERM, and if not, whether its children can.
+/// Whether this process receives SIGINT and SIGTERM, and if not, whether its children can.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hearing {
     Heard,
@@ -30,12 +30,12 @@ static HEARING: LazyLock<Hearing> = LazyLock::new(|| {
     if reset.is_ok_and(|reset| reset.status.success()) { Hearing::CanBeReset } else { Hearing::Ignored }
 });
 
-/// What has to stand before a command so that it hears the signals, where that takes anything.
+/// Returns the prefix for a command so that it receives the signals. The prefix is empty if none is needed.
 pub(crate) fn reset() -> &'static [&'static str] {
     if *HEARING == Hearing::CanBeReset { &RESET } else { &[] }
 }
 
-/// Whether a command that was started now would ignore them.
+/// Whether a command would ignore the signals even with the prefix.
 pub(crate) fn are_ignored() -> bool {
     *HEARING == Hearing::Ignored
 }

@@ -1,4 +1,4 @@
-//! The tests of one theme, and what they need.
+//! The tests of one topic, and their requirements.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use libtest_mimic::{Arguments, Completion, Trial};
 use crate::binary::{NoBinary, larder_binary};
 use crate::need::{Missing, Need};
 
-/// One test: it fails by panicking.
+/// One test. It fails by panicking.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
     name: &'static str,
@@ -16,12 +16,12 @@ pub struct Case {
 }
 
 impl Case {
-    /// A test that needs nothing but the binary.
+    /// Creates a test that needs only the binary.
     pub const fn new(name: &'static str, test: fn()) -> Self {
         Self { name, needs: &[], test }
     }
 
-    /// Names what the machine must have for it.
+    /// Sets the requirements of the test on the machine.
     #[must_use]
     pub const fn needs(mut self, needs: &'static [Need]) -> Self {
         self.needs = needs;
@@ -48,7 +48,7 @@ impl Case {
     }
 }
 
-/// Runs the tests of `theme` that the command line asks for.
+/// Runs the tests of `theme` that the command line selects.
 pub fn run(theme: &str, cases: &[Case]) -> ExitCode {
     let arguments = Arguments::from_args();
     libtest_mimic::run(&arguments, cases.iter().map(|case| case.into_trial(theme)).collect()).exit_code()

@@ -1,4 +1,4 @@
-//! Trees: how they are made, and what they hold.
+//! Trees of files: how tests write, read and compare them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -8,14 +8,14 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-/// What is at one path of a tree.
+/// The entry at one path of a tree.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Entry {
     /// A directory.
     Dir,
-    /// A file: its contents, and whether its owner may execute it.
+    /// A file: its content, and whether its owner may execute it.
     File(Vec<u8>, bool),
-    /// A symlink and its text.
+    /// A symlink and its target.
     Link(Vec<u8>),
 }
 
@@ -32,17 +32,17 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// A tree in memory, by paths as raw bytes; a single file is a tree whose only path is empty.
+/// A tree in memory, keyed by paths as raw bytes. A single file is a tree whose only path is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree(pub BTreeMap<Vec<u8>, Entry>);
 
 impl Tree {
-    /// An empty directory.
+    /// Creates an empty directory.
     pub fn new() -> Self {
         Self(BTreeMap::from([(Vec::new(), Entry::Dir)]))
     }
 
-    /// A single file.
+    /// Creates a single file.
     pub fn of_file(contents: impl Into<Vec<u8>>) -> Self {
         Self(BTreeMap::from([(Vec::new(), Entry::File(contents.into(), false))]))
     }
@@ -53,7 +53,7 @@ impl Tree {
         self.with_entry(path, Entry::File(contents.into(), false))
     }
 
-    /// Adds an entry, and the directories above it.
+    /// Adds an entry and its parent directories.
     #[must_use]
     pub fn with_entry(mut self, path: impl AsRef<[u8]>, entry: Entry) -> Self {
         let path = path.as_ref();
@@ -64,7 +64,7 @@ impl Tree {
         self
     }
 
-    /// A few files of some kilobytes: a tree for tests that run a command many times.
+    /// Creates a few files of some kilobytes, for tests that run a command many times.
     pub fn small(seed: u64) -> Self {
         Self::new()
             .with("config.cfg", text(seed, 3_000))
@@ -75,7 +75,7 @@ impl Tree {
             .with_entry("latest", Entry::Link(b"ner/model".to_vec()))
     }
 
-    /// Every kind of name and entry that a real tree may have.
+    /// Creates every kind of name and entry that a real tree may have.
     pub fn awkward() -> Self {
         let deep = vec!["d"; 200].join("/");
         let long_name = "n".repeat(255);
@@ -122,29 +122,29 @@ impl Tree {
         }
     }
 
-    /// Reads the tree at `at`: all entries, hidden or not, links unfollowed.
+    /// Reads the tree at `at`, including hidden entries, without following links.
     ///
     /// # Panics
     ///
-    /// There is nothing, or it cannot be read.
+    /// Panics if there is no tree, or if it cannot be read.
     #[track_caller]
     pub fn read(at: &Path) -> Self {
         match Self::try_read(at) {
             Ok(tree) => tree,
-            Err(error) => panic!("cannot read {}: {error}", at.display()),
+            Err(error) => panic!("failed to read {}: {error}", at.display()),
         }
     }
 
-    /// Reads the tree, or says that there is nothing.
+    /// Reads the tree. Returns `None` if nothing exists at the path.
     pub fn read_if_exists(at: &Path) -> Option<Self> {
         at.symlink_metadata().is_ok().then(|| Self::read(at))
     }
 
-    /// Reads a tree that may be replaced meanwhile.
+    /// Reads a tree that another process may replace.
     ///
     /// # Errors
     ///
-    /// Something is gone.
+    /// Fails if an entry is gone.
     pub fn try_read(at: &Path) -> std::io::Result<Self> {
         fn visit(tree: &mut Tree, at: &Path, path: &[u8]) -> std::io::Result<()> {
             let meta = at.symlink_metadata()?;
@@ -168,7 +168,7 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Asserts that both are the same, and shows only what is not.
+    /// Asserts that both trees are equal. A failure shows only the differences.
     #[track_caller]
     pub fn assert_same(&self, expected: &Self) {
         let differs = |one: &Self, other: &Self, what: &str| -> Vec<String> {
@@ -181,7 +181,7 @@ impl Tree {
     }
 }
 
-/// Bytes that no codec makes smaller, the same for the same seed.
+/// Generates incompressible bytes, the same for the same seed.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new_derive_key("larder-tests noise")
@@ -191,7 +191,7 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Text that compresses as text does, the same for the same seed.
+/// Generates compressible text, the same for the same seed.
 pub fn text(seed: u64, len: usize) -> Vec<u8> {
     const WORDS: [&str; 16] = [
         "the ", "pantry ", "of ", "flour", " and ", "salt, ", "jars", " on ", "a ", "shelf", ".\n", "honey ",

@@ -27,18 +27,18 @@ impl<'a> WeaselProject<'a> {
     /// Writes this `project.yml`.
     pub fn of(sandbox: &'a Sandbox, project: &serde_json::Value) -> Self {
         let python = std::env::var_os("LARDER_WEASEL_PYTHON").expect("the case needs `Need::Weasel`").into();
-        // JSON is YAML: no quoting of our own.
+        // JSON is valid YAML, so that nothing needs quotes.
         fs::write(sandbox.path("project.yml"), project.to_string()).unwrap();
         Self { sandbox, python }
     }
 
-    /// Runs `weasel COMMAND default` in the project, and returns what it said.
+    /// Runs `weasel COMMAND default` in the project, and returns its output.
     #[track_caller]
     pub fn run(&self, command: &str) -> String {
         self.weasel(&[command, "default", "."])
     }
 
-    /// Runs weasel with these arguments in the project, and returns what it said.
+    /// Runs weasel with these arguments in the project, and returns its output.
     #[track_caller]
     pub fn weasel(&self, args: &[&str]) -> String {
         let output = Command::new(&self.python)

@@ -82,7 +82,7 @@ pub(crate) fn answer(command: &mut Command, timeout: Duration) -> Option<String>
             }
         }
     };
-    // Not to its end: what it left running may hold the pipe open.
+    // Do not read to the end, because a background process of the command may hold the pipe open.
     let mut text = [0; 4096];
     let length = child.stdout.as_mut()?.read(&mut text).ok()?;
     status.success().then(|| String::from_utf8_lossy(&text[..length]).into_owned())

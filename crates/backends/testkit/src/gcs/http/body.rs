@@ -74,7 +74,7 @@ pub(super) struct Download {
     /// The damage, and the number of bytes before it.
     damage: Option<(Damage, u64)>,
     /// Whether the body has stalled.
-    stands: bool,
+    stalled: bool,
 }
 
 impl Download {
@@ -85,7 +85,7 @@ impl Download {
             | GcsAction::CorruptDownload { at } => Some((damage, at)),
             _ => None,
         });
-        Self { content, offset, len, damage, stands: false }
+        Self { content, offset, len, damage, stalled: false }
     }
 
     /// Returns the part of a chunk that passes.
@@ -105,13 +105,13 @@ impl Download {
             bytes[at] = !bytes[at];
             bytes.freeze()
         } else {
-            self.stands = true;
+            self.stalled = true;
             chunk.slice(..at)
         }
     }
 
     fn next(&mut self) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if !self.stands {
+        if !self.stalled {
             if self.len == 0 {
                 return Poll::Ready(None);
             }
@@ -153,9 +153,9 @@ impl Body for Reply {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Bytes(bytes) => bytes.is_none(),
-            // What is missing never comes.
+            // The missing bytes never arrive.
             Self::Cut(_) => false,
-            Self::Download(download) => !download.stands && download.len == 0,
+            Self::Download(download) => !download.stalled && download.len == 0,
         }
     }
 
@@ -163,7 +163,7 @@ impl Body for Reply {
         match self {
             Self::Bytes(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Cut(cut) => SizeHint::with_exact(cut.announced),
-            Self::Download(download) if download.stands => SizeHint::default(),
+            Self::Download(download) if download.stalled => SizeHint::default(),
             Self::Download(download) => SizeHint::with_exact(download.len),
         }
     }

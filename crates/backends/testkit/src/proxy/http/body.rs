@@ -45,7 +45,7 @@ impl Damaged {
     }
 
     /// Whether the body has stalled.
-    fn stands(&self) -> bool {
+    fn is_stalled(&self) -> bool {
         self.happened && !matches!(self.damage, Damage::Corrupt)
     }
 
@@ -68,7 +68,7 @@ impl Damaged {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        if !self.stands() {
+        if !self.is_stalled() {
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
                 end => return Poll::Ready(end),
@@ -105,7 +105,7 @@ impl Body for Answer {
         match self {
             Self::Own(body) => body.is_none(),
             Self::Servers(body) => body.is_end_stream(),
-            Self::Damaged(damaged) => !damaged.stands() && damaged.body.is_end_stream(),
+            Self::Damaged(damaged) => !damaged.is_stalled() && damaged.body.is_end_stream(),
         }
     }
 
@@ -113,7 +113,7 @@ impl Body for Answer {
         match self {
             Self::Own(body) => SizeHint::with_exact(body.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Servers(body) => body.size_hint(),
-            Self::Damaged(damaged) if damaged.stands() => SizeHint::default(),
+            Self::Damaged(damaged) if damaged.is_stalled() => SizeHint::default(),
             Self::Damaged(damaged) => damaged.body.size_hint(),
         }
     }
