@@ -1,4 +1,4 @@
-//! The command line as an interface: documents, streams, exit codes, colours.
+//! The command line as an interface: documents, streams, exit codes, colors.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -211,7 +211,7 @@ fn command_hashes() {
         hash(&["--key", "os=linux", "--", "train", "a b"]),
     ];
     for (place, one) in all.iter().enumerate() {
-        assert!(!all[..place].contains(one), "number {place} is the same as one before: {all:?}");
+        assert!(!all[..place].contains(one), "number {place} is equal to an earlier one: {all:?}");
     }
     assert_eq!(
         hash(&["-d", "dep", "-d", "./dep", "--", "train", "a b"]),
@@ -225,8 +225,8 @@ fn command_hashes() {
     fs::write(sandbox.path("dep"), "2").unwrap();
     assert_ne!(hash(&["-d", "dep", "--", "train", "a b"]), all[3], "a dependency changed");
     let secret = sandbox.larder(["hash", "env", "TOKEN", "--explain"]).env("TOKEN", "hunter2").run().ok();
-    assert!(!secret.said().contains("hunter2"), "a value is printed");
-    // What a plain push uses.
+    assert!(!secret.said().contains("hunter2"), "the output has the value of a variable");
+    // The scheme of a plain push.
     Tree::small(1).write(&sandbox.path("model"));
     let push = sandbox.run(["push", "model", "--json"]).ok();
     assert_eq!(push.field("command_hash"), all[0]);
@@ -256,7 +256,7 @@ fn streams() {
     let sandbox = sandbox_with_model();
     let push = sandbox.run(["push", "models/en"]).ok();
     assert!(push.text().contains("models/en"), "{push}");
-    assert!(!push.stderr.contains('\r'), "no progress bar where no terminal is: {push}");
+    assert!(!push.stderr.contains('\r'), "no progress bar without a terminal: {push}");
     let quiet = sandbox.run(["push", "models/en", "-q"]).ok();
     assert_eq!(quiet.stderr, "");
     let verbose = sandbox.run(["push", "models/en", "-v"]).ok();

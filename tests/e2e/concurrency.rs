@@ -1,4 +1,4 @@
-//! Many at once: one object, one restored tree, no mixture, and nobody's temporary files removed while they live.
+//! Parallel commands: they make one object and one restored tree, mix nothing, and keep each other's temporary files.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 }
 
 fn outcomes(runs: Vec<Running>) -> Vec<String> {
-    // All are waited for before the first assertion, so that a failure leaves none behind.
+    // Wait for all processes before the first assertion, so that a failure leaves none behind.
     let runs: Vec<Run> = runs.into_iter().map(Running::wait).collect();
     runs.into_iter().map(|run| run.ok().outcome()).collect()
 }
@@ -83,7 +83,7 @@ fn changing_file() {
     ];
     for (name, change) in changes {
         let sandbox = Sandbox::new();
-        // Too large to be read once into memory: it is hashed first, and packed from disk after that.
+        // The output is too large for memory, so that it is hashed first and then packed from disk.
         Tree::new().with("growing.bin", noise(1, 64 << 20)).write(&sandbox.path("model"));
         let push = sandbox.larder(["push", "model"]).spawn();
         let ended = AtomicBool::new(false);
@@ -109,7 +109,7 @@ fn changing_file() {
 
 fn reader_sees_no_mixture() {
     let mut sandbox = Sandbox::new();
-    // A tmpfs has the exchange, whatever temporary files are on.
+    // Use a tmpfs, because it supports the exchange.
     let project = sandbox.mount_tmpfs("project", 64);
     sandbox.configure_remote();
     let tree =
@@ -133,7 +133,8 @@ fn reader_sees_no_mixture() {
                 let entries = fs::read_dir(&model).expect("the output is never absent");
                 let names: BTreeSet<String> =
                     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-                // The old tree is removed after the exchange: who opened it before sees some of it, never some of both.
+                // The old tree is removed after the exchange. A reader that opened it before sees a part of it, but never a
+                // mixture.
                 let stayed = before == inode();
                 let fits =
                     |whole: &BTreeSet<String>| if stayed { names == *whole } else { names.is_subset(whole) };
@@ -150,7 +151,7 @@ fn reader_sees_no_mixture() {
         ended.store(true, Ordering::Relaxed);
         reader.join().unwrap()
     });
-    assert!(switches > 10, "the reader saw {switches} trees: too few to have tested anything");
+    assert!(switches > 10, "the reader saw only {switches} trees, too few for a test");
     sandbox.assert_clean();
 }
 

@@ -1,4 +1,4 @@
-//! Where settings come from, and which one counts.
+//! The sources of settings, and their precedence.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -50,7 +50,7 @@ fn precedence() {
     assert_eq!(hash(&[], None), md5);
     assert_eq!(hash(&[], Some("sha256")), "sha256");
     assert_eq!(hash(&["--hash", "blake3"], Some("sha256")), "blake3");
-    // `XDG_CONFIG_HOME` says where the user's file is.
+    // `XDG_CONFIG_HOME` sets the directory of the user's file.
     sandbox.configure("");
     fs::create_dir_all(sandbox.root().join("xdg/larder")).unwrap();
     fs::write(sandbox.root().join("xdg/larder/config.toml"), "hash = 'weasel'\n").unwrap();
@@ -68,11 +68,11 @@ fn default_remote() {
     };
     sandbox.configure(&remotes(&["one"]));
     sandbox.run(["push", "model"]).ok();
-    assert!(one.is_dir(), "the only one");
+    assert!(one.is_dir(), "the only remote is used");
     sandbox.configure(&remotes(&["one", "two"]));
     sandbox.run(["push", "model"]).fails(2, &["one", "two"]);
     sandbox.run(["push", "model", "-r", "two"]).ok();
-    assert!(two.is_dir(), "the named one");
+    assert!(two.is_dir(), "the named remote is used");
     sandbox.configure(&format!("{}default = '{}'\n", remotes(&["one", "two"]), three.display()));
     sandbox.run(["push", "model"]).ok();
     assert!(three.is_dir(), "the default");
@@ -82,7 +82,10 @@ fn default_remote() {
     sandbox.configure(&format!("[remotes.table]\nurl = '{}'\n", sandbox.root().join("five").display()));
     sandbox.run(["push", "model"]).ok();
     assert!(sandbox.root().join("five").is_dir(), "a table's");
-    assert!(!sandbox.path(".larder/store").exists(), "the embedded default is for those who named none");
+    assert!(
+        !sandbox.path(".larder/store").exists(),
+        "the embedded default is used only if no remote is configured"
+    );
 }
 
 fn remotes_of_weasel() {
@@ -95,26 +98,26 @@ fn remotes_of_weasel() {
     sandbox.run(["push", "model"]).ok();
     assert!(is_made("one"), "its default");
     sandbox.run(["push", "model", "-r", "other"]).ok();
-    assert!(is_made("two"), "the named one");
+    assert!(is_made("two"), "the named remote is used");
     sandbox.run(["push", "model", "-r", "third"]).fails(2, &["`default`", "`other`", "`./third`"]);
     sandbox.configure("[remotes]\ndefault = '../three'\n");
     sandbox.run(["push", "model"]).ok();
     assert!(is_made("three"), "larder's own file comes first");
-    // One that is broken, or of another tool, stops only who means it.
+    // A broken remote, or one of another tool, stops only commands that use it.
     project_yml("commands: 7\n");
     sandbox.run(["push", "model"]).ok();
     sandbox.run(["push", "model", "-r", "other"]).fails(2, &["project.yml"]);
     fs::remove_file(sandbox.path("larder.toml")).unwrap();
     let embedded = sandbox.run(["push", "model"]).ok();
     assert!(embedded.stderr.contains("project.yml"), "{embedded}");
-    // So does a variable that is for weasel.
+    // So does a variable for weasel.
     let with_overrides = sandbox.larder(["push", "model"]).env("WEASEL_CONFIG_OVERRIDES", "nonsense");
     project_yml("remotes: {default: ../one}\n");
     assert!(with_overrides.run().ok().stderr.contains("nonsense"));
     fs::remove_file(sandbox.path("project.yml")).unwrap();
     sandbox.configure("");
     assert!(!with_overrides.run().ok().stderr.contains("nonsense"));
-    assert!(sandbox.path(".larder/store").is_dir(), "nobody has named another");
+    assert!(sandbox.path(".larder/store").is_dir(), "no other remote is configured");
 }
 
 fn relative_remotes() {
@@ -159,7 +162,7 @@ fn project_root() {
     let path_of = || sandbox.larder(["push", "file", "--json"]).in_dir(&deep).run().ok().field("path");
     assert_eq!(path_of(), "a/b/c/file", "larder.toml");
     fs::write(sandbox.path("a/project.yml"), "{}").unwrap();
-    assert_eq!(path_of(), "b/c/file", "the nearest project.yml");
+    assert_eq!(path_of(), "b/c/file", "the nearest project.yml counts");
     fs::remove_file(sandbox.path("a/project.yml")).unwrap();
     fs::remove_file(sandbox.path("larder.toml")).unwrap();
     fs::create_dir(sandbox.path("a/b/.git")).unwrap();
@@ -197,12 +200,12 @@ fn unreadable() {
         }
         fs::remove_file(&path).unwrap();
     }
-    assert!(!sandbox.path(".larder").exists(), "nothing was kept where nobody wanted it");
+    assert!(!sandbox.path(".larder").exists(), "nothing was stored in the project");
     sandbox.run(["push", "sub/model"]).ok();
 }
 
 fn denied() {
-    /// Nobody else is this user.
+    /// A user id that no account has.
     const USER: u32 = 61_011;
     let sandbox = Sandbox::new();
     fs::write(sandbox.path("file"), "x").unwrap();
@@ -224,7 +227,7 @@ fn denied() {
     ] {
         run(args).ok();
     }
-    // Another hash than the configured one would be worse than none.
+    // Using another hash than the configured one would be worse than a failure.
     for args in
         [&["hash", "content", "file"][..], &["ls"], &["find", "file", "--hash", "blake3"], &["push", "file"]]
     {

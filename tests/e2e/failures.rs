@@ -1,4 +1,4 @@
-//! What cannot be done is said in one line, with the place and what to do, under the right exit code; nothing is lost.
+//! A failure gives one line with the location and the remedy, and the right exit code. Nothing is lost.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     )
 }
 
-/// Arguments, the exit code, and what the line of error has in it.
+/// The arguments, the exit code, and texts in the error line.
 type Row<'a> = (&'a [&'a str], i32, &'a [&'a str]);
 
 #[track_caller]
@@ -78,7 +78,7 @@ fn wrong_usage() {
     );
     let _ = sandbox.run([]).exits(2);
     assert!(!sandbox.remote().exists(), "wrong usage touches no remote");
-    // An absolute path inside the project is only another way to name the output.
+    // An absolute path inside the project names the output too.
     sandbox.run(["push", &absolute]).ok();
     assert!(sandbox.keys()[0].starts_with("model/"), "{project}: {:?}", sandbox.keys());
 }
@@ -129,7 +129,7 @@ fn unusable_remotes() {
             (&["pull", "other", "-r", "./a/b"], 5, &["a"]),
             (&["find", "model", "-r", "./a/b"], 5, &["a"]),
             (&["ls", "-r", "./a/b"], 5, &["a"]),
-            // A push would create it: nothing can be there.
+            // A push would create the remote, so it has no objects.
             (&["pull", "other", "-r", "./absent"], 3, &["absent"]),
             (&["find", "model", "-r", "./absent"], 3, &["absent"]),
             (&["push", "model", "-r", "./file"], 5, &["file"]),
@@ -140,8 +140,8 @@ fn unusable_remotes() {
         assert!(!sandbox.path(absent).exists(), "`{absent}` was made");
     }
     let secret = sandbox.run(["push", "model", "-r", "https://user:hunter2@host/x"]).exits(2);
-    assert!(!secret.said().contains("hunter2"), "a secret is printed");
-    // The last component is made, and no more.
+    assert!(!secret.said().contains("hunter2"), "the output has a secret");
+    // The push creates only the last component.
     sandbox.run(["push", "model", "-r", "./made"]).ok();
     assert!(sandbox.path("made/model").is_dir());
 }
@@ -182,7 +182,7 @@ fn content_hash_must_match() {
     sandbox.run(["push", "file", "--content-hash", &other]).fails(4, &["file", &other]);
     assert_eq!(sandbox.keys(), Vec::<String>::new());
     sandbox.run(["push", "file", "--content-hash", &hash]).ok();
-    // A name of the user's own says nothing about the content: it is taken, and the pull says so.
+    // A custom name does not allow verification. The pull succeeds, and reports that.
     sandbox.run(["push", "file", "--command-hash", "x", "--content-hash", "v1"]).ok();
     fs::remove_file(sandbox.path("file")).unwrap();
     let pull = sandbox.run(["pull", "file", "--command-hash", "x", "--json"]).ok();
@@ -190,7 +190,7 @@ fn content_hash_must_match() {
     assert_eq!(fs::read(sandbox.path("file")).unwrap(), b"contents");
 }
 
-/// Git carries symlinks: a checkout may have one at any of these names.
+/// Git stores symlinks, so that a checkout may have one at any of these names.
 fn linked_state() {
     for link in [".larder", ".larder/tmp", ".larder/journal", ".larder/store"] {
         let sandbox = Sandbox::new();
@@ -200,7 +200,7 @@ fn linked_state() {
         Tree::small(1).write(&sandbox.path("model"));
         sandbox.run(["push", "model"]).ok();
         let outside = sandbox.root().join("outside");
-        // What larder would remove, if these were its own directories.
+        // Files that larder would remove if these were its own directories.
         for path in ["1-2-3.0/file", "tmp/1-2-3.0/file", "journal/1-2-3"] {
             fs::create_dir_all(outside.join(path).parent().unwrap()).unwrap();
             fs::write(outside.join(path), "").unwrap();
@@ -238,7 +238,7 @@ fn foreign_journals() {
         assert!(warnings == 1 && run.stderr.contains("and 2 more"), "{run}");
     }
     Tree::read(&sandbox.path("model")).assert_same(&tree);
-    assert_eq!(fs::read_dir(&journals).unwrap().count(), 5, "none of them was touched");
+    assert_eq!(fs::read_dir(&journals).unwrap().count(), 5, "none of them changed");
 }
 
 fn several() {
@@ -246,7 +246,7 @@ fn several() {
     Tree::small(1).write(&sandbox.path("first"));
     Tree::small(2).write(&sandbox.path("last"));
     sandbox.run(["push", "first", "absent", "last"]).fails(1, &["absent"]);
-    assert_eq!(sandbox.keys().len(), 2, "each stands alone");
+    assert_eq!(sandbox.keys().len(), 2, "each output has its own object");
 }
 
 fn full_remote() {
@@ -260,7 +260,7 @@ fn full_remote() {
         assert_eq!(sandbox.keys(), Vec::<String>::new());
         sandbox.assert_clean();
     }
-    // What was left of it is free again.
+    // The space of the failed push is free again.
     sandbox.run(["push", "small"]).ok();
 }
 
@@ -277,7 +277,7 @@ fn full_project() {
     assert!(left.iter().all(|name| name == "larder.toml" || name == ".larder"), "left: {left:?}");
     sandbox.assert_clean();
     sandbox.run(["pull", "one"]).ok();
-    // There is room for one, but not for the old and the new: the old one stays.
+    // The disk has space for one tree, but not for the old and the new one. The old one stays.
     fs::write(project.join("one/large"), noise(2, 12 << 20)).unwrap();
     let old = Tree::read(&project.join("one"));
     sandbox.run(["pull", "one", "--force"]).fails(1, &["space"]);
@@ -290,7 +290,7 @@ fn silent_remote() {
     Tree::small(1).write(&sandbox.path("model"));
     sandbox.run(["push", "model", "--command-hash", "x"]).ok();
     Tree::small(2).write(&sandbox.path("other"));
-    // As on a share whose server is gone: a call that is answered only when everybody has given up.
+    // Imitate a share whose server is gone: a call returns only after every timeout.
     for (args, call) in [
         (&["find", "model"][..], "getdents64"),
         (&["ls"], "getdents64"),
@@ -301,7 +301,7 @@ fn silent_remote() {
         let run = sandbox.larder([]).args(args).args(["--stall-timeout", "0.5"]).inject(&call).run();
         run.fails(5, &[sandbox.remote().to_str().unwrap(), "0.5 s"]);
     }
-    // Nobody could ask that remote to remove anything; the next command does.
+    // That remote could not remove anything. The next command does.
     sandbox.run(["push", "other"]).ok();
     sandbox.assert_clean();
 }
@@ -330,10 +330,10 @@ fn worst_exit_code() {
     assert!(!sandbox.path("whole").exists());
 }
 
-/// A user who starts nothing else: the limit on processes counts all of one user.
+/// A user without other processes, because the limit on processes counts all processes of a user.
 const LONELY: u32 = 61_010;
 
-/// A tree that takes every way through the pools: files that are read ahead, and one that is hashed in parallel.
+/// A tree that uses every path through the pools: files that are read ahead, and one that is hashed in parallel.
 fn many_files() -> Tree {
     let mut tree = Tree::new().with("large", noise(1, 5 << 20));
     for number in 0..300_u64 {
@@ -342,8 +342,8 @@ fn many_files() -> Tree {
     tree
 }
 
-/// Pushes, looks, and pulls with `limited` calls, each of which must work or say that `limit` can be raised. Gives back
-/// how many worked.
+/// Pushes, finds and pulls with `limited` calls. Each must succeed, or say how to raise `limit`. Returns the number of
+/// successes.
 #[track_caller]
 fn check_limited(sandbox: &Sandbox, tree: &Tree, limited: impl Fn(&[&str]) -> Larder, limit: &str) -> usize {
     let calls: [&[&str]; 6] = [
@@ -368,7 +368,7 @@ fn check_limited(sandbox: &Sandbox, tree: &Tree, limited: impl Fn(&[&str]) -> La
     if copy.join("model").exists() {
         Tree::read(&copy.join("model")).assert_same(tree);
     }
-    // What was pushed is whole.
+    // Published objects are complete.
     if !sandbox.keys().is_empty() {
         sandbox.run(["pull", "model", "--to", "whole"]).ok();
         Tree::read(&sandbox.path("whole/model")).assert_same(tree);
@@ -405,7 +405,7 @@ fn few_files() {
         let sandbox = Sandbox::new();
         tree.write(&sandbox.path("model"));
         fs::create_dir(sandbox.remote()).unwrap();
-        // Something to be listed, whatever can be pushed.
+        // One object to list, even if no push succeeds.
         if limit % 2 == 0 {
             sandbox.run(["push", "model", "--command-hash", "x"]).ok();
         }

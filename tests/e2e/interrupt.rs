@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM at several moments: nothing published, nothing moved, nothing left, within two seconds.
+//! Ctrl-C and SIGTERM at several moments. The command ends within two seconds, and publishes, moves and leaves nothing.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -24,22 +24,22 @@ fn main() -> ExitCode {
     )
 }
 
-/// Sends both signals, each to a process of its own that has come to the point, and checks how it ends.
+/// Sends each of both signals to a new process that has reached the point, and checks how it ends.
 fn interrupt(start: impl Fn() -> Running, arrived: impl Fn(&Running) -> bool, check: impl Fn()) {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let mut running = start();
         running.wait_until(&arrived);
         let sent = running.signal(signal);
         let run = running.wait();
-        // A process may exit with the code, or die of the signal: a shell shows the same number.
+        // The process may exit with the code or die of the signal. A shell shows the same number.
         let ended = run.code.or(run.signal.map(|signal| 128 + signal));
         assert_eq!(ended, Some(code), "{run}");
-        assert!(run.after(sent) < Duration::from_secs(2), "it took {:?}: {run}", run.after(sent));
+        assert!(run.after(sent) < Duration::from_secs(2), "it ended after {:?}: {run}", run.after(sent));
         check();
     }
 }
 
-/// A file that takes long to read, and no space.
+/// A file that takes long to read and needs no space.
 fn sparse(sandbox: &Sandbox, path: &str, gib: u64) {
     File::create(sandbox.path(path)).unwrap().set_len(gib << 30).unwrap();
 }
@@ -61,7 +61,7 @@ fn while_hashing() {
 fn while_uploading() {
     let sandbox = Sandbox::new();
     Tree::new().with("large", noise(1, 200 << 20)).write(&sandbox.path("model"));
-    // xz is slow enough to be met at work.
+    // xz is slow enough to be interrupted.
     let push = sandbox.larder(["push", "model", "--compression", "xz:6"]);
     for mib in [1, 12] {
         interrupt(
@@ -100,7 +100,7 @@ fn while_unpacking() {
     }
 }
 
-/// The outputs are put into place to the end, and all that is said agrees about it.
+/// All outputs are moved into place, and the text, the document and the exit code agree.
 fn while_placing() {
     let sandbox = Sandbox::new();
     let tree = Tree::small(1);
@@ -110,7 +110,7 @@ fn while_placing() {
         for json in [false, true] {
             fs::remove_dir_all(sandbox.path("model")).unwrap();
             let pull = sandbox.larder(["pull", "model"]).args(json.then_some("--json"));
-            // The signal comes with the rename. Removing the staging takes long enough for it to be heard.
+            // The signal arrives during the rename. Removing the staging takes long enough to handle it.
             let run = pull
                 .inject_all(&[
                     &format!("renameat2:signal={signal}:when=1"),
@@ -157,7 +157,7 @@ fn while_hash_reads() {
     interrupt(start, |hash| hash.bytes_read() > 256 << 20, || {});
 }
 
-/// As in the background of a script, or under `trap '' INT TERM`: no command is stopped then.
+/// Ignored signals stop no command, as in the background of a script or under `trap '' INT TERM`.
 fn ignored_before() {
     let sandbox = Sandbox::new();
     sparse(&sandbox, "huge", 64);
@@ -171,7 +171,7 @@ fn ignored_before() {
         running.wait_until(|running| running.bytes_read() > 256 << 20);
         let _ = running.signal(Signal::INT);
         let _ = running.signal(Signal::TERM);
-        // Whatever hears one of them stops long before.
+        // A command that handles one of them stops much earlier.
         let read = running.bytes_read();
         running.wait_until(|running| running.bytes_read() > read + (1 << 30));
     }

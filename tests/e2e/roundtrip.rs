@@ -1,4 +1,4 @@
-//! What was pushed comes back identical, whatever it is.
+//! Every kind of output comes back identical.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -96,7 +96,7 @@ fn links() {
     Tree::small(1).write(&sandbox.path("v2"));
     symlink("v2", sandbox.path("model")).unwrap();
     sandbox.run(["push", "model"]).ok();
-    // The link is replaced, and what it points at is not touched.
+    // The link is replaced, and its target does not change.
     fs::write(sandbox.path("v2/config.cfg"), "changed").unwrap();
     let changed = Tree::read(&sandbox.path("v2"));
     sandbox.run(["pull", "model", "--force"]).ok();
@@ -186,8 +186,8 @@ fn many_outputs() {
     Sandbox::new().assert_transfers_in_constant_memory();
 }
 
-/// Blocks of which no two are equal: 64 that compress well, and 64 that do not, in turns. So an archive's frames have
-/// very different sizes.
+/// Distinct blocks: 64 compressible ones and 64 incompressible ones in turns, so that an archive's frames have very
+/// different sizes.
 fn five_gib_blocks() -> impl Iterator<Item = Vec<u8>> {
     const BLOCK: usize = 1 << 20;
     let repeated = noise(5, 16 << 10).repeat(BLOCK >> 14);
@@ -201,7 +201,7 @@ fn five_gib_blocks() -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// The most memory that a transfer may take, in MiB, where it takes at most `two_cores` of them on a machine with two.
+/// Returns the memory limit of a transfer on this machine in MiB. It is `two_cores` on a machine with two cores.
 fn most_memory(two_cores: u64) -> u64 {
     let cores = std::thread::available_parallelism().map_or(2, usize::from) as u64;
     two_cores + 20 * cores.min(8).saturating_sub(2)

@@ -1,4 +1,4 @@
-//! Exchange with the real weasel, both ways, under the same keys.
+//! Exchange with the real weasel in both directions, under the same keys.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     )
 }
 
-/// What weasel can store and restore: names are UTF-8 there.
+/// A tree that weasel can store and restore. Its names must be UTF-8.
 fn tree() -> Tree {
     Tree::small(3)
         .with("übung/日本語 with spaces", "names")
@@ -100,7 +100,7 @@ fn weasel_to_larder() {
         assert_eq!((&result["outcome"], &result["verified"]), (&"restored".into(), &true.into()), "{pull}");
     }
     assert_outputs(&sandbox, &expected);
-    // A link that leaves the output is weasel's to push, and not ours to restore.
+    // weasel pushes a link that leaves the output, and larder does not restore it.
     symlink("/etc", sandbox.path(OUTPUTS[0]).join("away")).unwrap();
     fs::remove_dir_all(sandbox.remote()).unwrap();
     weasel.run("push");
@@ -118,12 +118,12 @@ fn same_keys() {
     fs::remove_dir_all(sandbox.remote()).unwrap();
     push_with_larder(&sandbox);
     assert_eq!(sandbox.keys(), keys);
-    // So weasel finds each of them present, and replaces none.
+    // weasel finds all objects present, and replaces none.
     let objects =
         || -> Vec<Vec<u8>> { keys.iter().map(|key| fs::read(sandbox.remote().join(key)).unwrap()).collect() };
     let before = objects();
     weasel.run("push");
-    assert!(objects() == before, "weasel replaced an object of larder's");
+    assert!(objects() == before, "weasel replaced an object that larder pushed");
 }
 
 fn stub() {
@@ -131,7 +131,7 @@ fn stub() {
     Tree::small(1).write(&sandbox.path("model"));
     let push = sandbox.larder(["push", "model", "--hash", "weasel", "--compression", "gzip", "--json"]);
     push.run().ok();
-    // A killed push of weasel's leaves an empty file under the final name.
+    // A killed push of weasel leaves an empty file under the final name.
     fs::write(sandbox.object(), "").unwrap();
     assert_eq!(push.run().ok().outcome(), "uploaded");
     fs::remove_dir_all(sandbox.path("model")).unwrap();

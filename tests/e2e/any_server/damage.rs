@@ -1,4 +1,4 @@
-//! Objects that are not what their names say: refused, named, and never restored.
+//! Damaged objects: larder refuses and names them, and never restores them.
 
 use std::fs;
 
@@ -44,7 +44,7 @@ pub(crate) fn a_damaged_object_is_refused() {
 }
 
 pub(crate) fn a_large_damaged_object_is_refused() {
-    // Read in several pieces at once.
+    // The object is read with several parallel requests.
     let tree = |seed| Tree::small(seed).with("large", noise(seed, 20 << 20));
     assert_refused(&tree(1), &tree(2));
 }
@@ -61,7 +61,7 @@ pub(crate) fn the_next_newest_is_taken_where_the_newest_is_damaged() {
     let newer = store.keys().into_iter().find(|key| *key != older).unwrap();
     store.put(&newer, b"damaged");
     let pull = store.run(["pull", "model", "--command-hash", "x"]).ok();
-    // Where both were written within what the server tells apart, the greater name is the newest.
+    // If the server gives both the same time, the greater name counts as the newest.
     assert!(pull.stderr.contains(&newer) || newer < older, "{pull}");
     Tree::read(&store.path("model")).assert_same(&Tree::small(1));
     fs::remove_dir_all(store.path("model")).unwrap();

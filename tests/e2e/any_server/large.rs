@@ -20,14 +20,14 @@ pub(crate) fn five_gib_in_constant_memory() {
     let push = store.larder(["push", "weights.bin", "--command-hash", "big", "--json"]);
     let (push, peak) = push.run_and_measure();
     assert_eq!(push.ok().outcome(), "uploaded");
-    assert!(peak <= MAX_MIB, "push took {peak} MiB of memory");
+    assert!(peak <= MAX_MIB, "push used {peak} MiB of memory");
     store.assert_nothing_open();
     fs::remove_file(&path).unwrap();
 
     let pull = store.larder(["pull", "weights.bin", "--command-hash", "big", "--json"]);
     let (pull, peak) = pull.run_and_measure();
     assert_eq!(pull.ok().outcome(), "restored");
-    assert!(peak <= MAX_MIB, "pull took {peak} MiB of memory");
+    assert!(peak <= MAX_MIB, "pull used {peak} MiB of memory");
     store.empty_remote();
     let file = File::open(&path).unwrap();
     assert_eq!(file.metadata().unwrap().len(), BLOCKS * BLOCK as u64);
@@ -39,7 +39,7 @@ pub(crate) fn five_gib_in_constant_memory() {
     }
 }
 
-/// However many outputs there are, and however many threads.
+/// The memory limit holds for any number of outputs and threads.
 pub(crate) fn many_outputs_and_threads_in_constant_memory() {
     let store = Store::new();
     store.assert_transfers_in_constant_memory();

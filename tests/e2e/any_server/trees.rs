@@ -1,4 +1,4 @@
-//! What was pushed comes back.
+//! Outputs come back identical.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::store::Store;
 
 pub(crate) fn what_was_pushed_comes_back_identical() {
     let store = Store::new();
-    // More than one part, with the texts that it has besides.
+    // The output has more than one part, together with its texts.
     let tree = Tree::awkward().with("larger", noise(9, 20 << 20));
     tree.write(&store.path("model"));
     let push = store.run(["push", "model", "--json"]).ok();
@@ -55,7 +55,7 @@ pub(crate) fn outputs_of_every_name() {
         let found = store.run(["find", path, "--json"]).ok();
         let (command, content) = (found.field("command_hash"), found.field("content_hash"));
         let url = store.run(["url", path, "--command-hash", &command, "--content-hash", &content]).ok();
-        // Its name may have a line break, but its key has none.
+        // The name of the output has a line break, but its key has none.
         assert_eq!(store.run(["find", path]).ok().line(), url.line());
         assert_eq!(found.field("url"), url.line());
         let key = url.line().strip_prefix(&format!("{}/", store.shown())).unwrap().to_owned();
@@ -76,7 +76,7 @@ pub(crate) fn a_present_object_is_not_sent_again() {
     let store = Store::new();
     Tree::small(1).write(&store.path("model"));
     store.run(["push", "model"]).ok();
-    // What was there is there: it is not even looked into.
+    // The object is present, and is not read.
     store.put(&store.key(), b"somebody else's");
     let again = store.run(["push", "model"]).ok();
     assert!(again.said().contains("already present"), "{again}");
@@ -85,7 +85,7 @@ pub(crate) fn a_present_object_is_not_sent_again() {
 }
 
 pub(crate) fn a_forced_push_mends_a_damaged_object() {
-    // In one request, and in parts.
+    // Upload in one request, and in parts.
     for tree in [Tree::small(1), Tree::small(1).with("large", noise(1, 24 << 20))] {
         let store = Store::new();
         tree.write(&store.path("model"));
@@ -118,7 +118,7 @@ pub(crate) fn a_pull_of_several_is_one_unit() {
         if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
     }
     store.larder(["pull", "absent", "--command-hash", "x"]).args(paths()).run().exits(3);
-    assert!(!store.path("a").exists(), "one of them is missing, so none is restored");
+    assert!(!store.path("a").exists(), "one output is missing, so none is restored");
     store.larder(["pull"]).args(paths()).run().ok();
     for (path, tree) in &outputs {
         Tree::read(&store.path(path)).assert_same(tree);

@@ -1,4 +1,4 @@
-//! What goes wrong before anything is sent, and what it says.
+//! Failures before the first upload, and their messages.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -10,7 +10,7 @@ use larder_tests::Tree;
 
 use crate::store::Store;
 
-/// Whoever cannot be served hears of it in this time.
+/// The maximum time until a failure.
 const SECONDS: Duration = Duration::from_secs(15);
 
 pub(crate) fn a_bucket_that_is_missing() {
@@ -33,10 +33,10 @@ pub(crate) fn credentials_that_are_missing() {
         let larder = larder.env("GOOGLE_APPLICATION_CREDENTIALS", store.path("none.json"));
         larder.run().fails(5, &["gs://bucket", "GOOGLE_APPLICATION_CREDENTIALS", "gcloud auth"]);
     }
-    assert!(began.elapsed() < SECONDS, "it took {:?}", began.elapsed());
+    assert!(began.elapsed() < SECONDS, "it ended after {:?}", began.elapsed());
 }
 
-/// Starts what Google's token server is to whoever logged in too long ago, and returns its URL.
+/// Starts a token server that refuses expired credentials as Google does, and returns its URL.
 fn token_server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/token", listener.local_addr().unwrap());
@@ -54,7 +54,7 @@ fn token_server() -> String {
             }
             request.take(length).read_to_end(&mut Vec::new()).unwrap();
             let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n";
-            // Whoever asked may be gone.
+            // The client may be gone.
             let _ = write!(&stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len());
         }
     });
@@ -80,7 +80,7 @@ pub(crate) fn credentials_that_have_expired() {
         let run = run.fails(5, &said);
         assert!(!run.stderr.contains(secret), "{}", run.stderr);
     }
-    assert!(began.elapsed() < SECONDS, "it took {:?}", began.elapsed());
+    assert!(began.elapsed() < SECONDS, "it ended after {:?}", began.elapsed());
 }
 
 pub(crate) fn an_endpoint_of_the_project() {
@@ -90,7 +90,7 @@ pub(crate) fn an_endpoint_of_the_project() {
     fs::write(&file, table).unwrap();
     let larder = store.larder(["ls", "-r", "evil"]).env("STORAGE_EMULATOR_HOST", "");
     larder.run().fails(2, &["http://127.0.0.1:9", "credentials are not sent there"]);
-    // Without credentials it may go there, and nobody is.
+    // A request without credentials may go there, but no server answers.
     fs::write(&file, format!("{table}anonymous = true\n")).unwrap();
     larder.args(["--stall-timeout", "3"]).run().fails(5, &["http://127.0.0.1:9"]);
 }
@@ -104,6 +104,6 @@ pub(crate) fn options_that_are_none() {
     for variable in ["STORAGE_EMULATOR_HOST", "STORAGE_EMULATOR_GRPC_HOST"] {
         let larder = store.larder(["ls", "-r", "named"]).env("STORAGE_EMULATOR_HOST", "localhost:1");
         let run = larder.env(variable, "no host").run().fails(2, &[variable, "a host and a port"]);
-        assert!(!run.stderr.contains("larder.toml"), "it is not to blame: {}", run.stderr);
+        assert!(!run.stderr.contains("larder.toml"), "the message blames larder.toml: {}", run.stderr);
     }
 }

@@ -1,4 +1,4 @@
-//! Uploads at once, and uploads that end too early: no object.
+//! Parallel uploads, and interrupted uploads, which leave no object.
 
 use std::fs;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) fn of_eight_pushers_one_uploads_and_all_succeed() {
         tree.write(&store.path("model"));
         let push = push(&store).arg("--json");
         let running: Vec<_> = (0..8).map(|_| push.spawn()).collect();
-        // All are waited for before the first assertion, so that a failure leaves none behind.
+        // Wait for all processes before the first assertion, so that a failure leaves none behind.
         let runs: Vec<Run> = running.into_iter().map(Running::wait).collect();
         let outcomes: Vec<_> = runs.into_iter().map(|run| run.ok().outcome()).collect();
         let count = |wanted: &str| outcomes.iter().filter(|outcome| *outcome == wanted).count();
@@ -32,10 +32,10 @@ pub(crate) fn of_eight_pushers_one_uploads_and_all_succeed() {
     }
 }
 
-/// A push of which something is on its way.
+/// Starts a push, and waits until some bytes are sent.
 fn begun(store: &Store) -> Running {
     let mut running = push(store).spawn();
-    // The output is read once to hash it; then it is packed and sent.
+    // The output is read once to hash it. Then it is packed and sent.
     running.wait_until(|running| running.bytes_written() > 24 << 20);
     running
 }
@@ -47,7 +47,7 @@ pub(crate) fn a_killed_push_leaves_no_object() {
     let running = begun(&store);
     running.signal(Signal::KILL);
     assert_eq!(running.wait().signal, Some(9));
-    assert_eq!(store.keys(), Vec::<String>::new(), "half an object");
+    assert_eq!(store.keys(), Vec::<String>::new(), "an incomplete object is visible");
     push(&store).run().ok();
     store.key();
     store.assert_clean();
@@ -60,11 +60,11 @@ pub(crate) fn an_interrupted_push_leaves_no_object() {
         let running = begun(&store);
         let sent = running.signal(signal);
         let run = running.wait();
-        // A process may exit with the code, or die of the signal: a shell shows the same number.
+        // The process may exit with the code or die of the signal. A shell shows the same number.
         let ended = run.code.or(run.signal.map(|signal| 128 + signal));
         assert_eq!(ended, Some(code), "{run}");
-        assert!(run.after(sent) < PROMPTLY, "it took {:?}: {run}", run.after(sent));
-        assert_eq!(store.keys(), Vec::<String>::new(), "half an object");
+        assert!(run.after(sent) < PROMPTLY, "it ended after {:?}: {run}", run.after(sent));
+        assert_eq!(store.keys(), Vec::<String>::new(), "an incomplete object is visible");
         store.assert_clean();
     }
 }

@@ -1,5 +1,5 @@
-//! The binary with a remote in Google Cloud Storage: `cargo xtask integration --backend gcs` starts the testkit's server, or
-//! takes what the environment names.
+//! The binary with a remote in Google Cloud Storage. `cargo xtask integration --backend gcs` starts the testkit's server, or
+//! uses the one that the environment names.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,7 +19,7 @@ use larder_tests::{Case, Need, run};
 
 const SERVER: Need = Need::Server("gcs");
 
-/// Makes tests of functions, under their names.
+/// Turns functions into tests of the same name.
 macro_rules! cases {
     ($($module:ident :: { $($test:ident),* $(,)? }),* $(,)?) => {
         [$($(Case::new(

@@ -1,4 +1,4 @@
-//! A remote on the server, and what the test sees of it without the binary.
+//! A remote on the server, which the test can read without the binary.
 
 use std::ops::Deref;
 
@@ -11,7 +11,7 @@ use larder_backend_gcs::{GcsBackend, GcsConfig};
 use larder_tests::{Sandbox, Server};
 use tokio::runtime::{Builder, Runtime};
 
-/// A sandbox whose remote is below a prefix of its own, which is emptied in the end.
+/// A sandbox with a remote below its own prefix, which is emptied at the end.
 pub(crate) struct Store {
     sandbox: Sandbox,
     runtime: Runtime,
@@ -40,12 +40,12 @@ impl Store {
         Self { sandbox, runtime, backend: GcsBackend::new(config) }
     }
 
-    /// The remote as larder shows it.
+    /// Returns the remote as larder shows it.
     pub(crate) fn shown(&self) -> String {
         self.backend.to_string()
     }
 
-    /// The keys below the prefix, larder's own names left out, in order.
+    /// Returns the keys below the prefix in order, without larder's own.
     pub(crate) fn keys(&self) -> Vec<String> {
         let listed = self.backend.list(&Prefix::root(), ListOptions::default());
         let listed: Vec<Listed> = self.runtime.block_on(listed.try_collect()).unwrap();
@@ -61,11 +61,11 @@ impl Store {
         keys
     }
 
-    /// The only object's key.
+    /// Returns the key of the only object.
     #[track_caller]
     pub(crate) fn key(&self) -> String {
         let mut keys = self.keys();
-        assert_eq!(keys.len(), 1, "one object is expected: {keys:?}");
+        assert_eq!(keys.len(), 1, "expected one object: {keys:?}");
         keys.remove(0)
     }
 
@@ -75,7 +75,7 @@ impl Store {
         self.runtime.block_on(get).unwrap().to_vec()
     }
 
-    /// Replaces an object by other bytes.
+    /// Replaces the bytes of an object.
     pub(crate) fn put(&self, key: &str, bytes: &[u8]) {
         let key = Key::parse(key).unwrap();
         self.runtime.block_on(async {
@@ -94,7 +94,7 @@ impl Store {
         }
     }
 
-    /// Asserts that an upload left nothing. (What was not ended on the server nobody sees, and it is forgotten.)
+    /// Asserts that an upload left nothing. (An open upload on the server is invisible, and expires.)
     #[track_caller]
     pub(crate) fn assert_nothing_open(&self) {
         self.assert_clean();
@@ -103,7 +103,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // The server may be the user's own, and should not fill up.
+        // The server may be the user's own, so do not fill it.
         if !std::thread::panicking() {
             self.empty_remote();
         }

@@ -1,4 +1,4 @@
-//! Who one is, where that does not suffice: said in a sentence of its own, within seconds, without the secrets.
+//! Missing or insufficient credentials: the command says so within seconds, without the secrets.
 
 use std::fs;
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use larder_tests::{Larder, Sandbox, Tree};
 use crate::errors::{assert_fails_fast, assert_no_secret};
 use crate::store::Store;
 
-/// Every way to ask the remote for something.
+/// Every command that sends a request to the remote.
 const COMMANDS: [&[&str]; 5] = [
     &["push", "model"],
     &["pull", "absent"],
@@ -46,7 +46,7 @@ pub(crate) fn that_are_wrong() {
     store.assert_clean();
 }
 
-/// A call that gets the server's address and nothing else, and finds an instance metadata service at another one.
+/// A call that gets only the server's address, and the address of an instance metadata service.
 fn without_credentials(sandbox: &Sandbox, metadata: &str) -> Larder {
     let names = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_CA_BUNDLE"];
     let larder = sandbox.larder([]).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata);
@@ -60,7 +60,7 @@ pub(crate) fn that_are_missing() {
     let store = Store::new();
     let sandbox = Sandbox::new();
     Tree::small(1).write(&sandbox.path("model"));
-    // Connections get through, and nobody ever answers, as where a firewall guards the address.
+    // The service accepts connections and never answers, as behind a firewall.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
     for (metadata, commands) in [(&*silent, &COMMANDS[..2]), ("http://127.0.0.1:1", &COMMANDS)] {
@@ -97,7 +97,7 @@ pub(crate) fn of_a_profile() {
     assert_eq!(larder(&["ls"]).run().ok().line(), "model");
     let by_url = ["ls", "-r", &store.remote_url()];
     larder(&by_url).env("AWS_PROFILE", "team").run().ok();
-    // The remote's own profile counts.
+    // The profile of the remote counts.
     larder(&["ls"]).env("AWS_PROFILE", "broken").run().ok();
     larder(&["ls"]).env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", secret).run().ok();
     for (profile, part) in
@@ -111,7 +111,7 @@ pub(crate) fn of_a_profile() {
 
 pub(crate) fn that_are_not_needed() {
     let store = Store::new();
-    // Everybody may read what they can name.
+    // Everyone may read objects, but not list them.
     let bucket = store.public_bucket(&["s3:GetObject"]);
     let remote = store.in_bucket(&bucket.name);
     let signed = store.larder(["push", "model", "-r", &remote, "--command-hash", "x", "--json"]);

@@ -1,5 +1,5 @@
-//! What cannot be done is said in one line, with the place and what to do, under the right exit code, within seconds,
-//! and without a secret.
+//! A failure gives one line with the location and the remedy, and the right exit code, within seconds and without a
+//! secret.
 
 use std::net::TcpListener;
 use std::thread;
@@ -10,15 +10,15 @@ use larder_tests::{Larder, Run, Tree, noise};
 
 use crate::store::{Store, proxy_to_server};
 
-/// Nobody waits longer for being told that it cannot be. Half of that is for a machine that is busy.
+/// The maximum time until a failure. Half of it is for a busy machine.
 const SECONDS: Duration = Duration::from_secs(10);
 
-/// Runs it with `-v`, which says all that is said without and more, and asserts that it fails in time and says `parts`.
+/// Runs the call with `-v`, which adds details, and asserts that it fails in time with a message that contains `parts`.
 #[track_caller]
 pub(crate) fn assert_fails_fast(larder: &Larder, code: i32, parts: &[&str]) -> Run {
     let started = Instant::now();
     let run = larder.clone().arg("-v").run();
-    assert!(run.after(started) < SECONDS, "it took {:?}: {run}", run.after(started));
+    assert!(run.after(started) < SECONDS, "it ended after {:?}: {run}", run.after(started));
     let run = run.fails(code, parts);
     assert_no_secret(&run, &[]);
     assert_clean_message(&run);
@@ -30,11 +30,11 @@ pub(crate) fn assert_no_secret(run: &Run, secrets: &[&str]) {
     let said = run.said();
     let given = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"].map(|name| std::env::var(name).ok());
     for secret in given.iter().flatten().map(String::as_str).chain(secrets.iter().copied()) {
-        assert!(secret.is_empty() || !said.contains(secret), "a secret is printed: {run}");
+        assert!(secret.is_empty() || !said.contains(secret), "the output has a secret: {run}");
     }
 }
 
-/// Nothing of how the program is made, and no text in another text's quotes.
+/// Texts of the program's internals, and nested quotes, which messages must not have.
 #[track_caller]
 fn assert_clean_message(run: &Run) {
     for part in ["\\n", "SdkError", "Unhandled", "panicked", "Some(", "Os {"] {
@@ -64,7 +64,7 @@ pub(crate) fn a_bucket_that_is_missing() {
             [&*format!("there is no bucket `{bucket}`"), "check its name", &format!("s3://{bucket}/")];
         assert_fails_fast(&larder, 5, &parts);
     }
-    // A bucket is not made by a push, and a dry run says so.
+    // A push does not create a bucket, and a dry run reports that.
     let dry = store.larder(["push", "model", "--dry-run", "-r", &remote]);
     assert_fails_fast(&dry, 5, &["there is no bucket"]);
     store.assert_clean();
@@ -83,11 +83,11 @@ pub(crate) fn a_password_in_an_endpoint() {
 pub(crate) fn a_server_that_is_down() {
     let store = Store::new();
     Tree::small(1).write(&store.path("model"));
-    // A port that was free a moment ago.
+    // A port without a server.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let refused = format!("127.0.0.1:{port}");
     let shown = store.shown();
-    // Each tries again for some seconds: all at once.
+    // Run all commands in parallel, because each one retries for some seconds.
     thread::scope(|scope| {
         for server in [&*refused, "no-such-host.invalid:9000"] {
             for command in [&["push", "model"][..], &["pull", "absent"], &["find", "absent"], &["ls"]] {
@@ -103,7 +103,7 @@ pub(crate) fn a_server_that_is_down() {
     });
 }
 
-/// What MinIO cannot be made to answer. `HEAD` answers have no body: what it is about has to be found out.
+/// Answers that MinIO never gives. The answer to `HEAD` has no body, so that larder must find the reason otherwise.
 pub(crate) fn what_servers_answer() {
     let store = Store::new();
     Tree::small(1).write(&store.path("model"));
@@ -167,7 +167,7 @@ pub(crate) fn options_that_cannot_be() {
         let url = format!("{shown}?{option}={value}");
         let run = assert_fails_fast(&store.larder(["ls", "-r", &url]), 2, &parts);
         assert_no_secret(&run, &["hunter2"]);
-        // The line of the option, not that of the URL.
+        // The message names the line of the option, not that of the URL.
         store.configure(&format!("\n[remotes.shared]\nurl = '{shown}'\n\n{option} = '{value}'\n"));
         let run = assert_fails_fast(&store.larder(["ls"]), 2, &[&parts[..], &["larder.toml:5"]].concat());
         assert_no_secret(&run, &["hunter2"]);
@@ -186,7 +186,7 @@ pub(crate) fn urls_that_cannot_be() {
     let bucket = &*store.bucket;
     let rows: [(String, &[&str]); 8] = [
         (format!("s3://AKIAIOSFODNN7EXAMPLE:hunter2@{bucket}/x"), &["password"]),
-        // Secret keys of AWS have slashes.
+        // Secret keys of AWS may have slashes.
         (format!("s3://AKIAIOSFODNN7EXAMPLE:hun/hunter2+x@{bucket}/x"), &[]),
         (format!("s3://{bucket}/x?secret_access_key=hunter2&oops"), &["name=value"]),
         (format!("s3://{bucket}/x?secret_access_key=hunter2&secret_access_key=hunter2"), &["twice"]),

@@ -1,4 +1,4 @@
-//! Uploads at once, and uploads that end too early: no object, and nothing that stays.
+//! Parallel uploads, and interrupted uploads, which leave no object and no parts.
 
 use std::fs;
 use std::time::Duration;
@@ -28,16 +28,16 @@ fn part_number(request: &HttpRequest) -> Option<u32> {
     pairs.find_map(|pair| pair.strip_prefix("partNumber=")?.parse().ok())
 }
 
-/// Where a push stands still.
+/// The point at which a push stalls.
 #[derive(Clone, Copy, Debug)]
 enum Stand {
-    /// It has more to read and cannot get rid of it.
+    /// The push has more to read, and its buffers are full.
     InTheMiddle,
-    /// It has read all, and waits for one part until it can publish.
+    /// The push has read everything, and waits for one part before it publishes.
     AtTheEnd,
 }
 
-/// Lets nobody answer when parts from the third on are sent, or only the third.
+/// Gives no answer to the third part, or to all parts from the third on.
 fn stall_parts(proxy: &HttpProxy, stand: Stand) -> Fired {
     let such = move |request: &HttpRequest| match stand {
         Stand::InTheMiddle => part_number(request) >= Some(3),
@@ -46,20 +46,20 @@ fn stall_parts(proxy: &HttpProxy, stand: Stand) -> Fired {
     proxy.add(HttpRule::new(HttpAction::StallAnswer).on(such).always())
 }
 
-/// Waits until the server has some of the parts, and others are on their way.
+/// Waits until the server has some of the parts, and others are being sent.
 fn wait_for_parts(store: &Store, running: &mut Running, stalled: &Fired) {
     running.wait_until(|_| stalled.count() > 0);
     running.wait_until(|_| store.open_uploads().iter().any(|upload| store.parts(upload) > 0));
 }
 
-/// A process may exit with the code, or die of the signal: a shell shows the same number.
+/// The process may exit with the code or die of the signal. A shell shows the same number.
 #[track_caller]
 fn interrupt(running: Running, signal: Signal, code: i32) -> Run {
     let sent = running.signal(signal);
     let run = running.wait();
     let ended = run.code.or(run.signal.map(|signal| 128 + signal));
     assert_eq!(ended, Some(code), "{run}");
-    assert!(run.after(sent) < PROMPTLY, "it took {:?}: {run}", run.after(sent));
+    assert!(run.after(sent) < PROMPTLY, "it ended after {:?}: {run}", run.after(sent));
     run
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn of_eight_pushers_one_uploads_and_all_succeed() {
         tree.write(&store.path("model"));
         let push = push(&store).arg("--json");
         let running: Vec<_> = (0..8).map(|_| push.spawn()).collect();
-        // All are waited for before the first assertion, so that a failure leaves none behind.
+        // Wait for all processes before the first assertion, so that a failure leaves none behind.
         let runs: Vec<Run> = running.into_iter().map(Running::wait).collect();
         let outcomes: Vec<_> = runs.into_iter().map(|run| run.ok().outcome()).collect();
         let count = |wanted: &str| outcomes.iter().filter(|outcome| *outcome == wanted).count();
@@ -86,7 +86,7 @@ pub(crate) fn of_eight_pushers_one_uploads_and_all_succeed() {
 }
 
 pub(crate) fn an_upload_of_a_killed_process_is_aborted_by_the_next_command() {
-    // Whatever the next command is, as long as it concerns the project and the remote.
+    // Any next command with the same project and remote cleans up.
     for next in ["push", "pull"] {
         let store = Store::new();
         Tree::small(1).write(&store.path("other"));
@@ -99,10 +99,10 @@ pub(crate) fn an_upload_of_a_killed_process_is_aborted_by_the_next_command() {
         wait_for_parts(&store, &mut killed, &stalled);
         killed.signal(Signal::KILL);
         assert_eq!(killed.wait().signal, Some(9));
-        assert_eq!(store.keys(), [other], "half an object");
-        assert_eq!(store.open_uploads().len(), 1, "what a killed process leaves");
+        assert_eq!(store.keys(), [other], "an incomplete object is visible");
+        assert_eq!(store.open_uploads().len(), 1, "a killed process leaves one upload");
 
-        // Another endpoint may be another server: what is open here is left for a command that comes here.
+        // Another endpoint may be another server. The open upload waits for a command that uses this endpoint.
         let next = store.larder([next, "other", "--command-hash", "y"]);
         let elsewhere = next.run().ok();
         assert!(elsewhere.stderr.contains(&proxy.url()), "{elsewhere}");
@@ -113,7 +113,7 @@ pub(crate) fn an_upload_of_a_killed_process_is_aborted_by_the_next_command() {
         assert_eq!(push(&store).arg("--json").run().ok().outcome(), "uploaded");
         fs::remove_dir_all(store.path("model")).unwrap();
         store.run(["pull", "model"]).ok();
-        assert!(fs::read(store.path("model/large")).unwrap() == noise(1, 80 << 20), "the contents differ");
+        assert!(fs::read(store.path("model/large")).unwrap() == noise(1, 80 << 20), "the content differs");
     }
 }
 
@@ -137,18 +137,18 @@ pub(crate) fn the_upload_of_a_live_process_is_spared() {
     store.assert_nothing_open();
 }
 
-/// Waits until the server has all that it is going to get.
+/// Waits until the server has all bytes that pass the proxy.
 fn wait_for_standstill(store: &Store, running: &mut Running, stand: Stand, stalled: &Fired) {
     running.wait_until(|_| stalled.count() > 0);
     let parts = match stand {
         Stand::InTheMiddle => 2,
-        // The last part is what the archive adds to the file.
+        // The last part has the bytes that the archive adds to the file.
         Stand::AtTheEnd => STAND_MIB / PART_MIB,
     };
     running.wait_until(|_| store.open_uploads().iter().any(|upload| store.parts(upload) == parts));
 }
 
-/// More than is kept in memory and under way at once.
+/// An output that exceeds the parts in memory and in flight.
 const STAND_MIB: usize = 9 * PART_MIB;
 const PART_MIB: usize = 8;
 
@@ -211,9 +211,9 @@ pub(crate) fn an_interrupt_does_not_wait_for_a_silent_server() {
         let mut running = through(&proxy, push(&store)).spawn();
         wait_for_standstill(&store, &mut running, stand, &stalled);
         interrupt(running, signal, code);
-        assert!(unanswered.count() > 0, "it was not even tried");
+        assert!(unanswered.count() > 0, "the abort was not tried");
         assert_eq!(store.open_uploads().len(), 1);
-        // The journal remembers it.
+        // The journal still has the upload.
         Tree::small(1).write(&store.path("small"));
         proxy.heal();
         through(&proxy, store.larder(["push", "small"])).run().ok();
@@ -226,7 +226,7 @@ pub(crate) fn an_interrupt_does_not_wait_for_a_silent_server() {
 pub(crate) fn an_interrupted_pull_leaves_the_destination() {
     let store = Store::new();
     let mine = Tree::small(7);
-    // By several requests at once, and by one.
+    // Read with several parallel requests, and with one.
     for (mib, after) in [(40, 3 << 20), (1, 1_000)] {
         write_large(&store, mib);
         push(&store).run().ok();

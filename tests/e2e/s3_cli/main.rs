@@ -1,4 +1,4 @@
-//! The binary with a remote on a real S3 server: `cargo xtask integration --backend s3` starts one.
+//! The binary with a remote on a real S3 server. `cargo xtask integration --backend s3` starts one.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -21,7 +21,7 @@ use larder_tests::{Case, Need, run};
 
 const SERVER: Need = Need::Server("s3");
 
-/// Makes tests of functions, under their names.
+/// Turns functions into tests of the same name.
 macro_rules! cases {
     ($($module:ident :: { $($test:ident),* $(,)? }),* $(,)?) => {
         [$($(Case::new(

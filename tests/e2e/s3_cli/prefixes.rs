@@ -1,4 +1,4 @@
-//! Where in a bucket a remote is, and on which server.
+//! The prefix of a remote in its bucket, and its server.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ pub(crate) fn a_prefix_is_literal_text() {
 
 pub(crate) fn remotes_in_one_bucket_do_not_see_each_other() {
     let store = Store::new();
-    // The name of one begins with that of another.
+    // The name of one remote is a prefix of another's.
     let prefixes = ["team", "team-two", "te", "other/team"];
     for (number, prefix) in (0..).zip(prefixes) {
         let output = format!("only-in-{number}");
@@ -93,8 +93,8 @@ pub(crate) fn the_endpoint_of_a_remote_wins_over_the_environment() {
     all("", &proxy.url(), "").run().ok();
     assert_eq!(proxy.requests().len(), 3);
     all(&format!("endpoint = '{nowhere}'\n"), &proxy.url(), &proxy.url()).run().fails(5, &[&store.shown()]);
-    assert_eq!(proxy.requests().len(), 3, "the environment's server was asked");
-    // The query of a URL says the same.
+    assert_eq!(proxy.requests().len(), 3, "the requests went to the environment's server");
+    // The query of a URL sets the same options.
     let url = format!("{}?endpoint={}", store.shown(), proxy.url());
     store.larder(["ls", "-r", &url]).env("AWS_ENDPOINT_URL_S3", nowhere).run().ok();
     assert_eq!(proxy.requests().len(), 4);

@@ -1,4 +1,4 @@
-//! How many requests an answer takes.
+//! The number of requests of each command.
 
 use std::fs;
 
@@ -17,11 +17,11 @@ pub(crate) fn of_a_small_output() {
     let push = || store.larder(["push", "model", "--json", "--command-hash", "x"]);
     let (run, requests) = counted(push());
     assert_eq!(run.ok().outcome(), "uploaded");
-    // Before the first upload a server that is not AWS is asked whether it honours preconditions: it is told twice to
-    // create the same.
+    // Before the first upload, larder tests whether another server than AWS honors preconditions: it creates the same
+    // object twice.
     assert_eq!(requests, ["HEAD", "PUT", "PUT", "PUT"]);
     let (run, requests) = counted(push());
-    assert_eq!(requests, ["HEAD"], "a push of what is present");
+    assert_eq!(requests, ["HEAD"], "a push of a present object");
     let content = run.ok().field("content_hash");
 
     let with_both = |command: &str, content: &str| {
@@ -47,7 +47,7 @@ pub(crate) fn of_a_listing_by_one_hash() {
         }
         fs::remove_dir_all(store.path("model")).unwrap();
     }
-    // What other outputs have is not listed.
+    // Objects of other outputs are not listed.
     Tree::small(1).write(&store.path("model-2"));
     store.run(["push", "model-2"]).ok();
     let content = blake3::hash(b"something else").to_hex().to_string();

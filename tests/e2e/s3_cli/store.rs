@@ -1,4 +1,4 @@
-//! A remote on the server, and what the test sees of it without larder.
+//! A remote on the server, which the test can read without larder.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::ops::Deref;
@@ -11,13 +11,13 @@ use larder_testkit::proxy::{HttpProxy, HttpRequest};
 use larder_tests::{Sandbox, Server};
 use tokio::runtime::{Builder, Runtime};
 
-/// A sandbox whose remote is below a prefix of its own, which is emptied in the end.
+/// A sandbox with a remote below its own prefix, which is emptied at the end.
 pub(crate) struct Store {
     sandbox: Sandbox,
     runtime: Runtime,
     client: Client,
     pub(crate) bucket: String,
-    /// With a `/` behind it.
+    /// The prefix, with a trailing `/`.
     prefix: String,
 }
 
@@ -42,7 +42,7 @@ impl Store {
         Self { sandbox, runtime, client: Client::from_conf(config), bucket, prefix }
     }
 
-    /// The URL of a remote below this one, literally.
+    /// Returns the URL of a remote below this one. `name` is literal.
     pub(crate) fn below(&self, prefix: &str) -> String {
         let url = self.remote_url();
         let (place, query) = url.split_once('?').map_or((&*url, None), |(place, query)| (place, Some(query)));
@@ -50,22 +50,22 @@ impl Store {
         format!("{place}/{prefix}{query}")
     }
 
-    /// The remote as larder shows it.
+    /// Returns the remote as larder shows it.
     pub(crate) fn shown(&self) -> String {
         format!("s3://{}/{}", self.bucket, self.prefix.trim_end_matches('/'))
     }
 
-    /// The URL of a remote in another bucket.
+    /// Returns the URL of a remote in another bucket.
     pub(crate) fn in_bucket(&self, bucket: &str) -> String {
         self.remote_url().replacen(&self.bucket, bucket, 1)
     }
 
-    /// The prefix, as part of a name that nobody else has.
+    /// Returns the prefix as a part of a unique name.
     pub(crate) fn unique(&self) -> &str {
         self.prefix.trim_end_matches('/').rsplit('/').next().unwrap()
     }
 
-    /// The keys below the prefix, larder's own names left out, in order.
+    /// Returns the keys below the prefix in order, without larder's own.
     pub(crate) fn keys(&self) -> Vec<String> {
         self.runtime.block_on(async {
             let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(&self.prefix);
@@ -82,11 +82,11 @@ impl Store {
         })
     }
 
-    /// The only object's key.
+    /// Returns the key of the only object.
     #[track_caller]
     pub(crate) fn key(&self) -> String {
         let mut keys = self.keys();
-        assert_eq!(keys.len(), 1, "one object is expected: {keys:?}");
+        assert_eq!(keys.len(), 1, "expected one object: {keys:?}");
         keys.remove(0)
     }
 
@@ -107,7 +107,7 @@ impl Store {
         self.runtime.block_on(self.empty(&self.bucket, &self.prefix));
     }
 
-    /// The multipart uploads that are open below the prefix. MinIO finds them by the empty prefix only.
+    /// Returns the open multipart uploads below the prefix. MinIO lists them only for the empty prefix.
     pub(crate) fn open_uploads(&self) -> Vec<MultipartUpload> {
         self.runtime.block_on(async {
             let (mut open, mut key, mut id) = (Vec::new(), None, None);
@@ -124,7 +124,7 @@ impl Store {
         })
     }
 
-    /// Asserts that nobody can see anything of an upload, and nobody pays for it.
+    /// Asserts that an upload left no object and no parts.
     #[track_caller]
     pub(crate) fn assert_no_trace(&self) {
         assert_eq!(self.keys(), Vec::<String>::new());
@@ -134,19 +134,19 @@ impl Store {
     #[track_caller]
     pub(crate) fn assert_nothing_open(&self) {
         let open = self.open_uploads();
-        assert!(open.is_empty(), "left open: {open:?}");
+        assert!(open.is_empty(), "open uploads: {open:?}");
         self.assert_clean();
     }
 
-    /// How many parts of an upload the server has.
+    /// Returns the number of an upload's parts on the server.
     pub(crate) fn parts(&self, upload: &MultipartUpload) -> usize {
         let (key, id) = (upload.key().unwrap(), upload.upload_id().unwrap());
         let list = self.client.list_parts().bucket(&self.bucket).key(key).upload_id(id);
-        // It may have ended meanwhile.
+        // The upload may have ended in the meantime.
         self.runtime.block_on(list.send()).map_or(0, |listed| listed.parts().len())
     }
 
-    /// A bucket of its own, for what concerns all of a bucket, in which everybody may do this.
+    /// Creates a separate bucket with public permissions, for tests that affect a whole bucket.
     pub(crate) fn public_bucket(&self, actions: &[&str]) -> PublicBucket<'_> {
         let name = format!("larder-{}", self.unique());
         self.runtime.block_on(self.client.create_bucket().bucket(&name).send()).unwrap();
@@ -179,19 +179,19 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // Whether the test has passed does not hang on it: the server may be the user's own, and should not fill up.
+        // The cleanup does not decide the test. The server may be the user's own, so do not fill it.
         self.empty_remote();
     }
 }
 
-/// A bucket, removed when it is dropped.
+/// A bucket. Drop removes it.
 pub(crate) struct PublicBucket<'a> {
     store: &'a Store,
     pub(crate) name: String,
 }
 
 impl PublicBucket<'_> {
-    /// Everybody may do this, and nothing else.
+    /// Allows everyone these actions, and no others.
     pub(crate) fn allow(&self, actions: &[&str]) {
         let name = &self.name;
         let policy = serde_json::json!({
@@ -220,19 +220,19 @@ impl Drop for PublicBucket<'_> {
     }
 }
 
-/// Something in front of the server.
+/// Starts a proxy in front of the server.
 pub(crate) fn proxy_to_server() -> HttpProxy {
     HttpProxy::start(server_address()).unwrap()
 }
 
 fn server_address() -> SocketAddr {
     let url = std::env::var("AWS_ENDPOINT_URL_S3").or_else(|_| std::env::var("AWS_ENDPOINT_URL"));
-    let url = url.expect("a proxy stands between larder and a server with AWS_ENDPOINT_URL_S3");
+    let url = url.expect("a proxy needs a server in AWS_ENDPOINT_URL_S3");
     let host = url.strip_prefix("http://").expect("a proxy needs a server without TLS");
     host.trim_end_matches('/').to_socket_addrs().unwrap().next().unwrap()
 }
 
-/// What requests were, as `METHOD` and what tells operations of one method apart.
+/// Returns the requests as `METHOD`, with a detail that distinguishes the operations of one method.
 pub(crate) fn operations(proxy: &HttpProxy) -> Vec<String> {
     let marks = ["delimiter", "uploads", "uploadId", "partNumber"];
     let operation = |request: &HttpRequest| {

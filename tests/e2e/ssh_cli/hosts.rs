@@ -1,4 +1,4 @@
-//! Whether the host is the one that it should be.
+//! The check of the host key.
 
 use std::process::Command;
 
@@ -7,19 +7,19 @@ use larder_tests::Run;
 use crate::errors::{COMMANDS, assert_all_fail, assert_fails_fast, furnished};
 use crate::store::{Store, host_key};
 
-/// A key of the right form, and of no host.
+/// A valid key that belongs to no host.
 fn another_key() -> String {
     format!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{}", "A".repeat(43))
 }
 
-/// The command that the error advises.
+/// Returns the command that the error suggests.
 #[track_caller]
 fn advised(run: &Run) -> String {
     let line = run.stderr.lines().find_map(|line| line.split_once("accept it with: "));
     line.unwrap_or_else(|| panic!("no command: {run}")).1.trim_end_matches(')').to_owned()
 }
 
-/// Does what the error advises, and then it works.
+/// Runs the command that the error suggests, and asserts that the push then succeeds.
 #[track_caller]
 fn assert_helps(store: &Store, run: &Run) {
     let command = advised(run);
@@ -34,7 +34,7 @@ pub(crate) fn an_unknown_host() {
         store.write_ssh("known_hosts", known);
         let parts = [&*store.remote_url(), &store.host_name(), "not trusted", "not known", "SHA256:"];
         assert_all_fail(&store, &store.remote_url(), 5, &parts);
-        assert_eq!(store.read_ssh("known_hosts"), known, "it was accepted");
+        assert_eq!(store.read_ssh("known_hosts"), known, "the key was accepted");
     }
     let run = assert_fails_fast(&store.larder(["push", "model"]), 5, &[]);
     assert_helps(&store, &run);
@@ -43,7 +43,7 @@ pub(crate) fn an_unknown_host() {
 pub(crate) fn a_host_with_another_key() {
     let store = furnished();
     let known = format!("# first\n{} {}\n", store.host_name(), another_key());
-    // No word of the user's makes a changed key right.
+    // No setting accepts a changed key.
     for word in ["yes", "accept-new", "no"] {
         store.write_ssh("known_hosts", &known);
         store.write_ssh("config", &format!("StrictHostKeyChecking {word}\n"));
@@ -72,7 +72,7 @@ pub(crate) fn a_new_host_that_the_user_accepts() {
     store.run(["push", "model"]).ok();
     let known = store.read_ssh("known_hosts");
     assert!(known.lines().count() == 2 && known.contains(&store.host_name()), "{known}");
-    // It is known from now on.
+    // The host is known from now on.
     store.write_ssh("config", "");
     store.run(["ls"]).ok();
 }

@@ -1,4 +1,4 @@
-//! Uploads at once, and uploads that end too early: no object, and nothing that stays.
+//! Parallel uploads, and interrupted uploads, which leave no object and no temporary file.
 
 use std::fs;
 use std::thread;
@@ -12,7 +12,7 @@ use crate::store::Store;
 
 const PROMPTLY: Duration = Duration::from_secs(2);
 
-/// So slow that a test can look at what goes over the link, in bytes per second.
+/// The bandwidth of a link that is slow enough to observe an upload, in bytes per second.
 const SLOWLY: u64 = 16 << 20;
 const MIB: u64 = 1 << 20;
 
@@ -27,19 +27,19 @@ fn push(larder: &Larder) -> Larder {
     larder.clone().args(["push", "model", "--compression", "none", "--command-hash", "x"])
 }
 
-/// Waits until so much of an upload is on the server.
+/// Waits until the server has this many bytes of an upload.
 fn wait_for_upload(store: &Store, running: &mut Running, bytes: u64) {
     running.wait_until(|_| store.temporaries().iter().any(|(_, length)| *length >= bytes));
 }
 
-/// A process may exit with the code, or die of the signal: a shell shows the same number.
+/// The process may exit with the code or die of the signal. A shell shows the same number.
 #[track_caller]
 fn interrupt(running: Running, signal: Signal, code: i32) -> Run {
     let sent = running.signal(signal);
     let run = running.wait();
     let ended = run.code.or(run.signal.map(|signal| 128 + signal));
     assert_eq!(ended, Some(code), "{run}");
-    assert!(run.after(sent) < PROMPTLY, "it took {:?}: {run}", run.after(sent));
+    assert!(run.after(sent) < PROMPTLY, "it ended after {:?}: {run}", run.after(sent));
     run
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn of_eight_pushers_one_uploads_and_all_succeed() {
         tree.write(&store.path("model"));
         let push = push(&store.larder([])).arg("--json");
         let running: Vec<_> = (0..8).map(|_| push.spawn()).collect();
-        // All are waited for before the first assertion, so that a failure leaves none behind.
+        // Wait for all processes before the first assertion, so that a failure leaves none behind.
         let runs: Vec<Run> = running.into_iter().map(Running::wait).collect();
         let outcomes: Vec<_> = runs.into_iter().map(|run| run.ok().outcome()).collect();
         let count = |wanted: &str| outcomes.iter().filter(|outcome| *outcome == wanted).count();
@@ -66,7 +66,7 @@ pub(crate) fn of_eight_pushers_one_uploads_and_all_succeed() {
 }
 
 pub(crate) fn what_a_killed_push_leaves_is_swept_by_the_next_command() {
-    // Whatever the next command is, as long as it concerns the project and the remote.
+    // Any next command with the same project and remote cleans up.
     for next in ["push", "pull"] {
         let store = Store::new();
         Tree::small(1).write(&store.path("other"));
@@ -75,13 +75,13 @@ pub(crate) fn what_a_killed_push_leaves_is_swept_by_the_next_command() {
         let tree = write_large(&store, 64);
         let proxy = store.proxy();
         proxy.shape(LinkShape::default().bandwidth(SLOWLY));
-        // Which remote a leftover is on must not depend on the port: the next command takes the same way.
+        // The next command uses the same link, because the port is a part of the remote's identity.
         let mut killed = push(&store.through(&proxy, [])).spawn();
         wait_for_upload(&store, &mut killed, 4 * MIB);
         killed.signal(Signal::KILL);
         assert_eq!(killed.wait().signal, Some(9));
-        assert_eq!(store.keys(), [other], "half an object");
-        assert_eq!(store.temporaries().len(), 1, "what a killed process leaves");
+        assert_eq!(store.keys(), [other], "an incomplete object is visible");
+        assert_eq!(store.temporaries().len(), 1, "a killed process leaves one temporary file");
 
         proxy.shape(LinkShape::default());
         store.through(&proxy, [next, "other", "--command-hash", "y"]).run().ok();
@@ -131,7 +131,7 @@ pub(crate) fn a_cut_connection_is_replaced() {
 }
 
 pub(crate) fn an_interrupted_push_leaves_nothing() {
-    // In the middle over a slow link, and at full speed.
+    // Kill in the middle of an upload over a slow link, and at full speed.
     for (mib, bandwidth) in [(64, Some(SLOWLY)), (512, None)] {
         let store = Store::new();
         write_large(&store, mib);
@@ -159,7 +159,7 @@ pub(crate) fn an_interrupt_does_not_wait_for_a_silent_server() {
         wait_for_upload(&store, &mut running, 1);
         interrupt(running, signal, code);
         assert_eq!(store.keys(), Vec::<String>::new());
-        // The journal remembers what could not be removed.
+        // The journal still has the leftovers.
         proxy.heal();
         proxy.sever();
         Tree::small(1).write(&store.path("small"));
@@ -177,7 +177,7 @@ pub(crate) fn an_interrupted_pull_leaves_the_destination() {
     push(&store.larder([])).run().ok();
     fs::remove_dir_all(store.path("model")).unwrap();
     mine.write(&store.path("model"));
-    // Over a link on which it goes on, and over one on which nothing comes.
+    // Over a link that works, and over one that stalls.
     for stalls in [false, true] {
         for (signal, code) in SIGNALS {
             let proxy = store.proxy();
@@ -195,7 +195,7 @@ pub(crate) fn an_interrupted_pull_leaves_the_destination() {
     }
 }
 
-/// A store whose remote is reached by a server of its own, over a link that gives time to look.
+/// A store on its own server, behind a link that is slow enough to observe an upload.
 struct Killable {
     store: Store,
     sshd: Sshd,
@@ -229,7 +229,7 @@ pub(crate) fn one_end_of_the_sessions_is_survived_or_told() {
     let run = running.wait();
     match run.code {
         Some(0) => {}
-        Some(5) => assert_eq!(store.keys(), Vec::<String>::new(), "half an object"),
+        Some(5) => assert_eq!(store.keys(), Vec::<String>::new(), "an incomplete object is visible"),
         _ => panic!("{run}"),
     }
     proxy.shape(LinkShape::default());
@@ -246,7 +246,7 @@ pub(crate) fn one_end_of_the_sessions_is_survived_or_told() {
     let run = running.wait();
     match run.code {
         Some(0) => {}
-        Some(5) => assert!(!store.path("model").exists(), "half an output"),
+        Some(5) => assert!(!store.path("model").exists(), "an incomplete output is visible"),
         _ => panic!("{run}"),
     }
     store.assert_clean();
@@ -264,11 +264,11 @@ pub(crate) fn sessions_that_always_end_are_told() {
     let began = Instant::now();
     while running.is_running() {
         sshd.kill_sessions();
-        assert!(began.elapsed() < Duration::from_mins(1), "it goes on trying");
+        assert!(began.elapsed() < Duration::from_mins(1), "it retries for too long");
         thread::sleep(Duration::from_millis(20));
     }
     running.wait().fails(5, &[&sshd.account.host, &store.directory.display().to_string()]);
-    assert_eq!(store.keys(), Vec::<String>::new(), "half an object");
+    assert_eq!(store.keys(), Vec::<String>::new(), "an incomplete object is visible");
     proxy.shape(LinkShape::default());
     push(&killable.larder([])).run().ok();
     store.assert_nothing_open();

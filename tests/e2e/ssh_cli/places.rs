@@ -1,4 +1,4 @@
-//! Where a remote is.
+//! The location of a remote.
 
 use std::fs;
 
@@ -27,7 +27,7 @@ pub(crate) fn a_path_is_decoded() {
         assert_eq!(push.outcome(), "uploaded", "{push}");
         assert!(directory.join("model").is_dir(), "{name} is not there");
         assert_eq!(store.run(["ls", "-r", &remote]).ok().line(), "model");
-        // What is printed leads to it.
+        // The printed URL names the same remote.
         let found = store.run(["find", "model", "-r", &remote]).ok();
         assert_eq!(found.line(), push.field("url"));
         assert!(found.line().contains("/model/"), "{found}");
@@ -55,7 +55,7 @@ pub(crate) fn a_home_is_where_the_server_says() {
     let name = store.directory.file_name().unwrap().to_str().unwrap();
     let absent =
         format!("ssh://{}@{}:{}/~/larder-{name}", store.account.user, store.account.host, store.account.port);
-    // Nothing is made in the home of whoever runs the tests.
+    // Nothing is created in the home of the current user.
     store.run(["find", "model", "-r", &absent]).fails(3, &[&format!("/~/larder-{name}")]);
     store.run(["ls", "-r", &absent]).ok();
     assert_fails_fast(&store.larder(["push", "model", "-r", &format!("{absent}/below")]), 5, &["/~/larder-"]);
@@ -78,7 +78,7 @@ pub(crate) fn an_alias_of_the_users_configuration() {
     fs::remove_dir_all(store.path("model")).unwrap();
     store.run(["pull", "model", "-r", &remote]).ok();
     Tree::read(&store.path("model")).assert_same(&Tree::small(1));
-    // What nobody configured knows nothing.
+    // An empty configuration knows no host.
     assert_fails_fast(&store.larder(["ls"]), 5, &[&store.remote_url()]);
 }
 

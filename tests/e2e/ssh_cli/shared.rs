@@ -1,4 +1,4 @@
-//! A directory of a team on the server.
+//! A team's directory on the server.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -14,14 +14,14 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
 }
 
-/// Makes the directory of the remote.
+/// Creates the directory of the remote.
 fn team_directory(store: &Store, group: Option<u32>, mode: u32) {
     fs::create_dir(&store.directory).unwrap();
     chown(&store.directory, None, group).unwrap();
     fs::set_permissions(&store.directory, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Asserts that directories have one mode and objects another, and all one group.
+/// Asserts the mode of all directories, the mode of all objects, and the group of both.
 #[track_caller]
 fn assert_shared(store: &Store, of_directories: u32, of_objects: u32) {
     let group = fs::metadata(&store.directory).unwrap().gid();
@@ -45,7 +45,7 @@ pub(crate) fn what_is_made_has_the_bits_of_the_remote() {
         team_directory(&store, None, of_directories);
         store.run(["push", "model", "--command-hash", "x"]).ok();
         assert_shared(&store, of_directories, of_objects);
-        // What replaces an object is shared as it was.
+        // A replaced object keeps its permissions.
         store.run(["push", "model", "--command-hash", "x", "--force"]).ok();
         assert_shared(&store, of_directories, of_objects);
         store.assert_nothing_open();
@@ -62,7 +62,7 @@ pub(crate) fn two_accounts_of_a_group_share_a_remote() {
     let store = furnished();
     team_directory(&store, Some(group_of(NOBODY)), 0o2770);
     let remotes = [store.remote_url(), store.for_user(NOBODY)];
-    // Into directories that the other made, in both directions.
+    // Each user pushes into directories that the other created.
     for (seed, pusher, puller) in [(1, 0, 1), (2, 1, 0), (3, 0, 1)] {
         let _ = fs::remove_dir_all(store.path("model"));
         Tree::small(seed).write(&store.path("model"));
@@ -75,7 +75,7 @@ pub(crate) fn two_accounts_of_a_group_share_a_remote() {
         store.run(pull).ok();
         Tree::read(&store.path("model")).assert_same(&Tree::small(seed));
         assert_shared(&store, 0o2770, 0o660);
-        // Replacing what the other pushed.
+        // Each user replaces an object that the other pushed.
         let replace = ["push", "model", "--command-hash", "x", "--force", "-r", &remotes[puller]];
         store.run(replace).ok();
         assert_shared(&store, 0o2770, 0o660);

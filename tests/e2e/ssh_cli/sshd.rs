@@ -1,4 +1,4 @@
-//! A server of a test's own, which lacks something or whose sessions are killed.
+//! A separate server for one test, with missing features or killed sessions.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -13,41 +13,39 @@ use tempfile::TempDir;
 
 use crate::store::{Account, Store, server_home};
 
-/// Between choosing a port and listening on it, another program may take it: how often others are tried.
+/// The number of ports to try, because another program may take a port between the choice and the start.
 const ATTEMPTS: usize = 5;
-/// The line that makes a server of files of it.
+/// The line that enables SFTP.
 const SFTP: &str = "Subsystem sftp internal-sftp\n";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Sshd {
     process: Child,
     pub(crate) account: Account,
-    /// The line of its host key, for known hosts at its port.
+    /// The `known_hosts` line of its host key, for its port.
     pub(crate) known: String,
     dir: TempDir,
 }
 
 impl Sshd {
-    /// Starts one with these lines in its configuration, for the user of the store.
+    /// Starts a server with these lines in its configuration, for the user of the store.
     pub(crate) fn start(store: &Store, lines: &str) -> Self {
         Self::start_through(&[], store, lines)
     }
 
-    /// One whose disk takes so many seconds to flush a file: `Need::Strace`.
+    /// Starts a server whose disk needs this many seconds to flush a file. Requires `Need::Strace`.
     pub(crate) fn with_slow_disk(store: &Store, seconds: u32) -> Self {
         let inject = format!("inject=fsync:delay_enter={}", u64::from(seconds) * 1_000_000);
         let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", &inject];
         Self::start_through(&strace, store, SFTP)
     }
 
-    /// As the last argument of a program.
+    /// Starts a server through another program.
     fn start_through(program: &[&str], store: &Store, lines: &str) -> Self {
-        (0..ATTEMPTS)
-            .find_map(|_| Self::attempt(program, store, lines))
-            .expect("sshd finds its port taken again and again")
+        (0..ATTEMPTS).find_map(|_| Self::attempt(program, store, lines)).expect("sshd finds a free port")
     }
 
-    /// With all that a remote takes.
+    /// Starts a server with SFTP and extra lines in its configuration.
     pub(crate) fn usual(store: &Store) -> Self {
         Self::start(store, SFTP)
     }
@@ -93,7 +91,7 @@ impl Sshd {
                 assert!(sshd.log().to_lowercase().contains("address already in use"), "{}", sshd.log());
                 return None;
             }
-            assert!(Instant::now() < deadline, "sshd does not begin: {}", sshd.log());
+            assert!(Instant::now() < deadline, "sshd did not start in time: {}", sshd.log());
             std::thread::sleep(Duration::from_millis(5));
         }
         Some(sshd)
@@ -132,21 +130,21 @@ impl Drop for Sshd {
         self.kill_sessions();
         let _ = self.process.kill();
         if let Some(tracer) = tracer {
-            // It would sleep to the end of its delay, for whomever it traced.
+            // Kill the tracer, which would otherwise sleep until the end of its delay.
             let _ = kill_process(tracer, Signal::KILL);
         }
         let _ = self.process.wait();
     }
 }
 
-/// The process that traces another one.
+/// Returns the process that traces another one.
 fn tracer(id: u32) -> Option<Pid> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let id = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
     Pid::from_raw(id.trim().parse().ok()?)
 }
 
-/// The processes below another one.
+/// Returns the descendants of a process.
 fn descendants(id: u32) -> Vec<Pid> {
     let processes: Vec<(u32, u32)> =
         fs::read_dir("/proc").unwrap().filter_map(|entry| parent(&entry.ok()?.path())).collect();
@@ -159,11 +157,11 @@ fn descendants(id: u32) -> Vec<Pid> {
     found[1..].iter().filter_map(|id| Pid::from_raw(i32::try_from(*id).ok()?)).collect()
 }
 
-/// The ids of a process and of its parent.
+/// Returns the ids of a process and of its parent.
 fn parent(process: &Path) -> Option<(u32, u32)> {
     let id = process.file_name()?.to_str()?.parse().ok()?;
     let stat = fs::read_to_string(process.join("stat")).ok()?;
-    // The name before it may have anything in it.
+    // The name before these fields may contain any character.
     let fields = stat.rsplit_once(')')?.1;
     Some((id, fields.split_whitespace().nth(1)?.parse().ok()?))
 }

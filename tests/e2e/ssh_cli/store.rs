@@ -1,4 +1,4 @@
-//! A remote on the server, and what the test sees of it without larder: the server is on this machine.
+//! A remote on the server, which the test can read without larder, because the server is on this machine.
 
 use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use larder_testkit::proxy::TcpProxy;
 use larder_tests::{Larder, Sandbox, Server, files_below};
 
-/// Where the server is, and who logs in.
+/// The address of the server, and the account.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) user: String,
@@ -16,11 +16,11 @@ pub(crate) struct Account {
     pub(crate) port: u16,
 }
 
-/// A sandbox whose remote is in a directory of its own on the server, and whose home has what leads there.
+/// A sandbox with a remote in its own directory on the server. Its home has the keys for the server.
 pub(crate) struct Store {
     sandbox: Sandbox,
     pub(crate) account: Account,
-    /// The directory of the remote, which the first push makes.
+    /// The directory of the remote, which the first push creates.
     pub(crate) directory: PathBuf,
 }
 
@@ -33,7 +33,7 @@ impl Deref for Store {
 }
 
 impl Account {
-    /// The URL of a remote in a directory on the server.
+    /// Returns the URL of a remote in a directory on the server.
     pub(crate) fn url_of(&self, directory: &Path) -> String {
         let Self { user, host, port } = self;
         format!("ssh://{user}@{host}:{port}{}", directory.display())
@@ -47,35 +47,35 @@ impl Store {
         let store = Self { sandbox, account, directory };
         fs::create_dir(store.ssh()).unwrap();
         for name in ["id_ed25519", "id_ed25519.pub", "known_hosts"] {
-            // With its mode: ssh and ssh-add refuse a key that others can read.
+            // Copy the mode too, because ssh and ssh-add refuse a key that other users can read.
             fs::copy(server_home().join(".ssh").join(name), store.ssh().join(name)).unwrap();
         }
         store
     }
 
-    /// The remote as messages show it.
+    /// Returns the remote as messages show it.
     pub(crate) fn shown(&self) -> String {
         self.remote_url()
     }
 
-    /// The URL of this remote by another port.
+    /// Returns the URL of this remote at another port.
     pub(crate) fn at_port(&self, port: u16) -> String {
         Account { port, ..self.account.clone() }.url_of(&self.directory)
     }
 
-    /// The URL of this remote for another user.
+    /// Returns the URL of this remote for another user.
     pub(crate) fn for_user(&self, user: &str) -> String {
         Account { user: user.to_owned(), ..self.account.clone() }.url_of(&self.directory)
     }
 
-    /// A call that takes the way through a proxy, as which the host is known too.
+    /// Creates a call that connects through a proxy, whose port is in `known_hosts` too.
     pub(crate) fn through<const N: usize>(&self, proxy: &TcpProxy, args: [&str; N]) -> Larder {
         let port = proxy.address().port();
         self.know_at(port);
         self.larder(args).args(["-r", &self.at_port(port)])
     }
 
-    /// Makes the server known at another port.
+    /// Adds the server at another port to `known_hosts`.
     pub(crate) fn know_at(&self, port: u16) {
         let Account { host, port: own, .. } = &self.account;
         let known = fs::read_to_string(server_home().join(".ssh/known_hosts")).unwrap();
@@ -83,7 +83,7 @@ impl Store {
         self.write_ssh("known_hosts", &format!("{known}{}", known.replace(&own, &other)));
     }
 
-    /// The user's own files of SSH.
+    /// Returns a file in the user's `.ssh`.
     pub(crate) fn ssh(&self) -> PathBuf {
         self.home().join(".ssh")
     }
@@ -96,7 +96,7 @@ impl Store {
         fs::read_to_string(self.ssh().join(name)).unwrap()
     }
 
-    /// How the host's keys are called in the files of known hosts.
+    /// Returns the name of the host in `known_hosts`.
     pub(crate) fn host_name(&self) -> String {
         format!("[{}]:{}", self.account.host, self.account.port)
     }
@@ -110,23 +110,23 @@ impl Store {
         TcpProxy::start(self.address()).unwrap()
     }
 
-    /// The keys of the remote, larder's own names left out, in order.
+    /// Returns the keys of the remote in order, without larder's own.
     pub(crate) fn keys(&self) -> Vec<String> {
         let mut keys = files_below(&self.directory);
         keys.retain(|key| !key.starts_with(".larder/"));
         keys
     }
 
-    /// The path of an object.
+    /// Returns the path of an object.
     pub(crate) fn object(&self, key: &str) -> PathBuf {
         self.directory.join(key)
     }
 
-    /// The only object's key.
+    /// Returns the key of the only object.
     #[track_caller]
     pub(crate) fn key(&self) -> String {
         let mut keys = self.keys();
-        assert_eq!(keys.len(), 1, "one object is expected: {keys:?}");
+        assert_eq!(keys.len(), 1, "expected one object: {keys:?}");
         keys.remove(0)
     }
 
@@ -139,7 +139,7 @@ impl Store {
         fs::read(self.object(key)).unwrap()
     }
 
-    /// Uploads that are not published, and how long they are.
+    /// Returns the unpublished uploads and their lengths.
     pub(crate) fn temporaries(&self) -> Vec<(PathBuf, u64)> {
         temporaries_in(&self.directory)
     }
@@ -148,49 +148,47 @@ impl Store {
         let _ = fs::remove_dir_all(&self.directory);
     }
 
-    /// Asserts that nobody can see anything of an upload.
+    /// Asserts that nothing of an upload is visible.
     #[track_caller]
     pub(crate) fn assert_no_trace(&self) {
         assert_eq!(self.keys(), Vec::<String>::new());
         self.assert_nothing_open();
     }
 
-    /// Asserts that no upload was left behind, on the server or in the project.
+    /// Asserts that there are no leftovers of uploads, on the server or in the project.
     #[track_caller]
     pub(crate) fn assert_nothing_open(&self) {
         let open = self.temporaries();
-        assert!(open.is_empty(), "left on the server: {open:?}");
+        assert!(open.is_empty(), "leftovers on the server: {open:?}");
         self.assert_clean();
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // The server may be the user's own, and should not fill up.
+        // The server may be the user's own, so do not fill it.
         self.empty_remote();
     }
 }
 
-/// The uploads in a remote that are not published, and how long they are.
+/// Returns the unpublished uploads in a remote and their lengths.
 pub(crate) fn temporaries_in(remote: &Path) -> Vec<(PathBuf, u64)> {
     let entries = fs::read_dir(remote.join(".larder/1/tmp")).into_iter().flatten();
-    // One may be gone when it is looked at.
+    // A file may be removed before its length is read.
     let with_length = |entry: fs::DirEntry| Some((entry.path(), entry.metadata().ok()?.len()));
     entries.filter_map(|entry| with_length(entry.ok()?)).collect()
 }
 
-/// A host key of the server: its type and its text.
+/// Returns a host key of the server: its type and its text.
 pub(crate) fn host_key(kind: &str) -> String {
     let known = fs::read_to_string(server_home().join(".ssh/known_hosts")).unwrap();
     let mut keys = known.lines().filter_map(|line| line.split_once(' ')).map(|(_, key)| key);
     keys.find(|key| key.starts_with(&format!("{kind} "))).unwrap().to_owned()
 }
 
-/// A home with which one can log in.
+/// Returns a home with the keys to log in.
 pub(crate) fn server_home() -> PathBuf {
-    std::env::var_os("LARDER_TEST_SSH_HOME")
-        .expect("LARDER_TEST_SSH_HOME belongs to LARDER_TEST_SSH_URL")
-        .into()
+    std::env::var_os("LARDER_TEST_SSH_HOME").expect("LARDER_TEST_SSH_URL needs LARDER_TEST_SSH_HOME").into()
 }
 
 fn take_apart(url: &str) -> (Account, PathBuf) {

@@ -150,7 +150,6 @@ impl LinkScript {
 
 impl Entry {
     /// Returns the number of bytes from `offset` to the fault, if it can happen to this connection.
-
     fn position(&self, direction: Direction, offset: u64) -> Option<u64> {
         match self.fault.what {
             What::At(of, after, _) if of == direction && self.fault.times > 0 => {
