@@ -119,20 +119,20 @@ impl BenchBackend {
         let rows = match self {
             Self::Local => {
                 machine.extend(machine::local_peers()?);
-                rows::local::measure(&Local::set(dir, larder, venv::weasel()?)?, options)?
+                rows::local::measure(&Local::prepare(dir, larder, venv::weasel()?)?, options)?
             }
             Self::S3 => {
-                let stage = S3::set(dir, larder, Peers::find())?;
+                let stage = S3::prepare(dir, larder, Peers::find())?;
                 machine.extend(stage.describe()?);
                 rows::s3::measure(&stage, options).inspect_err(|_| stage.show_log())?
             }
             Self::Gcs => {
-                let stage = Gcs::set(dir, larder)?;
+                let stage = Gcs::prepare(dir, larder)?;
                 machine.extend(Gcs::describe()?);
                 rows::gcs::measure(&stage, options).inspect_err(|_| stage.show_log())?
             }
             Self::Ssh => {
-                let stage = Ssh::set(dir, larder)?;
+                let stage = Ssh::prepare(dir, larder)?;
                 machine.extend(stage.describe());
                 rows::ssh::measure(&stage, options).inspect_err(|_| stage.show_log())?
             }

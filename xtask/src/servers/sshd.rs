@@ -93,7 +93,7 @@ fn attempt(sshd: &Sshd, dir: &Path) -> Result<Option<Server>> {
     // sshd reads the authorized keys as the account that logs in. In some tests this is another account.
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
     let [port, _] = free_ports()?;
-    let files = SshdFiles::make(&sshd.program, dir.path(), port)?;
+    let files = SshdFiles::create(&sshd.program, dir.path(), port)?;
     let mut command = Command::new(&sshd.program);
     command.args(["-D", "-e", "-f"]).arg(&files.config);
     let mut guarded = GuardedServer::start("sshd", &command, dir)?;

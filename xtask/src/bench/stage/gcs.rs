@@ -22,7 +22,7 @@ pub(crate) struct Gcs {
 
 impl Gcs {
     /// Creates the data and the directories, and starts the server, which is built in release mode too.
-    pub(crate) fn set(dir: &Path, larder: PathBuf) -> Result<Self> {
+    pub(crate) fn prepare(dir: &Path, larder: PathBuf) -> Result<Self> {
         curl::find()?;
         let server = TestBackend::named("gcs")?.start(dir)?;
         let variable = |name: &str| server.variable(name).map(str::to_owned);
@@ -30,7 +30,12 @@ impl Gcs {
         let bucket = url.trim_start_matches("gs://").to_owned();
         let endpoint = variable("LARDER_TEST_GCS_ENDPOINT")?;
         let grpc_endpoint = variable("LARDER_TEST_GCS_GRPC_ENDPOINT")?;
-        Ok(Self { served: Served::set(dir, larder, server, OBJECT_MIB)?, bucket, endpoint, grpc_endpoint })
+        Ok(Self {
+            served: Served::prepare(dir, larder, server, OBJECT_MIB)?,
+            bucket,
+            endpoint,
+            grpc_endpoint,
+        })
     }
 
     /// Describes the server and the peer, one line each.

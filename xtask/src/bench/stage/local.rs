@@ -24,7 +24,7 @@ pub(crate) struct Local {
 
 impl Local {
     /// Creates the data and the directories.
-    pub(crate) fn set(dir: &Path, larder: PathBuf, weasel: PathBuf) -> Result<Self> {
+    pub(crate) fn prepare(dir: &Path, larder: PathBuf, weasel: PathBuf) -> Result<Self> {
         let stage = Stage::new(dir, larder, &["weasel-restored", "tar-restored"])?;
         for place in ["project", "weasel-restored", "restored"] {
             let project = json!({

@@ -39,13 +39,13 @@ pub(crate) struct Kept {
 
 impl S3 {
     /// Creates the data and the directories, and starts the server and the link.
-    pub(crate) fn set(dir: &Path, larder: PathBuf, peers: Peers) -> Result<Self> {
+    pub(crate) fn prepare(dir: &Path, larder: PathBuf, peers: Peers) -> Result<Self> {
         curl::find()?;
         let server = TestBackend::named("s3")?.start(dir)?;
         let (endpoint, bucket) = (server.variable(ENDPOINT)?, server.variable("LARDER_TEST_S3_URL")?);
         let (endpoint, bucket) = (endpoint.to_owned(), bucket.to_owned());
         let link = Link::start(link::address_of(&endpoint)?, LINK_RTT_MS, LINK_MBIT)?;
-        Ok(Self { served: Served::set(dir, larder, server, OBJECT_MIB)?, link, peers, bucket, endpoint })
+        Ok(Self { served: Served::prepare(dir, larder, server, OBJECT_MIB)?, link, peers, bucket, endpoint })
     }
 
     /// Describes the server and the peers, one line each.

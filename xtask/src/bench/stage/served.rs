@@ -36,7 +36,7 @@ pub(super) struct Served {
 
 impl Served {
     /// Creates the data and the directories.
-    pub(super) fn set(dir: &Path, larder: PathBuf, server: Server, mib: u32) -> Result<Self> {
+    pub(super) fn prepare(dir: &Path, larder: PathBuf, server: Server, mib: u32) -> Result<Self> {
         let stage = Stage::new(dir, larder, &[])?;
         eprintln!("xtask: creating the data");
         data::incompressible(&stage.at("project").join(MADE), mib)?;

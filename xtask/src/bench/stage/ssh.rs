@@ -42,7 +42,7 @@ pub(crate) enum Way {
 
 impl Ssh {
     /// Creates the data and the directories, and starts the server and the link.
-    pub(crate) fn set(dir: &Path, larder: PathBuf) -> Result<Self> {
+    pub(crate) fn prepare(dir: &Path, larder: PathBuf) -> Result<Self> {
         let server = TestBackend::named("ssh")?.start(dir)?;
         let url = server.variable("LARDER_TEST_SSH_URL")?;
         let home = PathBuf::from(server.variable("LARDER_TEST_SSH_HOME")?);
@@ -57,7 +57,7 @@ impl Ssh {
         let ports = [port.to_owned(), link_port];
         let (account, data) = (account.to_owned(), Path::new("/").join(data));
         Ok(Self {
-            served: Served { home, ..Served::set(dir, larder, server, OBJECT_MIB)? },
+            served: Served { home, ..Served::prepare(dir, larder, server, OBJECT_MIB)? },
             link,
             account,
             ports,

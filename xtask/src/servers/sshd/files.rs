@@ -30,7 +30,7 @@ pub(super) struct SshdFiles {
 
 impl SshdFiles {
     /// Creates the files in `dir`.
-    pub(super) fn make(sshd: &Path, dir: &Path, port: u16) -> Result<Self> {
+    pub(super) fn create(sshd: &Path, dir: &Path, port: u16) -> Result<Self> {
         if !dir.to_str().is_some_and(is_plain) {
             return Err(format!(
                 "{} has characters that need quotes in a URL or in sshd_config: choose another --dir",
