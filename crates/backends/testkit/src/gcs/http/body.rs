@@ -57,7 +57,7 @@ impl Reply {
 impl CutBytes {
     fn next(&mut self) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if self.beginning.is_empty() {
-            // hyper flushes what it has when a body has nothing more for the moment.
+            // hyper flushes its buffer when a body is pending.
             self.closing.ask();
             return Poll::Pending;
         }
