@@ -146,7 +146,7 @@ impl Store {
         self.runtime.block_on(list.send()).map_or(0, |listed| listed.parts().len())
     }
 
-    /// Creates a separate bucket with public permissions, for tests that affect a whole bucket.
+    /// Creates a bucket for tests that affect a whole bucket, and allows everyone these actions.
     pub(crate) fn public_bucket(&self, actions: &[&str]) -> PublicBucket<'_> {
         let name = format!("larder-{}", self.unique());
         self.runtime.block_on(self.client.create_bucket().bucket(&name).send()).unwrap();

@@ -75,7 +75,7 @@ pub(crate) fn what_a_killed_push_leaves_is_swept_by_the_next_command() {
         let tree = write_large(&store, 64);
         let proxy = store.proxy();
         proxy.shape(LinkShape::default().bandwidth(SLOWLY));
-        // The next command uses the same link, because the port is a part of the remote's identity.
+        // The next command uses the same port, so that the test does not depend on whether the port identifies a remote.
         let mut killed = push(&store.through(&proxy, [])).spawn();
         wait_for_upload(&store, &mut killed, 4 * MIB);
         killed.signal(Signal::KILL);

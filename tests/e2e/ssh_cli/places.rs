@@ -78,7 +78,7 @@ pub(crate) fn an_alias_of_the_users_configuration() {
     fs::remove_dir_all(store.path("model")).unwrap();
     store.run(["pull", "model", "-r", &remote]).ok();
     Tree::read(&store.path("model")).assert_same(&Tree::small(1));
-    // An empty configuration knows no host.
+    // The host itself is not configured, so that its key is unknown.
     assert_fails_fast(&store.larder(["ls"]), 5, &[&store.remote_url()]);
 }
 

@@ -45,7 +45,7 @@ impl Sshd {
         (0..ATTEMPTS).find_map(|_| Self::attempt(program, store, lines)).expect("sshd finds a free port")
     }
 
-    /// Starts a server with SFTP and extra lines in its configuration.
+    /// Starts a server with SFTP.
     pub(crate) fn usual(store: &Store) -> Self {
         Self::start(store, SFTP)
     }
