@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use measure::measure_child;
 
 use peers::Peers;
-use report::Page;
+use report::ReportPage;
 use rows::Row;
 use stage::{Gcs, Local, S3, Ssh};
 
@@ -77,15 +77,15 @@ impl BenchBackend {
         }
     }
 
-    fn page(self) -> Page {
+    fn page(self) -> ReportPage {
         match self {
-            Self::Local => Page {
+            Self::Local => ReportPage {
                 title: "Benchmarks",
                 task: "cargo xtask bench",
                 about: "Hashing and verification are always on. The remote, the archive and the destination are new for \
                         every run.",
             },
-            Self::S3 => Page {
+            Self::S3 => ReportPage {
                 title: "Benchmarks with S3",
                 task: "cargo xtask bench --backend s3",
                 about: "The data is one incompressible file of 1 GiB, which larder pushes with `--compression none` to \
@@ -93,7 +93,7 @@ impl BenchBackend {
                         a push and verifies it during a pull. The object and the destination are new for every run. The \
                         other programs run with their defaults.",
             },
-            Self::Gcs => Page {
+            Self::Gcs => ReportPage {
                 title: "Benchmarks with Google Cloud Storage",
                 task: "cargo xtask bench --backend gcs",
                 about: "The data is one incompressible file of 1 GiB, which larder pushes with `--compression none` to \
@@ -101,7 +101,7 @@ impl BenchBackend {
                         content before a push and verifies it during a pull. The object and the destination are new for \
                         every run.",
             },
-            Self::Ssh => Page {
+            Self::Ssh => ReportPage {
                 title: "Benchmarks with SSH",
                 task: "cargo xtask bench --backend ssh",
                 about: "The data is one incompressible file of 512 MiB, which larder pushes with `--compression none` to \

@@ -55,18 +55,18 @@ pub(crate) struct Executables {
     /// The server for Google Cloud Storage, if it was built.
     pub(crate) gcs_server: Option<PathBuf>,
     /// The libraries' examples.
-    pub(crate) examples: Vec<Example>,
+    pub(crate) examples: Vec<CargoExample>,
 }
 
 /// The example of a library.
-pub(crate) struct Example {
+pub(crate) struct CargoExample {
     /// `<crate>/<example>`.
     pub(crate) name: String,
     /// The path of the executable.
     pub(crate) path: PathBuf,
 }
 
-impl Example {
+impl CargoExample {
     /// Whether the example belongs to the crate in this directory.
     pub(crate) fn is_of(&self, directory: &str) -> bool {
         self.name.split('/').next() == Some(directory)
@@ -87,7 +87,7 @@ pub(crate) fn build(args: &[&str]) -> Result<Executables> {
             "bin" if name == GCS_SERVER_NAME => gcs_server = Some(path.into()),
             "example" => {
                 let name = format!("{}/{name}", package_of(&message));
-                examples.push(Example { name, path: path.into() });
+                examples.push(CargoExample { name, path: path.into() });
             }
             _ => {}
         }

@@ -27,7 +27,7 @@ type Result<T, E = Error> = std::result::Result<T, E>;
 /// Tasks of larder's developers.
 #[derive(Parser)]
 #[command(name = "xtask", bin_name = "cargo xtask")]
-enum Task {
+enum XtaskCommand {
     Test(test::TestOptions),
     Integration(integration::IntegrationOptions),
     /// Runs the MinIO of the tests until Ctrl-C, and prints the variables to export.
@@ -54,19 +54,19 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let done = match Task::parse() {
-        Task::Test(options) => test::run(&options),
-        Task::Integration(options) => integration::run(&options),
-        Task::Minio { fetch: true, .. } => servers::fetch_minio(),
+    let done = match XtaskCommand::parse() {
+        XtaskCommand::Test(options) => test::run(&options),
+        XtaskCommand::Integration(options) => integration::run(&options),
+        XtaskCommand::Minio { fetch: true, .. } => servers::fetch_minio(),
         // Variables of another account would override these, or not match them.
-        Task::Minio { options, .. } => {
+        XtaskCommand::Minio { options, .. } => {
             integration::serve("s3", &options, &["AWS_PROFILE", "AWS_SESSION_TOKEN"])
         }
-        Task::GcsServer(options) => integration::serve("gcs", &options, &[]),
-        Task::Sshd(options) => integration::serve("ssh", &options, &[]),
-        Task::Lint => lint::run(),
-        Task::Bench(options) => bench::run(&options),
-        Task::MeasureOneCommand { command } => bench::measure_child(&command),
+        XtaskCommand::GcsServer(options) => integration::serve("gcs", &options, &[]),
+        XtaskCommand::Sshd(options) => integration::serve("ssh", &options, &[]),
+        XtaskCommand::Lint => lint::run(),
+        XtaskCommand::Bench(options) => bench::run(&options),
+        XtaskCommand::MeasureOneCommand { command } => bench::measure_child(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,13 +83,16 @@ mod tests {
 
     #[test]
     fn tasks_take_their_options_and_filters() {
-        let parse = |line: &str| Task::try_parse_from(line.split(' '));
-        let Ok(Task::Test(options)) = parse("xtask test --require-all -- crash --exact") else { panic!() };
+        let parse = |line: &str| XtaskCommand::try_parse_from(line.split(' '));
+        let Ok(XtaskCommand::Test(options)) = parse("xtask test --require-all -- crash --exact") else {
+            panic!()
+        };
         assert_eq!(options.filters, ["crash", "--exact"]);
         let line = "xtask integration --backend s3 --backend ssh --dir /data -- conformance";
-        let Ok(Task::Integration(options)) = parse(line) else { panic!() };
+        let Ok(XtaskCommand::Integration(options)) = parse(line) else { panic!() };
         assert_eq!((options.backends.len(), &*options.filters), (2, &["conformance".to_owned()][..]));
-        let Ok(Task::MeasureOneCommand { command }) = parse("xtask measure-one-command tar -c .") else {
+        let Ok(XtaskCommand::MeasureOneCommand { command }) = parse("xtask measure-one-command tar -c .")
+        else {
             panic!()
         };
         assert_eq!(command, ["tar", "-c", "."]);

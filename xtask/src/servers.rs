@@ -29,7 +29,7 @@ pub(crate) struct TestBackend {
     /// Starts a server.
     start: fn(&ServerSite<'_>) -> Result<Server>,
     /// Returns the arguments of the crate's example after the file, computed from the server's variables.
-    example: fn(&Variables<'_>) -> Option<Vec<String>>,
+    example: fn(&VariableLookup<'_>) -> Option<Vec<String>>,
 }
 
 /// The environment in which a server starts.
@@ -41,7 +41,7 @@ pub(crate) struct ServerSite<'a> {
 }
 
 /// Returns the value of a variable.
-type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
+type VariableLookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Every backend with a server.
 pub(crate) const BACKENDS: &[&TestBackend] = &[&minio::S3, &gcs::GCS, &sshd::SSH];

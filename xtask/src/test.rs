@@ -3,7 +3,7 @@
 use std::env;
 use std::time::Instant;
 
-use crate::cargo::Example;
+use crate::cargo::CargoExample;
 use crate::servers::BACKENDS;
 use crate::{Result, cargo, process, venv};
 
@@ -82,13 +82,13 @@ fn test_with_programs(filters: &[String], require_all: bool) -> Result<bool> {
 }
 
 /// Runs each example that needs no server in an empty directory, and returns those that failed.
-fn run_examples(examples: &[Example], filters: &[String]) -> Result<Vec<String>> {
-    let wanted = |example: &&Example| {
+fn run_examples(examples: &[CargoExample], filters: &[String]) -> Result<Vec<String>> {
+    let wanted = |example: &&CargoExample| {
         filters.is_empty()
             || filters.iter().any(|filter| example.name.contains(filter) || "example".contains(filter))
     };
     let mut failed = Vec::new();
-    let needs_server = |example: &&Example| BACKENDS.iter().any(|backend| example.is_of(backend.name));
+    let needs_server = |example: &&CargoExample| BACKENDS.iter().any(|backend| example.is_of(backend.name));
     for example in examples.iter().filter(wanted).filter(|example| !needs_server(example)) {
         println!("\nexample {}", example.name);
         let dir = tempfile::tempdir()?;

@@ -18,7 +18,7 @@ use larder_storage::{CommandHash, Compression, ContentHash, Scheme};
 
 pub(crate) use hash::{Hash, HashCommand, HashContent, HashEnv, HashSite};
 pub(crate) use project::{
-    Project, ProjectAudit, ProjectPull, ProjectPush, ProjectStatus, ProjectTarget, take_overrides,
+    ProjectAudit, ProjectPull, ProjectPush, ProjectStatus, ProjectSubcommand, ProjectTarget, take_overrides,
 };
 
 /// Share the outputs of your pipeline through storage that you already have.
@@ -52,7 +52,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
     #[command(flatten)]
     pub(crate) global: Global,
-    /// Arguments such as `--vars.seed 3`, which no definition can name.
+    /// Arguments such as `--vars.seed 3`, whose names clap does not know.
     #[arg(skip)]
     pub(crate) overrides: Vec<String>,
 }
@@ -109,10 +109,10 @@ pub(crate) struct Global {
     pub(crate) progress: When,
 }
 
-/// When to do what is for people.
+/// When to print for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum When {
-    // On a terminal. (Comments of documentation would stretch every help text.)
+    // On a terminal. (A doc comment would stretch every help text.)
     #[default]
     Auto,
     Always,
@@ -125,29 +125,29 @@ pub(crate) enum Command {
     ///
     /// Each PATH, a file or a directory, becomes one object, which becomes visible when it is complete. An object with the
     /// same path, command hash and content hash is not uploaded again. One failure does not stop the other paths.
-    Push(Push),
+    Push(PushArgs),
     /// Restores outputs from the remote.
     ///
     /// An existing output is kept, and compared with the remote's. Several paths are one unit: they come from one command
     /// hash, and all of them are restored or none.
-    Pull(Pull),
+    Pull(PullArgs),
     /// Prints the URL of the newest object of an output.
     ///
     /// The newest object is the one published last, by the remote's clock. Without a hash, every object matches.
-    Find(Find),
+    Find(FindArgs),
     /// Prints the URL that an object has or would have, without a request.
-    Url(Url),
+    Url(UrlArgs),
     /// Lists the outputs in the remote, or the objects of one output.
     ///
     /// Without PATH it lists the names at the top of the remote, and looks below each for an object: in a bucket, with one
     /// request per name. Names without an object of larder's are counted in a warning.
-    Ls(Ls),
+    Ls(LsArgs),
     /// Computes hashes.
     #[command(subcommand)]
     Hash(Hash),
     /// Uploads and restores the outputs of a weasel or spaCy project.
     #[command(subcommand)]
-    Project(Project),
+    Project(ProjectSubcommand),
     /// Documents every key of larder.toml, with examples.
     #[command(help_template = "{after-help}", after_help = CONFIGURATION)]
     Config,
@@ -182,7 +182,7 @@ Examples:
   larder push models/en metrics.json --command-hash \"$(larder hash command -- python train.py)\"
   larder push corpus --compression zstd:19 -r team
   larder push models/en --command-hash nightly --force       repair or replace the object")]
-pub(crate) struct Push {
+pub(crate) struct PushArgs {
     /// What to push
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
@@ -204,7 +204,7 @@ pub(crate) struct Push {
     #[arg(long)]
     pub(crate) force: bool,
 
-    /// Store what symbolic links point at, instead of the links
+    /// Store the targets of symbolic links, instead of the links
     #[arg(long)]
     pub(crate) dereference: bool,
 
@@ -223,7 +223,7 @@ Examples:
   larder pull models/en metrics.json --command-hash nightly
   larder pull models/en --force                              replace an output that differs
   larder pull models/en --to /tmp/compare                    restore to /tmp/compare/models/en")]
-pub(crate) struct Pull {
+pub(crate) struct PullArgs {
     /// What to pull
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
@@ -258,7 +258,7 @@ pub(crate) struct Pull {
 Examples:
   larder find models/en
   larder find models/en --command-hash nightly --all")]
-pub(crate) struct Find {
+pub(crate) struct FindArgs {
     /// What to find
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) path: PathBuf,
@@ -280,7 +280,7 @@ pub(crate) struct Find {
 #[command(after_help = "\
 Example:
   larder url m.json --command-hash nightly --content-hash \"$(larder hash content m.json)\"")]
-pub(crate) struct Url {
+pub(crate) struct UrlArgs {
     /// The output
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) path: PathBuf,
@@ -301,7 +301,7 @@ Examples:
   larder ls models/en
   larder ls -l models/en                    whole hashes and times
   larder ls --json | jq -r '.results[].path'")]
-pub(crate) struct Ls {
+pub(crate) struct LsArgs {
     /// Show whole hashes and times
     #[arg(short, long, requires = "path")]
     pub(crate) long: bool,

@@ -12,12 +12,12 @@ mod push;
 mod url;
 
 use crate::args::{Cli, Command};
-use crate::context::Context;
+use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
-use crate::output::Output;
+use crate::output::CommandOutput;
 
-/// Runs the command. What it returns as an error is one more failure, besides those that it reported to `output`.
-pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
+/// Runs the command. A returned error is a failure besides those that the command reported to `output`.
+pub(crate) fn run(cli: &Cli, output: &mut CommandOutput) -> Result<()> {
     match &cli.command {
         Command::Config => config::run(output),
         Command::Completions(args) => completions::run(args, output),
@@ -30,12 +30,16 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
                 )));
             }
             let needs_remote = !matches!(command, Command::Hash(_));
-            run_in_project(command, &Context::new(&cli.global, needs_remote, output.console())?, output)
+            run_in_project(
+                command,
+                &CommandContext::new(&cli.global, needs_remote, output.console())?,
+                output,
+            )
         }
     }
 }
 
-fn run_in_project(command: &Command, context: &Context, output: &mut Output) -> Result<()> {
+fn run_in_project(command: &Command, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     match command {
         Command::Push(args) => push::run(args, context, output),
         Command::Pull(args) => pull::run(args, context, output),

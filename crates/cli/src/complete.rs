@@ -13,10 +13,10 @@ use larder_storage::OutputPath;
 use tokio::runtime::Builder;
 
 use crate::args::{Cli, Global, When, take_overrides};
-use crate::context::Context;
+use crate::context::CommandContext;
 use crate::exit::Exit;
 use crate::output::console::{Console, Verbosity};
-use crate::progress::Progress;
+use crate::progress::ProgressDisplay;
 
 /// Set by the shell's script: the name of the shell.
 pub(crate) const VARIABLE: &str = "LARDER_COMPLETE";
@@ -140,11 +140,11 @@ fn matching(names: Vec<String>, typed: &OsStr) -> Vec<CompletionCandidate> {
     names.into_iter().filter(|name| name.starts_with(&*typed)).map(CompletionCandidate::new).collect()
 }
 
-fn context(global: &Global) -> Option<Context> {
-    Context::new(global, true, &silent()).ok()
+fn context(global: &Global) -> Option<CommandContext> {
+    CommandContext::new(global, true, &silent()).ok()
 }
 
 /// A console that says nothing: it would be mixed into the command line.
 fn silent() -> Console {
-    Console::new(When::Never.into(), Verbosity::Quiet, Progress::Off)
+    Console::new(When::Never.into(), Verbosity::Quiet, ProgressDisplay::Off)
 }

@@ -1,4 +1,4 @@
-//! What a command works on: the project, its configuration, its remote.
+//! The context of a command: the project, its configuration and its remote.
 
 use std::env;
 use std::ffi::OsString;
@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use etcetera::base_strategy::{BaseStrategy as _, Xdg};
 use larder_config::{
-    Config, FileKind, Layer, Location, OptionValue, Origin, Place, ProjectRoot, Remote, RemoteDefinition,
-    RootMarker, Setting,
+    Config, ConfiguredRemote, FileKind, FilePlace, Layer, Location, OptionValue, Origin, ProjectRoot,
+    RemoteDefinition, RootMarker, Setting,
 };
 use larder_hashing::HashOptions;
 use larder_project::{OVERRIDES_VARIABLE, Overrides, Project};
@@ -23,30 +23,30 @@ use crate::failure::{Failure, Result};
 use crate::output::console::Console;
 use crate::output::text::printable;
 use crate::reporter::ConsoleReporter;
-use crate::session::Session;
+use crate::session::RemoteSession;
 
-/// The remote of a weasel project where none is chosen.
+/// The remote of a weasel project if none is chosen.
 const DEFAULT_REMOTE: &str = "default";
 
-/// The project that a command was started in, and how it should work.
+/// The project of a command, and its settings.
 #[derive(Debug)]
-pub(crate) struct Context {
+pub(crate) struct CommandContext {
     pub(crate) working_dir: PathBuf,
     pub(crate) root: PathBuf,
     pub(crate) scheme: Scheme,
-    /// What the configuration names, if it names one.
+    /// The configured compression, if any.
     pub(crate) compression: Option<Compression>,
     pub(crate) workers: Workers,
     pub(crate) python: Option<PathBuf>,
     config: Config,
-    /// What the configuration was made of, the strongest first.
+    /// The layers of the configuration, the strongest first.
     layers: Vec<Layer>,
 }
 
-impl Context {
+impl CommandContext {
     /// Finds the project, and reads the configuration.
     ///
-    /// A user's file that cannot be read stops only who needs something of it.
+    /// A user's file that cannot be read is an error only if the command needs it.
     pub(crate) fn new(global: &Global, needs_remote: bool, console: &Console) -> Result<Self> {
         let working_dir = env::current_dir().map_err(Failure::WorkingDirectory)?;
         let root = ProjectRoot::discover(&working_dir);
@@ -90,9 +90,9 @@ impl Context {
                 layers.extend(user);
                 config = config_of(layers.clone());
             }
-            // Without a remote only the scheme matters, and another one than the user's would give another hash.
+            // Without a remote only the scheme matters. If it is set already, the user's file is not needed.
             Err(Failure::Config(error)) if !needs_remote && config.hash().is_some() && is_denied(&error) => {
-                console.verbose(&format_args!("{error}: nothing of it is needed"));
+                console.verbose(&format_args!("{error}: ignored, because the command does not need it"));
             }
             Err(failure) => return Err(failure),
         }
@@ -115,13 +115,13 @@ impl Context {
         })
     }
 
-    /// How hashes are computed.
+    /// Options for computing hashes.
     pub(crate) fn hash_options(&self) -> HashOptions {
         HashOptions::new(self.scheme).with_workers(self.workers.clone())
     }
 
-    /// Opens the chosen remote. Nothing is asked of it yet.
-    pub(crate) fn open(&self, console: &Console) -> Result<Session> {
+    /// Opens the chosen remote. Makes no request yet.
+    pub(crate) fn open(&self, console: &Console) -> Result<RemoteSession> {
         self.open_under(self.scheme, &self.config_with_weasel(console)?, console)
     }
 
@@ -140,7 +140,7 @@ impl Context {
             .and_then(read)
         {
             Ok(project) => project,
-            // It may not be weasel's, and then nobody needs it.
+            // It may not be a weasel project, and the command may not need it.
             Err(error) => {
                 return match self.config.remote(&self.root, &self.working_dir) {
                     Err(larder_config::Error::UnknownRemote { .. }) => Err(error.into()),
@@ -163,7 +163,7 @@ impl Context {
     /// The remotes that a weasel project names.
     fn weasel_layer(&self, project: &Project) -> Layer {
         let definition = |remote: &larder_project::ProjectRemote| {
-            let place = Place { path: remote.place.path.clone(), line: remote.place.line };
+            let place = FilePlace { path: remote.place.path.clone(), line: remote.place.line };
             let target = Setting { value: remote.location.clone().ok()?, origin: Origin::ProjectFile(place) };
             Some((remote.name.clone(), RemoteDefinition { target, options: Vec::new() }))
         };
@@ -174,14 +174,14 @@ impl Context {
         }
     }
 
-    /// Opens a remote for a weasel project: the chosen one, else that which is called `default`, in its own file or in ours.
+    /// Opens a remote for a weasel project: the chosen one, else the remote `default` of project.yml or larder.toml.
     /// Hashes and archives are always weasel's.
     pub(crate) fn open_weasel(
         &self,
         project: &Project,
         chosen: Option<&str>,
         console: &Console,
-    ) -> Result<Session> {
+    ) -> Result<RemoteSession> {
         let mut layers = self.layers.clone();
         let files = layers.iter().position(|layer| layer.file.is_some()).unwrap_or(layers.len());
         layers.insert(files, self.weasel_layer(project));
@@ -195,7 +195,7 @@ impl Context {
             project.remotes.iter().find(|remote| remote.name == name)
         {
             return Err(Failure::Usage(format!(
-                "{place}: the remote `{name}` must be a text, a URL or a path, and is {json}"
+                "{place}: the remote `{name}` must be a URL or a path, and is {json}"
             )));
         }
         let config = config_of(layers.clone());
@@ -203,12 +203,12 @@ impl Context {
             return Err(Failure::NoDefaultRemote { known: config.remote_names() });
         }
         let remote = Some(Setting { value: name.to_owned(), origin: Origin::Default });
-        // The weakest: where something was chosen, that is not seen.
+        // The weakest layer: a chosen remote hides it.
         let config = config_of(layers.into_iter().chain([Layer { remote, ..Layer::default() }]));
         self.open_under(Scheme::Weasel, &config, console)
     }
 
-    fn open_under(&self, scheme: Scheme, config: &Config, console: &Console) -> Result<Session> {
+    fn open_under(&self, scheme: Scheme, config: &Config, console: &Console) -> Result<RemoteSession> {
         let remote = config.remote(&self.root, &self.working_dir)?;
         let url = self.url(&remote)?;
         let name = remote.name.as_ref().map_or_else(String::new, |name| format!("{name}, "));
@@ -229,18 +229,18 @@ impl Context {
         })?;
         let name = remote.name.as_deref().filter(|name| *name != DEFAULT_REMOTE);
         let label = name.map_or_else(|| storage.remote(), str::to_owned);
-        Ok(Session { storage, label, is_embedded: remote.is_embedded(), is_local, cancel })
+        Ok(RemoteSession { storage, label, is_embedded: remote.is_embedded(), is_local, cancel })
     }
 
-    fn url(&self, remote: &Remote) -> Result<RemoteUrl> {
+    fn url(&self, remote: &ConfiguredRemote) -> Result<RemoteUrl> {
         if remote.is_embedded() {
             return Ok(RemoteUrl::embedded(&self.root));
         }
         let text = match &remote.location {
             Location::Url(url) => url,
-            Location::Path(path) => path.to_str().ok_or_else(|| {
-                Failure::Usage(format!("the remote {} is not valid UTF-8 text: it must be", path.display()))
-            })?,
+            Location::Path(path) => path
+                .to_str()
+                .ok_or_else(|| Failure::Usage(format!("the remote {} is not valid UTF-8", path.display())))?,
         };
         let url = RemoteUrl::parse(text, &self.working_dir).map_err(|error| unusable(remote, error))?;
         let options = remote.options.iter().map(|option| (option.name.clone(), scalar(&option.value)));
@@ -251,8 +251,8 @@ impl Context {
 }
 
 /// Says where the remote is defined, unless it was given on the command line.
-fn unusable(remote: &Remote, error: InvalidRemote) -> Failure {
-    // Then the error names the variable that is wrong, and no file is.
+fn unusable(remote: &ConfiguredRemote, error: InvalidRemote) -> Failure {
+    // The error names the wrong variable, and no file is wrong.
     if error.is_of_environment() {
         return Failure::GivenRemote(error);
     }
@@ -282,10 +282,10 @@ fn environment() -> Result<Layer> {
     Ok(Layer { hash: setting("LARDER_HASH")?, remote: setting("LARDER_REMOTE")?, ..Layer::default() })
 }
 
-/// A variable of larder's own. An empty one counts as unset, as is usual.
+/// Reads a variable of larder. An empty variable counts as unset.
 fn variable(name: &str) -> Result<Option<String>> {
     let text = env::var_os(name).map(OsString::into_string).transpose();
-    let text = text.map_err(|_| Failure::Usage(format!("{name} is not valid UTF-8 text: it must be")))?;
+    let text = text.map_err(|_| Failure::Usage(format!("{name} is not valid UTF-8")))?;
     Ok(text.filter(|text| !text.is_empty()))
 }
 
@@ -294,7 +294,7 @@ pub(crate) fn process_variable(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-/// The type of an option for the storage.
+/// Converts an option for the storage.
 fn scalar(value: &OptionValue) -> OptionScalar {
     match value {
         OptionValue::Text(text) => OptionScalar::Text(text.clone()),
@@ -304,7 +304,7 @@ fn scalar(value: &OptionValue) -> OptionScalar {
     }
 }
 
-/// What remotes may use of this process and its user.
+/// What remotes may use from this process and its user.
 fn user_environment(console: &Console) -> UserEnvironment {
     let user = ["LOGNAME", "USER"].into_iter().find_map(|name| env::var(name).ok());
     let user = user.filter(|name| !name.is_empty());
@@ -314,7 +314,7 @@ fn user_environment(console: &Console) -> UserEnvironment {
         .with_user(user)
         .with_variables(|name| env::var_os(name))
         .with_secrets(move |secret| {
-            // Without a terminal nobody can answer.
+            // Without a terminal, there is no one to answer.
             if !io::stdin().is_terminal() {
                 return None;
             }
@@ -326,7 +326,7 @@ fn user_environment(console: &Console) -> UserEnvironment {
 }
 
 fn user_config() -> Option<PathBuf> {
-    // Without a home there is no user's configuration.
+    // Without a home directory, there is no user's configuration.
     Some(Xdg::new().ok()?.config_dir().join("larder/config.toml"))
 }
 

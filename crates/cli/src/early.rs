@@ -1,4 +1,6 @@
-//! Arguments that cannot be read: what they were asked to look like is found out without clap.
+//! Errors in the arguments, printed in the chosen colors or as JSON.
+//!
+//! Clap stops at the first error, also with `ignore_errors`, and so may not have seen `--json` and `--color`.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -10,11 +12,11 @@ use clap::{CommandFactory as _, Error, ValueEnum as _};
 use crate::args::{Cli, When};
 use crate::exit::Exit;
 use crate::output::console::ERROR;
-use crate::output::document::{Document, ErrorEntry};
+use crate::output::document::{ErrorEntry, ResultDocument};
 use crate::output::text::{printable, printable_lines};
 use crate::suggestion;
 
-/// What concerns the output, from arguments that may be wrong otherwise.
+/// The options for output, from arguments that clap cannot read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Early {
     json: bool,
@@ -23,7 +25,7 @@ pub(crate) struct Early {
 }
 
 impl Early {
-    /// Looks for what it knows, up to a `--`.
+    /// Reads the known options, up to a `--`.
     pub(crate) fn scan(arguments: &[OsString]) -> Self {
         let mut early = Self::default();
         let mut arguments = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
@@ -72,8 +74,9 @@ impl Early {
         if self.json {
             let error = ErrorEntry { kind: "usage", message, causes: Vec::new() };
             let command = self.command.as_deref();
-            let document = Document { command, ok: false, dry_run: false, results: &[], error: Some(error) };
-            // Who closed the pipe has the exit code.
+            let document =
+                ResultDocument { command, ok: false, dry_run: false, results: &[], error: Some(error) };
+            // A reader that closed the pipe still has the exit code.
             document.write_to(&mut io::stdout().lock()).ok();
             return Exit::Usage;
         }
@@ -85,7 +88,7 @@ impl Early {
             let advice = text.split_once("\n\n").map_or("", |(_, advice)| advice);
             write!(stderr, "{ERROR}error:{ERROR:#} {}\n\n{}", printable(&message), printable_lines(advice))
         };
-        // Without a standard error there is nobody to tell.
+        // Without standard error there is no place to report it.
         written.ok();
         Exit::Usage
     }
@@ -95,7 +98,7 @@ fn color(when: Option<&str>) -> When {
     when.and_then(|when| When::from_str(when, false).ok()).unwrap_or_default()
 }
 
-/// What clap says first, in one line.
+/// The first paragraph of clap's message, in one line.
 fn message(error: &Error) -> String {
     let text = error.render().to_string();
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
@@ -116,14 +119,14 @@ mod tests {
     }
 
     #[test]
-    fn what_concerns_the_output_is_found_anywhere() {
+    fn options_for_output_are_found_anywhere() {
         let early = scan("larder --color=never -x push --json");
         assert_eq!(early, Early { json: true, color: When::Never, command: Some("push".to_owned()) });
         assert_eq!(scan("larder find --color always a").color, When::Always);
     }
 
     #[test]
-    fn what_stands_behind_two_dashes_is_not_ours() {
+    fn options_behind_two_dashes_are_ignored() {
         let early = scan("larder hash command -- tool --json --color=never");
         assert_eq!(early, Early { command: Some("hash".to_owned()), ..Early::default() });
     }

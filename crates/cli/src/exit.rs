@@ -4,23 +4,21 @@ use std::process::ExitCode;
 
 /// How the process ends. The codes are an interface: scripts branch on them.
 ///
-/// Of several failures the gravest decides, and the order of the variants is that of gravity: an interrupted command
-/// may have done anything; after it, damage is worse than an absent remote, that worse than a failure of one output,
-/// and that worse than an output that is merely not there.
+/// Of several failures, the gravest decides. The variants are in the order of gravity, the gravest last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
-    /// What was asked for is done, or needed nothing.
+    /// Done, or nothing to do.
     #[default]
     Done,
     /// Nothing in the remote matches.
     NotFound,
-    /// Something failed: a missing source, one that changed while it was packed, a full disk, no permission.
+    /// Something failed: a missing source, a source that changed while it was packed, a full disk, no permission.
     Failed,
-    /// The arguments, a hash, a URL or the configuration cannot be right.
+    /// The arguments, a hash, a URL or the configuration are wrong.
     Usage,
     /// The remote cannot be reached, denies access, or does not exist.
     Remote,
-    /// Bytes are not what they should be.
+    /// An object or output is damaged, or does not have its hash.
     Integrity,
     /// Ended by SIGINT.
     Interrupted,
@@ -38,7 +36,7 @@ impl Exit {
             Self::NotFound => 3,
             Self::Integrity => 4,
             Self::Remote => 5,
-            // 128 and the number of the signal, as shells have it.
+            // 128 plus the number of the signal, as in shells.
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }

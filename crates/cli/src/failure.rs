@@ -1,4 +1,4 @@
-//! What can go wrong in a command, and what that means for the exit code.
+//! Failures of a command, and their exit codes.
 
 use std::error::Error;
 use std::io;
@@ -25,7 +25,7 @@ pub(crate) enum Failure {
     Config(#[from] larder_config::Error),
     #[error(transparent)]
     Path(#[from] InvalidOutputPath),
-    /// A remote that a file or the environment defines, and where it does.
+    /// A remote that a file or the environment defines, with its origin.
     #[error("{origin}: {error}")]
     Remote { origin: Origin, error: InvalidRemote },
     #[error(transparent)]
@@ -40,11 +40,11 @@ pub(crate) enum Failure {
     Site(#[from] SiteError),
     #[error(transparent)]
     Project(ProjectError),
-    /// Outputs of a project, each of which has been named.
+    /// Outputs of a project. Each was reported before.
     #[error("refused to push {} of the project's outputs: {}", changed + invalid, after_refusal(*changed, *invalid))]
     Refused { changed: usize, invalid: usize },
-    #[error("{}", damaged_objects(*count, *mendable))]
-    DamagedObjects { count: usize, mendable: usize },
+    #[error("{}", damaged_objects(*count, *repairable))]
+    DamagedObjects { count: usize, repairable: usize },
     #[error("{count} of the project's outputs {} not up to date, and --strict is set", if *count == 1 { "is" } else { "are" })]
     Incomplete { count: usize },
     #[error("failed to change to the directory {}", path.display())]
@@ -66,7 +66,7 @@ pub(crate) enum Failure {
 impl From<ProjectError> for Failure {
     fn from(error: ProjectError) -> Self {
         match error {
-            // What follows links is an option of `larder push` only.
+            // The hint about `--dereference` is for `larder push` only.
             error @ ProjectError::Storage(larder_storage::Error::Pack(PackError::Link { .. })) => {
                 Self::Project(error)
             }
@@ -80,12 +80,12 @@ impl From<ProjectError> for Failure {
 }
 
 impl Failure {
-    /// The name of the kind in machine-readable output. Those of the storage are the model.
+    /// The name of the kind in machine-readable output.
     pub(crate) fn kind(&self) -> &'static str {
         self.error_kind().name()
     }
 
-    /// What it means for the exit code. A cancelled operation is the signal's to decide.
+    /// The exit code. For a cancelled operation, the signal decides.
     pub(crate) fn exit(&self) -> Exit {
         match self.error_kind() {
             ErrorKind::NotFound => Exit::NotFound,
@@ -93,12 +93,12 @@ impl Failure {
             ErrorKind::Usage => Exit::Usage,
             ErrorKind::Remote => Exit::Remote,
             ErrorKind::Cancelled => Exit::Interrupted,
-            // Unsupported, failed, and what a later storage adds.
+            // Unsupported, failed, and kinds that a later storage adds.
             _ => Exit::Failed,
         }
     }
 
-    /// Whether the remote merely has nothing that matches: an answer, with an exit code of its own.
+    /// Whether the remote has nothing that matches: an answer with an exit code of its own.
     pub(crate) fn is_miss(&self) -> bool {
         use larder_storage::Error;
         matches!(self, Self::Storage(Error::NotFound { .. } | Error::NoCommonCommand { .. }))
@@ -109,17 +109,17 @@ impl Failure {
         self.error_kind() == ErrorKind::Cancelled
     }
 
-    /// What the user can do, where the message does not say it.
+    /// What the user can do, unless the message says so.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Storage(larder_storage::Error::NotFound { narrowed: true, .. }) => {
-                Some("without the hashes, `larder ls PATH` shows what the remote has of it")
+                Some("`larder ls PATH` shows all its objects in the remote")
             }
             Self::Storage(larder_storage::Error::NotFound { narrowed: false, .. }) => {
-                Some("`larder ls` shows what the remote has")
+                Some("`larder ls` lists the outputs in the remote")
             }
             Self::Storage(larder_storage::Error::Pack(PackError::Link { .. })) => {
-                Some("`--dereference` stores what links point at")
+                Some("`--dereference` stores the targets of links")
             }
             _ => match Limit::met_by(self) {
                 Some(Limit::OpenFiles) => Some("raise the limit on open files, `ulimit -n`"),
@@ -137,7 +137,7 @@ impl Failure {
         }
     }
 
-    /// Whether a thread, or a process, was to be started.
+    /// Whether a thread or a process could not be started.
     fn is_of_thread(&self) -> bool {
         use larder_storage::Error;
         matches!(
@@ -148,7 +148,7 @@ impl Failure {
         )
     }
 
-    /// Whether a file of this machine may not be read or written, and the message does not say what to look at.
+    /// Whether access to a file of this machine was denied, and the message does not say so.
     fn is_denied_here(&self) -> bool {
         let first: &dyn Error = self;
         let is_denied = |error: &(dyn Error + 'static)| {
@@ -167,7 +167,7 @@ impl Failure {
 
     fn error_kind(&self) -> ErrorKind {
         match self {
-            // Whatever it was doing, at a remote too.
+            // This also holds for an operation on a remote.
             _ if Limit::met_by(self).is_some() => ErrorKind::Failed,
             Self::Storage(error) => error.kind(),
             Self::Project(error) => error.kind(),
@@ -195,9 +195,9 @@ impl Failure {
     }
 }
 
-/// What to do about outputs that were made from something else, and about those whose paths no remote keeps.
+/// What to do about outputs that were made from other inputs, and about outputs with invalid paths.
 fn after_refusal(changed: usize, invalid: usize) -> String {
-    let force = "`--force` pushes what was made from something else";
+    let force = "`--force` pushes outputs that were made from other inputs";
     match (changed, invalid) {
         (_, 0) => force.to_owned(),
         (0, 1) => "change its path in project.yml".to_owned(),
@@ -207,12 +207,12 @@ fn after_refusal(changed: usize, invalid: usize) -> String {
     }
 }
 
-fn damaged_objects(count: usize, mendable: usize) -> String {
+fn damaged_objects(count: usize, repairable: usize) -> String {
     let (objects, them) = if count == 1 { ("object is", "it") } else { ("objects are", "them") };
-    let push = match mendable {
-        0 => format!("no output that is here would mend {them}"),
-        _ if mendable == count => format!("`larder project push --force` mends {them}"),
-        _ => format!("`larder project push --force` mends {mendable} of them"),
+    let push = match repairable {
+        0 => format!("no output in the project can repair {them}"),
+        _ if repairable == count => format!("`larder project push --force` repairs {them}"),
+        _ => format!("`larder project push --force` repairs {repairable} of them"),
     };
     format!("{count} damaged {objects} on the remote: {push}, `--delete` removes {them}")
 }
@@ -225,7 +225,7 @@ fn known_remotes(known: &[String]) -> String {
     format!("name one of {}", names.join(", "))
 }
 
-/// What a process may have so much of, and has no more.
+/// A limit of the system that a process met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Limit {
     FileSize,
@@ -235,7 +235,7 @@ enum Limit {
 }
 
 impl Limit {
-    /// The limit that is the cause of a failure, if one is.
+    /// The limit that caused a failure, if any.
     fn met_by(failure: &Failure) -> Option<Self> {
         let first: &dyn Error = failure;
         successors(Some(first), |&error| error.source()).find_map(|error| {
@@ -243,7 +243,7 @@ impl Limit {
                 Errno::FBIG => Some(Self::FileSize),
                 Errno::MFILE => Some(Self::OpenFiles),
                 Errno::NFILE => Some(Self::SystemFiles),
-                // Of files it means something else: that somebody has locked one, or that one has nothing to say.
+                // For files it means something else: a lock, or no data yet.
                 Errno::AGAIN if failure.is_of_thread() => Some(Self::Threads),
                 _ => None,
             }

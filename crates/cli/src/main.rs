@@ -29,9 +29,9 @@ use clap::Parser as _;
 use args::{Cli, Global};
 use early::Early;
 use failure::{Failure, Result};
-use output::Output;
+use output::CommandOutput;
 use output::console::{Console, Verbosity};
-use progress::Progress;
+use progress::ProgressDisplay;
 
 fn main() -> ExitCode {
     if let Some(exit) = complete::answer() {
@@ -53,9 +53,9 @@ fn run(cli: &Cli) -> exit::Exit {
         Global { verbose: true, .. } => Verbosity::Verbose,
         _ => Verbosity::Normal,
     };
-    let progress = Progress::new(global.progress, global.quiet);
+    let progress = ProgressDisplay::new(global.progress, global.quiet);
     let console = Console::new(global.color.into(), verbosity, progress);
-    let mut output = Output::new(cli.command.name(), global.json, console);
+    let mut output = CommandOutput::new(cli.command.name(), global.json, console);
     if let Err(failure) = change_directory(global).and_then(|()| commands::run(cli, &mut output)) {
         output.fail(failure);
     }

@@ -1,4 +1,4 @@
-//! What a command prints: results on standard output, everything else on standard error.
+//! The output of a command: results on standard output, everything else on standard error.
 
 pub(crate) mod console;
 pub(crate) mod document;
@@ -8,7 +8,7 @@ pub(crate) mod text;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Stdout, Write};
 
 use console::Console;
-use document::{Document, Entry, ErrorEntry};
+use document::{ErrorEntry, ResultDocument, ResultEntry};
 use tally::Tally;
 
 use crate::exit::Exit;
@@ -16,8 +16,8 @@ use crate::failure::{Failure, Result};
 
 /// The results of one command, as lines for people or as one document for programs.
 ///
-/// Lines are written as they come, the document at the end.
-pub(crate) struct Output {
+/// Lines are written at once, the document at the end.
+pub(crate) struct CommandOutput {
     command: &'static str,
     json: bool,
     dry_run: bool,
@@ -25,13 +25,13 @@ pub(crate) struct Output {
     is_terminal: bool,
     stdout: BufWriter<Stdout>,
     write_error: Option<io::Error>,
-    entries: Vec<Entry>,
+    entries: Vec<ResultEntry>,
     failures: Vec<Failure>,
     tally: Tally,
     stopped: Exit,
 }
 
-impl Output {
+impl CommandOutput {
     pub(crate) fn new(command: &'static str, json: bool, console: Console) -> Self {
         Self {
             command,
@@ -48,7 +48,7 @@ impl Output {
         }
     }
 
-    /// Says that nothing is really done.
+    /// Marks the command as a dry run.
     pub(crate) fn set_dry_run(&mut self, dry_run: bool) {
         self.dry_run = dry_run;
     }
@@ -57,10 +57,10 @@ impl Output {
         &self.console
     }
 
-    /// Refuses `--json` for what is a text and nothing else.
+    /// Refuses `--json` for commands that print only text.
     pub(crate) fn no_document(&self) -> Result<()> {
         if self.json {
-            return Err(Failure::Usage(format!("`larder {}` prints a text: leave out --json", self.command)));
+            return Err(Failure::Usage(format!("`larder {}` prints text: leave out --json", self.command)));
         }
         Ok(())
     }
@@ -69,7 +69,7 @@ impl Output {
         self.json
     }
 
-    /// Whether who is asked something has read the lines before it.
+    /// Whether a person who answers a question sees the lines before it.
     pub(crate) fn is_read(&self) -> bool {
         self.is_terminal && !self.json
     }
@@ -80,7 +80,7 @@ impl Output {
     }
 
     /// A result for programs.
-    pub(crate) fn entry(&mut self, entry: impl Into<Entry>) {
+    pub(crate) fn entry(&mut self, entry: impl Into<ResultEntry>) {
         if self.json {
             self.entries.push(entry.into());
         }
@@ -98,15 +98,15 @@ impl Output {
         }
     }
 
-    /// Text that goes out as it is.
+    /// Text that is written as it is.
     pub(crate) fn raw(&mut self) -> impl Write {
         RawOutput(self)
     }
 
-    /// One of several parts of the command failed; others go on.
+    /// Records the failure of a part of the command. Other parts go on.
     pub(crate) fn fail(&mut self, failure: impl Into<Failure>) {
         let failure = failure.into();
-        // One signal stops everything: it is said once.
+        // A signal stops everything, but is reported once.
         if !(failure.is_cancelled() && self.failures.iter().any(Failure::is_cancelled)) {
             self.failures.push(failure);
         }
@@ -121,7 +121,7 @@ impl Output {
         if self.json || self.write_error.is_some() {
             return;
         }
-        // A bar that is being drawn must not get into a line, where both streams are one terminal.
+        // If both streams are one terminal, a bar must not be drawn into a line.
         let stdout = &mut self.stdout;
         let flush = self.is_terminal;
         let written = self.console.suspend(|| {
@@ -131,16 +131,16 @@ impl Output {
         self.write_error = written.err();
     }
 
-    /// Says what failed, and how the process ends.
+    /// Prints the failures, and returns the exit code.
     pub(crate) fn finish(mut self) -> Exit {
         if self.stopped != Exit::Done {
-            // The work may have come to its end all the same: the exit code, the text and the document agree.
+            // The work may have finished all the same. The exit code, the text and the document agree.
             self.fail(larder_storage::Error::Cancelled);
         }
         let mut exit = self.failures.iter().map(Failure::exit).fold(self.stopped, Exit::max);
         if self.json {
             let gravest = self.failures.iter().rev().max_by_key(|failure| failure.exit());
-            let document = Document {
+            let document = ResultDocument {
                 command: Some(self.command),
                 ok: self.failures.is_empty(),
                 dry_run: self.dry_run,
@@ -176,7 +176,7 @@ impl Output {
     }
 }
 
-struct RawOutput<'a>(&'a mut Output);
+struct RawOutput<'a>(&'a mut CommandOutput);
 
 impl Write for RawOutput<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -1,23 +1,22 @@
-//! Paths of the command line, and the outputs that they name.
+//! Paths on the command line, and the outputs that they name.
 
 use std::path::{Path, PathBuf};
 
 use larder_storage::OutputPath;
 
-use crate::context::Context;
+use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
 
-/// An output as a person names it in a command that changes nothing on disk. `push` and `pull` take the path only.
+/// An output as a person names it in a command that changes nothing on disk. `push` and `pull` use only the path.
 #[derive(Clone, Debug)]
 pub(crate) struct Named {
-    /// The path, taken from the working directory.
+    /// The path, relative to the working directory.
     pub(crate) output: OutputPath,
-    /// The same with the text as it was typed for a key: weasel's projects keep spellings such as `out/` in keys.
-    /// Only where it differs.
+    /// The typed text as a key, if that differs: keys of weasel keep spellings such as `out/`.
     pub(crate) literal: Option<OutputPath>,
 }
 
-impl Context {
+impl CommandContext {
     /// The outputs that the paths name.
     pub(crate) fn outputs(&self, paths: &[PathBuf]) -> Result<Vec<OutputPath>> {
         paths.iter().map(|path| Ok(self.named(path)?.output)).collect()
@@ -30,12 +29,12 @@ impl Context {
         Ok(Named { literal: literal.filter(|literal| literal.key_text() != output.key_text()), output })
     }
 
-    /// The path of a dependency relative to the project root, or absolute where it was given so.
+    /// The path of a dependency, relative to the project root, or absolute if it was given so.
     pub(crate) fn dependency(&self, path: &Path) -> PathBuf {
         if path.is_absolute() { path.to_owned() } else { self.below_root().join(path) }
     }
 
-    /// Where the working directory is below the root; empty for the root itself.
+    /// The working directory relative to the root. Empty for the root itself.
     pub(crate) fn below_root(&self) -> &Path {
         below_root(&self.working_dir, &self.root)
     }
@@ -47,14 +46,14 @@ fn below_root<'a>(working_dir: &'a Path, root: &Path) -> &'a Path {
 
 fn from_root(path: &Path, working_dir: &Path, root: &Path) -> Result<PathBuf> {
     if !path.is_absolute() {
-        // An empty text would be the working directory itself, which nobody means.
+        // Empty text would mean the working directory itself.
         return if path.as_os_str().is_empty() {
-            Err(Failure::Usage("an empty text is no path: name a file or directory".to_owned()))
+            Err(Failure::Usage("the path is empty: name a file or directory".to_owned()))
         } else {
             Ok(below_root(working_dir, root).join(path))
         };
     }
-    // The shell's working directory may go through links where ours does not.
+    // The shell's working directory may go through links.
     let resolved = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
     path.strip_prefix(root)
         .map(Path::to_owned)
@@ -68,14 +67,14 @@ mod tests {
     use super::*;
 
     fn from_sub(path: &str) -> Result<PathBuf> {
-        from_root(Path::new(path), Path::new("/p/root/sub"), Path::new("/p/root"))
+        from_root(Path::new(path), Path::new("/p/top/sub"), Path::new("/p/top"))
     }
 
     #[test]
     fn paths_are_taken_from_the_working_directory() {
         assert_eq!(from_sub("x").unwrap(), Path::new("sub/x"));
         assert_eq!(from_sub("../x").unwrap(), Path::new("sub/../x"));
-        assert_eq!(from_sub("/p/root/x").unwrap(), Path::new("x"));
+        assert_eq!(from_sub("/p/top/x").unwrap(), Path::new("x"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a command is doing, on standard error: bars on a terminal, and a line now and then in a log.
+//! Progress on standard error: bars on a terminal, one line per 30 s in a log.
 
 mod bars;
 mod line;
@@ -15,19 +15,19 @@ use larder_tree::Observer;
 use crate::args::When;
 use crate::output::text::printable;
 use bars::Bars;
-use log::Log;
+use log::ProgressLog;
 use meter::Meter;
 
-/// Shows the tasks that are under way.
+/// Shows running tasks.
 #[derive(Debug)]
-pub(crate) enum Progress {
+pub(crate) enum ProgressDisplay {
     Off,
     Bars(Bars),
-    Log(Log),
+    Log(ProgressLog),
 }
 
-impl Progress {
-    /// Chooses by what standard error is, unless the user did.
+impl ProgressDisplay {
+    /// Chooses bars for a terminal and lines for a log, unless the user chose.
     pub(crate) fn new(when: When, quiet: bool) -> Self {
         let can_move_cursor = || std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         match when {
@@ -35,12 +35,12 @@ impl Progress {
             When::Always => Self::Bars(Bars::forced()),
             When::Auto if quiet => Self::Off,
             When::Auto if io::stderr().is_terminal() && can_move_cursor() => Self::Bars(Bars::on_terminal()),
-            When::Auto => Self::Log(Log::new()),
+            When::Auto => Self::Log(ProgressLog::new()),
         }
     }
 
     /// Begins a task.
-    pub(crate) fn begin(&self, label: &str, total: Option<u64>) -> Task {
+    pub(crate) fn begin(&self, label: &str, total: Option<u64>) -> ProgressTask {
         let meter = Arc::new(Meter::new(total, Instant::now()));
         let label = printable(label);
         let shown = match self {
@@ -48,7 +48,7 @@ impl Progress {
             Self::Bars(bars) => Shown::Bar(bars.add(label, &meter)),
             Self::Log(log) => Shown::Log(log.add(label, &meter)),
         };
-        Task { meter, _shown: shown }
+        ProgressTask { meter, _shown: shown }
     }
 
     /// Takes the bars from the screen while `work` prints.
@@ -73,7 +73,7 @@ impl Progress {
 
 /// One task. It is shown until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Task {
+pub(crate) struct ProgressTask {
     meter: Arc<Meter>,
     _shown: Shown,
 }
@@ -82,10 +82,10 @@ pub(crate) struct Task {
 enum Shown {
     Nowhere,
     Bar(#[expect(dead_code, reason = "removes the bar when it is dropped")] bars::Bar),
-    Log(#[expect(dead_code, reason = "removes the entry when it is dropped")] log::Entry),
+    Log(#[expect(dead_code, reason = "removes the entry when it is dropped")] log::LoggedTask),
 }
 
-impl Observer for Task {
+impl Observer for ProgressTask {
     fn bytes(&self, count: u64) {
         self.meter.advance(count);
     }

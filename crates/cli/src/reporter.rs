@@ -1,4 +1,4 @@
-//! Shows what a storage does: its progress, and its warnings.
+//! Shows the progress and the warnings of a storage.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,13 +7,13 @@ use larder_storage::{Event, OutputPath, Phase, Reporter, Warning};
 use larder_tree::Observer as _;
 
 use crate::output::console::Console;
-use crate::progress::Task;
+use crate::progress::ProgressTask;
 
 /// Passes the events of a storage on to the console.
 pub(crate) struct ConsoleReporter {
     console: Console,
-    /// A handful at most: a list is searched faster than a table is hashed.
-    open: Mutex<Vec<(OutputPath, Phase, Task)>>,
+    /// A handful at most, so a list is fast enough.
+    open: Mutex<Vec<(OutputPath, Phase, ProgressTask)>>,
 }
 
 impl ConsoleReporter {
@@ -21,7 +21,7 @@ impl ConsoleReporter {
         Self { console, open: Mutex::new(Vec::new()) }
     }
 
-    fn open(&self) -> MutexGuard<'_, Vec<(OutputPath, Phase, Task)>> {
+    fn open(&self) -> MutexGuard<'_, Vec<(OutputPath, Phase, ProgressTask)>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

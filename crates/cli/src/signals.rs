@@ -1,8 +1,8 @@
-//! Signals: those that stop a command, and one that must not.
+//! Signals that stop a command, and one that must not.
 //!
 //! A signal that was ignored when larder started stays ignored. Shells ignore SIGINT for background jobs of a script, and
-//! `trap '' TERM` is how a user protects a job. A process can see that only in `/proc`; without it, such a signal stops
-//! the commands that handle it.
+//! users protect a job with `trap '' TERM`. A process sees that only in `/proc`. Without `/proc`, such a signal stops the
+//! commands that handle it.
 
 use std::fs;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
-use crate::progress::Progress;
+use crate::progress::ProgressDisplay;
 
 /// Makes a write beyond the limit on file sizes an error. By default SIGXFSZ ends the process.
 pub(crate) fn survive_file_size_limit() {
     let unread = Arc::new(AtomicBool::new(false));
-    // It fails only for signals that cannot be handled.
+    // This fails only for signals that cannot be handled.
     signal_hook::flag::register(SystemSignal::XFSZ.as_raw(), unread).ok();
 }
 
 /// Clears the bars before SIGINT or SIGTERM ends a command that does not handle signals itself.
-pub(crate) fn clear_bars_at_the_end(progress: &Arc<Progress>) {
+pub(crate) fn clear_bars_at_the_end(progress: &Arc<ProgressDisplay>) {
     if !progress.has_bars() {
         return;
     }
@@ -36,7 +36,7 @@ pub(crate) fn clear_bars_at_the_end(progress: &Arc<Progress>) {
         .collect();
     let progress = Arc::clone(progress);
     let wait = move || {
-        // Registered here: without this thread the system ends the process, as it should.
+        // Registered on this thread: if the thread cannot start, the system still ends the process.
         let Ok(mut signals) = signal_hook::iterator::Signals::new(handled) else { return };
         if let Some(signal) = signals.forever().next() {
             progress.clear();

@@ -1,6 +1,6 @@
-//! What to use instead of commands that other tools have.
+//! Hints for commands that other tools have.
 
-/// Returns what does the job of a command that larder does not have.
+/// Returns the larder command that does the job of another tool's command.
 pub(crate) fn instead_of(command: &str) -> Option<&'static str> {
     Some(match command {
         "add" | "put" | "save" | "upload" | "store" => "`larder push PATH` uploads an output",

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::layer::Layer;
-use crate::origin::{Origin, Setting};
-use crate::remote::{Location, Remote, RemoteDefinition, RemoteOption, RemoteText};
+use crate::origin::Origin;
+use crate::remote::{ConfiguredRemote, Location, RemoteDefinition, RemoteOption, RemoteText};
+use crate::setting::Setting;
 
-/// The name of the remote that is used where none is chosen.
+/// The remote that is used if none is chosen.
 const DEFAULT_REMOTE: &str = "default";
 
-/// The settings of a command: layers, of which the first that says something decides.
+/// The settings of a command, in layers. For each setting, the first layer that has it decides.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     layers: Vec<Layer>,
@@ -48,7 +49,7 @@ impl Config {
         self.first(|layer| layer.jobs.as_ref())
     }
 
-    /// After how long without progress a remote is given up.
+    /// How long a remote may make no progress before larder gives up on it.
     pub fn stall_timeout(&self) -> Option<&Setting<Duration>> {
         self.first(|layer| layer.stall_timeout.as_ref())
     }
@@ -64,21 +65,24 @@ impl Config {
         names.into_iter().cloned().collect()
     }
 
-    /// The remote to use: the chosen one; else that which is called `default`; else the only one that is configured;
-    /// and where none is, the store in the project at `root`.
+    /// Finds the remote to use: the chosen one, else the remote `default`, else the only configured one. If none is
+    /// configured, it is the store in the project at `root`.
     ///
-    /// A chosen text with a scheme is a URL, other text with a `/` or `\` is a path (relative to `working_dir`, in a
-    /// file relative to the file), and a bare word is the name of a configured remote.
+    /// Text with a scheme is a URL. Other text with a `/` or `\` is a path. A bare word is the name of a configured remote.
+    /// A chosen path is relative to `working_dir`, a path in a file is relative to the file.
     ///
     /// # Errors
     ///
     /// The name is not configured, or there are several remotes to choose from.
-    pub fn remote(&self, root: &Path, working_dir: &Path) -> Result<Remote> {
+    pub fn remote(&self, root: &Path, working_dir: &Path) -> Result<ConfiguredRemote> {
         if let Some(chosen) = self.first(|layer| layer.remote.as_ref()) {
             return match self.text(chosen, working_dir) {
-                RemoteText::At(location) => {
-                    Ok(Remote { name: None, location, options: Vec::new(), origin: chosen.origin.clone() })
-                }
+                RemoteText::At(location) => Ok(ConfiguredRemote {
+                    name: None,
+                    location,
+                    options: Vec::new(),
+                    origin: chosen.origin.clone(),
+                }),
                 RemoteText::Named(name) => self.named(&name, &chosen.origin),
             };
         }
@@ -92,27 +96,27 @@ impl Config {
                 known.push(last);
                 Err(Error::SeveralRemotes { known })
             }
-            (None, _) => Ok(Remote {
+            (None, _) => Ok(ConfiguredRemote {
                 name: None,
-                location: Location::Path(root.join(Remote::EMBEDDED)),
+                location: Location::Path(root.join(ConfiguredRemote::EMBEDDED)),
                 options: Vec::new(),
                 origin: Origin::Default,
             }),
         }
     }
 
-    /// Follows a name to a location. A remote may be another name for a remote; options of both hold, those of the
-    /// outer one first where they say the same.
-    fn named(&self, name: &str, asked_by: &Origin) -> Result<Remote> {
+    /// Follows a name to a location. A remote may be another name for a remote. The options of both hold. If both have the
+    /// same option, that of the outer remote counts.
+    fn named(&self, name: &str, asked_by: &Origin) -> Result<ConfiguredRemote> {
         let mut current = name.to_owned();
         let mut asked_by = asked_by.clone();
         let mut options: Vec<RemoteOption> = Vec::new();
         let mut seen = BTreeSet::new();
         loop {
             let Some((definition, file)) = self.definition(&current) else {
-                // It looks like a URL or an address. The storage says what is wrong with it.
+                // It looks like a URL or an address. The storage reports what is wrong with it.
                 if current.contains(':') {
-                    return Ok(Remote {
+                    return Ok(ConfiguredRemote {
                         name: None,
                         location: Location::Url(current),
                         options,
@@ -137,7 +141,12 @@ impl Config {
             asked_by = definition.target.origin.clone();
             match self.text(&definition.target, base) {
                 RemoteText::At(location) => {
-                    return Ok(Remote { name: Some(name.to_owned()), location, options, origin: asked_by });
+                    return Ok(ConfiguredRemote {
+                        name: Some(name.to_owned()),
+                        location,
+                        options,
+                        origin: asked_by,
+                    });
                 }
                 RemoteText::Named(other) => current = other,
             }
@@ -178,7 +187,7 @@ mod tests {
         Layer { remote: Some(Setting::flag("--remote", text.to_owned())), ..Layer::default() }
     }
 
-    fn remote(layers: impl IntoIterator<Item = Layer>) -> Result<Remote> {
+    fn remote(layers: impl IntoIterator<Item = Layer>) -> Result<ConfiguredRemote> {
         Config::new(layers).remote(Path::new(ROOT), Path::new(WORKING_DIR))
     }
 

@@ -1,7 +1,7 @@
 //! The grammar of configuration files.
 //!
-//! The tables are walked by hand, not derived: so each error names the line and the whole key, and says in the words
-//! of this configuration what would be right.
+//! The code walks the tables itself instead of deriving them. So each error names the line, the whole key and the right
+//! value.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -13,33 +13,34 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use crate::error::{Error, Result};
 use crate::layer::{FileKind, Layer, MAX_JOBS, stall_timeout};
-use crate::origin::{Origin, Place, Setting};
+use crate::origin::{FilePlace, Origin};
 use crate::remote::{OptionValue, RemoteDefinition, RemoteOption};
+use crate::setting::Setting;
 
-/// The keys of a file besides `remotes`. No remote has such a name: in TOML, a key below `[remotes]` belongs to that table.
+/// The keys at the top of a file. No remote has such a name: a setting below `[remotes]` would be taken for a remote.
 const SETTINGS: [&str; 5] = ["hash", "compression", "jobs", "stall_timeout", "remotes"];
 const KEYS: &str = "known are `hash`, `compression`, `jobs`, `stall_timeout` and `[remotes]`";
 
 pub(crate) fn parse(text: &str, path: &Path, kind: FileKind) -> Result<Layer> {
-    let document = Document { text, path, kind };
+    let document = ConfigDocument { text, path, kind };
     let table = DeTable::parse(text).map_err(|error| {
-        // At the end of a text there may be no span; the last line is then where something is missing.
+        // An error at the end of the text may have no span. Something is missing in the last line then.
         let place = document.place(&error.span().unwrap_or(text.len()..text.len()));
         Error::Syntax { place, problem: error.message().replace('\n', ", ") }
     })?;
     document.layer(table.get_ref())
 }
 
-struct Document<'a> {
+struct ConfigDocument<'a> {
     text: &'a str,
     path: &'a Path,
     kind: FileKind,
 }
 
-type Name<'a> = Spanned<DeString<'a>>;
-type Value<'a> = Spanned<DeValue<'a>>;
+type TomlName<'a> = Spanned<DeString<'a>>;
+type TomlValue<'a> = Spanned<DeValue<'a>>;
 
-impl Document<'_> {
+impl ConfigDocument<'_> {
     fn layer(&self, table: &DeTable<'_>) -> Result<Layer> {
         let mut layer = Layer { file: Some(self.path.to_owned()), ..Layer::default() };
         for (name, value) in table {
@@ -61,7 +62,7 @@ impl Document<'_> {
         Ok(layer)
     }
 
-    fn jobs(&self, value: &Value<'_>) -> Result<Setting<NonZeroUsize>> {
+    fn jobs(&self, value: &TomlValue<'_>) -> Result<Setting<NonZeroUsize>> {
         let jobs = match value.get_ref() {
             DeValue::Integer(integer) => usize::from_str_radix(integer.as_str(), integer.radix()).ok(),
             _ => None,
@@ -72,9 +73,9 @@ impl Document<'_> {
         }
     }
 
-    fn stall_timeout(&self, value: &Value<'_>) -> Result<Setting<std::time::Duration>> {
+    fn stall_timeout(&self, value: &TomlValue<'_>) -> Result<Setting<std::time::Duration>> {
         let seconds = match OptionValue::from_toml(value.get_ref()) {
-            // Seconds far above 2^53 lose their last digits, which nobody waits for.
+            // Above 2^53 the last digits are lost. No timeout is that long.
             #[expect(clippy::cast_precision_loss, reason = "see above")]
             Some(OptionValue::Integer(integer)) => Some(integer as f64),
             Some(OptionValue::Float(float)) => Some(float),
@@ -86,7 +87,7 @@ impl Document<'_> {
         }
     }
 
-    fn remotes(&self, value: &Value<'_>) -> Result<BTreeMap<String, RemoteDefinition>> {
+    fn remotes(&self, value: &TomlValue<'_>) -> Result<BTreeMap<String, RemoteDefinition>> {
         let DeValue::Table(table) = value.get_ref() else {
             return Err(self.wrong("remotes", value, "must be a table of names with their URLs"));
         };
@@ -96,7 +97,7 @@ impl Document<'_> {
             .collect()
     }
 
-    fn remote(&self, name: &Name<'_>, value: &Value<'_>) -> Result<RemoteDefinition> {
+    fn remote(&self, name: &TomlName<'_>, value: &TomlValue<'_>) -> Result<RemoteDefinition> {
         let key = format!("remotes.{}", name.get_ref());
         if SETTINGS.contains(&name.get_ref().as_ref()) {
             let problem = "is a setting, not a remote: write it above `[remotes]`";
@@ -125,8 +126,8 @@ impl Document<'_> {
         let Some(url) = table.get("url") else {
             return Err(self.wrong(&key, name, "has no `url`"));
         };
-        // The parser sorts by name; people wrote an order.
-        let mut options: Vec<(&Name<'_>, &Value<'_>)> =
+        // The parser sorts by name. Errors and messages follow the order of the file.
+        let mut options: Vec<(&TomlName<'_>, &TomlValue<'_>)> =
             table.iter().filter(|(name, _)| name.get_ref() != "url").collect();
         options.sort_by_key(|(name, _)| name.span().start);
         let options =
@@ -134,7 +135,7 @@ impl Document<'_> {
         Ok(RemoteDefinition { target: self.text(&format!("{key}.url"), url)?, options })
     }
 
-    fn option(&self, table: &str, name: &Name<'_>, value: &Value<'_>) -> Result<RemoteOption> {
+    fn option(&self, table: &str, name: &TomlName<'_>, value: &TomlValue<'_>) -> Result<RemoteOption> {
         if SETTINGS.contains(&name.get_ref().as_ref()) {
             let problem = "is a setting, not an option of a remote: write it above `[remotes]`";
             return Err(self.wrong(&format!("{table}.{}", name.get_ref()), name, problem));
@@ -150,7 +151,7 @@ impl Document<'_> {
         }
     }
 
-    fn text(&self, key: &str, value: &Value<'_>) -> Result<Setting<String>> {
+    fn text(&self, key: &str, value: &TomlValue<'_>) -> Result<Setting<String>> {
         match value.get_ref() {
             DeValue::String(text) if !text.is_empty() => Ok(self.setting(value, text.to_string())),
             DeValue::String(_) => Err(self.wrong(key, value, "must not be empty")),
@@ -158,20 +159,20 @@ impl Document<'_> {
         }
     }
 
-    fn setting<T>(&self, value: &Value<'_>, parsed: T) -> Setting<T> {
+    fn setting<T>(&self, value: &TomlValue<'_>, parsed: T) -> Setting<T> {
         Setting { value: parsed, origin: self.origin(value) }
     }
 
-    fn origin(&self, value: &Value<'_>) -> Origin {
+    fn origin(&self, value: &TomlValue<'_>) -> Origin {
         self.kind.origin(self.place(&value.span()))
     }
 
-    fn place(&self, span: &Range<usize>) -> Place {
+    fn place(&self, span: &Range<usize>) -> FilePlace {
         let before = self.text.as_bytes().iter().take(span.start);
-        Place { path: self.path.to_owned(), line: 1 + before.filter(|byte| **byte == b'\n').count() }
+        FilePlace { path: self.path.to_owned(), line: 1 + before.filter(|byte| **byte == b'\n').count() }
     }
 
-    /// Never shows the value itself: it may be a secret in the wrong place.
+    /// Never shows the value, which may be a secret in the wrong place.
     fn wrong<T>(&self, key: &str, spanned: &Spanned<T>, problem: &str) -> Error {
         Error::Value { place: self.place(&spanned.span()), key: key.to_owned(), problem: problem.to_owned() }
     }
@@ -202,7 +203,7 @@ mod tests {
     }
 
     fn at_line(line: usize) -> Origin {
-        Origin::ProjectFile(Place { path: "larder.toml".into(), line })
+        Origin::ProjectFile(FilePlace { path: "larder.toml".into(), line })
     }
 
     #[test]

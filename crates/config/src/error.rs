@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::origin::{Origin, Place};
+use crate::origin::{FilePlace, Origin};
 
 /// The result of reading the configuration.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -17,22 +17,22 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why it cannot.
+        /// The cause.
         source: io::Error,
     },
-    /// What has the name of a configuration file is something else.
+    /// A configuration file is not a regular file, or too large.
     #[error("the configuration file {} {problem}: make it a file, or remove it", path.display())]
     NotAFile {
-        /// What has the name.
+        /// The path.
         path: PathBuf,
-        /// What it is, as a part of a sentence.
+        /// What is wrong, as a part of a sentence.
         problem: &'static str,
     },
-    /// A file is no TOML.
+    /// A file is not valid TOML.
     #[error("{place}: not valid TOML: {problem}")]
     Syntax {
-        /// Where it stops to be TOML.
-        place: Place,
+        /// Where the syntax is wrong.
+        place: FilePlace,
         /// What is wrong there.
         problem: String,
     },
@@ -40,31 +40,31 @@ pub enum Error {
     #[error("{place}: unknown key `{key}`: {expected}")]
     UnknownKey {
         /// Where the key stands.
-        place: Place,
+        place: FilePlace,
         /// The key, with the names of its tables.
         key: String,
-        /// What is known instead.
+        /// The known keys.
         expected: &'static str,
     },
-    /// A key has a value that it cannot have.
+    /// A key has a wrong value.
     #[error("{place}: `{key}` {problem}")]
     Value {
         /// Where the value stands.
-        place: Place,
+        place: FilePlace,
         /// The key, with the names of its tables.
         key: String,
         /// What it must be, as the end of a sentence.
         problem: String,
     },
-    /// The text of a setting means nothing.
+    /// The text of a setting cannot be read.
     #[error("{origin}: {problem}")]
     Setting {
-        /// Who gave it.
+        /// Where it comes from.
         origin: Origin,
         /// What is wrong with it.
         problem: String,
     },
-    /// A name that is no remote's.
+    /// No remote has the name.
     #[error(
         "{}there is no remote named `{name}`: {}; for a directory write `./{name}`",
         named_by(origin),
@@ -75,7 +75,7 @@ pub enum Error {
         name: String,
         /// The names that are configured.
         known: Vec<String>,
-        /// Who gave the name.
+        /// Where the name comes from.
         origin: Origin,
     },
     /// Several remotes are configured, and none is chosen.
@@ -87,12 +87,12 @@ pub enum Error {
         /// The names that are configured.
         known: Vec<String>,
     },
-    /// Remotes that are other names for each other.
+    /// Remotes name each other in a circle.
     #[error("{origin}: the remote `{name}` is only another name for itself")]
     Circular {
         /// The name.
         name: String,
-        /// Who defined it.
+        /// Where it is defined.
         origin: Origin,
     },
 }

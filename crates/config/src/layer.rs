@@ -1,25 +1,16 @@
 //! One source of settings.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use larder_hashing::{Symlinks, read_project_file};
-
-use crate::document;
-use crate::error::{Error, Result};
-use crate::origin::{Origin, Place, Setting};
+use crate::origin::{FilePlace, Origin};
 use crate::remote::RemoteDefinition;
+use crate::setting::Setting;
 
-/// The greatest number of threads that can be asked for: more than any machine of today has cores, and less than
-/// what a typing error would start.
+/// The greatest number of threads: more than machines have cores, and small enough to catch typing errors.
 pub const MAX_JOBS: usize = 1024;
-
-/// The greatest size of a configuration file. Real ones have some hundred bytes; a link to a device has no end.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Whose configuration file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +22,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    pub(crate) fn origin(self, place: Place) -> Origin {
+    pub(crate) fn origin(self, place: FilePlace) -> Origin {
         match self {
             Self::Project => Origin::ProjectFile(place),
             Self::User => Origin::UserConfig(place),
@@ -39,10 +30,10 @@ impl FileKind {
     }
 }
 
-/// What one source says: the flags, the environment, or a file. Each of them may leave anything out.
+/// The settings of one source: the flags, the environment, or a file. Every setting is optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layer {
-    /// The file, if it is one.
+    /// The file, if the source is a file.
     pub file: Option<PathBuf>,
     /// The hash scheme, as text.
     pub hash: Option<Setting<String>>,
@@ -50,109 +41,15 @@ pub struct Layer {
     pub compression: Option<Setting<String>>,
     /// The threads of the process, at most [`MAX_JOBS`].
     pub jobs: Option<Setting<NonZeroUsize>>,
-    /// After how long without progress a remote is given up.
+    /// How long a remote may make no progress before larder gives up on it.
     pub stall_timeout: Option<Setting<Duration>>,
-    /// The chosen remote: a name, a path or a URL. Not in files: a file calls a remote `default`.
+    /// The chosen remote: a name, a path or a URL. Never from a file, which names a remote `default` instead.
     pub remote: Option<Setting<String>>,
-    /// The remotes that are defined, by name. Only in files.
+    /// The defined remotes, by name. Only from files.
     pub remotes: BTreeMap<String, RemoteDefinition>,
 }
 
-impl Layer {
-    /// Reads a configuration file; `None` where it does not exist.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, is no file, or is not valid.
-    pub fn read(path: &Path, kind: FileKind) -> Result<Option<Self>> {
-        let not_a_file = |problem| Err(Error::NotAFile { path: path.to_owned(), problem });
-        match read_project_file(path, MAX_FILE_BYTES, Symlinks::Follow) {
-            Ok(bytes) => match str::from_utf8(&bytes) {
-                Ok(text) => Self::from_toml(text, path, kind).map(Some),
-                Err(error) => {
-                    let before = bytes.iter().take(error.valid_up_to());
-                    let line = 1 + before.filter(|byte| **byte == b'\n').count();
-                    let place = Place { path: path.to_owned(), line };
-                    Err(Error::Syntax { place, problem: "it must be UTF-8 text".to_owned() })
-                }
-            },
-            Err(error) => match error.kind() {
-                io::ErrorKind::IsADirectory => not_a_file("is a directory"),
-                io::ErrorKind::InvalidInput => not_a_file("is not a regular file"),
-                io::ErrorKind::FileTooLarge => not_a_file("is larger than 1 MiB"),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => match fs::symlink_metadata(path) {
-                    Ok(metadata) if metadata.is_symlink() => not_a_file("is a link that points at nothing"),
-                    _ => Ok(None),
-                },
-                _ => Err(Error::Read { path: path.to_owned(), source: error }),
-            },
-        }
-    }
-
-    /// Takes the text of the configuration file at `path`.
-    ///
-    /// # Errors
-    ///
-    /// The text is not TOML, or has a key or value that larder does not know. The error names file, line and key.
-    pub fn from_toml(text: &str, path: &Path, kind: FileKind) -> Result<Self> {
-        document::parse(text, path, kind)
-    }
-}
-
-/// Takes a number of seconds as a stall timeout. `None` where it is not above 0, or beyond what a clock can count.
+/// Converts seconds to a stall timeout. Returns `None` unless the number is above 0 and fits into a `Duration`.
 pub fn stall_timeout(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    /// Reads what `make` puts at a path, and gives the error without the path of the test's directory.
-    fn refused(make: impl FnOnce(&Path)) -> String {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("larder.toml");
-        make(&path);
-        let error = Layer::read(&path, FileKind::Project).unwrap_err();
-        error.to_string().replace(&format!("{}/", dir.path().display()), "")
-    }
-
-    #[test]
-    fn what_is_there_and_no_file_is_no_absent_file() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(Layer::read(&dir.path().join("larder.toml"), FileKind::Project).unwrap().is_none());
-        assert_eq!(
-            refused(|path| fs::create_dir(path).unwrap()),
-            "the configuration file larder.toml is a directory: make it a file, or remove it"
-        );
-        assert_eq!(
-            refused(|path| symlink("nowhere", path).unwrap()),
-            "the configuration file larder.toml is a link that points at nothing: make it a file, or remove it"
-        );
-        assert_eq!(
-            refused(|path| symlink("larder.toml", path).unwrap()),
-            "failed to read the configuration file larder.toml"
-        );
-        let problem = refused(|path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()));
-        assert!(problem.contains("not a regular file"), "{problem}");
-        let problem = refused(|path| symlink("/dev/zero", path).unwrap());
-        assert!(problem.contains("not a regular file"), "{problem}");
-        let problem = refused(|path| fs::write(path, vec![b'#'; 1024 * 1024 + 1]).unwrap());
-        assert!(problem.contains("larger than 1 MiB"), "{problem}");
-        // Opening a FIFO would wait for a writer.
-        let problem = refused(|path| {
-            assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
-        });
-        assert!(problem.contains("not a regular file"), "{problem}");
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_are_named_with_their_line() {
-        assert_eq!(
-            refused(|path| fs::write(path, b"jobs = 1\n# caf\xe9\n").unwrap()),
-            "larder.toml:2: not valid TOML: it must be UTF-8 text"
-        );
-    }
 }

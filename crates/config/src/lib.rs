@@ -1,10 +1,10 @@
-//! The configuration of larder: where a project begins, what its `larder.toml` and the user's own file say, and which
-//! remote is meant.
+//! The configuration of larder: the project root, the settings in `larder.toml` and in the user's file, and the remote to
+//! use.
 //!
 //! A [`Config`] is a stack of [`Layer`]s: flags, environment, the project's file, the user's file. Each value keeps
-//! its [`Origin`], because files of a project come from other people and may not decide everything. The crate reads
-//! the files that it is told to read, and nothing else: no environment variable, no working directory. It does not
-//! take remote URLs apart either: it only tells a URL, a path and a name from each other.
+//! its [`Origin`], because other people write the files of a project, and these may not decide everything. The crate reads
+//! only the files that it is given. It reads no environment variable and no working directory. It does not parse the URLs
+//! of remotes: it only tells URLs, paths and names apart.
 //!
 //! ```
 //! use larder_config::{Config, FileKind, Layer, Setting};
@@ -25,17 +25,20 @@
 mod config;
 mod document;
 mod error;
+mod file;
 mod layer;
 mod origin;
 mod remote;
 mod root;
+mod setting;
 
 pub use config::Config;
 pub use error::{Error, Result};
 pub use layer::{FileKind, Layer, MAX_JOBS, stall_timeout};
-pub use origin::{Origin, Place, Setting};
-pub use remote::{Location, OptionValue, Remote, RemoteDefinition, RemoteOption};
+pub use origin::{FilePlace, Origin};
+pub use remote::{ConfiguredRemote, Location, OptionValue, RemoteDefinition, RemoteOption};
 pub use root::{ProjectRoot, RootMarker};
+pub use setting::Setting;
 
 /// The README's examples, compiled.
 #[cfg(doctest)]

@@ -1,31 +1,32 @@
-//! Which remote is meant.
+//! Remotes, and the text that names one.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::origin::{Origin, Setting};
+use crate::origin::Origin;
+use crate::setting::Setting;
 
 /// A remote as a configuration file defines it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteDefinition {
     /// A URL, a path relative to the file, or the name of another remote.
     pub target: Setting<String>,
-    /// What else the file says about it, in the order of the file.
+    /// Its options, in the order of the file.
     pub options: Vec<RemoteOption>,
 }
 
-/// An option of a remote. What it means is for the remote's backend to know.
+/// An option of a remote. The remote's backend checks it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemoteOption {
     /// The key in the file.
     pub name: String,
     /// The value in the file.
     pub value: OptionValue,
-    /// Who decided it.
+    /// Where it is defined.
     pub origin: Origin,
 }
 
-// A NaN differs from itself, so a derived `Eq` would be a lie for it; no code compares options but tests.
+// Only tests compare options, and none compares a NaN.
 impl Eq for RemoteOption {}
 
 /// The value of an option.
@@ -55,22 +56,22 @@ impl fmt::Display for OptionValue {
 /// The remote to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Remote {
+pub struct ConfiguredRemote {
     /// The name by which it was chosen, if it has one.
     pub name: Option<String>,
     /// Where it is.
     pub location: Location,
     /// Its options, in the order of the file.
     pub options: Vec<RemoteOption>,
-    /// Who wrote its location. [`Origin::Default`] is the store in the project, on this machine only.
+    /// Where its location is defined. [`Origin::Default`] stands for the store in the project, on this machine only.
     pub origin: Origin,
 }
 
-impl Remote {
-    /// The store that a project has where nothing is configured, relative to its root.
+impl ConfiguredRemote {
+    /// The store of a project without a configured remote, relative to its root.
     pub const EMBEDDED: &str = ".larder/store";
 
-    /// Whether it is the store in the project, which nobody else sees.
+    /// Whether it is the store in the project, on this machine only.
     pub fn is_embedded(&self) -> bool {
         self.origin == Origin::Default
     }
@@ -79,9 +80,9 @@ impl Remote {
 /// Where a remote is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// A URL, as it was written, or text that only looks like one.
+    /// A URL as written, or text that looks like one.
     Url(String),
-    /// A directory; absolute where what it is relative to was.
+    /// A directory. It is absolute if its base is.
     Path(PathBuf),
 }
 
@@ -94,7 +95,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// What the text for a remote is.
+/// The meaning of the text for a remote.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RemoteText {
     At(Location),
@@ -102,9 +103,9 @@ pub(crate) enum RemoteText {
 }
 
 impl RemoteText {
-    /// Tells URLs, paths and names apart. A URL has `://`. A path has a `/` or `\`, and is relative to `base`; `~` and
-    /// `~/` at its beginning are `home`. Text with a `:` before its first `/` is passed on like a URL: the storage
-    /// knows what it looks like, and refuses it.
+    /// Tells URLs, paths and names apart. A URL has `://`. A path has a `/` or `\` and is relative to `base`. `~` and `~/`
+    /// at its beginning mean `home`. Text with a `:` before its first `/` is passed on like a URL: the storage refuses it
+    /// with a hint.
     pub(crate) fn new(text: &str, base: &Path, home: Option<&Path>) -> Self {
         let first = text.split(['/', '\\']).next().unwrap_or_default();
         let has_slash = first.len() < text.len();
@@ -122,7 +123,7 @@ impl RemoteText {
     }
 }
 
-/// Joins the two. Every `..` stays: the name before it may be a symlink, also in `base`.
+/// Joins both. Every `..` stays, because the name before it may be a symlink, also in `base`.
 fn resolve(base: &Path, path: &Path) -> PathBuf {
     base.join(path).components().filter(|component| *component != Component::CurDir).collect()
 }

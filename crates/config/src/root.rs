@@ -4,16 +4,16 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The directory that paths of outputs are relative to.
+/// The directory at the root of a project. Paths of outputs are relative to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectRoot {
-    /// The directory, absolute where the working directory was.
+    /// The directory. It is absolute if the working directory was.
     pub path: PathBuf,
-    /// What marks it.
+    /// The mark of the root.
     pub marker: RootMarker,
 }
 
-/// What marks the root of a project.
+/// The mark of a project root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootMarker {
     /// The project's `larder.toml`.
@@ -22,7 +22,7 @@ pub enum RootMarker {
     ProjectYml,
     /// A git repository or work tree.
     Git,
-    /// Nothing: it is the working directory.
+    /// No mark: the root is the working directory.
     WorkingDirectory,
 }
 
@@ -41,11 +41,11 @@ impl ProjectRoot {
     /// The name of a project's configuration file.
     pub const CONFIG_FILE: &str = "larder.toml";
 
-    /// Finds the project that `working_dir` lies in: the nearest of it and its ancestors with a `larder.toml` or
-    /// `project.yml`; if there is none, the nearest with a `.git`; else `working_dir` itself.
+    /// Finds the project of `working_dir`: the nearest directory, from there upward, with a `larder.toml` or `project.yml`,
+    /// else the nearest with a `.git`, else `working_dir` itself.
     ///
-    /// Whatever is called `larder.toml` counts, also what is no file or cannot be read: [`Layer::read`] then says so,
-    /// where another project's settings, or none, would be used without a word.
+    /// Anything called `larder.toml` counts, even if it is not a file or cannot be read. [`Layer::read`] reports that.
+    /// Otherwise larder would silently use the settings of another project, or none.
     ///
     /// [`Layer::read`]: crate::Layer::read
     pub fn discover(working_dir: &Path) -> Self {
@@ -57,14 +57,14 @@ impl ProjectRoot {
                 return Self { path: dir.to_owned(), marker: RootMarker::ProjectYml };
             }
         }
-        // In a work tree of git's `.git` is a file.
+        // In a git work tree, `.git` is a file.
         match working_dir.ancestors().find(|dir| dir.join(".git").exists()) {
             Some(dir) => Self { path: dir.to_owned(), marker: RootMarker::Git },
             None => Self { path: working_dir.to_owned(), marker: RootMarker::WorkingDirectory },
         }
     }
 
-    /// Where the configuration file of the project is, if it has one.
+    /// The path of the project's configuration file, if it has one.
     pub fn config_file(&self) -> Option<PathBuf> {
         (self.marker == RootMarker::LarderToml).then(|| self.path.join(Self::CONFIG_FILE))
     }

@@ -131,10 +131,10 @@ impl fmt::Display for Warning {
             Self::ForeignObject { url, reason } => write!(f, "ignoring {url}: {reason}"),
             Self::MoreForeignObjects { count } => write!(f, "ignoring {count} more foreign objects"),
             Self::ForeignNames { count: 1 } => {
-                f.write_str("not listing 1 name without any object of larder's below it")
+                f.write_str("1 name is not listed: there is no object of larder's below it")
             }
             Self::ForeignNames { count } => {
-                write!(f, "not listing {count} names without any object of larder's below them")
+                write!(f, "{count} names are not listed: there is no object of larder's below them")
             }
             Self::DamagedObject { url, reason } => {
                 write!(f, "{url} is damaged ({reason}), so another is tried; a push with `--force` mends it")

@@ -14,12 +14,14 @@ pub(crate) fn advice_of_audits() {
     let object = sandbox.object();
     let half = fs::read(&object).unwrap().split_off(20);
     fs::write(&object, &half).unwrap();
-    sandbox.run(["project", "audit"]).fails(4, &["1 damaged", "`larder project push --force` mends it"]);
+    sandbox.run(["project", "audit"]).fails(4, &["1 damaged", "`larder project push --force` repairs it"]);
     // One that was made from other inputs.
     let other = sandbox.remote().join("out").join("0".repeat(32)).join("1".repeat(32));
     fs::create_dir_all(other.parent().unwrap()).unwrap();
     fs::write(&other, &half).unwrap();
-    sandbox.run(["project", "audit"]).fails(4, &["2 damaged", "mends 1 of them", "`--delete` removes them"]);
+    sandbox
+        .run(["project", "audit"])
+        .fails(4, &["2 damaged", "repairs 1 of them", "`--delete` removes them"]);
     sandbox.run(["project", "push", "--force"]).ok();
     let audit = sandbox.run(["project", "audit"]).fails(4, &["1 damaged", "`--delete` removes it"]);
     assert!(!audit.stderr.contains("--force"), "{audit}");

@@ -19,7 +19,7 @@ pub(crate) fn large(dir: &Path) -> Result<()> {
     fs::create_dir(dir)?;
     incompressible(&dir.join("random.bin"), 256)?;
     let mut file = BufWriter::new(File::create(dir.join("text.txt"))?);
-    Writer::new(2).text(&mut file, 256 * MIB)?;
+    CorpusWriter::new(2).text(&mut file, 256 * MIB)?;
     Ok(file.flush()?)
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn mixed(path: &Path) -> Result<()> {
     let mut rng = Rng::with_seed(5);
     let mut file = BufWriter::with_capacity(MIB, File::create(path)?);
     let mut text = Vec::new();
-    Writer::new(6).text(&mut text, TURN)?;
+    CorpusWriter::new(6).text(&mut text, TURN)?;
     let mut noise = vec![0; TURN];
     for _ in 0..16 {
         rng.fill(&mut noise);
@@ -54,7 +54,7 @@ pub(crate) fn mixed(path: &Path) -> Result<()> {
 
 /// Writes 10,000 text files of 200 bytes to 8 KiB in 100 directories.
 pub(crate) fn small(dir: &Path) -> Result<()> {
-    let mut writer = Writer::new(3);
+    let mut writer = CorpusWriter::new(3);
     for number in 0..SMALL_FILES {
         let parent = dir.join(format!("{:02}", number % 100));
         fs::create_dir_all(&parent)?;
@@ -85,12 +85,12 @@ pub(crate) fn weights(path: &Path) -> Result<()> {
 
 /// Writes text of an artificial language. Its word frequencies are like those of a real language, so that it compresses
 /// like text.
-struct Writer {
+struct CorpusWriter {
     rng: Rng,
     words: Vec<String>,
 }
 
-impl Writer {
+impl CorpusWriter {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let mut word = || -> String { (0..rng.usize(2..10)).map(|_| rng.lowercase()).chain([' ']).collect() };

@@ -6,13 +6,13 @@ use std::process::{Child, Command, Stdio};
 use crate::{Result, cargo, process};
 
 /// A proxy that delays and throttles. Drop stops it. It also stops with this process.
-pub(crate) struct Link {
+pub(crate) struct ShapedLink {
     proxy: Child,
     /// The address of the proxy.
     pub(crate) address: String,
 }
 
-impl Link {
+impl ShapedLink {
     /// Builds the testkit's proxy and starts it in front of `target`.
     pub(crate) fn start(target: &str, rtt_ms: u32, mbit: u32) -> Result<Self> {
         let program = cargo::build_program("larder-testkit", "larder-link")?;
@@ -39,7 +39,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for ShapedLink {
     fn drop(&mut self) {
         // `wait` closes its standard input, which stops it.
         let _ = self.proxy.wait();
@@ -69,11 +69,11 @@ mod tests {
 
     #[test]
     fn a_link_says_its_address_and_ends_with_its_owner() {
-        let link = Link::spawn(shell("echo 127.0.0.1:1; cat >/dev/null")).unwrap();
+        let link = ShapedLink::spawn(shell("echo 127.0.0.1:1; cat >/dev/null")).unwrap();
         assert_eq!(link.address, "127.0.0.1:1");
         // This would hang if the input stayed open.
         drop(link);
-        let error = Link::spawn(shell("exit 1")).err().unwrap().to_string();
+        let error = ShapedLink::spawn(shell("exit 1")).err().unwrap().to_string();
         assert!(error.ends_with("printed no address"), "{error}");
     }
 

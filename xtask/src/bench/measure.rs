@@ -63,7 +63,7 @@ impl Stats {
 }
 
 /// A measured command, and the cleanup before it, which is not timed.
-pub(crate) struct Subject<'a> {
+pub(crate) struct MeasuredCommand<'a> {
     pub(crate) clear: Box<dyn Fn() -> Result<()> + 'a>,
     pub(crate) command: Box<dyn Fn() -> Command + 'a>,
 }
@@ -77,14 +77,14 @@ const MOST_TIMES: usize = 3;
 /// Measures the subjects in turns, so that other load on the machine affects all of them alike. With several rounds, an
 /// extra first round does not count: a virtual machine gets memory on first use, which takes as long as the command.
 /// Short commands get more than `rounds` rounds.
-pub(crate) fn in_turns(subjects: &[Subject<'_>], rounds: usize) -> Result<Vec<Stats>> {
+pub(crate) fn in_turns(subjects: &[MeasuredCommand<'_>], rounds: usize) -> Result<Vec<Stats>> {
     in_rounds(subjects, rounds, |subject| measure(&(subject.command)()))
 }
 
 fn in_rounds(
-    subjects: &[Subject<'_>],
+    subjects: &[MeasuredCommand<'_>],
     rounds: usize,
-    measure: impl Fn(&Subject<'_>) -> Result<Sample>,
+    measure: impl Fn(&MeasuredCommand<'_>) -> Result<Sample>,
 ) -> Result<Vec<Stats>> {
     let mut all = vec![Stats { samples: Vec::new() }; subjects.len()];
     let mut run = |is_counted: bool| -> Result<f64> {
@@ -167,8 +167,9 @@ mod tests {
 
     /// Returns the number of counted runs of a command with this wall time.
     fn counted(wall: f64, rounds: usize) -> usize {
-        let subject = Subject { clear: Box::new(|| Ok(())), command: Box::new(|| Command::new("true")) };
-        let measure = |_: &Subject<'_>| Ok(Sample { wall, cpu: 0.0, rss: 0.0 });
+        let subject =
+            MeasuredCommand { clear: Box::new(|| Ok(())), command: Box::new(|| Command::new("true")) };
+        let measure = |_: &MeasuredCommand<'_>| Ok(Sample { wall, cpu: 0.0, rss: 0.0 });
         in_rounds(&[subject], rounds, measure).unwrap()[0].samples.len()
     }
 

@@ -6,7 +6,7 @@ use super::measure::Stats;
 use super::rows::{Peer, Row, RowTarget, RowVerdict};
 
 /// The fixed texts of a page.
-pub(crate) struct Page {
+pub(crate) struct ReportPage {
     pub(crate) title: &'static str,
     /// The task that writes it.
     pub(crate) task: &'static str,
@@ -15,8 +15,14 @@ pub(crate) struct Page {
 }
 
 /// Returns the whole page. Its chart is in `<file>.svg`.
-pub(crate) fn markdown(page: &Page, file: &str, rows: &[Row], machine: &[String], rounds: usize) -> String {
-    let Page { title, task, about } = page;
+pub(crate) fn markdown(
+    page: &ReportPage,
+    file: &str,
+    rows: &[Row],
+    machine: &[String],
+    rounds: usize,
+) -> String {
+    let ReportPage { title, task, about } = page;
     let mut text = format!(
         "# {title}\n\nWritten by `{task}`; do not edit.\n\n\
          Wall times are medians with the fastest and the slowest run; larder and its peers were measured in turns. {about}\n\n",

@@ -6,7 +6,7 @@ pub(crate) mod s3;
 pub(crate) mod ssh;
 
 use super::BenchOptions;
-use super::measure::{Stats, Subject, in_turns};
+use super::measure::{MeasuredCommand, Stats, in_turns};
 use crate::Result;
 
 const MIB: f64 = (1 << 20) as f64;
@@ -103,12 +103,12 @@ struct Rival<'a> {
     name: &'static str,
     without: &'static str,
     target: RowTarget,
-    subject: Result<Subject<'a>, String>,
+    subject: Result<MeasuredCommand<'a>, String>,
 }
 
 /// Measures larder in turns with the selected rivals that were found.
 fn compare<'a>(
-    larder: impl FnOnce() -> Subject<'a>,
+    larder: impl FnOnce() -> MeasuredCommand<'a>,
     rivals: impl IntoIterator<Item = Rival<'a>>,
     options: &BenchOptions,
     rows: &mut Vec<Row>,

@@ -17,7 +17,7 @@ pub(crate) use local::{LARGE, Local, MIXED, SMALL, WEIGHTS, with_slow_opens};
 pub(crate) use s3::{OBJECT_MIB, S3};
 pub(crate) use ssh::{Ssh, Way};
 
-use super::measure::Subject;
+use super::measure::MeasuredCommand;
 use crate::Result;
 
 /// The round trip and the bandwidth of the link to a server, in each direction.
@@ -63,8 +63,12 @@ impl Stage {
         cleared.iter().try_for_each(|path| remove(&self.at(path)))
     }
 
-    fn subject<'a>(&'a self, cleared: &'a [&'a str], command: impl Fn() -> Command + 'a) -> Subject<'a> {
-        Subject { clear: Box::new(move || self.clear(cleared)), command: Box::new(command) }
+    fn subject<'a>(
+        &'a self,
+        cleared: &'a [&'a str],
+        command: impl Fn() -> Command + 'a,
+    ) -> MeasuredCommand<'a> {
+        MeasuredCommand { clear: Box::new(move || self.clear(cleared)), command: Box::new(command) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use super::guard::GuardedServer;
-use super::{Server, ServerSite, TestBackend, Variables, is_proxy, temporary_dir};
+use super::{Server, ServerSite, TestBackend, VariableLookup, is_proxy, temporary_dir};
 use crate::{Result, cargo};
 
 /// The backend for Google Cloud Storage.
@@ -15,7 +15,7 @@ pub(super) const GCS: TestBackend =
 const ENDPOINTS: [&str; 2] = ["LARDER_TEST_GCS_ENDPOINT", "LARDER_TEST_GCS_GRPC_ENDPOINT"];
 
 /// Returns `BUCKET PREFIX`, followed by `ENDPOINT GRPC_ENDPOINT` if these are set.
-fn example(variables: &Variables<'_>) -> Option<Vec<String>> {
+fn example(variables: &VariableLookup<'_>) -> Option<Vec<String>> {
     let url = variables(GCS.variable)?;
     let (bucket, prefix) =
         url.strip_prefix("gs://").map(|rest| rest.split_once('/').unwrap_or((rest, "")))?;

@@ -10,7 +10,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::guard::GuardedServer;
-use super::{Server, ServerSite, TestBackend, Variables, free_ports, is_proxy, retry_ports, temporary_dir};
+use super::{
+    Server, ServerSite, TestBackend, VariableLookup, free_ports, is_proxy, retry_ports, temporary_dir,
+};
 use crate::{Result, process};
 
 /// The backend for S3.
@@ -22,7 +24,7 @@ const MINIO: [&str; 3] = ["github.com/minio/minio", "v0.0.0-20260212201848-7aac2
 const BUCKET: &str = "larder";
 
 /// Returns `BUCKET PREFIX`.
-fn example(variables: &Variables<'_>) -> Option<Vec<String>> {
+fn example(variables: &VariableLookup<'_>) -> Option<Vec<String>> {
     let url = variables(S3.variable)?;
     let (bucket, prefix) =
         url.strip_prefix("s3://").map(|rest| rest.split_once('/').unwrap_or((rest, "")))?;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use files::SshdFiles;
 
 use super::guard::GuardedServer;
-use super::{Server, ServerSite, TestBackend, Variables, free_ports, retry_ports, temporary_dir};
+use super::{Server, ServerSite, TestBackend, VariableLookup, free_ports, retry_ports, temporary_dir};
 use crate::{Result, process};
 
 /// The backend for SSH.
@@ -33,7 +33,7 @@ const SYSTEM_PATHS: [&str; 5] = [
 ];
 
 /// Returns `HOST DIRECTORY PORT USER HOME`.
-fn example(variables: &Variables<'_>) -> Option<Vec<String>> {
+fn example(variables: &VariableLookup<'_>) -> Option<Vec<String>> {
     let url = variables(SSH.variable)?;
     let (authority, directory) = url.strip_prefix("ssh://")?.split_once('/')?;
     let (user, host) = authority.split_once('@')?;

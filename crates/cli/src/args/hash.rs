@@ -13,23 +13,24 @@ use clap::{Args, Subcommand, ValueHint};
 #[derive(Debug, Subcommand)]
 #[command(arg_required_else_help = true)]
 pub(crate) enum Hash {
-    /// Prints the hash of what files or directories contain.
+    /// Prints the hash of the content of files or directories.
     ///
-    /// Of one PATH it is the bare hash, of several `hash  path`.
+    /// For one PATH it prints the bare hash, for several `hash  path`.
     Content(HashContent),
-    /// Prints the hash of what makes an output.
+    /// Prints the hash of a command and its inputs.
     ///
-    /// It covers the command's arguments, the content of its dependencies, and whatever else is named. The directory that
-    /// the command runs in counts where it is not the project root. With nothing at all it is what a plain push uses.
+    /// The hash covers the command's arguments, the content of its dependencies, and the named variables and keys. It also
+    /// covers the working directory, unless that is the project root. Without arguments, it is the hash that a plain push
+    /// uses.
     Command(HashCommand),
     /// Prints the hash of environment variables.
     ///
-    /// A value that is, entirely, `$NAME` or `${NAME}` stands for that variable of the environment. NAME alone is short
-    /// for `NAME=$NAME`. Values are never printed.
+    /// A value `$NAME` or `${NAME}` stands for that variable of the environment. NAME alone is short for `NAME=$NAME`.
+    /// Values are never printed.
     Env(HashEnv),
     /// Prints the hash of the packages that are installed in a Python environment.
     ///
-    /// The environment is that of --python, else $VIRTUAL_ENV, else $CONDA_PREFIX, else that of python3.
+    /// The environment is that of --python, else $VIRTUAL_ENV, else $CONDA_PREFIX, else of python3.
     Site(HashSite),
 }
 
@@ -43,11 +44,11 @@ pub(crate) struct HashContent {
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
 
-    /// Hash what symbolic links point at, instead of the links
+    /// Hash the targets of symbolic links, instead of the links
     #[arg(long)]
     pub(crate) dereference: bool,
 
-    /// Print the manifest that is hashed, before the hash
+    /// Print the hashed manifest before the hash
     #[arg(long)]
     pub(crate) explain: bool,
 }
@@ -67,7 +68,7 @@ pub(crate) struct HashCommand {
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
 
-    /// Anything else that makes a difference; may be repeated
+    /// Any other input of the output; may be repeated
     #[arg(long = "key", value_name = "NAME=VALUE")]
     pub(crate) keys: Vec<String>,
 
@@ -75,7 +76,7 @@ pub(crate) struct HashCommand {
     #[arg(long)]
     pub(crate) site: bool,
 
-    /// Print the manifest that is hashed, before the hash
+    /// Print the hashed manifest before the hash
     #[arg(long)]
     pub(crate) explain: bool,
 
@@ -93,7 +94,7 @@ pub(crate) struct HashEnv {
     #[arg(value_name = "NAME[=VALUE]")]
     pub(crate) variables: Vec<String>,
 
-    /// Print the manifest that is hashed, before the hash
+    /// Print the hashed manifest before the hash
     #[arg(long)]
     pub(crate) explain: bool,
 }
@@ -103,7 +104,7 @@ pub(crate) struct HashEnv {
 Example:
   larder hash site --python .venv/bin/python --explain")]
 pub(crate) struct HashSite {
-    /// Print the manifest that is hashed, before the hash
+    /// Print the hashed manifest before the hash
     #[arg(long)]
     pub(crate) explain: bool,
 }

@@ -16,27 +16,27 @@ use larder_project::ExchangeOptions;
 /// from what; keys, archives and project.lock are those of weasel, whatever larder.toml says.
 #[derive(Debug, Subcommand)]
 #[command(arg_required_else_help = true)]
-pub(crate) enum Project {
+pub(crate) enum ProjectSubcommand {
     /// Uploads the outputs of the project's commands, as `weasel push` does.
     ///
-    /// What project.lock says was made from another script or other dependencies is refused. A command with a missing
-    /// dependency, and an output without any file, are skipped.
+    /// It refuses outputs that project.lock says were made from another script or other dependencies. It skips commands with
+    /// a missing dependency, and outputs without any file.
     Push(ProjectPush),
     /// Restores outputs from the remote, as `weasel pull` does.
     ///
-    /// What exists is kept, and compared with what the remote has. A command of which all outputs are what the remote has is
-    /// recorded in project.lock, so that `weasel run` has nothing to do.
+    /// It keeps existing outputs, and compares them with the remote's. If all outputs of a command equal the remote's, it
+    /// records the command in project.lock, so that `weasel run` has nothing to do.
     Pull(ProjectPull),
-    /// Says of each output what is here and what the remote has. Transfers nothing.
+    /// Compares each output with the remote, without transferring it.
     Status(ProjectStatus),
-    /// Reads all that the remote holds, and reports what is damaged or in doubt.
+    /// Reads the whole remote, and reports damaged and doubtful objects.
     ///
-    /// Objects that are cut short, damaged, or not what their names say, stray files, several contents under one command
-    /// hash, and names that are one path. Each object is read to its end and unpacked into .larder meanwhile.
+    /// It reports objects that are truncated, damaged or do not have their hash, stray files, several contents under one
+    /// command hash, and several names of one path. It reads each object to its end and unpacks it below .larder.
     Audit(ProjectAudit),
 }
 
-impl Project {
+impl ProjectSubcommand {
     /// The name in machine-readable output.
     pub(super) const fn name(&self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl Project {
     }
 }
 
-/// Which project, which remote, and which of the commands.
+/// The project, the remote and the commands.
 #[derive(Args, Debug)]
 pub(crate) struct ProjectTarget {
     /// A remote of project.yml or larder.toml, a path (with a `/`) or a URL [default: -r, LARDER_REMOTE, `default`]
@@ -77,16 +77,16 @@ Examples:
   larder project push
   larder project push team --only train
   larder project push --vars.seed=3
-  larder project push --force              repair the remote, and push what was made from other inputs")]
+  larder project push --force              repair the remote, and push outputs made from other inputs")]
 pub(crate) struct ProjectPush {
     #[command(flatten)]
     pub(crate) target: ProjectTarget,
 
-    /// Push what was made from something else too, and replace what the remote has
+    /// Also push outputs that were made from other inputs, and replace objects in the remote
     #[arg(long)]
     pub(crate) force: bool,
 
-    /// Exit with 3 where something was skipped
+    /// Exit with 3 if something was skipped
     #[arg(long)]
     pub(crate) strict: bool,
 
@@ -105,17 +105,17 @@ $WEASEL_CONFIG_OVERRIDES, as for `weasel run`.
 Examples:
   larder project pull
   larder project pull team path/to/project
-  larder project pull --strict             fail where an output is not there
-  larder project pull --force              replace what is not what the remote has")]
+  larder project pull --strict             fail if an output is missing
+  larder project pull --force              replace outputs that differ from the remote's")]
 pub(crate) struct ProjectPull {
     #[command(flatten)]
     pub(crate) target: ProjectTarget,
 
-    /// Replace outputs that are not what the remote has
+    /// Replace outputs that differ from the remote's
     #[arg(long)]
     pub(crate) force: bool,
 
-    /// Exit with 3 where an output is not on the remote, or a stale one was kept
+    /// Exit with 3 if an output is not on the remote, or a stale one was kept
     #[arg(long)]
     pub(crate) strict: bool,
 
@@ -133,7 +133,7 @@ pub(crate) struct ProjectStatus {
     #[command(flatten)]
     pub(crate) target: ProjectTarget,
 
-    /// Exit with 3 where not everything is up to date
+    /// Exit with 3 if an output is not up to date
     #[arg(long)]
     pub(crate) strict: bool,
 }
@@ -162,8 +162,8 @@ pub(crate) struct ProjectAudit {
     pub(crate) yes: bool,
 }
 
-/// Takes the overrides of variables (`--vars.seed 3`, `--vars.seed=3`) out of the arguments of `larder project`. No option of
-/// larder's has a dot in its name.
+/// Takes the overrides of variables (`--vars.seed 3`, `--vars.seed=3`) out of the arguments of `larder project`. No option
+/// of larder has a dot in its name.
 pub(crate) fn take_overrides(arguments: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
     let mut rest = Vec::new();
     let mut overrides = Vec::new();

@@ -2,14 +2,14 @@
 
 use larder_storage::{Error, FindOptions, OutputPath, RemoteObject, RemoteStorage};
 
-use crate::args::Find;
-use crate::context::Context;
+use crate::args::FindArgs;
+use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
-use crate::output::Output;
-use crate::output::document::{Failed, Object};
+use crate::output::CommandOutput;
+use crate::output::document::{FailedEntry, ObjectEntry};
 use crate::paths::Named;
 
-pub(super) fn run(args: &Find, context: &Context, output: &mut Output) -> Result<()> {
+pub(super) fn run(args: &FindArgs, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     let named = context.named(&args.path)?;
     let mut options = FindOptions::default();
     options.command_hash.clone_from(&args.command_hash);
@@ -25,14 +25,14 @@ pub(super) fn run(args: &Find, context: &Context, output: &mut Output) -> Result
             let noun = if count == 1 { "object matches" } else { "objects match" };
             output.console().verbose(&format_args!("{count} {noun}"));
             for object in objects {
-                output.entry(Object::new(path.key_text(), &object));
+                output.entry(ObjectEntry::new(path.key_text(), &object));
                 output.line(&object.url);
             }
             Ok(())
         }
         Err(error) => {
             if error.kind() == larder_storage::ErrorKind::NotFound {
-                output.entry(Failed::not_found(named.output.key_text()));
+                output.entry(FailedEntry::not_found(named.output.key_text()));
             }
             Err(Failure::from(error))
         }
@@ -59,8 +59,8 @@ async fn find(
     }
 }
 
-/// Asks for the path that was meant; where the remote has nothing of it, for the literal text that was typed. The
-/// error is that of the first.
+/// Looks for the path. If the remote has no object of it, looks for the typed text as a key. The error is that of the
+/// first.
 pub(super) async fn under_either_name<'a, T>(
     named: &'a Named,
     ask: impl AsyncFn(&'a OutputPath) -> larder_storage::Result<T>,

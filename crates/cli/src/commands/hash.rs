@@ -13,15 +13,15 @@ use larder_hashing::{
 use larder_storage::Scheme;
 
 use crate::args::{Hash, HashCommand, HashContent, HashEnv, HashSite};
-use crate::context::Context;
+use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
-use crate::output::Output;
+use crate::output::CommandOutput;
 use crate::output::console::Console;
 use crate::output::document;
 use crate::output::text::printable;
 use crate::signals;
 
-pub(super) fn run(args: &Hash, context: &Context, output: &mut Output) -> Result<()> {
+pub(super) fn run(args: &Hash, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     signals::clear_bars_at_the_end(output.console().progress());
     match args {
         Hash::Content(args) => {
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Hash, context: &Context, output: &mut Output) -> Result
 }
 
 /// Hashes each path by itself: one failure does not stop the others.
-fn content(args: &HashContent, context: &Context, output: &mut Output) {
+fn content(args: &HashContent, context: &CommandContext, output: &mut CommandOutput) {
     for path in &args.paths {
         let shown = path.display().to_string();
         let bar = output.console().progress().begin(&format!("hashing {shown}"), None);
@@ -56,14 +56,14 @@ fn content(args: &HashContent, context: &Context, output: &mut Output) {
                 output.entry(entry(Some(shown), context.scheme, hash.as_str(), manifest));
             }
             Err(failure) => {
-                output.entry(document::Failed::new(&shown, &failure));
+                output.entry(document::FailedEntry::new(&shown, &failure));
                 output.fail(failure);
             }
         }
     }
 }
 
-fn command(args: &HashCommand, context: &Context, output: &mut Output) -> Result<()> {
+fn command(args: &HashCommand, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     let mut inputs = CommandInputs::new(args.command.iter().cloned())
         .with_deps(args.deps.iter().map(|path| context.dependency(path)))
         .with_cwd(working_dir(args, context)?);
@@ -76,7 +76,7 @@ fn command(args: &HashCommand, context: &Context, output: &mut Output) -> Result
     }
     for key in &args.keys {
         let Some((name, value)) = key.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            return Err(Failure::Usage(format!("`{key}` is not a key: it is written NAME=VALUE")));
+            return Err(Failure::Usage(format!("`{key}` is not a key: write NAME=VALUE")));
         };
         if inputs.keys.insert(name.to_owned(), value.to_owned()).is_some() {
             return Err(Failure::Usage(format!("the key `{name}` is given twice")));
@@ -92,12 +92,12 @@ fn command(args: &HashCommand, context: &Context, output: &mut Output) -> Result
     Ok(())
 }
 
-/// Where the command runs, from the project root. What is hashed without a command runs nowhere.
-fn working_dir<'a>(args: &HashCommand, context: &'a Context) -> Result<&'a Path> {
+/// Where the command runs, relative to the project root. Without a command, it is the root.
+fn working_dir<'a>(args: &HashCommand, context: &'a CommandContext) -> Result<&'a Path> {
     let below_root = if args.command.is_empty() { Path::new("") } else { context.below_root() };
     if context.scheme == Scheme::Weasel && !below_root.as_os_str().is_empty() {
         return Err(Failure::Usage(format!(
-            "a command of weasel's runs in the project root, not in {}: hash it there, or with `-C {}`, or under another scheme",
+            "weasel runs commands in the project root, not in {}: hash it there, with `-C {}`, or under another scheme",
             below_root.display(),
             context.root.display(),
         )));
@@ -105,7 +105,7 @@ fn working_dir<'a>(args: &HashCommand, context: &'a Context) -> Result<&'a Path>
     Ok(below_root)
 }
 
-fn env(args: &HashEnv, context: &Context, output: &mut Output) -> Result<()> {
+fn env(args: &HashEnv, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     let variables = variables(&args.variables, output.console())?;
     let (hash, manifest) = explained_if(args.explain, output, |manifest| {
         Ok(env_manifest(&variables, |name| env::var_os(name), context.scheme, manifest)?)
@@ -114,7 +114,7 @@ fn env(args: &HashEnv, context: &Context, output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-fn site(args: &HashSite, context: &Context, output: &mut Output) -> Result<()> {
+fn site(args: &HashSite, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     let console = output.console().clone();
     let (hash, manifest) =
         explained_if(args.explain, output, |manifest| site_hash(context, &console, manifest))?;
@@ -122,13 +122,13 @@ fn site(args: &HashSite, context: &Context, output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-fn site_hash(context: &Context, console: &Console, manifest: &mut dyn Write) -> Result<SiteHash> {
+fn site_hash(context: &CommandContext, console: &Console, manifest: &mut dyn Write) -> Result<SiteHash> {
     let python = SiteEnvironment::interpreter(context.python.as_deref(), |name| env::var_os(name));
     console.verbose(&format_args!("python: {}", python.display()));
     let site = site_manifest(&SiteEnvironment::query(&python)?, context.scheme, manifest)?;
     for name in &site.editable {
         console.warn(&format_args!(
-            "{name} is installed as a link to its source: its code is not covered by the hash"
+            "{name} is installed as a link to its source: the hash does not cover its code"
         ));
     }
     Ok(site.hash)
@@ -143,13 +143,11 @@ fn variables(texts: &[String], console: &Console) -> Result<BTreeMap<String, Str
             None => (text.as_str(), format!("${text}")),
         };
         if name.is_empty() {
-            return Err(Failure::Usage(
-                "a variable without a name: it is written NAME=VALUE, or NAME".to_owned(),
-            ));
+            return Err(Failure::Usage("a variable has no name: write NAME=VALUE, or NAME".to_owned()));
         }
         if name.contains(|character: char| character.is_whitespace() || !is_of_name(character)) {
             return Err(Failure::Usage(format!(
-                "`{name}` is not the name of a variable: it is written NAME=VALUE, or NAME"
+                "`{name}` is not the name of a variable: write NAME=VALUE, or NAME"
             )));
         }
         if let Some(source) = referenced(&value).filter(|source| env::var_os(source).is_none()) {
@@ -167,7 +165,7 @@ fn is_of_name(character: char) -> bool {
     !character.is_control() && !"$\"'`{}".contains(character)
 }
 
-/// The variable that a value refers to as a whole, as `$NAME` or `${NAME}`.
+/// The variable that a value stands for, as `$NAME` or `${NAME}`.
 fn referenced(value: &str) -> Option<&str> {
     let name = value.strip_prefix('$')?;
     let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
@@ -175,19 +173,19 @@ fn referenced(value: &str) -> Option<&str> {
     is_name.then_some(name)
 }
 
-/// Computes a hash, and prints or keeps its manifest if that is asked for.
+/// Computes a hash. With `explain`, prints or keeps its manifest.
 fn explained_if<H>(
     explain: bool,
-    output: &mut Output,
+    output: &mut CommandOutput,
     compute: impl FnOnce(&mut dyn Write) -> Result<H>,
 ) -> Result<(H, Option<String>)> {
     if explain { explained(output, compute) } else { Ok((compute(&mut std::io::sink())?, None)) }
 }
 
-/// Computes a hash whose manifest goes out as it grows, or into the document. There may be none: weasel has none, and
-/// the hash of a file is that of its bytes.
+/// Computes a hash, and writes its manifest to the output or into the document. Hashes of weasel and of single files have
+/// no manifest.
 fn explained<H>(
-    output: &mut Output,
+    output: &mut CommandOutput,
     compute: impl FnOnce(&mut dyn Write) -> Result<H>,
 ) -> Result<(H, Option<String>)> {
     if !output.is_json() {
@@ -199,7 +197,7 @@ fn explained<H>(
     Ok((hash, Some(manifest).filter(|manifest| !manifest.is_empty())))
 }
 
-fn print_one(output: &mut Output, scheme: Scheme, hash: &str, manifest: Option<String>) {
+fn print_one(output: &mut CommandOutput, scheme: Scheme, hash: &str, manifest: Option<String>) {
     output.line(hash);
     output.entry(entry(None, scheme, hash, manifest));
 }

@@ -7,22 +7,22 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use larder_storage::{Error, FindOptions, OutputPath, RemoteObject};
 
 use super::find::under_either_name;
-use crate::args::Ls;
-use crate::context::Context;
+use crate::args::LsArgs;
+use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
-use crate::output::Output;
-use crate::output::document::{Failed, Object, OutputName};
+use crate::output::CommandOutput;
+use crate::output::document::{FailedEntry, ObjectEntry, OutputName};
 use crate::output::text::{age, printable, short_hash, size, time};
 
-pub(super) fn run(args: &Ls, context: &Context, output: &mut Output) -> Result<()> {
+pub(super) fn run(args: &LsArgs, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     match &args.path {
         Some(path) => objects(path, args.long, context, output),
         None => outputs(context, output),
     }
 }
 
-/// Lists names only: sizes and times would take a listing of the whole remote.
-fn outputs(context: &Context, output: &mut Output) -> Result<()> {
+/// Lists names only. Sizes and times would need a listing of the whole remote.
+fn outputs(context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     let session = context.open(output.console())?;
     for path in session.run(output, session.storage.list_outputs())?? {
         output.line(&printable(&path));
@@ -31,7 +31,7 @@ fn outputs(context: &Context, output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-fn objects(path: &Path, long: bool, context: &Context, output: &mut Output) -> Result<()> {
+fn objects(path: &Path, long: bool, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     let named = context.named(path)?;
     let session = context.open(output.console())?;
     let everything = FindOptions::default();
@@ -43,7 +43,7 @@ fn objects(path: &Path, long: bool, context: &Context, output: &mut Output) -> R
         Ok(found) => found,
         Err(error) => {
             if matches!(error, Error::NotFound { .. }) {
-                output.entry(Failed::not_found(named.output.key_text()));
+                output.entry(FailedEntry::not_found(named.output.key_text()));
             }
             return Err(Failure::from(error));
         }
@@ -53,13 +53,13 @@ fn objects(path: &Path, long: bool, context: &Context, output: &mut Output) -> R
     let now = SystemTime::now();
     for object in &objects {
         table.add_row(if long { long_row(object) } else { short_row(object, now) });
-        output.entry(Object::new(path.key_text(), object));
+        output.entry(ObjectEntry::new(path.key_text(), object));
     }
     print(table, &[2], output);
     Ok(())
 }
 
-/// Everything, for copying.
+/// The whole hashes, for copying.
 fn long_row(object: &RemoteObject) -> [String; 4] {
     [
         object.command_hash.to_string(),
@@ -69,7 +69,7 @@ fn long_row(object: &RemoteObject) -> [String; 4] {
     ]
 }
 
-/// What fits into 80 columns.
+/// Columns that fit a terminal of 80.
 fn short_row(object: &RemoteObject, now: SystemTime) -> [String; 4] {
     [
         short_hash(object.command_hash.as_str()),
@@ -80,7 +80,7 @@ fn short_row(object: &RemoteObject, now: SystemTime) -> [String; 4] {
 }
 
 /// Prints the table without borders.
-fn print(mut table: Table, right_aligned: &[usize], output: &mut Output) {
+fn print(mut table: Table, right_aligned: &[usize], output: &mut CommandOutput) {
     if table.is_empty() {
         return;
     }

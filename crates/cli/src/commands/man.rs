@@ -9,9 +9,9 @@ use clap_mangen::Man;
 
 use crate::args::{Cli, ManPages};
 use crate::failure::{Failure, Result};
-use crate::output::Output;
+use crate::output::CommandOutput;
 
-pub(super) fn run(args: &ManPages, output: &mut Output) -> Result<()> {
+pub(super) fn run(args: &ManPages, output: &mut CommandOutput) -> Result<()> {
     output.no_document()?;
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();

@@ -1,93 +1,27 @@
 //! `larder project`
 
 mod audit;
-
-use std::path::Path;
+mod open;
 
 use larder_project::{
-    ExchangeOptions, OVERRIDES_VARIABLE, OutputOutcome, OutputReport, OutputState, OutputStatus, Overrides,
-    ProjectExchange,
+    ExchangeOptions, OutputOutcome, OutputReport, OutputState, OutputStatus, ProjectExchange,
 };
 
-use crate::args::{Cli, Project, ProjectPull, ProjectPush, ProjectStatus, ProjectTarget};
-use crate::context::{Context, process_variable};
+use crate::args::{Cli, ProjectPull, ProjectPush, ProjectStatus, ProjectSubcommand, ProjectTarget};
 use crate::failure::{Failure, Result};
-use crate::output::Output;
+use crate::output::CommandOutput;
 use crate::output::document::{ErrorEntry, ProjectOutput};
 use crate::output::text::{compressed, duration, printable, size};
-use crate::session::Session;
+use crate::session::RemoteSession;
+use open::{Opened, open};
 
-pub(super) fn run(command: &Project, cli: &Cli, output: &mut Output) -> Result<()> {
+pub(super) fn run(command: &ProjectSubcommand, cli: &Cli, output: &mut CommandOutput) -> Result<()> {
     match command {
-        Project::Push(args) => push(args, cli, output),
-        Project::Pull(args) => pull(args, cli, output),
-        Project::Status(args) => status(args, cli, output),
-        Project::Audit(args) => audit::run(args, cli, output),
+        ProjectSubcommand::Push(args) => push(args, cli, output),
+        ProjectSubcommand::Pull(args) => pull(args, cli, output),
+        ProjectSubcommand::Status(args) => status(args, cli, output),
+        ProjectSubcommand::Audit(args) => audit::run(args, cli, output),
     }
-}
-
-/// A project, and a remote that is open.
-struct Opened {
-    project: larder_project::Project,
-    session: Session,
-}
-
-fn open(target: &ProjectTarget, cli: &Cli, output: &Output) -> Result<Opened> {
-    open_for(target.dir.as_deref(), target.remote.as_deref(), &target.only, cli, output)
-}
-
-fn open_for(
-    dir: Option<&Path>,
-    remote: Option<&str>,
-    only: &[String],
-    cli: &Cli,
-    output: &Output,
-) -> Result<Opened> {
-    check_is_remote(remote, cli)?;
-    let context = Context::of_weasel(&cli.global, dir, output.console())?;
-    let from_environment = process_variable(OVERRIDES_VARIABLE);
-    let arguments = cli.overrides.iter().map(String::as_str);
-    let overrides = Overrides::parse(arguments, from_environment.as_deref())?;
-    if !overrides.is_empty() {
-        output.console().verbose(&format_args!("overrides: {overrides}"));
-    }
-    let project = larder_project::Project::read(&context.root, &overrides, &process_variable)?;
-    for path in &project.idle_overrides {
-        output
-            .console()
-            .warn(&format_args!("the override `{path}` changes nothing: project.yml has no such variable"));
-    }
-    // What the arguments say is wrong before a remote is looked for.
-    project.select(only)?;
-    let session = context.open_weasel(&project, remote, output.console()).map_err(|failure| {
-        // A bare word is a name. It was meant as a path where no remote has that name and a project does.
-        let is_unknown = matches!(failure, Failure::Config(larder_config::Error::UnknownRemote { .. }));
-        match remote.filter(|_| is_unknown).and_then(project_at) {
-            Some(path) => is_a_project(path, cli),
-            None => failure,
-        }
-    })?;
-    Ok(Opened { project, session })
-}
-
-/// Refuses a project where a remote is expected: larder would upload into it.
-fn check_is_remote(remote: Option<&str>, cli: &Cli) -> Result<()> {
-    match remote.filter(|text| text.contains('/') || matches!(*text, "." | "..")).and_then(project_at) {
-        Some(path) => Err(is_a_project(path, cli)),
-        None => Ok(()),
-    }
-}
-
-/// The text, if it is the path of a project.
-fn project_at(text: &str) -> Option<&str> {
-    Path::new(text).join(larder_project::Project::FILE).is_file().then_some(text)
-}
-
-fn is_a_project(path: &str, cli: &Cli) -> Failure {
-    let command = cli.command.name();
-    Failure::Usage(format!(
-        "{path} is a project, not a remote: write `larder -C {path} {command}`, or `larder {command} REMOTE {path}`"
-    ))
 }
 
 fn options(target: &ProjectTarget, force: bool, dry_run: bool) -> ExchangeOptions {
@@ -99,7 +33,7 @@ fn options(target: &ProjectTarget, force: bool, dry_run: bool) -> ExchangeOption
     options
 }
 
-fn push(args: &ProjectPush, cli: &Cli, output: &mut Output) -> Result<()> {
+fn push(args: &ProjectPush, cli: &Cli, output: &mut CommandOutput) -> Result<()> {
     output.set_dry_run(args.dry_run);
     let Opened { project, session } = open(&args.target, cli, output)?;
     let options = options(&args.target, args.force, args.dry_run);
@@ -119,7 +53,7 @@ fn push(args: &ProjectPush, cli: &Cli, output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-fn pull(args: &ProjectPull, cli: &Cli, output: &mut Output) -> Result<()> {
+fn pull(args: &ProjectPull, cli: &Cli, output: &mut CommandOutput) -> Result<()> {
     output.set_dry_run(args.dry_run);
     let Opened { project, session } = open(&args.target, cli, output)?;
     let options = options(&args.target, args.force, args.dry_run);
@@ -134,7 +68,7 @@ fn pull(args: &ProjectPull, cli: &Cli, output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-fn finish(reports: Vec<OutputReport>, target: &ProjectTarget, is_strict: bool, output: &mut Output) {
+fn finish(reports: Vec<OutputReport>, target: &ProjectTarget, is_strict: bool, output: &mut CommandOutput) {
     if reports.is_empty() {
         say_nothing_to_do(target, output);
     }
@@ -147,7 +81,7 @@ fn finish(reports: Vec<OutputReport>, target: &ProjectTarget, is_strict: bool, o
     }
 }
 
-fn say_nothing_to_do(target: &ProjectTarget, output: &mut Output) {
+fn say_nothing_to_do(target: &ProjectTarget, output: &mut CommandOutput) {
     let names: Vec<String> = target.only.iter().map(|name| format!("`{name}`")).collect();
     let commands = match names.as_slice() {
         [] => "no command of the project has outputs".to_owned(),
@@ -157,8 +91,8 @@ fn say_nothing_to_do(target: &ProjectTarget, output: &mut Output) {
     output.summary(&printable(&format!("nothing to do: {commands}")));
 }
 
-/// Says what was done with an output, as soon as it is done.
-fn say(report: &OutputReport, dry_run: bool, session: &Session, output: &mut Output) {
+/// Prints the outcome of an output as soon as it is done.
+fn say(report: &OutputReport, dry_run: bool, session: &RemoteSession, output: &mut CommandOutput) {
     let OutputReport { command, path, outcome, .. } = report;
     let url = report.url.as_deref().unwrap_or_default();
     let place = session.place(url, output);
@@ -195,13 +129,13 @@ fn say(report: &OutputReport, dry_run: bool, session: &Session, output: &mut Out
         OutputOutcome::Kept => {
             output.count("kept", None);
             output.console().warn(&format_args!(
-                "kept {path} of `{command}`, which is stale: it differs from {url}; `--force` replaces it"
+                "kept {path} of `{command}`: it is stale, because it differs from {url}; `--force` replaces it"
             ));
             return;
         }
         OutputOutcome::NotFound => format!("not on the remote: {path} of `{command}`"),
         OutputOutcome::MadeBy { command: maker } => {
-            format!("kept {path} of `{command}`: it is what `{maker}` made")
+            format!("kept {path} of `{command}`: it equals the output of `{maker}`")
         }
         OutputOutcome::Skipped { reason } => format!("skipped {path} of `{command}`: {reason}"),
         OutputOutcome::Refused { reason } | OutputOutcome::Invalid { reason } => {
@@ -214,8 +148,8 @@ fn say(report: &OutputReport, dry_run: bool, session: &Session, output: &mut Out
     output.summary(&printable(&line));
 }
 
-/// Takes a report into the document, and its error into the exit code.
-fn record(report: OutputReport, output: &mut Output) {
+/// Adds a report to the document, and its error to the failures.
+fn record(report: OutputReport, output: &mut CommandOutput) {
     let mut entry = ProjectOutput {
         outcome: report.outcome.name(),
         command: report.command,
@@ -245,7 +179,7 @@ fn record(report: OutputReport, output: &mut Output) {
     output.entry(entry);
 }
 
-fn status(args: &ProjectStatus, cli: &Cli, output: &mut Output) -> Result<()> {
+fn status(args: &ProjectStatus, cli: &Cli, output: &mut CommandOutput) -> Result<()> {
     let Opened { project, session } = open(&args.target, cli, output)?;
     let exchange = ProjectExchange::new(&project, &session.storage, options(&args.target, false, false))?;
     let states = session.run(output, exchange.status())??;
@@ -262,7 +196,7 @@ fn status(args: &ProjectStatus, cli: &Cli, output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-fn say_status(status: OutputStatus, output: &mut Output) {
+fn say_status(status: OutputStatus, output: &mut CommandOutput) {
     let OutputStatus { command, path, state, .. } = &status;
     let mut entry = ProjectOutput {
         command: command.clone(),
@@ -276,18 +210,18 @@ fn say_status(status: OutputStatus, output: &mut Output) {
     };
     let words = match state {
         OutputState::UpToDate => "up to date".to_owned(),
-        OutputState::NotPushed => "not pushed: recorded, and not on the remote".to_owned(),
+        OutputState::NotPushed => "not pushed: in project.lock, and not on the remote".to_owned(),
         OutputState::NotRecorded if status.url.is_some() => {
-            "not recorded: as on the remote, and not in project.lock; `larder project pull` records it when all outputs \
-             of the command are there"
+            "not recorded: equals the remote's, and is not in project.lock; `larder project pull` records it when all \
+             outputs of the command are there"
                 .to_owned()
         }
-        OutputState::NotRecorded => "not recorded: project.lock does not say that this was made".to_owned(),
+        OutputState::NotRecorded => "not recorded: project.lock does not have it".to_owned(),
         OutputState::Changed { reason } => {
             entry.reason = Some(reason.clone());
             format!("changed: {reason}")
         }
-        OutputState::Stale => "stale: the remote has another".to_owned(),
+        OutputState::Stale => "stale: it differs from the remote's".to_owned(),
         OutputState::MadeBy { command: maker } => {
             entry.made_by = Some(maker.clone());
             format!("made by `{maker}`")

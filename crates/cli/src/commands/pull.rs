@@ -2,15 +2,15 @@
 
 use larder_storage::{Error, PullOptions, PullOutcome, Pulled};
 
-use crate::args::Pull;
-use crate::context::Context;
+use crate::args::PullArgs;
+use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
-use crate::output::Output;
-use crate::output::document::{Failed, Transfer};
+use crate::output::CommandOutput;
+use crate::output::document::{FailedEntry, TransferEntry};
 use crate::output::text::{compressed, duration, printable, size};
-use crate::session::Session;
+use crate::session::RemoteSession;
 
-pub(super) fn run(args: &Pull, context: &Context, output: &mut Output) -> Result<()> {
+pub(super) fn run(args: &PullArgs, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     output.set_dry_run(args.dry_run);
     let outputs = context.outputs(&args.paths)?;
     let mut options = PullOptions::default();
@@ -25,7 +25,7 @@ pub(super) fn run(args: &Pull, context: &Context, output: &mut Output) -> Result
     match session.run(output, session.storage.pull(&outputs, &options))? {
         Ok(pulled) => {
             for pulled in &pulled {
-                output.entry(Transfer::pulled(pulled, args.dry_run));
+                output.entry(TransferEntry::pulled(pulled, args.dry_run));
                 say(pulled, args, &session, output);
             }
             Ok(())
@@ -33,7 +33,7 @@ pub(super) fn run(args: &Pull, context: &Context, output: &mut Output) -> Result
         Err(error) => {
             if let Error::NotFound { outputs, .. } = &error {
                 for path in outputs {
-                    output.entry(Failed::not_found(path.key_text()));
+                    output.entry(FailedEntry::not_found(path.key_text()));
                 }
             }
             Err(Failure::from(error))
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Pull, context: &Context, output: &mut Output) -> Result
     }
 }
 
-fn say(pulled: &Pulled, args: &Pull, session: &Session, output: &mut Output) {
+fn say(pulled: &Pulled, args: &PullArgs, session: &RemoteSession, output: &mut CommandOutput) {
     let Pulled { output: path, destination, url, content_bytes, .. } = pulled;
     let place = session.place(url, output);
     let path = match &args.to {

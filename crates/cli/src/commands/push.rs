@@ -4,18 +4,18 @@ use futures::StreamExt as _;
 use larder_hashing::{CommandInputs, command_hash};
 use larder_storage::{OutputPath, PushOptions, PushOutcome, Pushed};
 
-use crate::args::Push;
-use crate::context::Context;
+use crate::args::PushArgs;
+use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
-use crate::output::Output;
-use crate::output::document::{Entry, Failed, Transfer};
+use crate::output::CommandOutput;
+use crate::output::document::{FailedEntry, ResultEntry, TransferEntry};
 use crate::output::text::{duration, printable, size};
-use crate::session::Session;
+use crate::session::RemoteSession;
 
-pub(super) fn run(args: &Push, context: &Context, output: &mut Output) -> Result<()> {
+pub(super) fn run(args: &PushArgs, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     output.set_dry_run(args.dry_run);
     if args.paths.len() > 1 && args.content_hash.is_some() {
-        return Err(Failure::Usage("--content-hash names one output: push several without it".to_owned()));
+        return Err(Failure::Usage("--content-hash is for one output: push several without it".to_owned()));
     }
     let mut outputs: Vec<OutputPath> = Vec::new();
     for path in context.outputs(&args.paths)? {
@@ -37,16 +37,16 @@ pub(super) fn run(args: &Push, context: &Context, output: &mut Output) -> Result
     let session = context.open(output.console())?;
     let mut entries = session.run_saying(output, async |output| {
         let mut results = Box::pin(session.storage.push_all(&outputs, &command, &options));
-        let mut entries: Vec<(usize, Entry)> = Vec::new();
+        let mut entries: Vec<(usize, ResultEntry)> = Vec::new();
         while let Some((index, result)) = results.next().await {
             let entry = match result {
                 Ok(pushed) => {
                     say(&pushed, args.dry_run, &session, output);
-                    Transfer::pushed(&pushed).into()
+                    TransferEntry::pushed(&pushed).into()
                 }
                 Err(error) => {
                     let failure = Failure::from(error);
-                    let entry = Failed::new(outputs[index].as_str(), &failure);
+                    let entry = FailedEntry::new(outputs[index].as_str(), &failure);
                     output.fail(failure);
                     entry.into()
                 }
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Push, context: &Context, output: &mut Output) -> Result
         }
         entries
     })?;
-    // Programs get them in the order of the arguments.
+    // The document has the order of the arguments.
     entries.sort_by_key(|(index, _)| *index);
     for (_, entry) in entries {
         output.entry(entry);
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Push, context: &Context, output: &mut Output) -> Result
     Ok(())
 }
 
-fn say(pushed: &Pushed, dry_run: bool, session: &Session, output: &mut Output) {
+fn say(pushed: &Pushed, dry_run: bool, session: &RemoteSession, output: &mut CommandOutput) {
     let Pushed { output: path, url, bytes, content_bytes, elapsed, .. } = pushed;
     let place = session.place(url, output);
     let content = size(*content_bytes);

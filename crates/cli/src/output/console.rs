@@ -10,7 +10,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::text::{compressed, printable};
 use crate::args::When;
-use crate::progress::Progress;
+use crate::progress::ProgressDisplay;
 
 /// The style of the word that begins an error.
 pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -22,10 +22,10 @@ const NOTE: Style = AnsiColor::Cyan.on_default();
 pub(crate) struct Console {
     color: ColorChoice,
     verbosity: Verbosity,
-    progress: Arc<Progress>,
+    progress: Arc<ProgressDisplay>,
 }
 
-/// How much is said.
+/// How much is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Verbosity {
     /// Errors only.
@@ -38,7 +38,7 @@ pub(crate) enum Verbosity {
 }
 
 impl Console {
-    pub(crate) fn new(color: ColorChoice, verbosity: Verbosity, progress: Progress) -> Self {
+    pub(crate) fn new(color: ColorChoice, verbosity: Verbosity, progress: ProgressDisplay) -> Self {
         Self { color, verbosity, progress: Arc::new(progress) }
     }
 
@@ -50,16 +50,16 @@ impl Console {
         self.verbosity == Verbosity::Verbose
     }
 
-    /// The size of an archive, in parentheses, for those who want to know.
+    /// The size of an archive, in parentheses, with `--verbose`.
     pub(crate) fn archive_size(&self, bytes: u64) -> String {
         if self.is_verbose() { format!(" ({})", compressed(bytes)) } else { String::new() }
     }
 
-    pub(crate) fn progress(&self) -> &Arc<Progress> {
+    pub(crate) fn progress(&self) -> &Arc<ProgressDisplay> {
         &self.progress
     }
 
-    /// Says what failed, why, and what to do.
+    /// Prints a failure, its causes and a hint.
     pub(crate) fn error(&self, error: &dyn Error, hint: Option<&str>) {
         let causes = larder_storage::error_causes(error);
         self.print(|stderr| {
@@ -71,7 +71,7 @@ impl Console {
         });
     }
 
-    /// Says that nothing matched: an answer rather than an error.
+    /// Prints that nothing matched: an answer, not an error.
     pub(crate) fn miss(&self, error: &dyn Error, hint: Option<&str>) {
         if !self.is_quiet() {
             self.print(|stderr| {
@@ -81,7 +81,7 @@ impl Console {
         }
     }
 
-    /// Sums up what was done.
+    /// Prints a line for people.
     pub(crate) fn note(&self, text: &dyn fmt::Display) {
         if !self.is_quiet() {
             let text = printable(&text.to_string());
@@ -89,7 +89,7 @@ impl Console {
         }
     }
 
-    /// Says something that people should know and that is no failure.
+    /// Prints a warning.
     pub(crate) fn warn(&self, warning: &dyn fmt::Display) {
         if !self.is_quiet() {
             let text = printable(&warning.to_string());
@@ -97,7 +97,7 @@ impl Console {
         }
     }
 
-    /// Says something that only `--verbose` shows.
+    /// Prints a line with `--verbose` only.
     pub(crate) fn verbose(&self, text: &dyn fmt::Display) {
         if self.is_verbose() {
             let text = printable(&text.to_string());

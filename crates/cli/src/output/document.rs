@@ -13,39 +13,39 @@ const SCHEMA: u32 = 1;
 
 /// The whole document.
 #[derive(Debug)]
-pub(crate) struct Document<'a> {
-    /// The command, where the arguments could be read far enough.
+pub(crate) struct ResultDocument<'a> {
+    /// The command, if the arguments could be read that far.
     pub(crate) command: Option<&'a str>,
     pub(crate) ok: bool,
     pub(crate) dry_run: bool,
-    pub(crate) results: &'a [Entry],
+    pub(crate) results: &'a [ResultEntry],
     pub(crate) error: Option<ErrorEntry>,
 }
 
 #[derive(Serialize)]
-struct Wire<'a> {
+struct DocumentFields<'a> {
     schema: u32,
     command: Option<&'a str>,
     ok: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dry_run: bool,
-    results: &'a [Entry],
+    results: &'a [ResultEntry],
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a ErrorEntry>,
 }
 
-impl Document<'_> {
+impl ResultDocument<'_> {
     /// Writes the document as one line.
     pub(crate) fn write_to(&self, sink: &mut dyn Write) -> io::Result<()> {
         let Self { command, ok, dry_run, results, ref error } = *self;
-        let wire = Wire { schema: SCHEMA, command, ok, dry_run, results, error: error.as_ref() };
-        serde_json::to_writer(&mut *sink, &wire)?;
+        let fields = DocumentFields { schema: SCHEMA, command, ok, dry_run, results, error: error.as_ref() };
+        serde_json::to_writer(&mut *sink, &fields)?;
         writeln!(sink)?;
         sink.flush()
     }
 }
 
-/// Why the command failed; of several reasons the gravest.
+/// Why the command failed. Of several failures, the gravest.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ErrorEntry {
     pub(crate) kind: &'static str,
@@ -62,10 +62,10 @@ impl ErrorEntry {
 /// One result.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Entry {
-    Transfer(Transfer),
-    Failed(Failed),
-    Object(Object),
+pub(crate) enum ResultEntry {
+    Transfer(TransferEntry),
+    Failed(FailedEntry),
+    Object(ObjectEntry),
     Output(OutputName),
     Hash(Hashed),
     Project(Box<ProjectOutput>),
@@ -74,7 +74,7 @@ pub(crate) enum Entry {
 
 /// An output that was pushed or pulled.
 #[derive(Debug, Serialize)]
-pub(crate) struct Transfer {
+pub(crate) struct TransferEntry {
     path: String,
     url: String,
     command_hash: String,
@@ -82,7 +82,7 @@ pub(crate) struct Transfer {
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<bool>,
-    /// The size of the object; not known where a dry run would make it.
+    /// The size of the object. Not known if a dry run would create it.
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
 }
@@ -120,7 +120,7 @@ pub(crate) struct ProjectOutput {
     pub(crate) error: Option<ErrorEntry>,
 }
 
-/// Something in a remote that is not as it should be.
+/// A problem in a remote.
 #[derive(Debug, Serialize)]
 pub(crate) struct AuditFinding {
     pub(crate) kind: &'static str,
@@ -133,15 +133,15 @@ pub(crate) struct AuditFinding {
     pub(crate) deleted: Option<bool>,
 }
 
-impl From<ProjectOutput> for Entry {
+impl From<ProjectOutput> for ResultEntry {
     fn from(entry: ProjectOutput) -> Self {
         Self::Project(Box::new(entry))
     }
 }
 
-/// An output that the command failed for.
+/// An output that failed.
 #[derive(Debug, Serialize)]
-pub(crate) struct Failed {
+pub(crate) struct FailedEntry {
     path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
@@ -149,8 +149,8 @@ pub(crate) struct Failed {
     error: Option<ErrorEntry>,
 }
 
-impl Failed {
-    /// The remote has nothing of it.
+impl FailedEntry {
+    /// The remote has no object of it.
     pub(crate) fn not_found(path: &str) -> Self {
         Self { path: path.to_owned(), outcome: Some("not_found"), error: None }
     }
@@ -162,7 +162,7 @@ impl Failed {
 
 /// An object of an output.
 #[derive(Debug, Serialize)]
-pub(crate) struct Object {
+pub(crate) struct ObjectEntry {
     pub(crate) path: String,
     pub(crate) url: String,
     pub(crate) command_hash: String,
@@ -173,7 +173,7 @@ pub(crate) struct Object {
     pub(crate) last_modified: Option<String>,
 }
 
-impl Object {
+impl ObjectEntry {
     pub(crate) fn new(path: &str, object: &RemoteObject) -> Self {
         Self {
             path: path.to_owned(),
@@ -195,7 +195,7 @@ pub(crate) struct OutputName {
 /// A hash that was computed.
 #[derive(Debug, Serialize)]
 pub(crate) struct Hashed {
-    /// As it was given; of a content hash only.
+    /// The path as given, for a content hash only.
     pub(crate) path: Option<String>,
     pub(crate) scheme: &'static str,
     pub(crate) hash: String,
@@ -218,7 +218,7 @@ const fn pull_outcome(outcome: PullOutcome) -> &'static str {
     }
 }
 
-impl Transfer {
+impl TransferEntry {
     pub(crate) fn pushed(pushed: &Pushed) -> Self {
         Self {
             path: pushed.output.as_str().to_owned(),
@@ -232,7 +232,7 @@ impl Transfer {
     }
 
     pub(crate) fn pulled(pulled: &Pulled, dry_run: bool) -> Self {
-        // What would be restored has not been looked at.
+        // A dry run does not read the object.
         let is_checked = !(dry_run && pulled.outcome == PullOutcome::Restored);
         Self {
             path: pulled.output.as_str().to_owned(),
@@ -248,7 +248,7 @@ impl Transfer {
 
 macro_rules! entry_from {
     ($($variant:ident($type:ty)),* $(,)?) => {
-        $(impl From<$type> for Entry {
+        $(impl From<$type> for ResultEntry {
             fn from(entry: $type) -> Self {
                 Self::$variant(entry)
             }
@@ -257,9 +257,9 @@ macro_rules! entry_from {
 }
 
 entry_from!(
-    Transfer(Transfer),
-    Failed(Failed),
-    Object(Object),
+    Transfer(TransferEntry),
+    Failed(FailedEntry),
+    Object(ObjectEntry),
     Output(OutputName),
     Hash(Hashed),
     Finding(AuditFinding),

@@ -15,7 +15,7 @@ const PERIOD: Duration = Duration::from_millis(200);
 /// How often they are drawn into a pipe or a file, where each drawing stays.
 const FORCED_PERIOD: Duration = Duration::from_millis(500);
 
-/// The width where there is no terminal to ask.
+/// The width without a terminal.
 const DEFAULT_WIDTH: u16 = 100;
 
 /// The bars of all tasks.
@@ -32,7 +32,7 @@ impl Bars {
         Self::new(ProgressDrawTarget::stderr(), false)
     }
 
-    /// Draws on standard error, whatever it is: a program that draws what it reads, or a log.
+    /// Draws on standard error even if it is not a terminal.
     pub(super) fn forced() -> Self {
         Self::new(ProgressDrawTarget::term_like(Box::new(ForcedTerminal)), true)
     }

@@ -12,7 +12,7 @@ use crate::output::text::{duration, size, speed};
 const MAX_BAR: usize = 25;
 /// A narrower bar says nothing.
 const MIN_BAR: usize = 8;
-/// What stays of a label, at least, before numbers are left out.
+/// The least width of a label. Before it gets shorter, numbers are left out.
 const MIN_LABEL: usize = 24;
 
 /// The line for a task: the label, a bar and numbers, as far as they fit into `width` columns.

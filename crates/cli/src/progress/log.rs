@@ -1,4 +1,4 @@
-//! Progress in a log, as that of a CI job: a line now and then, so that a long transfer shows life.
+//! Progress in a log, such as that of a CI job: one line per 30 s, so that a long transfer shows life.
 
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -8,15 +8,15 @@ use super::line::log_line;
 use super::meter::Meter;
 use super::ticker::Ticker;
 
-/// Often enough for the limits on silence that CI services have, and not more than a reader wants to scroll past.
+/// CI services end jobs that are silent for some minutes. More lines would only be noise.
 const PERIOD: Duration = Duration::from_secs(30);
 
 /// Tasks that are named in one line; more are counted.
 const MAX_NAMED: usize = 4;
 
-/// Writes what is under way, once per [`PERIOD`].
+/// Writes the running tasks once per [`PERIOD`].
 #[derive(Debug)]
-pub(crate) struct Log {
+pub(crate) struct ProgressLog {
     tasks: Tasks,
     /// Started by the first task: most commands have none.
     ticker: OnceLock<Ticker>,
@@ -33,7 +33,7 @@ impl Tasks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Describes all tasks in one line. `None` where there are none.
+    /// Describes all tasks in one line. `None` if there are none.
     fn line(&self, now: Instant) -> Option<String> {
         let tasks = self.lock();
         let mut parts: Vec<String> =
@@ -45,34 +45,34 @@ impl Tasks {
     }
 }
 
-impl Log {
+impl ProgressLog {
     pub(super) fn new() -> Self {
         Self { tasks: Tasks::default(), ticker: OnceLock::new() }
     }
 
-    pub(super) fn add(&self, label: String, meter: &Arc<Meter>) -> Entry {
+    pub(super) fn add(&self, label: String, meter: &Arc<Meter>) -> LoggedTask {
         self.tasks.lock().push((label, Arc::clone(meter)));
         let tasks = self.tasks.clone();
         self.ticker.get_or_init(|| {
             Ticker::start(PERIOD, move || {
                 if let Some(line) = tasks.line(Instant::now()) {
-                    // Without a standard error nobody reads it.
+                    // Without standard error there is no place to write it.
                     writeln!(io::stderr(), "{line}").ok();
                 }
             })
         });
-        Entry { tasks: self.tasks.clone(), meter: Arc::clone(meter) }
+        LoggedTask { tasks: self.tasks.clone(), meter: Arc::clone(meter) }
     }
 }
 
 /// A task in the log, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct LoggedTask {
     tasks: Tasks,
     meter: Arc<Meter>,
 }
 
-impl Drop for Entry {
+impl Drop for LoggedTask {
     fn drop(&mut self) {
         self.tasks.lock().retain(|(_, meter)| !Arc::ptr_eq(meter, &self.meter));
     }
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn a_line_says_what_is_under_way() {
         let start = Instant::now();
-        let log = Log { tasks: Tasks::default(), ticker: OnceLock::new() };
+        let log = ProgressLog { tasks: Tasks::default(), ticker: OnceLock::new() };
         assert_eq!(log.tasks.line(start), None);
         let meter = Arc::new(Meter::new(Some(300 << 20), start));
         let upload = log.add("uploading a".to_owned(), &meter);
@@ -104,9 +104,9 @@ mod tests {
 
     #[test]
     fn many_tasks_are_counted() {
-        let log = Log { tasks: Tasks::default(), ticker: OnceLock::new() };
+        let log = ProgressLog { tasks: Tasks::default(), ticker: OnceLock::new() };
         let now = Instant::now();
-        let entries: Vec<Entry> =
+        let entries: Vec<LoggedTask> =
             (0..6).map(|n| log.add(format!("hashing {n}"), &Arc::new(Meter::new(None, now)))).collect();
         assert!(log.tasks.line(now).unwrap().ends_with("hashing 3; 2 more"));
         drop(entries);

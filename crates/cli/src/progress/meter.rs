@@ -1,4 +1,4 @@
-//! How far a task has come, and how fast it is.
+//! The progress and speed of a task.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! A thread that does something again and again.
+//! A thread that calls a function again and again.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -11,7 +11,7 @@ pub(super) struct Ticker {
 }
 
 impl Ticker {
-    /// Calls `tick` every `period`. Does nothing where the system has no thread left: progress is not worth an error.
+    /// Calls `tick` every `period`. Does nothing if the system has no thread left: progress is not worth an error.
     pub(super) fn start(period: Duration, mut tick: impl FnMut() + Send + 'static) -> Self {
         let (stop, stopped) = channel::<()>();
         let run = move || {

@@ -2,7 +2,7 @@
 
 use super::{Rival, Row, RowTarget, compare};
 use crate::Result;
-use crate::bench::measure::{Subject, in_turns};
+use crate::bench::measure::{MeasuredCommand, in_turns};
 use crate::bench::stage::{LINK_MBIT, LINK_RTT_MS, OBJECT_MIB, S3};
 use crate::bench::{BenchOptions, link};
 
@@ -73,7 +73,7 @@ fn link_row(verb: &str) -> String {
 
 fn over_link<'a>(
     name: &str,
-    larder: impl FnOnce() -> Subject<'a>,
+    larder: impl FnOnce() -> MeasuredCommand<'a>,
     options: &BenchOptions,
     rows: &mut Vec<Row>,
 ) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::{Rival, Row, RowTarget, compare};
 use crate::Result;
 use crate::bench::BenchOptions;
-use crate::bench::measure::Subject;
+use crate::bench::measure::MeasuredCommand;
 use crate::bench::stage::{LINK_RTT_MS, Ssh, Way};
 
 /// The work that scp and sftp omit.
@@ -73,7 +73,7 @@ pub(crate) fn measure(stage: &Ssh, options: &BenchOptions) -> Result<Vec<Row>> {
 }
 
 /// Compares with bare libssh2.
-fn alone<'a>(row: &'a str, subject: Subject<'a>) -> Rival<'a> {
+fn alone<'a>(row: &'a str, subject: MeasuredCommand<'a>) -> Rival<'a> {
     Rival { row, name: LIBSSH2, without: NOTHING_ELSE, target: NEXT_TO_LIBSSH2, subject: Ok(subject) }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::served::{KEPT, MADE, PULLED, PUSHED, Served, WHERE};
 use crate::bench::curl;
-use crate::bench::measure::Subject;
+use crate::bench::measure::MeasuredCommand;
 use crate::servers::TestBackend;
 use crate::{Result, process};
 
@@ -66,17 +66,17 @@ impl Gcs {
     }
 
     /// Creates a subject that removes pushed objects first.
-    fn pushing<'a>(&'a self, command: impl Fn() -> Command + 'a) -> Subject<'a> {
+    fn pushing<'a>(&'a self, command: impl Fn() -> Command + 'a) -> MeasuredCommand<'a> {
         self.served.pushing(|| self.remove_pushed(), command)
     }
 
     /// Returns `larder push` to an empty remote.
-    pub(crate) fn larder_push(&self) -> Subject<'_> {
+    pub(crate) fn larder_push(&self) -> MeasuredCommand<'_> {
         self.pushing(|| self.served.push(&self.remote(PUSHED)))
     }
 
     /// Returns an upload with `curl` in one request: "Upload an object from a file system" in Google's documentation.
-    pub(crate) fn curl_push(&self) -> Subject<'_> {
+    pub(crate) fn curl_push(&self) -> MeasuredCommand<'_> {
         let name = encode(&format!("{PUSHED}/{MADE}"));
         let url =
             format!("{}/upload/storage/v1/b/{}/o?uploadType=media&name={name}", self.endpoint, self.bucket);
@@ -98,12 +98,12 @@ impl Gcs {
     }
 
     /// Returns `larder pull` of that object into an empty directory.
-    pub(crate) fn larder_pull(&self) -> Subject<'_> {
+    pub(crate) fn larder_pull(&self) -> MeasuredCommand<'_> {
         self.served.pulling(|| self.served.pull(&self.remote(KEPT)))
     }
 
     /// Returns a download with `curl`.
-    pub(crate) fn curl_pull<'a>(&'a self, kept: &'a str) -> Subject<'a> {
+    pub(crate) fn curl_pull<'a>(&'a self, kept: &'a str) -> MeasuredCommand<'a> {
         self.served.pulling(move || {
             let mut command = self.served.curl("restored");
             command.args(["--output", PULLED, kept]);

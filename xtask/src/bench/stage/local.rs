@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{COMMAND_HASH, Stage};
 use crate::bench::data;
-use crate::bench::measure::Subject;
+use crate::bench::measure::MeasuredCommand;
 use crate::{Result, process};
 
 /// The data sets.
@@ -41,7 +41,7 @@ impl Local {
     }
 
     /// Returns `larder push` to a new remote.
-    pub(crate) fn larder_push<'a>(&'a self, data: &'a str, compression: &'a str) -> Subject<'a> {
+    pub(crate) fn larder_push<'a>(&'a self, data: &'a str, compression: &'a str) -> MeasuredCommand<'a> {
         self.stage.subject(&["remote", "project/.larder"], move || {
             let mut command = self.stage.command(&self.stage.larder, "project");
             command.args([
@@ -59,7 +59,7 @@ impl Local {
     }
 
     /// Returns `larder pull` of the output of [`Local::prepare_pulls`] into an empty directory.
-    pub(crate) fn larder_pull<'a>(&'a self, data: &'a str) -> Subject<'a> {
+    pub(crate) fn larder_pull<'a>(&'a self, data: &'a str) -> MeasuredCommand<'a> {
         self.stage.subject(
             &[
                 "restored/large",
@@ -110,12 +110,12 @@ impl Local {
     }
 
     /// Returns `tar -c | zstd -3 -T0`.
-    pub(crate) fn tar_push<'a>(&'a self, data: &'a str) -> Subject<'a> {
+    pub(crate) fn tar_push<'a>(&'a self, data: &'a str) -> MeasuredCommand<'a> {
         self.stage.subject(&["made.tar.zst"], move || self.tar_pack(data, "made.tar.zst"))
     }
 
     /// Returns `zstd -dc | tar -x`.
-    pub(crate) fn tar_pull(&self) -> Subject<'_> {
+    pub(crate) fn tar_pull(&self) -> MeasuredCommand<'_> {
         self.stage.subject(&["tar-restored/large", "tar-restored/small", "tar-restored/weights.bin"], || {
             let mut command = self.stage.command("sh", "tar-restored");
             command.args(["-c", "zstd -q -dc \"$0\" | tar -x"]).arg(self.stage.at("kept.tar.zst"));
@@ -124,13 +124,13 @@ impl Local {
     }
 
     /// Returns `larder project push` of the large data to a new remote.
-    pub(crate) fn project_push(&self) -> Subject<'_> {
+    pub(crate) fn project_push(&self) -> MeasuredCommand<'_> {
         self.stage
             .subject(&["remote", "project/.larder"], || self.larder_project("push", "project", "remote"))
     }
 
     /// Returns `larder project pull` of the output of [`Local::prepare_project_pulls`] into an empty directory.
-    pub(crate) fn project_pull(&self) -> Subject<'_> {
+    pub(crate) fn project_pull(&self) -> MeasuredCommand<'_> {
         self.stage.subject(&["restored/large", "restored/project.lock", "restored/.larder"], || {
             self.larder_project("pull", "restored", "kept-project")
         })
@@ -148,12 +148,12 @@ impl Local {
     }
 
     /// Returns `weasel push` of the large data to a new remote.
-    pub(crate) fn weasel_push(&self) -> Subject<'_> {
+    pub(crate) fn weasel_push(&self) -> MeasuredCommand<'_> {
         self.stage.subject(&["weasel-remote"], || self.weasel("push", "project"))
     }
 
     /// Returns `weasel pull` of the output of [`Local::prepare_weasel_pulls`].
-    pub(crate) fn weasel_pull(&self) -> Subject<'_> {
+    pub(crate) fn weasel_pull(&self) -> MeasuredCommand<'_> {
         self.stage.subject(&["weasel-restored/large", "weasel-restored/project.lock"], || {
             self.weasel("pull", "weasel-restored")
         })
@@ -171,7 +171,7 @@ impl Local {
     }
 
     /// Returns `larder --version`.
-    pub(crate) fn version(&self) -> Subject<'_> {
+    pub(crate) fn version(&self) -> MeasuredCommand<'_> {
         self.stage.subject(&[], || {
             let mut command = self.stage.command(&self.stage.larder, "project");
             command.arg("--version");
@@ -180,7 +180,7 @@ impl Local {
     }
 
     /// Returns `larder find` by a command hash with `objects` objects.
-    pub(crate) fn find(&self, objects: u32) -> Result<Subject<'_>> {
+    pub(crate) fn find(&self, objects: u32) -> Result<MeasuredCommand<'_>> {
         let dir = self.stage.at("crowded").join("model").join(COMMAND_HASH);
         fs::create_dir_all(&dir)?;
         for number in 0..objects {
@@ -197,9 +197,9 @@ impl Local {
 }
 
 /// Makes every open of a file a millisecond slower, as on a network file system.
-pub(crate) fn with_slow_opens(subject: Subject<'_>) -> Subject<'_> {
+pub(crate) fn with_slow_opens(subject: MeasuredCommand<'_>) -> MeasuredCommand<'_> {
     const OPENS: &str = "?open,openat,?openat2,?creat";
-    let Subject { clear, command } = subject;
+    let MeasuredCommand { clear, command } = subject;
     let command = move || {
         let inner = command();
         let mut outer = Command::new("strace");
@@ -212,5 +212,5 @@ pub(crate) fn with_slow_opens(subject: Subject<'_>) -> Subject<'_> {
         }
         outer
     };
-    Subject { clear, command: Box::new(command) }
+    MeasuredCommand { clear, command: Box::new(command) }
 }

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use super::served::{KEPT, MADE, PULLED, PUSHED, Served, WHERE};
 use super::{LINK_MBIT, LINK_RTT_MS};
 use crate::bench::curl;
-use crate::bench::link::{self, Link};
-use crate::bench::measure::Subject;
+use crate::bench::link::{self, ShapedLink};
+use crate::bench::measure::MeasuredCommand;
 use crate::bench::peers::{FoundPeer, Peers};
 use crate::servers::TestBackend;
 use crate::{Result, process};
@@ -22,7 +22,7 @@ const RCLONE_REMOTE: &str = "bench";
 
 pub(crate) struct S3 {
     served: Served,
-    link: Link,
+    link: ShapedLink,
     peers: Peers,
     /// `s3://BUCKET`.
     bucket: String,
@@ -30,7 +30,7 @@ pub(crate) struct S3 {
 }
 
 /// The object that [`S3::prepare_pulls`] pushed.
-pub(crate) struct Kept {
+pub(crate) struct KeptObject {
     /// `s3://BUCKET/KEY`.
     url: String,
     /// A URL that needs no credentials.
@@ -44,7 +44,7 @@ impl S3 {
         let server = TestBackend::named("s3")?.start(dir)?;
         let (endpoint, bucket) = (server.variable(ENDPOINT)?, server.variable("LARDER_TEST_S3_URL")?);
         let (endpoint, bucket) = (endpoint.to_owned(), bucket.to_owned());
-        let link = Link::start(link::address_of(&endpoint)?, LINK_RTT_MS, LINK_MBIT)?;
+        let link = ShapedLink::start(link::address_of(&endpoint)?, LINK_RTT_MS, LINK_MBIT)?;
         Ok(Self { served: Served::prepare(dir, larder, server, OBJECT_MIB)?, link, peers, bucket, endpoint })
     }
 
@@ -70,53 +70,53 @@ impl S3 {
     }
 
     /// Creates a subject that removes pushed objects first.
-    fn pushing<'a>(&'a self, command: impl Fn() -> Command + 'a) -> Subject<'a> {
+    fn pushing<'a>(&'a self, command: impl Fn() -> Command + 'a) -> MeasuredCommand<'a> {
         self.served.pushing(|| self.remove_pushed(), command)
     }
 
     /// Returns `larder push` to an empty remote.
-    pub(crate) fn larder_push(&self) -> Subject<'_> {
+    pub(crate) fn larder_push(&self) -> MeasuredCommand<'_> {
         self.pushing(|| self.served.push(&self.remote(PUSHED)))
     }
 
     /// Returns an upload with `aws s3 cp`.
-    pub(crate) fn aws_push(&self) -> Result<Subject<'_>, String> {
+    pub(crate) fn aws_push(&self) -> Result<MeasuredCommand<'_>, String> {
         let program = path(&self.peers.aws)?;
         let to = format!("{}/{PUSHED}/{MADE}", self.bucket);
         Ok(self.pushing(move || self.aws(program, &["cp", MADE, &to], "project")))
     }
 
     /// Returns an upload with `rclone copyto`.
-    pub(crate) fn rclone_push(&self) -> Result<Subject<'_>, String> {
+    pub(crate) fn rclone_push(&self) -> Result<MeasuredCommand<'_>, String> {
         let program = path(&self.peers.rclone)?;
         let to = rclone_name(&format!("{}/{PUSHED}/{MADE}", self.bucket));
         Ok(self.pushing(move || self.rclone(program, MADE, &to, "project")))
     }
 
     /// Pushes the object for all pulls, once.
-    pub(crate) fn prepare_pulls(&self) -> Result<Kept> {
+    pub(crate) fn prepare_pulls(&self) -> Result<KeptObject> {
         let url = self.served.prepare_pulls(&self.remote(KEPT))?;
         let presigned = path(&self.peers.aws).and_then(|program| {
             let mut presign = self.aws(program, &["presign", &url, "--expires-in", "86400"], "project");
             process::stdout_of(&mut presign).map_err(|error| error.to_string())
         });
         let presigned = presigned.map(|url| url.trim().to_owned());
-        Ok(Kept { url, presigned })
+        Ok(KeptObject { url, presigned })
     }
 
     /// Returns `larder pull` of that object into an empty directory.
-    pub(crate) fn larder_pull(&self) -> Subject<'_> {
+    pub(crate) fn larder_pull(&self) -> MeasuredCommand<'_> {
         self.served.pulling(|| self.served.pull(&self.remote(KEPT)))
     }
 
     /// Returns a download with `aws s3 cp`.
-    pub(crate) fn aws_pull<'a>(&'a self, kept: &'a Kept) -> Result<Subject<'a>, String> {
+    pub(crate) fn aws_pull<'a>(&'a self, kept: &'a KeptObject) -> Result<MeasuredCommand<'a>, String> {
         let program = path(&self.peers.aws)?;
         Ok(self.served.pulling(move || self.aws(program, &["cp", &kept.url, PULLED], "restored")))
     }
 
     /// Returns a download with `rclone copyto` of its own upload. Only its own uploads have an MD5 that it can verify.
-    pub(crate) fn rclone_pull(&self) -> Result<Subject<'_>, String> {
+    pub(crate) fn rclone_pull(&self) -> Result<MeasuredCommand<'_>, String> {
         let program = path(&self.peers.rclone)?;
         let from = rclone_name(&format!("{}/kept-by-rclone/{MADE}", self.bucket));
         process::run(&mut self.rclone(program, MADE, &from, "project")).map_err(|error| error.to_string())?;
@@ -124,7 +124,7 @@ impl S3 {
     }
 
     /// Returns a download with `curl` from a presigned URL.
-    pub(crate) fn curl_pull<'a>(&'a self, kept: &'a Kept) -> Result<Subject<'a>, String> {
+    pub(crate) fn curl_pull<'a>(&'a self, kept: &'a KeptObject) -> Result<MeasuredCommand<'a>, String> {
         let url = kept.presigned.as_ref().map_err(|error| format!("no presigned URL: {error}"))?;
         Ok(self.served.pulling(move || {
             let mut command = self.served.curl("restored");
@@ -134,14 +134,14 @@ impl S3 {
     }
 
     /// Routes a subject through the link.
-    pub(crate) fn over_link<'a>(&'a self, subject: Subject<'a>) -> Subject<'a> {
-        let Subject { clear, command } = subject;
+    pub(crate) fn over_link<'a>(&'a self, subject: MeasuredCommand<'a>) -> MeasuredCommand<'a> {
+        let MeasuredCommand { clear, command } = subject;
         let command = move || {
             let mut command = command();
             command.env(ENDPOINT, format!("http://{}", self.link.address));
             command
         };
-        Subject { clear, command: Box::new(command) }
+        MeasuredCommand { clear, command: Box::new(command) }
     }
 
     fn aws(&self, program: &Path, args: &[&str], place: &str) -> Command {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::Stage;
 use crate::bench::data;
-use crate::bench::measure::Subject;
+use crate::bench::measure::MeasuredCommand;
 use crate::servers::Server;
 use crate::{Result, process};
 
@@ -91,16 +91,16 @@ impl Served {
         &'a self,
         remove_pushed: impl Fn() -> Result<()> + 'a,
         command: impl Fn() -> Command + 'a,
-    ) -> Subject<'a> {
+    ) -> MeasuredCommand<'a> {
         let clear = move || {
             self.stage.clear(&["project/.larder"])?;
             remove_pushed()
         };
-        Subject { clear: Box::new(clear), command: Box::new(command) }
+        MeasuredCommand { clear: Box::new(clear), command: Box::new(command) }
     }
 
     /// Creates a subject that removes pulled files first.
-    pub(super) fn pulling<'a>(&'a self, command: impl Fn() -> Command + 'a) -> Subject<'a> {
+    pub(super) fn pulling<'a>(&'a self, command: impl Fn() -> Command + 'a) -> MeasuredCommand<'a> {
         self.stage.subject(&RESTORED, command)
     }
 }

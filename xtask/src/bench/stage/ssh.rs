@@ -7,8 +7,8 @@ use std::process::Command;
 
 use super::served::{KEPT, MADE, PULLED, PUSHED, Served, WHERE};
 use super::{LINK_RTT_MS, remove};
-use crate::bench::link::Link;
-use crate::bench::measure::Subject;
+use crate::bench::link::ShapedLink;
+use crate::bench::measure::MeasuredCommand;
 use crate::servers::TestBackend;
 use crate::{Result, cargo};
 
@@ -22,7 +22,7 @@ const CIPHER: &str = "chacha20-poly1305@openssh.com";
 
 pub(crate) struct Ssh {
     served: Served,
-    link: Link,
+    link: ShapedLink,
     /// The account and the host: `USER@HOST`.
     account: String,
     /// The server's port, and the link's.
@@ -51,7 +51,7 @@ impl Ssh {
             split.ok_or_else(|| format!("{url} is not ssh://USER@HOST:PORT/DIRECTORY"))?;
         let (account, port) = authority.rsplit_once(':').ok_or_else(|| format!("{url} has no port"))?;
         let host = account.rsplit_once('@').map_or(account, |(_, host)| host);
-        let link = Link::start(&format!("{host}:{port}"), LINK_RTT_MS, LINK_MBIT)?;
+        let link = ShapedLink::start(&format!("{host}:{port}"), LINK_RTT_MS, LINK_MBIT)?;
         let link_port = link.address.rsplit_once(':').map_or("", |(_, port)| port).to_owned();
         know_host_at(&home.join(".ssh/known_hosts"), port, &link_port)?;
         let ports = [port.to_owned(), link_port];
@@ -93,7 +93,7 @@ impl Ssh {
     }
 
     /// Creates a subject that removes pushed files first.
-    fn pushing<'a>(&'a self, command: impl Fn() -> Command + 'a) -> Subject<'a> {
+    fn pushing<'a>(&'a self, command: impl Fn() -> Command + 'a) -> MeasuredCommand<'a> {
         let remove_pushed = || {
             let pushed = self.data.join(PUSHED);
             remove(&pushed)?;
@@ -103,18 +103,18 @@ impl Ssh {
     }
 
     /// Returns `larder push` to an empty remote.
-    pub(crate) fn larder_push(&self, way: Way) -> Subject<'_> {
+    pub(crate) fn larder_push(&self, way: Way) -> MeasuredCommand<'_> {
         self.pushing(move || self.served.push(&self.remote(way, PUSHED)))
     }
 
     /// Returns an upload with `scp`.
-    pub(crate) fn scp_push(&self, way: Way) -> Subject<'_> {
+    pub(crate) fn scp_push(&self, way: Way) -> MeasuredCommand<'_> {
         let to = format!("larder:{}", self.data.join(PUSHED).join(MADE).display());
         self.pushing(move || self.peer("scp", way, &["-q", MADE, &to], "project"))
     }
 
     /// Returns an upload with `sftp`.
-    pub(crate) fn sftp_push(&self, way: Way) -> Result<Subject<'_>> {
+    pub(crate) fn sftp_push(&self, way: Way) -> Result<MeasuredCommand<'_>> {
         let batch =
             self.batch("put", &format!("put {MADE} {}", self.data.join(PUSHED).join(MADE).display()))?;
         Ok(self.pushing(move || self.peer("sftp", way, &["-q", "-b", &batch, "larder"], "project")))
@@ -129,30 +129,30 @@ impl Ssh {
     }
 
     /// Returns `larder pull` of that object into an empty directory.
-    pub(crate) fn larder_pull(&self, way: Way) -> Subject<'_> {
+    pub(crate) fn larder_pull(&self, way: Way) -> MeasuredCommand<'_> {
         self.served.pulling(move || self.served.pull(&self.remote(way, KEPT)))
     }
 
     /// Returns a download with `scp`.
-    pub(crate) fn scp_pull<'a>(&'a self, way: Way, kept: &Path) -> Subject<'a> {
+    pub(crate) fn scp_pull<'a>(&'a self, way: Way, kept: &Path) -> MeasuredCommand<'a> {
         let from = format!("larder:{}", kept.display());
         self.served.pulling(move || self.peer("scp", way, &["-q", &from, PULLED], "restored"))
     }
 
     /// Returns a download with `sftp`.
-    pub(crate) fn sftp_pull<'a>(&'a self, way: Way, kept: &Path) -> Result<Subject<'a>> {
+    pub(crate) fn sftp_pull<'a>(&'a self, way: Way, kept: &Path) -> Result<MeasuredCommand<'a>> {
         let batch = self.batch("get", &format!("get {} {PULLED}", kept.display()))?;
         Ok(self.served.pulling(move || self.peer("sftp", way, &["-q", "-b", &batch, "larder"], "restored")))
     }
 
     /// Returns an upload with bare libssh2.
-    pub(crate) fn libssh2_push(&self, way: Way) -> Subject<'_> {
+    pub(crate) fn libssh2_push(&self, way: Way) -> MeasuredCommand<'_> {
         let to = self.data.join(PUSHED).join(MADE);
         self.pushing(move || self.libssh2("put", way, &to, "project"))
     }
 
     /// Returns a download with bare libssh2.
-    pub(crate) fn libssh2_pull<'a>(&'a self, way: Way, kept: &'a Path) -> Subject<'a> {
+    pub(crate) fn libssh2_pull<'a>(&'a self, way: Way, kept: &'a Path) -> MeasuredCommand<'a> {
         self.served.pulling(move || self.libssh2("get", way, kept, "restored"))
     }
 

@@ -5,16 +5,17 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use larder_project::{Audit, ExchangeOptions, Finding, Project, ProjectExchange};
 use larder_storage::RemoteStorage;
 
-use super::{Opened, open_for};
+use super::open::{Opened, open_for};
 use crate::args::{Cli, ProjectAudit};
 use crate::failure::{Failure, Result};
-use crate::output::Output;
+use crate::output::CommandOutput;
 use crate::output::document::AuditFinding;
 use crate::output::text::printable;
 
-pub(super) fn run(args: &ProjectAudit, cli: &Cli, output: &mut Output) -> Result<()> {
+pub(super) fn run(args: &ProjectAudit, cli: &Cli, output: &mut CommandOutput) -> Result<()> {
     if args.delete && !args.yes && !io::stdin().is_terminal() {
-        let problem = "--delete asks before it removes anything, and there is nobody to ask: add --yes";
+        let problem =
+            "--delete asks before it removes objects, and standard input is not a terminal: add --yes";
         return Err(Failure::Usage(problem.to_owned()));
     }
     let Opened { project, session } =
@@ -30,7 +31,7 @@ async fn audit(
     project: &Project,
     storage: &RemoteStorage,
     args: &ProjectAudit,
-    output: &mut Output,
+    output: &mut CommandOutput,
 ) -> Result<()> {
     let audit = Audit::of(storage).await?;
     for finding in &audit.findings {
@@ -66,14 +67,14 @@ async fn audit(
     ));
     if !left.is_empty() {
         let urls = ProjectExchange::new(project, storage, ExchangeOptions::default())?.urls_of_push().await;
-        let mendable = left.iter().filter(|url| urls.contains(**url)).count();
-        output.fail(Failure::DamagedObjects { count: left.len(), mendable });
+        let repairable = left.iter().filter(|url| urls.contains(**url)).count();
+        output.fail(Failure::DamagedObjects { count: left.len(), repairable });
     }
     Ok(())
 }
 
-/// Removes a damaged object, and says so. Says whether it is gone.
-async fn delete(storage: &RemoteStorage, finding: &Finding, output: &mut Output) -> bool {
+/// Removes a damaged object, and prints that. Returns whether it was removed.
+async fn delete(storage: &RemoteStorage, finding: &Finding, output: &mut CommandOutput) -> bool {
     let urls = finding.urls.join(", ");
     match Audit::delete(storage, finding).await {
         Ok(true) => {
@@ -81,7 +82,9 @@ async fn delete(storage: &RemoteStorage, finding: &Finding, output: &mut Output)
             true
         }
         Ok(false) => {
-            output.console().warn(&format_args!("left {urls}: it is not what was read before, look again"));
+            output.console().warn(&format_args!(
+                "kept {urls}: it was replaced after the audit read it, so run the audit again"
+            ));
             false
         }
         Err(error) => {
@@ -91,8 +94,8 @@ async fn delete(storage: &RemoteStorage, finding: &Finding, output: &mut Output)
     }
 }
 
-/// Asks whether all of these are to be removed. On a thread of its own: a signal must be heard meanwhile.
-async fn ask(damage: &[&Finding], output: &Output) -> bool {
+/// Asks whether to remove all of these. A separate thread waits for the answer, so that signals are heard.
+async fn ask(damage: &[&Finding], output: &CommandOutput) -> bool {
     let mut repeated = Vec::new();
     if !output.is_read() {
         repeated.extend(damage.iter().flat_map(|finding| lines(finding)));

@@ -1,0 +1,75 @@
+//! Opening a project and its remote.
+
+use std::path::Path;
+
+use larder_project::{OVERRIDES_VARIABLE, Overrides, Project};
+
+use crate::args::{Cli, ProjectTarget};
+use crate::context::{CommandContext, process_variable};
+use crate::failure::{Failure, Result};
+use crate::output::CommandOutput;
+use crate::session::RemoteSession;
+
+/// A project, and a remote that is open.
+pub(super) struct Opened {
+    pub(super) project: Project,
+    pub(super) session: RemoteSession,
+}
+
+pub(super) fn open(target: &ProjectTarget, cli: &Cli, output: &CommandOutput) -> Result<Opened> {
+    open_for(target.dir.as_deref(), target.remote.as_deref(), &target.only, cli, output)
+}
+
+pub(super) fn open_for(
+    dir: Option<&Path>,
+    remote: Option<&str>,
+    only: &[String],
+    cli: &Cli,
+    output: &CommandOutput,
+) -> Result<Opened> {
+    check_is_remote(remote, cli)?;
+    let context = CommandContext::of_weasel(&cli.global, dir, output.console())?;
+    let from_environment = process_variable(OVERRIDES_VARIABLE);
+    let arguments = cli.overrides.iter().map(String::as_str);
+    let overrides = Overrides::parse(arguments, from_environment.as_deref())?;
+    if !overrides.is_empty() {
+        output.console().verbose(&format_args!("overrides: {overrides}"));
+    }
+    let project = Project::read(&context.root, &overrides, &process_variable)?;
+    for path in &project.idle_overrides {
+        output
+            .console()
+            .warn(&format_args!("the override `{path}` changes nothing: project.yml has no such variable"));
+    }
+    // Wrong arguments are reported before errors of the remote.
+    project.select(only)?;
+    let session = context.open_weasel(&project, remote, output.console()).map_err(|failure| {
+        // A bare word is a name. If no remote has the name and a project does, it was meant as a path.
+        let is_unknown = matches!(failure, Failure::Config(larder_config::Error::UnknownRemote { .. }));
+        match remote.filter(|_| is_unknown).and_then(project_at) {
+            Some(path) => is_a_project(path, cli),
+            None => failure,
+        }
+    })?;
+    Ok(Opened { project, session })
+}
+
+/// Refuses a project in place of a remote: larder would upload into it.
+fn check_is_remote(remote: Option<&str>, cli: &Cli) -> Result<()> {
+    match remote.filter(|text| text.contains('/') || matches!(*text, "." | "..")).and_then(project_at) {
+        Some(path) => Err(is_a_project(path, cli)),
+        None => Ok(()),
+    }
+}
+
+/// The text, if it is the path of a project.
+fn project_at(text: &str) -> Option<&str> {
+    Path::new(text).join(Project::FILE).is_file().then_some(text)
+}
+
+fn is_a_project(path: &str, cli: &Cli) -> Failure {
+    let command = cli.command.name();
+    Failure::Usage(format!(
+        "{path} is a project, not a remote: write `larder -C {path} {command}`, or `larder {command} REMOTE {path}`"
+    ))
+}
