@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedPart, ServerSideEncryption, StorageClass};
 use larder_backend::{Error, ErrorKind, Key, Operation, Result, UploadJournal, UploadToken};
@@ -75,6 +76,8 @@ pub(crate) struct Multipart {
     key: Key,
     endpoint: String,
     pub(crate) id: String,
+    /// A time before the upload was opened, by the clock of the server.
+    pub(crate) opened_after: SystemTime,
     journal: Option<Arc<dyn UploadJournal>>,
     parts: JoinSet<Result<CompletedPart>>,
     /// How many of them may be under way.
@@ -131,11 +134,13 @@ impl Multipart {
                 .set_request_payer(context.request_payer());
             request.send().await.map_err(|error| target.failure(&error))
         };
+        let opened_after = connection.clock.last_answer();
         let created = context.retry_budget.retrying(request).await?;
         let id = created.upload_id().unwrap_or_default().to_owned();
         let multipart = Self {
             endpoint: endpoint_name(connection).to_owned(),
             id,
+            opened_after,
             journal,
             parts: JoinSet::new(),
             at_once,

@@ -129,8 +129,7 @@ impl S3Upload {
                 Err(failure) => failure,
             };
             let may_be_ours = failure.error.is_already_exists() || failure.code == "NoSuchUpload";
-            // An object that is to be replaced was there before, and proves nothing.
-            if may_be_ours && attempts.is_uncertain() && self.mode == PutMode::CreateOnly {
+            if may_be_ours && attempts.is_uncertain() {
                 return self.own_object(failure.error).await;
             }
             if failure.status == Some(501)
@@ -143,12 +142,19 @@ impl S3Upload {
         }
     }
 
-    /// An earlier attempt, whose answer was lost, may have published the object that exists.
+    /// Looks for the object that an earlier attempt may have published, whose answer was lost.
     async fn own_object(&self, error: Error) -> Result<(ObjectMeta, Certainty)> {
         match get::stat(&self.context, &self.key).await {
-            Ok(meta) if meta.size == self.written => Ok((meta, Certainty::Probable)),
+            Ok(meta) if meta.size == self.written && self.is_new(&meta) => Ok((meta, Certainty::Probable)),
             _ => Err(error),
         }
+    }
+
+    /// Whether an object cannot be the one that was to be replaced. The time of an object is that of the beginning of its
+    /// upload on AWS, and of its end on other servers.
+    fn is_new(&self, meta: &ObjectMeta) -> bool {
+        self.mode == PutMode::CreateOnly
+            || self.multipart.as_ref().is_some_and(|multipart| meta.last_modified >= multipart.opened_after)
     }
 
     async fn published_at(&self) -> Result<std::time::SystemTime> {

@@ -1,11 +1,12 @@
 //! What goes wrong between larder and the server, and what the server says that it would rather not.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use larder_backend::{
     Backend, BackendExt as _, Error, ErrorKind, GetOptions, ListOptions, Prefix, PutMode, PutOptions,
+    error_chain,
 };
 use larder_backend_s3::S3Backend;
 use larder_testkit::payload;
@@ -295,6 +296,48 @@ pub(crate) async fn a_lost_answer_is_no_lost_object() -> Outcome {
         assert!(read(&backend, "a/c/large").await? == payload(1, SIZE));
         assert!(read(&backend, "a/c/small").await? == payload(2, 10));
     }
+    Ok(())
+}
+
+pub(crate) async fn an_answer_that_cannot_be_read_is_no_lost_object() -> Outcome {
+    let damages = [
+        HttpAction::LoseAnswer,
+        HttpAction::CutBody { after: 0 },
+        HttpAction::CutBody { after: 60 },
+        HttpAction::CorruptBody { at: 0 },
+        HttpAction::CorruptBody { at: 60 },
+    ];
+    for damage in damages {
+        for mode in [PutMode::CreateOnly, PutMode::Overwrite] {
+            let (proxy, backend) = scripted().await?;
+            let fired = proxy.add(HttpRule::new(damage.clone()).on(is_complete));
+            put_with(&backend, "a/c/h", payload(1, SIZE), PutOptions::new(mode))
+                .await
+                .map_err(|error| format!("{damage:?} {mode:?}: {}", error_chain(&error)))?;
+            assert_eq!(fired.count(), 1, "{damage:?} {mode:?}");
+            assert!(read(&backend, "a/c/h").await? == payload(1, SIZE));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn an_older_object_of_the_same_size_is_not_the_one_that_was_to_replace_it() -> Outcome {
+    let (proxy, backend) = scripted().await?;
+    put(&backend, "a/c/h", payload(1, SIZE)).await?;
+    let published = backend.stat(&key("a/c/h")?).await?.last_modified;
+    // The times of objects are whole seconds, and the server's clock has to move on.
+    while SystemTime::now() < published + Duration::from_secs(2) {
+        backend.stat(&key("a/c/h")?).await?;
+    }
+    // The server loses the upload, and does not hear of its end.
+    let lost = proxy.add(HttpRule::new(HttpAction::Respond(xml(200, "InternalError"))).on(is_complete));
+    let gone = proxy.add(HttpRule::new(HttpAction::Respond(xml(404, "NoSuchUpload"))).on(is_complete));
+    let options = PutOptions::new(PutMode::Overwrite);
+    let error =
+        put_with(&backend, "a/c/h", payload(2, SIZE), options).await.err().ok_or("it was published")?;
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert_eq!((lost.count(), gone.count()), (1, 1));
+    assert!(read(&backend, "a/c/h").await? == payload(1, SIZE));
     Ok(())
 }
 

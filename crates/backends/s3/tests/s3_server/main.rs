@@ -33,6 +33,8 @@ fn main() -> ExitCode {
             a_missing_bucket_is_not_a_missing_object,
             a_server_that_is_not_s3_is_no_miss,
             a_lost_answer_is_no_lost_object,
+            an_answer_that_cannot_be_read_is_no_lost_object,
+            an_older_object_of_the_same_size_is_not_the_one_that_was_to_replace_it,
             a_lost_answer_to_the_beginning_of_an_upload_is_survived,
             a_slow_link_is_not_a_stalled_one,
             a_checksum_that_does_not_fit_is_damage,
