@@ -8,13 +8,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use larder_backend::Backend;
 use larder_backend_local::{LocalBackend, LocalConfig};
-use larder_testkit::conformance::{Features, Remote, Subject, main as run};
+use larder_testkit::conformance::{Features, TestRemote, TestedBackend, main as run};
 use libtest_mimic::Failed;
 
 struct Local;
 
 #[async_trait]
-impl Subject for Local {
+impl TestedBackend for Local {
     fn name(&self) -> &'static str {
         "local"
     }
@@ -23,11 +23,11 @@ impl Subject for Local {
         Features::default()
     }
 
-    async fn create(&self) -> Result<Remote, Failed> {
+    async fn create(&self) -> Result<TestRemote, Failed> {
         let directory = tempfile::tempdir()?;
         let address =
             directory.path().to_str().ok_or("the temporary directory has no UTF-8 name")?.to_owned();
-        Ok(Remote::new(address, directory))
+        Ok(TestRemote::new(address, directory))
     }
 
     async fn open(&self, address: &str) -> Result<Arc<dyn Backend>, Failed> {

@@ -1,6 +1,6 @@
 //! The test suite for the promises of a backend.
 //!
-//! A backend's crate has `tests/conformance.rs`, with `harness = false`. Its `main` calls [`main`] with a [`Subject`],
+//! A backend's crate has `tests/conformance.rs`, with `harness = false`. Its `main` calls [`main`] with a [`TestedBackend`],
 //! which creates and opens remotes. Some tests start the test binary again, to kill that process or to race with it;
 //! [`main`] handles this too.
 //!
@@ -22,12 +22,12 @@ use async_trait::async_trait;
 use larder_backend::Backend;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::conformance::context::Context;
+use crate::conformance::context::TestContext;
 use crate::required::ignore_without_server;
 
 /// The tested backend.
 #[async_trait]
-pub trait Subject: Send + Sync + 'static {
+pub trait TestedBackend: Send + Sync + 'static {
     /// Returns the name of the backend, for the list of tests.
     fn name(&self) -> &'static str;
 
@@ -39,9 +39,9 @@ pub trait Subject: Send + Sync + 'static {
     /// # Errors
     ///
     /// The test fails.
-    async fn create(&self) -> Result<Remote, Failed>;
+    async fn create(&self) -> Result<TestRemote, Failed>;
 
-    /// Opens a remote that [`Subject::create`] created, in this process or, with [`Features::processes`], in another.
+    /// Opens a remote that [`TestedBackend::create`] created, in this process or, with [`Features::processes`], in another.
     ///
     /// # Errors
     ///
@@ -66,22 +66,22 @@ pub trait Subject: Send + Sync + 'static {
 }
 
 /// A remote for one test.
-pub struct Remote {
+pub struct TestRemote {
     address: String,
     /// Removes the remote when it is dropped.
     _guard: Box<dyn Any + Send + Sync>,
 }
 
-impl Remote {
-    /// Describes a remote by its address for [`Subject::open`], and a guard that removes it on drop.
+impl TestRemote {
+    /// Describes a remote by its address for [`TestedBackend::open`], and a guard that removes it on drop.
     pub fn new(address: impl Into<String>, guard: impl Any + Send + Sync) -> Self {
         Self { address: address.into(), _guard: Box::new(guard) }
     }
 }
 
-impl std::fmt::Debug for Remote {
+impl std::fmt::Debug for TestRemote {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Remote").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("TestRemote").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -120,14 +120,14 @@ impl Default for Features {
 }
 
 /// The result of a test.
-type Outcome = Result<Completion, Failed>;
+type TestOutcome = Result<Completion, Failed>;
 
 /// The result of a test that passed.
-const DONE: Outcome = Ok(Completion::Completed);
+const DONE: TestOutcome = Ok(Completion::Completed);
 
 /// Runs the suite, as the `main` of a test binary with `harness = false`.
-pub fn main(subject: impl Subject) -> ExitCode {
-    let subject: Arc<dyn Subject> = Arc::new(subject);
+pub fn main(subject: impl TestedBackend) -> ExitCode {
+    let subject: Arc<dyn TestedBackend> = Arc::new(subject);
     if let Some(code) = child::run(&subject) {
         return code;
     }
@@ -135,8 +135,8 @@ pub fn main(subject: impl Subject) -> ExitCode {
 }
 
 /// Runs the suite together with other tests, as the `main` of a test binary with `harness = false`.
-pub fn main_with(subject: impl Subject, others: Vec<Trial>) -> ExitCode {
-    let subject: Arc<dyn Subject> = Arc::new(subject);
+pub fn main_with(subject: impl TestedBackend, others: Vec<Trial>) -> ExitCode {
+    let subject: Arc<dyn TestedBackend> = Arc::new(subject);
     if let Some(code) = child::run(&subject) {
         return code;
     }
@@ -152,7 +152,7 @@ macro_rules! trials {
     };
 }
 
-fn all(subject: &Arc<dyn Subject>) -> Vec<Trial> {
+fn all(subject: &Arc<dyn TestedBackend>) -> Vec<Trial> {
     trials![subject;
         objects::{
             an_object_comes_back_as_it_was_written,
@@ -201,10 +201,10 @@ fn all(subject: &Arc<dyn Subject>) -> Vec<Trial> {
     ]
 }
 
-fn trial<F, Fut>(subject: &Arc<dyn Subject>, name: &str, test: F) -> Trial
+fn trial<F, Fut>(subject: &Arc<dyn TestedBackend>, name: &str, test: F) -> Trial
 where
-    F: FnOnce(Context) -> Fut + Send + 'static,
-    Fut: Future<Output = Outcome>,
+    F: FnOnce(TestContext) -> Fut + Send + 'static,
+    Fut: Future<Output = TestOutcome>,
 {
     let subject = Arc::clone(subject);
     let kind = subject.name();
@@ -215,7 +215,7 @@ where
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let outcome = runtime.block_on(async {
-            let test = async { test(Context::new(subject).await?).await };
+            let test = async { test(TestContext::new(subject).await?).await };
             tokio::time::timeout(features.timeout, test)
                 .await
                 .unwrap_or_else(|_| Err(format!("the test did not end within {:?}", features.timeout).into()))

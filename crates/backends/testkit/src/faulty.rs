@@ -14,8 +14,8 @@ use larder_backend::{
 };
 
 use crate::faulty::put::FaultyUpload;
-use crate::faulty::script::{Damage, FaultScript, Then, injected};
 pub use crate::faulty::script::{Effect, Fault};
+use crate::faulty::script::{FaultScript, StreamDamage, Then, injected};
 
 /// Wraps a backend and injects [`Fault`]s. Clones share the faults.
 ///
@@ -164,7 +164,7 @@ impl Backend for FaultyBackend {
 }
 
 /// Applies damage to a stream of bytes.
-fn damaged(stream: ByteStream, damage: Damage, location: String) -> ByteStream {
+fn damaged(stream: ByteStream, damage: StreamDamage, location: String) -> ByteStream {
     stream::unfold(Some((stream, damage, location)), |state| async move {
         let (mut stream, mut damage, location) = state?;
         let (mut items, then) = match stream.next().await {

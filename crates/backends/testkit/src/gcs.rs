@@ -25,11 +25,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::gcs::call::Log;
+use crate::gcs::call::CallLog;
 pub use crate::gcs::call::{GcsCall, GcsRequest};
-use crate::gcs::content::Writer;
+use crate::gcs::content::ContentWriter;
 pub use crate::gcs::failure::GcsFailure;
-use crate::gcs::fault::Rules;
+use crate::gcs::fault::GcsRules;
 pub use crate::gcs::fault::{GcsAction, GcsRule};
 use crate::gcs::object::{Metadata, Preconditions};
 use crate::gcs::session::Sessions;
@@ -83,7 +83,7 @@ pub struct GcsObject {
 /// A resumable upload that is neither finished nor canceled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct GcsUpload {
+pub struct GcsOpenUpload {
     /// The bucket of the object.
     pub bucket: String,
     /// The name of the object.
@@ -100,8 +100,8 @@ struct GcsServerState {
     announced: Mutex<String>,
     store: Store,
     sessions: Sessions,
-    rules: Rules,
-    log: Log,
+    rules: GcsRules,
+    log: CallLog,
 }
 
 impl GcsServerState {
@@ -135,8 +135,8 @@ impl GcsServer {
             announced: Mutex::default(),
             store: Store::default(),
             sessions: Sessions::default(),
-            rules: Rules::default(),
-            log: Log::default(),
+            rules: GcsRules::default(),
+            log: CallLog::default(),
         });
         let [serving_http, serving_grpc] = [&shared, &shared].map(Arc::clone);
         let http = Worker::start("larder-gcs-http", |listener| http::serve(listener, serving_http))?;
@@ -205,7 +205,7 @@ impl GcsServer {
     ///
     /// Panics if the bucket does not exist, the name is not valid, or the disk is full.
     pub fn insert(&self, bucket: &str, object: &str, contents: &[u8]) -> i64 {
-        let mut writer = Writer::new(&self.shared.dir);
+        let mut writer = ContentWriter::new(&self.shared.dir);
         writer.append(contents).expect("there is room for the test's object");
         let whole = writer.finish(false).expect("nothing is left to compute");
         let metadata = Metadata::default();
@@ -219,12 +219,12 @@ impl GcsServer {
     }
 
     /// Returns the resumable uploads that are neither finished, nor canceled, nor refused.
-    pub fn open_uploads(&self) -> Vec<GcsUpload> {
+    pub fn open_uploads(&self) -> Vec<GcsOpenUpload> {
         let sessions = self.shared.sessions.all();
         let open = sessions.iter().filter_map(|session| {
             let persisted = session.persisted()?;
             let (bucket, object) = (session.purpose.bucket.clone(), session.purpose.object.clone());
-            Some(GcsUpload { bucket, object, persisted })
+            Some(GcsOpenUpload { bucket, object, persisted })
         });
         open.collect()
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use larder_backend::Backend;
 use larder_testkit::MemoryBackend;
-use larder_testkit::conformance::{Features, Remote, Subject, main as run};
+use larder_testkit::conformance::{Features, TestRemote, TestedBackend, main as run};
 use libtest_mimic::Failed;
 
 #[derive(Default)]
@@ -23,7 +23,7 @@ impl Memory {
 }
 
 #[async_trait]
-impl Subject for Memory {
+impl TestedBackend for Memory {
     fn name(&self) -> &'static str {
         "memory"
     }
@@ -35,11 +35,11 @@ impl Subject for Memory {
         features
     }
 
-    async fn create(&self) -> Result<Remote, Failed> {
+    async fn create(&self) -> Result<TestRemote, Failed> {
         let mut remotes = self.remotes.lock().unwrap_or_else(PoisonError::into_inner);
         let address = remotes.len().to_string();
         remotes.insert(address.clone(), MemoryBackend::new());
-        Ok(Remote::new(address, ()))
+        Ok(TestRemote::new(address, ()))
     }
 
     async fn open(&self, address: &str) -> Result<Arc<dyn Backend>, Failed> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use larder_backend::Backend;
 use larder_backend_gcs::GcsBackend;
-use larder_testkit::conformance::{Features, Remote, Subject};
+use larder_testkit::conformance::{Features, TestRemote, TestedBackend};
 use libtest_mimic::Failed;
 
 use crate::server::{CHUNK, Place, config};
@@ -13,7 +13,7 @@ use crate::server::{CHUNK, Place, config};
 pub(crate) struct Gcs;
 
 #[async_trait]
-impl Subject for Gcs {
+impl TestedBackend for Gcs {
     fn name(&self) -> &'static str {
         "gcs"
     }
@@ -26,8 +26,8 @@ impl Subject for Gcs {
         features
     }
 
-    async fn create(&self) -> Result<Remote, Failed> {
-        Ok(Remote::new(Place::get()?.address(), ()))
+    async fn create(&self) -> Result<TestRemote, Failed> {
+        Ok(TestRemote::new(Place::get()?.address(), ()))
     }
 
     async fn open(&self, address: &str) -> Result<Arc<dyn Backend>, Failed> {

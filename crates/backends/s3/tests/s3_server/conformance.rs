@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use larder_backend::Backend;
 use larder_backend_s3::S3Backend;
-use larder_testkit::conformance::{Features, Remote, Subject};
+use larder_testkit::conformance::{Features, TestRemote, TestedBackend};
 use libtest_mimic::Failed;
 
 use crate::server::{PART_SIZE, Server};
@@ -13,7 +13,7 @@ use crate::server::{PART_SIZE, Server};
 pub(crate) struct S3;
 
 #[async_trait]
-impl Subject for S3 {
+impl TestedBackend for S3 {
     fn name(&self) -> &'static str {
         "s3"
     }
@@ -27,8 +27,8 @@ impl Subject for S3 {
         features
     }
 
-    async fn create(&self) -> Result<Remote, Failed> {
-        Ok(Remote::new(Server::required()?.prefix(), ()))
+    async fn create(&self) -> Result<TestRemote, Failed> {
+        Ok(TestRemote::new(Server::required()?.prefix(), ()))
     }
 
     async fn open(&self, address: &str) -> Result<Arc<dyn Backend>, Failed> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use larder_backend::Backend;
 use larder_backend_ssh::SshBackend;
-use larder_testkit::conformance::{Features, Remote, Subject};
+use larder_testkit::conformance::{Features, TestRemote, TestedBackend};
 use libtest_mimic::Failed;
 
 use crate::server::Server;
@@ -15,7 +15,7 @@ use crate::server::Server;
 pub(crate) struct Ssh;
 
 #[async_trait]
-impl Subject for Ssh {
+impl TestedBackend for Ssh {
     fn name(&self) -> &'static str {
         "ssh"
     }
@@ -28,10 +28,10 @@ impl Subject for Ssh {
         features
     }
 
-    async fn create(&self) -> Result<Remote, Failed> {
+    async fn create(&self) -> Result<TestRemote, Failed> {
         let directory = Server::required()?.directory()?;
         let address = directory.path().to_str().ok_or("the directory has no UTF-8 name")?.to_owned();
-        Ok(Remote::new(address, directory))
+        Ok(TestRemote::new(address, directory))
     }
 
     async fn open(&self, address: &str) -> Result<Arc<dyn Backend>, Failed> {

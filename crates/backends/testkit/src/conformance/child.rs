@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use larder_backend::{GetOptions, Key, PutOptions};
 use libtest_mimic::Failed;
 
-use crate::conformance::Subject;
+use crate::conformance::TestedBackend;
 use crate::journal::FileJournal;
 use crate::payload::payload;
 
@@ -31,7 +31,7 @@ pub(super) const CREATED: &str = "created";
 pub(super) const EXISTS: &str = "exists";
 
 /// The task of a child.
-pub(super) enum Task<'a> {
+pub(super) enum ChildTask<'a> {
     /// Begins an upload of `payload(seed, size)`, prints [`READY`], and commits on request.
     Upload { key: &'a Key, seed: u64, size: usize, journal: &'a Path },
     /// Writes and reads an object of `size` bytes, and prints by how many bytes its peak memory grew.
@@ -46,17 +46,17 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn start(address: &str, task: &Task<'_>) -> Result<Self, Failed> {
+    pub(super) fn start(address: &str, task: &ChildTask<'_>) -> Result<Self, Failed> {
         let mut command = Command::new(env::current_exe()?);
         command.env(ADDRESS, address).stdin(Stdio::piped()).stdout(Stdio::piped());
         match task {
-            Task::Upload { key, seed, size, journal } => command
+            ChildTask::Upload { key, seed, size, journal } => command
                 .env(TASK, "upload")
                 .env(KEY, key.as_str())
                 .env(SEED, seed.to_string())
                 .env(SIZE, size.to_string())
                 .env(JOURNAL, journal),
-            Task::Measure { key, size } => {
+            ChildTask::Measure { key, size } => {
                 command.env(TASK, "measure").env(KEY, key.as_str()).env(SIZE, size.to_string())
             }
         };
@@ -116,7 +116,7 @@ impl Drop for Process {
 }
 
 /// Runs the task, if this process is a child.
-pub(super) fn run(subject: &Arc<dyn Subject>) -> Option<ExitCode> {
+pub(super) fn run(subject: &Arc<dyn TestedBackend>) -> Option<ExitCode> {
     let task = env::var(TASK).ok()?;
     match perform(subject, &task) {
         Ok(()) => Some(ExitCode::SUCCESS),
@@ -127,7 +127,7 @@ pub(super) fn run(subject: &Arc<dyn Subject>) -> Option<ExitCode> {
     }
 }
 
-fn perform(subject: &Arc<dyn Subject>, task: &str) -> Result<(), Failed> {
+fn perform(subject: &Arc<dyn TestedBackend>, task: &str) -> Result<(), Failed> {
     let key = Key::parse(env::var(KEY)?)?;
     let address = env::var(ADDRESS)?;
     let size = env::var(SIZE)?.parse()?;
@@ -147,7 +147,12 @@ fn say(line: &str) -> io::Result<()> {
     output.flush()
 }
 
-async fn upload(subject: &Arc<dyn Subject>, address: &str, key: &Key, size: usize) -> Result<(), Failed> {
+async fn upload(
+    subject: &Arc<dyn TestedBackend>,
+    address: &str,
+    key: &Key,
+    size: usize,
+) -> Result<(), Failed> {
     let backend = subject.open(address).await?;
     let journal = FileJournal::append(Path::new(&env::var(JOURNAL)?))?;
     let mut upload = backend.begin_put(key, PutOptions::default().with_journal(Arc::new(journal))).await?;
@@ -177,7 +182,12 @@ fn peak() -> Result<u64, Failed> {
     Ok(kibibytes * 1024)
 }
 
-async fn measure(subject: &Arc<dyn Subject>, address: &str, key: &Key, size: usize) -> Result<(), Failed> {
+async fn measure(
+    subject: &Arc<dyn TestedBackend>,
+    address: &str,
+    key: &Key,
+    size: usize,
+) -> Result<(), Failed> {
     const CHUNK: usize = 1024 * 1024;
     let backend = subject.open(address).await?;
     // Create threads, buffers and connections before the first measurement.

@@ -11,18 +11,18 @@ use larder_backend::{
 };
 use libtest_mimic::Failed;
 
-use crate::conformance::{Features, Remote, Subject};
+use crate::conformance::{Features, TestRemote, TestedBackend};
 
 /// An empty remote and its backend.
-pub(super) struct Context {
-    pub(super) subject: Arc<dyn Subject>,
-    pub(super) remote: Remote,
+pub(super) struct TestContext {
+    pub(super) subject: Arc<dyn TestedBackend>,
+    pub(super) remote: TestRemote,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) features: Features,
 }
 
-impl Context {
-    pub(super) async fn new(subject: Arc<dyn Subject>) -> Result<Self, Failed> {
+impl TestContext {
+    pub(super) async fn new(subject: Arc<dyn TestedBackend>) -> Result<Self, Failed> {
         let remote = subject.create().await?;
         let backend = subject.open(&remote.address).await?;
         let features = subject.features();

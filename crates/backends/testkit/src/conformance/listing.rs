@@ -6,14 +6,14 @@ use futures::{StreamExt, TryStreamExt, stream};
 use larder_backend::{DeleteOptions, ListOptions, Prefix, PutMode};
 use libtest_mimic::Failed;
 
-use crate::conformance::context::{Context, key, put};
-use crate::conformance::{DONE, Outcome};
+use crate::conformance::context::{TestContext, key, put};
+use crate::conformance::{DONE, TestOutcome};
 use crate::payload::payload;
 
 /// The number of uploads that a test runs in parallel.
 const AT_ONCE: usize = 16;
 
-pub(super) async fn nothing_below_a_prefix_is_an_empty_listing(cx: Context) -> Outcome {
+pub(super) async fn nothing_below_a_prefix_is_an_empty_listing(cx: TestContext) -> TestOutcome {
     for options in [ListOptions::default(), ListOptions::default().with_delimiter()] {
         assert!(cx.list("", options.clone()).await?.is_empty());
         assert!(cx.list("not/there/", options).await?.is_empty());
@@ -30,7 +30,7 @@ pub(super) async fn nothing_below_a_prefix_is_an_empty_listing(cx: Context) -> O
     DONE
 }
 
-pub(super) async fn a_listing_has_what_is_below_its_prefix(cx: Context) -> Outcome {
+pub(super) async fn a_listing_has_what_is_below_its_prefix(cx: TestContext) -> TestOutcome {
     let names = ["a/c/h1", "a/c/h2", "a/c2/h1", "a%2Fb/c/h1", "ab/c/h1", "a-b/c/h1", "a.b", "z"];
     for name in names {
         cx.put(&key(name)?, name).await?;
@@ -56,7 +56,7 @@ pub(super) async fn a_listing_has_what_is_below_its_prefix(cx: Context) -> Outco
     DONE
 }
 
-pub(super) async fn a_delimiter_gives_one_level(cx: Context) -> Outcome {
+pub(super) async fn a_delimiter_gives_one_level(cx: TestContext) -> TestOutcome {
     for name in ["a/c/h1", "a/c/h2", "a/c2/h1", "a/direct", "b%2Fc/c/h1", "top"] {
         cx.put(&key(name)?, name).await?;
     }
@@ -77,7 +77,7 @@ pub(super) async fn a_delimiter_gives_one_level(cx: Context) -> Outcome {
 }
 
 /// Creates `count` objects, and returns their names in order.
-async fn fill(cx: &Context, count: usize) -> Result<Vec<String>, Failed> {
+async fn fill(cx: &TestContext, count: usize) -> Result<Vec<String>, Failed> {
     // Half of the objects share one prefix, and each of the others has its own.
     let names: Vec<String> = (0..count)
         .map(|number| if number % 2 == 0 { format!("a/c/{number:05}") } else { format!("a/{number:05}/h") })
@@ -92,7 +92,7 @@ async fn fill(cx: &Context, count: usize) -> Result<Vec<String>, Failed> {
     Ok(names)
 }
 
-pub(super) async fn a_listing_has_many_pages(cx: Context) -> Outcome {
+pub(super) async fn a_listing_has_many_pages(cx: TestContext) -> TestOutcome {
     // More than one page of objects, and more than one page of prefixes.
     let names = fill(&cx, 2 * cx.features.pages).await?;
     assert_eq!(cx.keys().await?, names);
@@ -104,7 +104,7 @@ pub(super) async fn a_listing_has_many_pages(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn a_listing_can_be_left_early(cx: Context) -> Outcome {
+pub(super) async fn a_listing_can_be_left_early(cx: TestContext) -> TestOutcome {
     fill(&cx, 40).await?;
     let mut listing = cx.backend.list(&Prefix::root(), ListOptions::default());
     assert!(listing.try_next().await?.is_some());
@@ -113,7 +113,7 @@ pub(super) async fn a_listing_can_be_left_early(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn what_is_under_way_is_not_listed(cx: Context) -> Outcome {
+pub(super) async fn what_is_under_way_is_not_listed(cx: TestContext) -> TestOutcome {
     let upload = cx.begin(&key("a/c/h")?, payload(1, cx.features.begun)).await?;
     for options in [ListOptions::default(), ListOptions::default().with_delimiter()] {
         for prefix in ["", ".larder/", ".larder/1/", ".larder/1/tmp/", "a/"] {

@@ -7,14 +7,14 @@ use futures::{StreamExt, TryStreamExt};
 use larder_backend::{BackendExt, DeleteOptions, ErrorKind, GetOptions, Key, Operation, PutMode, PutOptions};
 use libtest_mimic::Completion;
 
-use crate::conformance::context::{Context, key};
-use crate::conformance::{DONE, Outcome};
+use crate::conformance::context::{TestContext, key};
+use crate::conformance::{DONE, TestOutcome};
 use crate::payload::payload;
 
 /// The maximum difference between the clocks of a test and of a remote.
 const SKEW: Duration = Duration::from_secs(5);
 
-pub(super) async fn an_object_comes_back_as_it_was_written(cx: Context) -> Outcome {
+pub(super) async fn an_object_comes_back_as_it_was_written(cx: TestContext) -> TestOutcome {
     let key = key("model%2Fen/c0ffee/f00d")?;
     let bytes = payload(1, cx.features.begun * 3);
     let committed = cx.put(&key, bytes.clone()).await?;
@@ -33,7 +33,7 @@ pub(super) async fn an_object_comes_back_as_it_was_written(cx: Context) -> Outco
     DONE
 }
 
-pub(super) async fn chunks_of_any_size_make_one_object(cx: Context) -> Outcome {
+pub(super) async fn chunks_of_any_size_make_one_object(cx: TestContext) -> TestOutcome {
     let key = key("a/c/h")?;
     let bytes = payload(2, 3 * 1024 * 1024);
     let mut upload = cx.backend.begin_put(&key, PutOptions::default()).await?;
@@ -49,7 +49,7 @@ pub(super) async fn chunks_of_any_size_make_one_object(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn an_empty_object_is_an_object(cx: Context) -> Outcome {
+pub(super) async fn an_empty_object_is_an_object(cx: TestContext) -> TestOutcome {
     for (name, chunk) in [("a/c/none", None), ("a/c/empty", Some(Bytes::new()))] {
         let key = key(name)?;
         let mut upload = cx.backend.begin_put(&key, PutOptions::default().with_size_hint(0)).await?;
@@ -66,7 +66,7 @@ pub(super) async fn an_empty_object_is_an_object(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn a_range_is_cut_to_the_object(cx: Context) -> Outcome {
+pub(super) async fn a_range_is_cut_to_the_object(cx: TestContext) -> TestOutcome {
     let key = key("a/c/h")?;
     let size = 2_500_000;
     let bytes = payload(3, size);
@@ -99,7 +99,7 @@ pub(super) async fn a_range_is_cut_to_the_object(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn a_version_is_held_to(cx: Context) -> Outcome {
+pub(super) async fn a_version_is_held_to(cx: TestContext) -> TestOutcome {
     let key = key("a/c/h")?;
     let Some(first) = cx.put(&key, "first").await?.version else {
         return Ok(Completion::ignored_with("this remote has no versions"));
@@ -118,7 +118,9 @@ pub(super) async fn a_version_is_held_to(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn an_object_that_is_replaced_while_it_is_read_is_no_mixture(cx: Context) -> Outcome {
+pub(super) async fn an_object_that_is_replaced_while_it_is_read_is_no_mixture(
+    cx: TestContext,
+) -> TestOutcome {
     let key = key("a/c/h")?;
     let old = payload(4, 8 * 1024 * 1024);
     cx.put(&key, old.clone()).await?;
@@ -142,7 +144,7 @@ pub(super) async fn an_object_that_is_replaced_while_it_is_read_is_no_mixture(cx
     DONE
 }
 
-pub(super) async fn keys_are_literal(cx: Context) -> Outcome {
+pub(super) async fn keys_are_literal(cx: TestContext) -> TestOutcome {
     let names = [
         "corpus%2Ftrain.spacy/c/h",
         "a+b/c/h",
@@ -180,7 +182,7 @@ pub(super) async fn keys_are_literal(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn similar_keys_are_different_objects(cx: Context) -> Outcome {
+pub(super) async fn similar_keys_are_different_objects(cx: TestContext) -> TestOutcome {
     // These names are equal after decoding, case folding or normalization.
     let names = ["a%2Fb/x", "a%2fb/x", "a+b/x", "a b/x", "a%20b/x", "A+b/x", "\u{e9}/x", "e\u{301}/x"];
     for name in names {
@@ -199,7 +201,7 @@ pub(super) async fn similar_keys_are_different_objects(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn a_name_that_is_too_long_is_refused(cx: Context) -> Outcome {
+pub(super) async fn a_name_that_is_too_long_is_refused(cx: TestContext) -> TestOutcome {
     let longest = cx.backend.capabilities().max_name_len;
     if longest + 4 > Key::MAX_LEN {
         return Ok(Completion::ignored_with("every key is short enough for this remote"));
@@ -214,7 +216,7 @@ pub(super) async fn a_name_that_is_too_long_is_refused(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn an_absent_object_is_not_found_and_says_where(cx: Context) -> Outcome {
+pub(super) async fn an_absent_object_is_not_found_and_says_where(cx: TestContext) -> TestOutcome {
     cx.put(&key("a/c/h")?, "there").await?;
     for name in ["a/c/other", "a/other/h", "b/c/h", "a", "a/c", "a/c/h/deeper"] {
         let absent = key(name)?;
@@ -236,7 +238,7 @@ pub(super) async fn an_absent_object_is_not_found_and_says_where(cx: Context) ->
     DONE
 }
 
-pub(super) async fn a_missing_remote_says_so(cx: Context) -> Outcome {
+pub(super) async fn a_missing_remote_says_so(cx: TestContext) -> TestOutcome {
     let Some(missing) = cx.subject.open_missing().await? else {
         return Ok(Completion::ignored_with("a remote of this kind cannot be missing"));
     };
@@ -254,7 +256,7 @@ pub(super) async fn a_missing_remote_says_so(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn deleting_twice_succeeds(cx: Context) -> Outcome {
+pub(super) async fn deleting_twice_succeeds(cx: TestContext) -> TestOutcome {
     let [gone, kept] = [key("a/c/gone")?, key("a/c/kept")?];
     cx.put(&gone, "gone").await?;
     cx.put(&kept, "kept").await?;
@@ -268,7 +270,7 @@ pub(super) async fn deleting_twice_succeeds(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn only_the_version_that_was_seen_is_deleted(cx: Context) -> Outcome {
+pub(super) async fn only_the_version_that_was_seen_is_deleted(cx: TestContext) -> TestOutcome {
     let key = key("a/c/h")?;
     let Some(first) = cx.put(&key, "first").await?.version else {
         return Ok(Completion::ignored_with("this remote has no versions"));
@@ -294,7 +296,7 @@ pub(super) async fn only_the_version_that_was_seen_is_deleted(cx: Context) -> Ou
     DONE
 }
 
-pub(super) async fn the_time_of_an_object_is_that_of_its_publication(cx: Context) -> Outcome {
+pub(super) async fn the_time_of_an_object_is_that_of_its_publication(cx: TestContext) -> TestOutcome {
     let [first, second] = [key("a/c/first")?, key("a/c/second")?];
     let before = SystemTime::now() - SKEW;
     let mut upload = cx.begin(&first, payload(6, cx.features.begun)).await?;

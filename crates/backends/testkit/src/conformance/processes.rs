@@ -3,15 +3,15 @@
 use larder_backend::PutOptions;
 use libtest_mimic::{Completion, Failed};
 
-use crate::conformance::child::{COMMIT, CREATED, EXISTS, Process, READY, Task};
-use crate::conformance::context::{Context, key};
-use crate::conformance::{DONE, Outcome};
+use crate::conformance::child::{COMMIT, CREATED, ChildTask, EXISTS, Process, READY};
+use crate::conformance::context::{TestContext, key};
+use crate::conformance::{DONE, TestOutcome};
 use crate::journal::FileJournal;
 use crate::payload::payload;
 
 const ONE_PROCESS: &str = "this remote is in one process";
 
-pub(super) async fn concurrent_processes_create_one_object(cx: Context) -> Outcome {
+pub(super) async fn concurrent_processes_create_one_object(cx: TestContext) -> TestOutcome {
     const CREATORS: u64 = 4;
     if !cx.features.processes {
         return Ok(Completion::ignored_with(ONE_PROCESS));
@@ -25,7 +25,7 @@ pub(super) async fn concurrent_processes_create_one_object(cx: Context) -> Outco
     let mut creators = Vec::new();
     for seed in 0..CREATORS {
         let journal = journals.path().join(seed.to_string());
-        let task = Task::Upload { key: &key, seed, size, journal: &journal };
+        let task = ChildTask::Upload { key: &key, seed, size, journal: &journal };
         creators.push(Process::start(cx.address(), &task)?);
     }
     for creator in &mut creators {
@@ -50,7 +50,7 @@ pub(super) async fn concurrent_processes_create_one_object(cx: Context) -> Outco
     DONE
 }
 
-pub(super) async fn a_killed_process_leaves_no_object_and_a_sweep_the_rest(cx: Context) -> Outcome {
+pub(super) async fn a_killed_process_leaves_no_object_and_a_sweep_the_rest(cx: TestContext) -> TestOutcome {
     if !cx.features.processes {
         return Ok(Completion::ignored_with(ONE_PROCESS));
     }
@@ -59,7 +59,7 @@ pub(super) async fn a_killed_process_leaves_no_object_and_a_sweep_the_rest(cx: C
     let key = key("a/c/h")?;
     // Write nothing, a few bytes, and more than the backend's buffers hold.
     for size in [0, 10, cx.features.begun] {
-        let task = Task::Upload { key: &key, seed: 1, size, journal: &journal };
+        let task = ChildTask::Upload { key: &key, seed: 1, size, journal: &journal };
         let mut process = Process::start(cx.address(), &task)?;
         process.expect(READY).await?;
         cx.assert_invisible(&key).await?;
@@ -76,7 +76,7 @@ pub(super) async fn a_killed_process_leaves_no_object_and_a_sweep_the_rest(cx: C
     DONE
 }
 
-pub(super) async fn a_sweep_spares_the_living(cx: Context) -> Outcome {
+pub(super) async fn a_sweep_spares_the_living(cx: TestContext) -> TestOutcome {
     let [ours, theirs] = [key("a/c/ours")?, key("a/c/theirs")?];
     let size = cx.features.begun;
     let mut upload = cx.backend.begin_put(&ours, PutOptions::default()).await?;
@@ -84,7 +84,7 @@ pub(super) async fn a_sweep_spares_the_living(cx: Context) -> Outcome {
     let journals = tempfile::tempdir()?;
     let journal = journals.path().join("journal");
     let mut other = if cx.features.processes {
-        let task = Task::Upload { key: &theirs, seed: 2, size, journal: &journal };
+        let task = ChildTask::Upload { key: &theirs, seed: 2, size, journal: &journal };
         let mut process = Process::start(cx.address(), &task)?;
         process.expect(READY).await?;
         Some(process)
@@ -106,7 +106,7 @@ pub(super) async fn a_sweep_spares_the_living(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn sweeping_nothing_succeeds(cx: Context) -> Outcome {
+pub(super) async fn sweeping_nothing_succeeds(cx: TestContext) -> TestOutcome {
     cx.backend.sweep(&[]).await?;
     let kept = key("a/c/h")?;
     cx.put(&kept, "kept").await?;
@@ -115,7 +115,7 @@ pub(super) async fn sweeping_nothing_succeeds(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn memory_is_bounded(cx: Context) -> Outcome {
+pub(super) async fn memory_is_bounded(cx: TestContext) -> TestOutcome {
     let Some(limit) = cx.features.memory.filter(|_| cx.features.processes) else {
         return Ok(Completion::ignored_with(ONE_PROCESS));
     };
@@ -123,7 +123,7 @@ pub(super) async fn memory_is_bounded(cx: Context) -> Outcome {
         return Ok(Completion::ignored_with("this system does not report the peak memory of a process"));
     }
     let key = key("a/c/h")?;
-    let task = Task::Measure { key: &key, size: cx.features.large };
+    let task = ChildTask::Measure { key: &key, size: cx.features.large };
     let line = Process::start(cx.address(), &task)?.line().await?;
     let grown =
         line.split(' ').map(str::parse).collect::<Result<Vec<u64>, _>>().map_err(|_| Failed::from(&line))?;

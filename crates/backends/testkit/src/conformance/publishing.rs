@@ -9,11 +9,11 @@ use futures::{StreamExt, stream};
 use larder_backend::{BackendExt, ErrorKind, PutMode, PutOptions};
 use libtest_mimic::Completion;
 
-use crate::conformance::context::{Context, key, put};
-use crate::conformance::{DONE, Outcome};
+use crate::conformance::context::{TestContext, key, put};
+use crate::conformance::{DONE, TestOutcome};
 use crate::payload::payload;
 
-pub(super) async fn nothing_is_visible_before_the_commit(cx: Context) -> Outcome {
+pub(super) async fn nothing_is_visible_before_the_commit(cx: TestContext) -> TestOutcome {
     let key = key("a/c/h")?;
     let bytes = payload(1, cx.features.begun);
     let mut upload = cx.backend.begin_put(&key, PutOptions::default()).await?;
@@ -27,7 +27,7 @@ pub(super) async fn nothing_is_visible_before_the_commit(cx: Context) -> Outcome
     DONE
 }
 
-pub(super) async fn a_second_creator_is_refused(cx: Context) -> Outcome {
+pub(super) async fn a_second_creator_is_refused(cx: TestContext) -> TestOutcome {
     if !cx.backend.capabilities().atomic_create {
         return Ok(Completion::ignored_with("this remote has no atomic create"));
     }
@@ -49,7 +49,7 @@ pub(super) async fn a_second_creator_is_refused(cx: Context) -> Outcome {
 /// The number of tasks that race for a key.
 const CREATORS: usize = 8;
 
-pub(super) async fn concurrent_tasks_create_one_object(cx: Context) -> Outcome {
+pub(super) async fn concurrent_tasks_create_one_object(cx: TestContext) -> TestOutcome {
     if !cx.backend.capabilities().atomic_create {
         return Ok(Completion::ignored_with("this remote has no atomic create"));
     }
@@ -86,7 +86,7 @@ pub(super) async fn concurrent_tasks_create_one_object(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn overwriting_replaces(cx: Context) -> Outcome {
+pub(super) async fn overwriting_replaces(cx: TestContext) -> TestOutcome {
     let key = key("a/c/h")?;
     cx.put_as(PutMode::Overwrite, &key, "created by an overwrite").await?;
     assert_eq!(cx.read(&key).await?, "created by an overwrite");
@@ -100,7 +100,7 @@ pub(super) async fn overwriting_replaces(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn overwriting_is_one_step(cx: Context) -> Outcome {
+pub(super) async fn overwriting_is_one_step(cx: TestContext) -> TestOutcome {
     if !cx.backend.capabilities().atomic_overwrite {
         return Ok(Completion::ignored_with("this remote has no atomic overwrite"));
     }
@@ -125,7 +125,7 @@ pub(super) async fn overwriting_is_one_step(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn an_aborted_upload_leaves_nothing(cx: Context) -> Outcome {
+pub(super) async fn an_aborted_upload_leaves_nothing(cx: TestContext) -> TestOutcome {
     let key = key("a/c/h")?;
     for size in [0, 1, cx.features.begun, 4 * cx.features.begun] {
         let upload = cx.begin(&key, payload(4, size)).await?;
@@ -138,7 +138,7 @@ pub(super) async fn an_aborted_upload_leaves_nothing(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn a_dropped_upload_leaves_nothing(cx: Context) -> Outcome {
+pub(super) async fn a_dropped_upload_leaves_nothing(cx: TestContext) -> TestOutcome {
     let key = key("a/c/h")?;
     for size in [0, 1, cx.features.begun] {
         drop(cx.begin(&key, payload(5, size)).await?);
@@ -150,7 +150,7 @@ pub(super) async fn a_dropped_upload_leaves_nothing(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn a_dropped_write_leaves_only_the_abort(cx: Context) -> Outcome {
+pub(super) async fn a_dropped_write_leaves_only_the_abort(cx: TestContext) -> TestOutcome {
     let key = key("a/c/h")?;
     let mut upload = cx.backend.begin_put(&key, PutOptions::default()).await?;
     let mut dropped = false;
@@ -174,7 +174,7 @@ pub(super) async fn a_dropped_write_leaves_only_the_abort(cx: Context) -> Outcom
     DONE
 }
 
-pub(super) async fn a_source_that_fails_publishes_nothing(cx: Context) -> Outcome {
+pub(super) async fn a_source_that_fails_publishes_nothing(cx: TestContext) -> TestOutcome {
     let key = key("a/c/h")?;
     let source = stream::iter(0..4).map(|seed| {
         if seed < 3 { Ok(payload(seed, cx.features.begun / 3)) } else { Err("the source failed") }
@@ -191,7 +191,7 @@ pub(super) async fn a_source_that_fails_publishes_nothing(cx: Context) -> Outcom
     DONE
 }
 
-pub(super) async fn closing_waits_for_aborts(cx: Context) -> Outcome {
+pub(super) async fn closing_waits_for_aborts(cx: TestContext) -> TestOutcome {
     let mut uploads = Vec::new();
     for number in 0..8 {
         let key = key(&format!("a/c/{number}"))?;
@@ -211,7 +211,7 @@ pub(super) async fn closing_waits_for_aborts(cx: Context) -> Outcome {
     DONE
 }
 
-pub(super) async fn many_uploads_at_once(cx: Context) -> Outcome {
+pub(super) async fn many_uploads_at_once(cx: TestContext) -> TestOutcome {
     let uploads = (0..32).map(|number| {
         let backend = Arc::clone(&cx.backend);
         tokio::spawn(async move {

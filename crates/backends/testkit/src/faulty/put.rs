@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use larder_backend::{Key, ObjectMeta, Operation, Result, Upload};
 
-use crate::faulty::script::{Damage, FaultScript, Then, injected};
+use crate::faulty::script::{FaultScript, StreamDamage, Then, injected};
 
 #[derive(Debug)]
 pub(super) struct FaultyUpload {
@@ -14,7 +14,7 @@ pub(super) struct FaultyUpload {
     script: Arc<FaultScript>,
     key: Key,
     location: String,
-    damage: Option<Damage>,
+    damage: Option<StreamDamage>,
     /// Whether further bytes are lost without an error.
     lossy: bool,
 }
@@ -25,7 +25,7 @@ impl FaultyUpload {
         script: Arc<FaultScript>,
         key: Key,
         location: String,
-        damage: Option<Damage>,
+        damage: Option<StreamDamage>,
     ) -> Self {
         Self { inner, script, key, location, damage, lossy: false }
     }

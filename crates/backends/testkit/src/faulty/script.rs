@@ -158,28 +158,28 @@ impl Effect {
     }
 
     /// Returns the damage to the bytes of a stream, if the effect has any.
-    pub(super) fn damage(&self) -> Option<Damage> {
+    pub(super) fn damage(&self) -> Option<StreamDamage> {
         let (position, what) = match self {
-            Self::FailAt(position, kind) => (*position, What::Fail(*kind)),
-            Self::TruncateAt(position) => (*position, What::Truncate),
-            Self::CorruptAt(position) => (*position, What::Corrupt),
-            Self::StallAt(position, gate) => (*position, What::Stall(gate.clone())),
+            Self::FailAt(position, kind) => (*position, DamageKind::Fail(*kind)),
+            Self::TruncateAt(position) => (*position, DamageKind::Truncate),
+            Self::CorruptAt(position) => (*position, DamageKind::Corrupt),
+            Self::StallAt(position, gate) => (*position, DamageKind::Stall(gate.clone())),
             Self::Error(_) | Self::LoseAnswer(_) | Self::Stall(_) => return None,
         };
-        Some(Damage { remaining: Some(position), what })
+        Some(StreamDamage { remaining: Some(position), what })
     }
 }
 
 /// Damage to a stream of bytes.
 #[derive(Clone, Debug)]
-pub(super) struct Damage {
+pub(super) struct StreamDamage {
     /// The bytes before the damage. `None` after damage that lets the stream continue.
     remaining: Option<u64>,
-    what: What,
+    what: DamageKind,
 }
 
 #[derive(Clone, Debug)]
-enum What {
+enum DamageKind {
     Fail(ErrorKind),
     Truncate,
     Corrupt,
@@ -194,7 +194,7 @@ pub(super) enum Then {
     Fail(ErrorKind),
 }
 
-impl Damage {
+impl StreamDamage {
     /// Applies the damage to a chunk. Returns the remaining bytes and the next step.
     pub(super) async fn apply(&mut self, chunk: Bytes) -> (Bytes, Then) {
         let Some(remaining) = self.remaining else { return (chunk, Then::GoOn) };
@@ -204,15 +204,15 @@ impl Damage {
             return (chunk, Then::GoOn);
         }
         match &self.what {
-            What::Fail(kind) => (chunk.slice(..at), Then::Fail(*kind)),
-            What::Truncate => (chunk.slice(..at), Then::End),
-            What::Corrupt => {
+            DamageKind::Fail(kind) => (chunk.slice(..at), Then::Fail(*kind)),
+            DamageKind::Truncate => (chunk.slice(..at), Then::End),
+            DamageKind::Corrupt => {
                 self.remaining = None;
                 let mut bytes = BytesMut::from(chunk);
                 bytes[at] = !bytes[at];
                 (bytes.freeze(), Then::GoOn)
             }
-            What::Stall(gate) => {
+            DamageKind::Stall(gate) => {
                 gate.pass().await;
                 self.remaining = None;
                 (chunk, Then::GoOn)
@@ -223,7 +223,7 @@ impl Damage {
     /// Returns the next step at the end of the stream, where it may still have to fail.
     pub(super) fn at_end(&self) -> Then {
         match self.what {
-            What::Fail(kind) if self.remaining == Some(0) => Then::Fail(kind),
+            DamageKind::Fail(kind) if self.remaining == Some(0) => Then::Fail(kind),
             _ => Then::End,
         }
     }

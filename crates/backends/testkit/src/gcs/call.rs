@@ -152,20 +152,20 @@ impl fmt::Display for GcsRequest {
 }
 
 #[derive(Default)]
-pub(super) struct Log {
-    entries: Mutex<Entries>,
+pub(super) struct CallLog {
+    entries: Mutex<CallEntries>,
     sink: Mutex<Option<Box<dyn Write + Send>>>,
 }
 
 #[derive(Default)]
-struct Entries {
+struct CallEntries {
     /// The number of requests that were taken from the log.
     taken: usize,
     requests: Vec<GcsRequest>,
 }
 
-impl Log {
-    fn entries(&self) -> MutexGuard<'_, Entries> {
+impl CallLog {
+    fn entries(&self) -> MutexGuard<'_, CallEntries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -185,26 +185,26 @@ impl Log {
     }
 
     /// Adds a request, and returns a guard that logs its end.
-    pub(super) fn add(&self, request: GcsRequest) -> Entry<'_> {
+    pub(super) fn add(&self, request: GcsRequest) -> CallEntry<'_> {
         let mut entries = self.entries();
         entries.requests.push(request);
-        Entry { log: self, number: entries.taken + entries.requests.len() - 1 }
+        CallEntry { log: self, number: entries.taken + entries.requests.len() - 1 }
     }
 }
 
-impl fmt::Debug for Log {
+impl fmt::Debug for CallLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Log").field("requests", &self.entries().requests.len()).finish_non_exhaustive()
+        f.debug_struct("CallLog").field("requests", &self.entries().requests.len()).finish_non_exhaustive()
     }
 }
 
 /// A request in progress. It ends when this guard is dropped, with or without an answer.
-pub(super) struct Entry<'a> {
-    log: &'a Log,
+pub(super) struct CallEntry<'a> {
+    log: &'a CallLog,
     number: usize,
 }
 
-impl Entry<'_> {
+impl CallEntry<'_> {
     pub(super) fn answered(&self, status: u16) {
         self.with(|request| request.status = Some(status));
     }
@@ -218,7 +218,7 @@ impl Entry<'_> {
     }
 }
 
-impl Drop for Entry<'_> {
+impl Drop for CallEntry<'_> {
     fn drop(&mut self) {
         let mut sink = self.log.sink.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sink) = &mut *sink {

@@ -69,7 +69,7 @@ impl Content {
 
 /// A content that is still incomplete.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct ContentWriter {
     dir: PathBuf,
     bytes: BytesMut,
     file: Option<File>,
@@ -77,7 +77,7 @@ pub(super) struct Writer {
     hasher: Hasher,
 }
 
-impl Writer {
+impl ContentWriter {
     pub(super) fn new(dir: &Path) -> Self {
         Self { dir: dir.to_owned(), bytes: BytesMut::new(), file: None, len: 0, hasher: Hasher::new() }
     }
@@ -127,7 +127,7 @@ mod tests {
         for (len, is_file) in [(0, false), (MEMORY_LIMIT, false), (MEMORY_LIMIT + 1, true), (3_000_000, true)]
         {
             let bytes = payload(1, len);
-            let mut writer = Writer::new(dir.path());
+            let mut writer = ContentWriter::new(dir.path());
             for chunk in bytes.chunks(300_001) {
                 writer.append(chunk).unwrap();
             }

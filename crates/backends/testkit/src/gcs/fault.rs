@@ -159,9 +159,9 @@ impl fmt::Debug for GcsRule {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Rules(Mutex<Vec<(GcsRule, Fired)>>);
+pub(super) struct GcsRules(Mutex<Vec<(GcsRule, Fired)>>);
 
-impl Rules {
+impl GcsRules {
     fn rules(&self) -> MutexGuard<'_, Vec<(GcsRule, Fired)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -192,13 +192,13 @@ impl Rules {
 
 /// The damage to a request that is otherwise answered.
 #[derive(Clone, Debug)]
-pub(super) struct Damage {
+pub(super) struct ReplyDamage {
     pub(super) action: GcsAction,
     pub(super) fired: Fired,
     pub(super) closing: Arc<Closing>,
 }
 
-impl Damage {
+impl ReplyDamage {
     /// Whether to change the checksum in the answer. Counts the use.
     pub(super) fn takes_checksum(&self) -> bool {
         let takes = matches!(self.action, GcsAction::WrongChecksum);

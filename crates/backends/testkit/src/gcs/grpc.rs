@@ -28,10 +28,10 @@ use tonic_prost::ProstCodec;
 use crate::gcs::GcsServerState;
 use crate::gcs::call::{GcsCall, GcsRequest};
 use crate::gcs::failure::GcsFailure;
-use crate::gcs::fault::{Damage, GcsAction};
+use crate::gcs::fault::{GcsAction, ReplyDamage};
 use crate::gcs::grpc::message::{BUCKETS, status};
 use crate::gcs::grpc::method::Method;
-use crate::proxy::closing::{Closing, Watched};
+use crate::proxy::closing::{Closing, FlushWatched};
 use crate::proxy::worker::accept;
 
 pub(super) async fn serve(listener: TcpListener, shared: Arc<GcsServerState>) {
@@ -51,7 +51,7 @@ async fn connection(client: TcpStream, shared: Arc<GcsServerState>) {
         let exchange = Arc::clone(&exchange);
         async move { Ok::<_, io::Error>(answer(exchange, request).await) }
     });
-    let io = TokioIo::new(Watched::new(client, Arc::clone(&closing)));
+    let io = TokioIo::new(FlushWatched::new(client, Arc::clone(&closing)));
     tokio::select! {
         // Ignore errors: the client sees them, or a rule caused them.
         _ = http2::Builder::new(TokioExecutor::new()).serve_connection(io, service) => {}
@@ -84,7 +84,7 @@ async fn answer(exchange: Arc<GrpcExchange>, request: Request<Incoming>) -> Resp
 /// Reads one message and answers with one.
 async fn unary<M: Method>(exchange: Arc<GrpcExchange>, request: Request<Incoming>) -> Response<Body> {
     let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
-    Grpc::new(ProstCodec::<M::Answer, M>::default()).unary(Unary { exchange, path, headers }, request).await
+    Grpc::new(ProstCodec::<M::Payload, M>::default()).unary(Unary { exchange, path, headers }, request).await
 }
 
 /// A request whose message is not read yet.
@@ -97,8 +97,8 @@ struct Unary {
 type Answered<A> = Result<tonic::Response<A>, Status>;
 
 impl<M: Method> UnaryService<M> for Unary {
-    type Response = M::Answer;
-    type Future = Pin<Box<dyn Future<Output = Answered<M::Answer>> + Send>>;
+    type Response = M::Payload;
+    type Future = Pin<Box<dyn Future<Output = Answered<M::Payload>> + Send>>;
 
     fn call(&mut self, request: tonic::Request<M>) -> Self::Future {
         let exchange = Arc::clone(&self.exchange);
@@ -112,7 +112,7 @@ impl<M: Method> UnaryService<M> for Unary {
 }
 
 impl GrpcExchange {
-    async fn call<M: Method>(&self, seen: GcsRequest, message: M) -> Answered<M::Answer> {
+    async fn call<M: Method>(&self, seen: GcsRequest, message: M) -> Answered<M::Payload> {
         let entry = self.shared.log.add(seen.clone());
         let outcome = match self.shared.rules.pick(&seen) {
             None => self.serve(&seen, message),
@@ -132,7 +132,7 @@ impl GrpcExchange {
                 return pending().await;
             }
             Some((action, fired)) => {
-                let damage = Damage { action, fired, closing: Arc::clone(&self.closing) };
+                let damage = ReplyDamage { action, fired, closing: Arc::clone(&self.closing) };
                 self.serve(&seen, message).map(|answer| M::damage(answer, &damage))
             }
         };
@@ -141,7 +141,7 @@ impl GrpcExchange {
         answered
     }
 
-    fn serve<M: Method>(&self, seen: &GcsRequest, message: M) -> Result<M::Answer, GcsFailure> {
+    fn serve<M: Method>(&self, seen: &GcsRequest, message: M) -> Result<M::Payload, GcsFailure> {
         // Google cannot find the bucket without this header: https://google.aip.dev/client-libraries/4222
         if M::IS_ROUTED && seen.header("x-goog-request-params").is_none_or(str::is_empty) {
             let message =

@@ -25,12 +25,12 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::gcs::GcsServerState;
 use crate::gcs::call::{GcsCall, GcsRequest};
 use crate::gcs::failure::GcsFailure;
-use crate::gcs::fault::{Damage, GcsAction};
-use crate::gcs::http::body::Reply;
-use crate::gcs::http::incoming::Upload;
+use crate::gcs::fault::{GcsAction, ReplyDamage};
+use crate::gcs::http::body::ReplyBody;
+use crate::gcs::http::incoming::IncomingBody;
 use crate::gcs::http::route::Route;
 use crate::gcs::session::Lost;
-use crate::proxy::closing::{Closing, Watched};
+use crate::proxy::closing::{Closing, FlushWatched};
 use crate::proxy::worker::accept;
 
 pub(super) async fn serve(listener: TcpListener, shared: Arc<GcsServerState>) {
@@ -50,7 +50,7 @@ async fn connection(client: TcpStream, shared: Arc<GcsServerState>) {
         let exchange = Arc::clone(&exchange);
         async move { exchange.answer(request).await }
     });
-    let io = TokioIo::new(Watched::new(client, Arc::clone(&closing)));
+    let io = TokioIo::new(FlushWatched::new(client, Arc::clone(&closing)));
     tokio::select! {
         // Ignore errors: the client sees them, or a rule caused them.
         _ = http1::Builder::new().serve_connection(io, service) => {}
@@ -85,7 +85,7 @@ impl From<Lost> for End {
     }
 }
 
-type Answer = Response<Reply>;
+type HttpReply = Response<ReplyBody>;
 
 struct HttpExchange {
     shared: Arc<GcsServerState>,
@@ -96,13 +96,13 @@ impl HttpExchange {
     /// # Errors
     ///
     /// An error closes the connection without an answer.
-    async fn answer(&self, request: Request<Incoming>) -> io::Result<Answer> {
+    async fn answer(&self, request: Request<Incoming>) -> io::Result<HttpReply> {
         let (head, body) = request.into_parts();
         let route = Route::of(&head);
         let seen = seen(&head, &route);
         let entry = self.shared.log.add(seen.clone());
         let picked = self.shared.rules.pick(&seen);
-        let mut body = Upload::new(body);
+        let mut body = IncomingBody::new(body);
         let response = match picked {
             None => self.handle(&head, &route, &mut body, None).await?,
             Some((GcsAction::Fail(failure), fired)) => {
@@ -120,12 +120,12 @@ impl HttpExchange {
                 return Err(io::Error::other("a rule lost the answer"));
             }
             Some((action @ (GcsAction::GarbleAnswer | GcsAction::CutAnswer { .. }), fired)) => {
-                let damage = Damage { action, fired, closing: Arc::clone(&self.closing) };
+                let damage = ReplyDamage { action, fired, closing: Arc::clone(&self.closing) };
                 let answer = self.handle(&head, &route, &mut body, None).await?;
                 answer.map(|reply| reply.damaged(damage))
             }
             Some((action, fired)) => {
-                let damage = Damage { action, fired, closing: Arc::clone(&self.closing) };
+                let damage = ReplyDamage { action, fired, closing: Arc::clone(&self.closing) };
                 body.damage(damage.clone());
                 self.handle(&head, &route, &mut body, Some(damage)).await?
             }
@@ -140,9 +140,9 @@ impl HttpExchange {
         &self,
         head: &Parts,
         route: &Route,
-        body: &mut Upload,
-        damage: Option<Damage>,
-    ) -> io::Result<Answer> {
+        body: &mut IncomingBody,
+        damage: Option<ReplyDamage>,
+    ) -> io::Result<HttpReply> {
         let answer = match self.dispatch(head, route, body, damage).await {
             Ok(answer) => answer,
             Err(End::Failure(failure)) => answer::failure(&failure, route.is_media()),
@@ -152,7 +152,7 @@ impl HttpExchange {
         Ok(answer)
     }
 
-    async fn exhaust(&self, body: &mut Upload) -> io::Result<()> {
+    async fn exhaust(&self, body: &mut IncomingBody) -> io::Result<()> {
         let end = body.exhaust().await;
         end.map_err(|_| io::Error::other("the client is gone"))
     }
@@ -161,9 +161,9 @@ impl HttpExchange {
         &self,
         head: &Parts,
         route: &Route,
-        body: &mut Upload,
-        damage: Option<Damage>,
-    ) -> Result<Answer, End> {
+        body: &mut IncomingBody,
+        damage: Option<ReplyDamage>,
+    ) -> Result<HttpReply, End> {
         let shared = &*self.shared;
         match route.call {
             GcsCall::InsertObject => upload::insert(shared, head, route, body, damage.as_ref()).await,

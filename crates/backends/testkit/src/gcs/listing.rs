@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::gcs::failure::GcsFailure;
-use crate::gcs::object::Object;
+use crate::gcs::object::StoredObject;
 
 /// The maximum size of a page, as at Google.
 const PAGE_LIMIT: usize = 1000;
@@ -32,14 +32,14 @@ pub(super) struct Selection {
 
 /// A page of a listing.
 #[derive(Debug, Default)]
-pub(super) struct Page {
-    pub(super) objects: Vec<Arc<Object>>,
+pub(super) struct ObjectPage {
+    pub(super) objects: Vec<Arc<StoredObject>>,
     pub(super) prefixes: Vec<String>,
     /// The token of the next page. It is empty on the last page.
     pub(super) next_token: String,
 }
 
-impl Page {
+impl ObjectPage {
     fn len(&self) -> usize {
         self.objects.len() + self.prefixes.len()
     }
@@ -55,11 +55,11 @@ impl Selection {
         Some(&name[..self.prefix.len() + at + self.delimiter.len()])
     }
 
-    pub(super) fn page(&self, all: &BTreeMap<String, Arc<Object>>) -> Result<Page, GcsFailure> {
+    pub(super) fn page(&self, all: &BTreeMap<String, Arc<StoredObject>>) -> Result<ObjectPage, GcsFailure> {
         let last = decode_token(&self.token)?;
         let limit = if self.page_size == 0 { PAGE_LIMIT } else { self.page_size.min(PAGE_LIMIT) };
         let first = self.prefix.as_str().max(&self.start);
-        let mut page = Page::default();
+        let mut page = ObjectPage::default();
         let mut end_of_page = None;
         for (name, object) in all.range::<str, _>((Bound::Included(first), Bound::Unbounded)) {
             if !name.starts_with(&self.prefix) {

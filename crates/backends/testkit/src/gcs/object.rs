@@ -53,13 +53,13 @@ impl Metadata {
 
 /// A stored object.
 #[derive(Clone, Debug)]
-pub(super) struct Object {
+pub(super) struct StoredObject {
     /// The description, shared, so that a finished upload can keep it without the bytes.
     pub(super) description: Arc<Description>,
     pub(super) content: Content,
 }
 
-impl Deref for Object {
+impl Deref for StoredObject {
     type Target = Description;
 
     fn deref(&self) -> &Description {
@@ -147,7 +147,7 @@ pub(super) struct Preconditions {
 impl Preconditions {
     /// Checks the preconditions of a read. Generation 0 means that no object exists. A failed `NotMatch` condition is
     /// answered with "not modified".
-    pub(super) fn check(&self, live: Option<&Object>) -> Result<(), GcsFailure> {
+    pub(super) fn check(&self, live: Option<&StoredObject>) -> Result<(), GcsFailure> {
         let generation = live.map_or(0, |object| object.generation);
         let metageneration = live.map_or(0, |_| METAGENERATION);
         let matches = |wanted: Option<i64>, found| wanted.is_none_or(|wanted| wanted == found);
@@ -165,7 +165,7 @@ impl Preconditions {
     }
 
     /// Checks the preconditions of a request that changes something.
-    pub(super) fn check_change(&self, live: Option<&Object>) -> Result<(), GcsFailure> {
+    pub(super) fn check_change(&self, live: Option<&StoredObject>) -> Result<(), GcsFailure> {
         self.check(live).map_err(|_| GcsFailure::precondition())
     }
 }

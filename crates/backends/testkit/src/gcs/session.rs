@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use crate::gcs::checksums::Expected;
-use crate::gcs::content::Writer;
+use crate::gcs::content::ContentWriter;
 use crate::gcs::failure::GcsFailure;
-use crate::gcs::object::{Description, Metadata, Object, Preconditions};
+use crate::gcs::object::{Description, Metadata, Preconditions, StoredObject};
 use crate::gcs::store::Store;
 
 /// The unit of resumable uploads. Chunks are multiples of it. The server stores whole multiples of an interrupted chunk.
@@ -34,9 +34,9 @@ impl Purpose {
     pub(super) fn finish(
         &self,
         store: &Store,
-        writer: Writer,
+        writer: ContentWriter,
         expected: Expected,
-    ) -> Result<Arc<Object>, GcsFailure> {
+    ) -> Result<Arc<StoredObject>, GcsFailure> {
         let expected = expected.or(self.expected);
         let (content, checksums) = writer.finish(expected.md5.is_some())?;
         expected.check(&checksums)?;
@@ -46,7 +46,7 @@ impl Purpose {
 }
 
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct UploadSession {
     id: String,
     pub(super) purpose: Purpose,
     state: Mutex<SessionState>,
@@ -56,12 +56,12 @@ pub(super) struct Session {
 struct SessionState {
     /// Counts the requests. The latest one owns the session. An earlier one that still sends has lost it.
     turn: u64,
-    phase: Phase,
+    phase: SessionPhase,
 }
 
 #[derive(Debug)]
-enum Phase {
-    Open(Writer),
+enum SessionPhase {
+    Open(ContentWriter),
     /// The object was created. The bytes may have been deleted since.
     Done(Arc<Description>),
     Refused(GcsFailure),
@@ -70,7 +70,7 @@ enum Phase {
 
 /// The progress of an upload.
 #[derive(Clone, Debug)]
-pub(super) enum Progress {
+pub(super) enum UploadProgress {
     /// The number of stored bytes.
     Open(u64),
     Done(Arc<Description>),
@@ -80,7 +80,7 @@ pub(super) enum Progress {
 #[derive(Debug)]
 pub(super) struct Lost;
 
-impl Session {
+impl UploadSession {
     fn state(&self) -> MutexGuard<'_, SessionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -90,14 +90,14 @@ impl Session {
     }
 
     /// Takes over the session, and returns its progress.
-    pub(super) fn take(&self) -> (u64, Result<Progress, GcsFailure>) {
+    pub(super) fn take(&self) -> (u64, Result<UploadProgress, GcsFailure>) {
         let mut state = self.state();
         state.turn += 1;
         let progress = match &state.phase {
-            Phase::Open(writer) => Ok(Progress::Open(writer.len())),
-            Phase::Done(object) => Ok(Progress::Done(Arc::clone(object))),
-            Phase::Refused(failure) => Err(failure.clone()),
-            Phase::Cancelled => Err(cancelled()),
+            SessionPhase::Open(writer) => Ok(UploadProgress::Open(writer.len())),
+            SessionPhase::Done(object) => Ok(UploadProgress::Done(Arc::clone(object))),
+            SessionPhase::Refused(failure) => Err(failure.clone()),
+            SessionPhase::Cancelled => Err(cancelled()),
         };
         (state.turn, progress)
     }
@@ -109,7 +109,7 @@ impl Session {
             return Err(Lost);
         }
         match &mut state.phase {
-            Phase::Open(writer) => {
+            SessionPhase::Open(writer) => {
                 Ok(pieces.iter().try_for_each(|piece| writer.append(piece)).map_err(GcsFailure::from))
             }
             _ => Err(Lost),
@@ -122,17 +122,17 @@ impl Session {
         turn: u64,
         store: &Store,
         expected: Expected,
-    ) -> Result<Result<Arc<Object>, GcsFailure>, Lost> {
+    ) -> Result<Result<Arc<StoredObject>, GcsFailure>, Lost> {
         let mut state = self.state();
         if state.turn != turn {
             return Err(Lost);
         }
-        match std::mem::replace(&mut state.phase, Phase::Cancelled) {
-            Phase::Open(writer) => {
+        match std::mem::replace(&mut state.phase, SessionPhase::Cancelled) {
+            SessionPhase::Open(writer) => {
                 let made = self.purpose.finish(store, writer, expected);
                 state.phase = match &made {
-                    Ok(object) => Phase::Done(Arc::clone(&object.description)),
-                    Err(failure) => Phase::Refused(failure.clone()),
+                    Ok(object) => SessionPhase::Done(Arc::clone(&object.description)),
+                    Err(failure) => SessionPhase::Refused(failure.clone()),
                 };
                 Ok(made)
             }
@@ -147,15 +147,15 @@ impl Session {
     pub(super) fn cancel(&self) {
         let mut state = self.state();
         state.turn += 1;
-        if !matches!(state.phase, Phase::Done(_)) {
-            state.phase = Phase::Cancelled;
+        if !matches!(state.phase, SessionPhase::Done(_)) {
+            state.phase = SessionPhase::Cancelled;
         }
     }
 
     /// Returns the number of stored bytes of an open session.
     pub(super) fn persisted(&self) -> Option<u64> {
         match &self.state().phase {
-            Phase::Open(writer) => Some(writer.len()),
+            SessionPhase::Open(writer) => Some(writer.len()),
             _ => None,
         }
     }
@@ -169,32 +169,32 @@ pub(super) fn cancelled() -> GcsFailure {
 /// All uploads since the start of the server.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    by_id: Mutex<BTreeMap<String, Arc<Session>>>,
+    by_id: Mutex<BTreeMap<String, Arc<UploadSession>>>,
     ids: RandomState,
 }
 
 impl Sessions {
-    fn by_id(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Session>>> {
+    fn by_id(&self) -> MutexGuard<'_, BTreeMap<String, Arc<UploadSession>>> {
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn begin(&self, purpose: Purpose, dir: &Path) -> Arc<Session> {
+    pub(super) fn begin(&self, purpose: Purpose, dir: &Path) -> Arc<UploadSession> {
         let mut by_id = self.by_id();
         let number = by_id.len();
         // The id is random, so that no client can guess it or rely on an order.
         let id = format!("{:016x}{:016x}", self.ids.hash_one((number, 0)), self.ids.hash_one((number, 1)));
-        let state = Mutex::new(SessionState { turn: 0, phase: Phase::Open(Writer::new(dir)) });
-        let session = Arc::new(Session { id: id.clone(), purpose, state });
+        let state = Mutex::new(SessionState { turn: 0, phase: SessionPhase::Open(ContentWriter::new(dir)) });
+        let session = Arc::new(UploadSession { id: id.clone(), purpose, state });
         by_id.insert(id, Arc::clone(&session));
         session
     }
 
-    pub(super) fn get(&self, id: &str) -> Result<Arc<Session>, GcsFailure> {
+    pub(super) fn get(&self, id: &str) -> Result<Arc<UploadSession>, GcsFailure> {
         let unknown = || GcsFailure::new(404, "notFound", format!("No such upload: {id}"));
         self.by_id().get(id).cloned().ok_or_else(unknown)
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<Session>> {
+    pub(super) fn all(&self) -> Vec<Arc<UploadSession>> {
         self.by_id().values().cloned().collect()
     }
 }

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use crate::gcs::checksums::Checksums;
 use crate::gcs::content::Content;
 use crate::gcs::failure::GcsFailure;
-use crate::gcs::listing::{Page, Selection};
-use crate::gcs::object::{Description, Metadata, Object, Preconditions, check_name};
+use crate::gcs::listing::{ObjectPage, Selection};
+use crate::gcs::object::{Description, Metadata, Preconditions, StoredObject, check_name};
 
 /// All buckets under one lock, so that a precondition and its change are one step.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ struct StoreState {
 #[derive(Debug)]
 struct Bucket {
     created: Timestamp,
-    objects: BTreeMap<String, Arc<Object>>,
+    objects: BTreeMap<String, Arc<StoredObject>>,
 }
 
 impl Store {
@@ -59,7 +59,7 @@ impl Store {
         metadata: Metadata,
         (content, checksums): (Content, Checksums),
         preconditions: &Preconditions,
-    ) -> Result<Arc<Object>, GcsFailure> {
+    ) -> Result<Arc<StoredObject>, GcsFailure> {
         check_name(name)?;
         let mut state = self.state();
         let live = state.bucket(bucket)?.objects.get(name);
@@ -71,7 +71,7 @@ impl Store {
         let (bucket, name) = (bucket.to_owned(), name.to_owned());
         let size = content.len();
         let description = Description { bucket, name, generation, created, metadata, size, checksums };
-        let object = Arc::new(Object { description: Arc::new(description), content });
+        let object = Arc::new(StoredObject { description: Arc::new(description), content });
         let objects = &mut state.bucket(&object.bucket)?.objects;
         objects.insert(object.name.clone(), Arc::clone(&object));
         Ok(object)
@@ -84,7 +84,7 @@ impl Store {
         name: &str,
         generation: Option<i64>,
         preconditions: &Preconditions,
-    ) -> Result<Arc<Object>, GcsFailure> {
+    ) -> Result<Arc<StoredObject>, GcsFailure> {
         let mut state = self.state();
         let object = state.object(bucket, name, generation)?;
         preconditions.check(Some(&object))?;
@@ -105,12 +105,12 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn list(&self, bucket: &str, selection: &Selection) -> Result<Page, GcsFailure> {
+    pub(super) fn list(&self, bucket: &str, selection: &Selection) -> Result<ObjectPage, GcsFailure> {
         selection.page(&self.state().bucket(bucket)?.objects)
     }
 
     /// Returns the objects of a bucket, sorted by name.
-    pub(super) fn objects(&self, bucket: &str) -> Result<Vec<Arc<Object>>, GcsFailure> {
+    pub(super) fn objects(&self, bucket: &str) -> Result<Vec<Arc<StoredObject>>, GcsFailure> {
         Ok(self.state().bucket(bucket)?.objects.values().cloned().collect())
     }
 }
@@ -125,7 +125,7 @@ impl StoreState {
         bucket: &str,
         name: &str,
         generation: Option<i64>,
-    ) -> Result<Arc<Object>, GcsFailure> {
+    ) -> Result<Arc<StoredObject>, GcsFailure> {
         let live = self.bucket(bucket)?.objects.get(name);
         let wanted = live.filter(|object| generation.is_none_or(|wanted| wanted == object.generation));
         wanted.cloned().ok_or_else(|| GcsFailure::no_object(bucket, name))

@@ -22,7 +22,7 @@ impl SharedMemory {
 
 #[derive(Debug, Default)]
 pub(super) struct MemoryState {
-    pub(super) objects: BTreeMap<Key, Object>,
+    pub(super) objects: BTreeMap<Key, MemoryObject>,
     /// The keys of open uploads.
     pub(super) uploads: BTreeMap<u64, Key>,
     pub(super) requests: Vec<Request>,
@@ -32,13 +32,13 @@ pub(super) struct MemoryState {
 }
 
 #[derive(Debug)]
-pub(super) struct Object {
+pub(super) struct MemoryObject {
     pub(super) bytes: Bytes,
     pub(super) last_modified: SystemTime,
     generation: u64,
 }
 
-impl Object {
+impl MemoryObject {
     pub(super) fn describe(&self, key: &Key) -> ObjectMeta {
         ObjectMeta::new(key.clone(), self.bytes.len() as u64, self.last_modified)
             .with_version(Version::new(self.generation.to_string()))
@@ -59,7 +59,7 @@ impl MemoryState {
 
     pub(super) fn publish(&mut self, key: &Key, bytes: Bytes) -> ObjectMeta {
         let last_modified = self.clock.as_ref().map_or_else(SystemTime::now, ManualClock::now);
-        let object = Object { bytes, last_modified, generation: self.next_number() };
+        let object = MemoryObject { bytes, last_modified, generation: self.next_number() };
         let meta = object.describe(key);
         self.objects.insert(key.clone(), object);
         meta

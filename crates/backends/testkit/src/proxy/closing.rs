@@ -51,18 +51,18 @@ impl Closing {
 
 /// A client's connection that notifies a [`Closing`] when it is flushed.
 #[derive(Debug)]
-pub(crate) struct Watched {
+pub(crate) struct FlushWatched {
     stream: TcpStream,
     closing: Arc<Closing>,
 }
 
-impl Watched {
+impl FlushWatched {
     pub(crate) fn new(stream: TcpStream, closing: Arc<Closing>) -> Self {
         Self { stream, closing }
     }
 }
 
-impl Drop for Watched {
+impl Drop for FlushWatched {
     fn drop(&mut self) {
         if self.closing.resets.load(Ordering::Relaxed) {
             let _ = self.stream.set_zero_linger();
@@ -70,7 +70,7 @@ impl Drop for Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for FlushWatched {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -80,7 +80,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for FlushWatched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

@@ -14,8 +14,8 @@ use tokio::net::TcpListener;
 use crate::proxy::fired::Fired;
 use crate::proxy::http::connection::connection;
 pub use crate::proxy::http::request::HttpRequest;
-use crate::proxy::http::request::Log;
-use crate::proxy::http::rule::Rules;
+use crate::proxy::http::request::RequestLog;
+use crate::proxy::http::rule::HttpRules;
 pub use crate::proxy::http::rule::{HttpAction, HttpRule, Reply};
 use crate::proxy::worker::{Worker, accept};
 
@@ -49,8 +49,8 @@ pub struct HttpProxy {
 #[derive(Debug)]
 struct HttpProxyState {
     target: SocketAddr,
-    rules: Rules,
-    log: Log,
+    rules: HttpRules,
+    log: RequestLog,
 }
 
 impl HttpProxy {
@@ -60,7 +60,8 @@ impl HttpProxy {
     ///
     /// Fails if the system refuses a socket or a thread.
     pub fn start(target: SocketAddr) -> io::Result<Self> {
-        let shared = Arc::new(HttpProxyState { target, rules: Rules::default(), log: Log::default() });
+        let shared =
+            Arc::new(HttpProxyState { target, rules: HttpRules::default(), log: RequestLog::default() });
         let serving = Arc::clone(&shared);
         let worker = Worker::start("larder-http-proxy", |listener| serve(listener, serving))?;
         Ok(Self { shared, worker })

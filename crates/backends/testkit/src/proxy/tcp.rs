@@ -19,7 +19,7 @@ pub use crate::proxy::tcp::link::LinkShape;
 use crate::proxy::tcp::link::Links;
 use crate::proxy::tcp::pump::{Pump, pump};
 pub use crate::proxy::tcp::script::LinkFault;
-use crate::proxy::tcp::script::{Ending, LinkScript};
+use crate::proxy::tcp::script::{ConnectionEnd, LinkScript};
 use crate::proxy::worker::{Worker, accept};
 
 /// The direction of bytes.
@@ -173,15 +173,15 @@ async fn connection(mut client: TcpStream, shared: Arc<TcpProxyState>, accepted:
             async { tokio::try_join!(pump(up, from_client, to_server), pump(down, from_server, to_client)) };
         tokio::select! {
             result = both => result.err(),
-            _ = severed.changed() => Some(Ending::Reset),
+            _ = severed.changed() => Some(ConnectionEnd::Reset),
         }
     };
     match ending {
         None => {}
-        Some(Ending::Reset) => {
+        Some(ConnectionEnd::Reset) => {
             let _ = (client.set_zero_linger(), server.set_zero_linger());
         }
-        Some(Ending::Cut) => {
+        Some(ConnectionEnd::Cut) => {
             let _ = (client.shutdown().await, server.shutdown().await);
             // A socket that is closed with unread bytes resets its connection, so read them first.
             tokio::select! {
@@ -189,7 +189,7 @@ async fn connection(mut client: TcpStream, shared: Arc<TcpProxyState>, accepted:
                 _ = severed.changed() => {}
             }
         }
-        Some(Ending::Stall) => {
+        Some(ConnectionEnd::Stall) => {
             let _ = severed.changed().await;
             let _ = (client.set_zero_linger(), server.set_zero_linger());
         }

@@ -8,7 +8,7 @@ use prost_types::{Any, Duration};
 use tonic::{Code, Status};
 
 use crate::gcs::failure::GcsFailure;
-use crate::gcs::object::{METAGENERATION, Object, STORAGE_CLASS};
+use crate::gcs::object::{METAGENERATION, STORAGE_CLASS, StoredObject};
 
 /// The prefix of [bucket names](https://cloud.google.com/storage/docs/reference/rpc/google.storage.v2#google.storage.v2.Bucket).
 pub(super) const BUCKETS: &str = "projects/_/buckets/";
@@ -23,7 +23,7 @@ fn time(time: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
 }
 
-pub(super) fn object(object: &Object) -> Message {
+pub(super) fn object(object: &StoredObject) -> Message {
     let created = Some(time(object.created));
     let metadata = object.metadata.clone();
     let checksums = ObjectChecksums {

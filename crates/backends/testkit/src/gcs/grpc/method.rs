@@ -9,14 +9,14 @@ use prost::Message;
 use crate::gcs::GcsServerState;
 use crate::gcs::call::GcsCall;
 use crate::gcs::failure::GcsFailure;
-use crate::gcs::fault::Damage;
+use crate::gcs::fault::ReplyDamage;
 use crate::gcs::grpc::message;
 use crate::gcs::listing::Selection;
 use crate::gcs::object::Preconditions;
 
 /// A request message.
 pub(super) trait Method: Message + Default + Send + 'static {
-    type Answer: Message + Default + Send + 'static;
+    type Payload: Message + Default + Send + 'static;
 
     const CALL: GcsCall;
     /// Whether the metadata of the request must also name the bucket.
@@ -25,10 +25,10 @@ pub(super) trait Method: Message + Default + Send + 'static {
     /// Returns the names of the bucket and the object.
     fn names(&self) -> [&str; 2];
 
-    fn serve(self, shared: &GcsServerState) -> Result<Self::Answer, GcsFailure>;
+    fn serve(self, shared: &GcsServerState) -> Result<Self::Payload, GcsFailure>;
 
     /// Applies damage to the answer.
-    fn damage(answer: Self::Answer, _: &Damage) -> Self::Answer {
+    fn damage(answer: Self::Payload, _: &ReplyDamage) -> Self::Payload {
         answer
     }
 }
@@ -39,7 +39,7 @@ fn generation(generation: i64) -> Option<i64> {
 }
 
 impl Method for GetObjectRequest {
-    type Answer = Object;
+    type Payload = Object;
 
     const CALL: GcsCall = GcsCall::GetObject;
 
@@ -59,7 +59,7 @@ impl Method for GetObjectRequest {
         Ok(message::object(&found))
     }
 
-    fn damage(mut answer: Object, damage: &Damage) -> Object {
+    fn damage(mut answer: Object, damage: &ReplyDamage) -> Object {
         if damage.takes_checksum()
             && let Some(crc32c) = answer.checksums.as_mut().and_then(|checksums| checksums.crc32c.as_mut())
         {
@@ -70,7 +70,7 @@ impl Method for GetObjectRequest {
 }
 
 impl Method for ListObjectsRequest {
-    type Answer = ListObjectsResponse;
+    type Payload = ListObjectsResponse;
 
     const CALL: GcsCall = GcsCall::ListObjects;
 
@@ -103,7 +103,7 @@ impl Method for ListObjectsRequest {
 }
 
 impl Method for DeleteObjectRequest {
-    type Answer = ();
+    type Payload = ();
 
     const CALL: GcsCall = GcsCall::DeleteObject;
 
@@ -124,7 +124,7 @@ impl Method for DeleteObjectRequest {
 }
 
 impl Method for CreateBucketRequest {
-    type Answer = Bucket;
+    type Payload = Bucket;
 
     const CALL: GcsCall = GcsCall::CreateBucket;
     // The request names a project.
@@ -144,7 +144,7 @@ impl Method for CreateBucketRequest {
 }
 
 impl Method for GetBucketRequest {
-    type Answer = Bucket;
+    type Payload = Bucket;
 
     const CALL: GcsCall = GcsCall::GetBucket;
 

@@ -6,30 +6,30 @@ use hyper::{Response, StatusCode};
 use serde_json::Value;
 
 use crate::gcs::failure::GcsFailure;
-use crate::gcs::fault::Damage;
-use crate::gcs::http::Answer;
-use crate::gcs::http::body::Reply;
+use crate::gcs::fault::ReplyDamage;
+use crate::gcs::http::HttpReply;
+use crate::gcs::http::body::ReplyBody;
 use crate::gcs::object::{Description, METAGENERATION, STORAGE_CLASS};
 
 /// Creates an answer without headers and body.
-pub(super) fn empty(status: u16) -> Answer {
+pub(super) fn empty(status: u16) -> HttpReply {
     bytes(status, Bytes::new())
 }
 
-fn bytes(status: u16, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Reply::Bytes(Some(body.into())));
+fn bytes(status: u16, body: impl Into<Bytes>) -> HttpReply {
+    let mut answer = Response::new(ReplyBody::Bytes(Some(body.into())));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     answer
 }
 
-pub(super) fn json(value: &Value) -> Answer {
+pub(super) fn json(value: &Value) -> HttpReply {
     let mut answer = bytes(200, value.to_string());
     set(answer.headers_mut(), CONTENT_TYPE, "application/json; charset=UTF-8");
     answer
 }
 
 /// Creates the answer for an error: text for a request for bytes, JSON for others.
-pub(super) fn failure(failure: &GcsFailure, is_media: bool) -> Answer {
+pub(super) fn failure(failure: &GcsFailure, is_media: bool) -> HttpReply {
     let mut answer = match failure.status() {
         // These statuses have no body.
         status @ (304 | 499) => empty(status),
@@ -51,7 +51,7 @@ pub(super) fn failure(failure: &GcsFailure, is_media: bool) -> Answer {
 }
 
 /// Creates the answer with the metadata of an object.
-pub(super) fn object(object: &Description, damage: Option<&Damage>) -> Answer {
+pub(super) fn object(object: &Description, damage: Option<&ReplyDamage>) -> HttpReply {
     let checksums = match damage {
         Some(damage) if damage.takes_checksum() => object.checksums.wrong(),
         _ => object.checksums,
@@ -61,7 +61,7 @@ pub(super) fn object(object: &Description, damage: Option<&Damage>) -> Answer {
 
 /// Sets the headers that describe the bytes of an object:
 /// <https://cloud.google.com/storage/docs/xml-api/reference-headers#objectresponseheaders>.
-pub(super) fn describe(headers: &mut HeaderMap, object: &Description, damage: Option<&Damage>) {
+pub(super) fn describe(headers: &mut HeaderMap, object: &Description, damage: Option<&ReplyDamage>) {
     let checksums = match damage {
         Some(damage) if damage.takes_checksum() => object.checksums.wrong(),
         _ => object.checksums,

@@ -10,14 +10,14 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
 
 use crate::gcs::content::Content;
-use crate::gcs::fault::{Damage, GcsAction};
+use crate::gcs::fault::{GcsAction, ReplyDamage};
 use crate::proxy::closing::Closing;
 
 #[derive(Debug)]
-pub(super) enum Reply {
+pub(super) enum ReplyBody {
     Bytes(Option<Bytes>),
     Cut(CutBytes),
-    Download(Download),
+    DownloadBody(DownloadBody),
 }
 
 /// The beginning of a body, after which the connection is closed.
@@ -29,9 +29,9 @@ pub(super) struct CutBytes {
     closing: Arc<Closing>,
 }
 
-impl Reply {
+impl ReplyBody {
     /// Garbles or cuts a body, if it is long enough.
-    pub(super) fn damaged(self, damage: Damage) -> Self {
+    pub(super) fn damaged(self, damage: ReplyDamage) -> Self {
         let Self::Bytes(Some(bytes)) = self else { return self };
         let damaged = match damage.action {
             GcsAction::GarbleAnswer if !bytes.is_empty() => {
@@ -67,18 +67,18 @@ impl CutBytes {
 
 /// A part of an object.
 #[derive(Debug)]
-pub(super) struct Download {
+pub(super) struct DownloadBody {
     content: Content,
     offset: u64,
     len: u64,
     /// The damage, and the number of bytes before it.
-    damage: Option<(Damage, u64)>,
+    damage: Option<(ReplyDamage, u64)>,
     /// Whether the body has stalled.
     stalled: bool,
 }
 
-impl Download {
-    pub(super) fn new(content: Content, offset: u64, len: u64, damage: Option<Damage>) -> Self {
+impl DownloadBody {
+    pub(super) fn new(content: Content, offset: u64, len: u64, damage: Option<ReplyDamage>) -> Self {
         let damage = damage.and_then(|damage| match damage.action {
             GcsAction::ResetDownload { after: at }
             | GcsAction::StallDownload { after: at }
@@ -130,7 +130,8 @@ impl Download {
             }
         }
         // hyper flushes its buffer when a body is pending.
-        if let Some((Damage { action: GcsAction::ResetDownload { .. }, closing, .. }, _)) = &self.damage {
+        if let Some((ReplyDamage { action: GcsAction::ResetDownload { .. }, closing, .. }, _)) = &self.damage
+        {
             closing.reset();
             closing.ask();
         }
@@ -138,7 +139,7 @@ impl Download {
     }
 }
 
-impl Body for Reply {
+impl Body for ReplyBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -146,7 +147,7 @@ impl Body for Reply {
         match self.get_mut() {
             Self::Bytes(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Cut(cut) => cut.next(),
-            Self::Download(download) => download.next(),
+            Self::DownloadBody(download) => download.next(),
         }
     }
 
@@ -155,7 +156,7 @@ impl Body for Reply {
             Self::Bytes(bytes) => bytes.is_none(),
             // The missing bytes never arrive.
             Self::Cut(_) => false,
-            Self::Download(download) => !download.stalled && download.len == 0,
+            Self::DownloadBody(download) => !download.stalled && download.len == 0,
         }
     }
 
@@ -163,8 +164,8 @@ impl Body for Reply {
         match self {
             Self::Bytes(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Cut(cut) => SizeHint::with_exact(cut.announced),
-            Self::Download(download) if download.stalled => SizeHint::default(),
-            Self::Download(download) => SizeHint::with_exact(download.len),
+            Self::DownloadBody(download) if download.stalled => SizeHint::default(),
+            Self::DownloadBody(download) => SizeHint::with_exact(download.len),
         }
     }
 }

@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
 use crate::gcs::failure::GcsFailure;
-use crate::gcs::fault::{Damage, GcsAction};
+use crate::gcs::fault::{GcsAction, ReplyDamage};
 use crate::gcs::http::End;
 
 /// The maximum size of metadata in a request.
@@ -15,20 +15,20 @@ const DOCUMENT_LIMIT: usize = 1 << 20;
 
 /// The body of a request, with injected faults.
 #[derive(Debug)]
-pub(super) struct Upload {
+pub(super) struct IncomingBody {
     body: Incoming,
     /// The damage, and the number of bytes before it.
-    damage: Option<(Damage, u64)>,
+    damage: Option<(ReplyDamage, u64)>,
     /// Whether the damage happens now.
     is_due: bool,
 }
 
-impl Upload {
+impl IncomingBody {
     pub(super) fn new(body: Incoming) -> Self {
         Self { body, damage: None, is_due: false }
     }
 
-    pub(super) fn damage(&mut self, damage: Damage) {
+    pub(super) fn damage(&mut self, damage: ReplyDamage) {
         if let GcsAction::ResetUpload { after } | GcsAction::StallUpload { after } = damage.action {
             self.damage = Some((damage, after));
         }

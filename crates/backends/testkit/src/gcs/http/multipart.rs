@@ -5,14 +5,14 @@ use memchr::memmem;
 
 use crate::gcs::failure::GcsFailure;
 use crate::gcs::http::End;
-use crate::gcs::http::incoming::Upload;
+use crate::gcs::http::incoming::IncomingBody;
 
 /// The maximum size of the head of a part, and of a part that is read as a whole.
 const LIMIT: usize = 1 << 20;
 
 /// The head of a part.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct MultipartPart {
     /// The content type of the part, if it has one.
     pub(super) content_type: Option<String>,
 }
@@ -23,7 +23,7 @@ pub(super) fn malformed() -> GcsFailure {
 
 #[derive(Debug)]
 pub(super) struct Parted<'a> {
-    body: &'a mut Upload,
+    body: &'a mut IncomingBody,
     /// Bytes that were received and not yet returned.
     buffer: BytesMut,
     /// CRLF, two dashes and the boundary.
@@ -33,7 +33,7 @@ pub(super) struct Parted<'a> {
 }
 
 impl<'a> Parted<'a> {
-    pub(super) fn new(content_type: &str, body: &'a mut Upload) -> Result<Self, GcsFailure> {
+    pub(super) fn new(content_type: &str, body: &'a mut IncomingBody) -> Result<Self, GcsFailure> {
         let parameters = content_type.split(';').map(str::trim);
         let mut boundaries = parameters.filter_map(|parameter| parameter.strip_prefix("boundary="));
         let boundary = boundaries.next().map(|boundary| boundary.trim_matches(['"', '\'']));
@@ -54,7 +54,7 @@ impl<'a> Parted<'a> {
     }
 
     /// Goes to the next part. Returns `None` after the last one.
-    pub(super) async fn next_part(&mut self) -> Result<Option<Part>, End> {
+    pub(super) async fn next_part(&mut self) -> Result<Option<MultipartPart>, End> {
         while self.next_chunk().await?.is_some() {}
         self.is_at_delimiter = false;
         while self.buffer.len() < 2 {
@@ -78,7 +78,7 @@ impl<'a> Parted<'a> {
             let (name, value) = line.split_once(':')?;
             name.trim().eq_ignore_ascii_case("content-type").then(|| value.trim().to_owned())
         });
-        Ok(Some(Part { content_type: types.next() }))
+        Ok(Some(MultipartPart { content_type: types.next() }))
     }
 
     /// Returns the next bytes of the part, or `None` at its end.

@@ -4,7 +4,7 @@ use crate::gcs::failure::GcsFailure;
 
 /// The bytes that a `Range` selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum WantedRange {
     /// All bytes: there is no range, or an unsupported one.
     Whole,
     /// Some of the bytes.
@@ -20,20 +20,20 @@ pub(super) enum Wanted {
 
 /// Parses a `Range: bytes=…` for a content of `size` bytes, as in section 14.1.2 of RFC 9110. Several ranges in one request
 /// are not supported, as at Google.
-pub(super) fn wanted(range: Option<&str>, size: u64) -> Wanted {
+pub(super) fn wanted(range: Option<&str>, size: u64) -> WantedRange {
     let Some((first, last)) = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) else {
-        return Wanted::Whole;
+        return WantedRange::Whole;
     };
     let (first, last) = (first.trim(), last.trim());
     let (offset, end) = match (first.parse::<u64>(), last.parse::<u64>()) {
-        (Ok(first), Ok(last)) if first > last => return Wanted::Whole,
+        (Ok(first), Ok(last)) if first > last => return WantedRange::Whole,
         (Ok(first), Ok(last)) => (first, last.saturating_add(1).min(size)),
         (Ok(first), Err(_)) if last.is_empty() => (first, size),
         (Err(_), Ok(suffix)) if first.is_empty() && suffix > 0 => (size.saturating_sub(suffix), size),
-        (Err(_), Ok(0)) if first.is_empty() => return Wanted::Unsatisfiable,
-        _ => return Wanted::Whole,
+        (Err(_), Ok(0)) if first.is_empty() => return WantedRange::Unsatisfiable,
+        _ => return WantedRange::Whole,
     };
-    if offset >= end { Wanted::Unsatisfiable } else { Wanted::Part { offset, len: end - offset } }
+    if offset >= end { WantedRange::Unsatisfiable } else { WantedRange::Part { offset, len: end - offset } }
 }
 
 /// A `Content-Range` of an upload: `bytes 0-99/100`. A `*` replaces an unknown part.
@@ -92,18 +92,18 @@ mod tests {
     #[test]
     fn ranges_of_a_download() {
         let of = |range| wanted(Some(range), 100);
-        assert_eq!(of("bytes=0-9"), Wanted::Part { offset: 0, len: 10 });
-        assert_eq!(of("bytes=90-"), Wanted::Part { offset: 90, len: 10 });
-        assert_eq!(of("bytes=90-1000"), Wanted::Part { offset: 90, len: 10 });
-        assert_eq!(of("bytes=-10"), Wanted::Part { offset: 90, len: 10 });
-        assert_eq!(of("bytes=-1000"), Wanted::Part { offset: 0, len: 100 });
+        assert_eq!(of("bytes=0-9"), WantedRange::Part { offset: 0, len: 10 });
+        assert_eq!(of("bytes=90-"), WantedRange::Part { offset: 90, len: 10 });
+        assert_eq!(of("bytes=90-1000"), WantedRange::Part { offset: 90, len: 10 });
+        assert_eq!(of("bytes=-10"), WantedRange::Part { offset: 90, len: 10 });
+        assert_eq!(of("bytes=-1000"), WantedRange::Part { offset: 0, len: 100 });
         for beyond in ["bytes=100-", "bytes=100-100", "bytes=-0"] {
-            assert_eq!(of(beyond), Wanted::Unsatisfiable, "{beyond}");
+            assert_eq!(of(beyond), WantedRange::Unsatisfiable, "{beyond}");
         }
         for strange in ["bytes=9-0", "bytes=a-b", "lines=1-2", "bytes=0-1,5-6", "bytes=-"] {
-            assert_eq!(of(strange), Wanted::Whole, "{strange}");
+            assert_eq!(of(strange), WantedRange::Whole, "{strange}");
         }
-        assert_eq!(wanted(Some("bytes=0-"), 0), Wanted::Unsatisfiable);
+        assert_eq!(wanted(Some("bytes=0-"), 0), WantedRange::Unsatisfiable);
     }
 
     #[test]

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use crate::gcs::GcsServerState;
 use crate::gcs::failure::GcsFailure;
-use crate::gcs::fault::Damage;
-use crate::gcs::http::body::{Download, Reply};
-use crate::gcs::http::range::{Wanted, wanted};
+use crate::gcs::fault::ReplyDamage;
+use crate::gcs::http::body::{DownloadBody, ReplyBody};
+use crate::gcs::http::range::{WantedRange, wanted};
 use crate::gcs::http::route::Route;
-use crate::gcs::http::{Answer, answer};
+use crate::gcs::http::{HttpReply, answer};
 use crate::gcs::listing::Selection;
 use crate::gcs::object::{METAGENERATION, Metadata, STORAGE_CLASS};
 
@@ -24,17 +24,17 @@ pub(super) fn media(
     shared: &GcsServerState,
     head: &Parts,
     route: &Route,
-    damage: Option<Damage>,
-) -> Result<Answer, GcsFailure> {
+    damage: Option<ReplyDamage>,
+) -> Result<HttpReply, GcsFailure> {
     let (generation, preconditions) = (route.query.number("generation")?, route.query.preconditions()?);
     let object = shared.store.get(&route.bucket, &route.object, generation, &preconditions)?;
     refuse_transcoding(head, &object.metadata)?;
     let size = object.content.len();
     let range = text(head, RANGE.as_str());
     let (status, offset, len) = match wanted(range, size) {
-        Wanted::Whole => (StatusCode::OK, 0, size),
-        Wanted::Part { offset, len } => (StatusCode::PARTIAL_CONTENT, offset, len),
-        Wanted::Unsatisfiable => {
+        WantedRange::Whole => (StatusCode::OK, 0, size),
+        WantedRange::Part { offset, len } => (StatusCode::PARTIAL_CONTENT, offset, len),
+        WantedRange::Unsatisfiable => {
             let message = "The requested range cannot be satisfied.";
             let failure = GcsFailure::new(416, "requestedRangeNotSatisfiable", message);
             let mut refusal = answer::failure(&failure, true);
@@ -44,8 +44,8 @@ pub(super) fn media(
     };
     let mut described = Response::new(());
     answer::describe(described.headers_mut(), &object, damage.as_ref());
-    let download = Download::new(object.content.clone(), offset, len, damage);
-    let mut answer = described.map(|()| Reply::Download(download));
+    let download = DownloadBody::new(object.content.clone(), offset, len, damage);
+    let mut answer = described.map(|()| ReplyBody::DownloadBody(download));
     *answer.status_mut() = status;
     answer::set_length(answer.headers_mut(), len);
     if status == StatusCode::PARTIAL_CONTENT {
@@ -69,22 +69,22 @@ fn refuse_transcoding(head: &Parts, metadata: &Metadata) -> Result<(), GcsFailur
 pub(super) fn metadata(
     shared: &GcsServerState,
     route: &Route,
-    damage: Option<&Damage>,
-) -> Result<Answer, GcsFailure> {
+    damage: Option<&ReplyDamage>,
+) -> Result<HttpReply, GcsFailure> {
     let (generation, preconditions) = (route.query.number("generation")?, route.query.preconditions()?);
     let object = shared.store.get(&route.bucket, &route.object, generation, &preconditions)?;
     Ok(answer::object(&object, damage))
 }
 
 /// Deletes an object.
-pub(super) fn delete(shared: &GcsServerState, route: &Route) -> Result<Answer, GcsFailure> {
+pub(super) fn delete(shared: &GcsServerState, route: &Route) -> Result<HttpReply, GcsFailure> {
     let (generation, preconditions) = (route.query.number("generation")?, route.query.preconditions()?);
     shared.store.delete(&route.bucket, &route.object, generation, &preconditions)?;
     Ok(answer::empty(204))
 }
 
 /// Returns a page of a listing.
-pub(super) fn list(shared: &GcsServerState, route: &Route) -> Result<Answer, GcsFailure> {
+pub(super) fn list(shared: &GcsServerState, route: &Route) -> Result<HttpReply, GcsFailure> {
     let text = |name: &str| route.query.get(name).unwrap_or_default().to_owned();
     let page_size = route.query.number("maxResults")?.unwrap_or_default();
     let selection = Selection {
@@ -113,7 +113,7 @@ pub(super) fn list(shared: &GcsServerState, route: &Route) -> Result<Answer, Gcs
 }
 
 /// Returns the metadata of a bucket.
-pub(super) fn bucket(shared: &GcsServerState, route: &Route) -> Result<Answer, GcsFailure> {
+pub(super) fn bucket(shared: &GcsServerState, route: &Route) -> Result<HttpReply, GcsFailure> {
     let created = shared.store.bucket(&route.bucket)?.to_string();
     Ok(answer::json(&json!({
         "kind": "storage#bucket",

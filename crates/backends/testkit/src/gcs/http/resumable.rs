@@ -8,15 +8,15 @@ use hyper::http::request::Parts;
 
 use crate::gcs::GcsServerState;
 use crate::gcs::failure::GcsFailure;
-use crate::gcs::fault::Damage;
-use crate::gcs::http::incoming::Upload;
+use crate::gcs::fault::ReplyDamage;
+use crate::gcs::http::incoming::IncomingBody;
 use crate::gcs::http::range::Given;
 use crate::gcs::http::route::Route;
 use crate::gcs::http::upload::expected;
-use crate::gcs::http::{Answer, End, answer};
-use crate::gcs::session::{Progress, QUANTUM, Session, cancelled};
+use crate::gcs::http::{End, HttpReply, answer};
+use crate::gcs::session::{QUANTUM, UploadProgress, UploadSession, cancelled};
 
-fn session(shared: &GcsServerState, route: &Route) -> Result<Arc<Session>, GcsFailure> {
+fn session(shared: &GcsServerState, route: &Route) -> Result<Arc<UploadSession>, GcsFailure> {
     shared.sessions.get(route.query.get("upload_id").unwrap_or_default())
 }
 
@@ -25,9 +25,9 @@ pub(super) async fn put(
     shared: &GcsServerState,
     head: &Parts,
     route: &Route,
-    body: &mut Upload,
-    damage: Option<&Damage>,
-) -> Result<Answer, End> {
+    body: &mut IncomingBody,
+    damage: Option<&ReplyDamage>,
+) -> Result<HttpReply, End> {
     let session = session(shared, route)?;
     let given = match head.headers.get(CONTENT_RANGE) {
         Some(header) => Given::parse(header.to_str().unwrap_or_default())?,
@@ -36,8 +36,8 @@ pub(super) async fn put(
     let expected = expected(head)?;
     let (turn, progress) = session.take();
     let persisted = match progress? {
-        Progress::Open(persisted) => persisted,
-        Progress::Done(object) => return Ok(answer::object(&object, damage)),
+        UploadProgress::Open(persisted) => persisted,
+        UploadProgress::Done(object) => return Ok(answer::object(&object, damage)),
     };
     let (is_last, persisted) = match given.first {
         Some(first) => {
@@ -58,11 +58,11 @@ pub(super) async fn put(
 
 /// Returns how many of the sent bytes are already stored. The server ignores bytes that are sent again.
 fn check(
-    session: &Session,
+    session: &UploadSession,
     given: &Given,
     first: u64,
     persisted: u64,
-    body: &Upload,
+    body: &IncomingBody,
 ) -> Result<u64, GcsFailure> {
     let skip = persisted.checked_sub(first).ok_or_else(|| {
         GcsFailure::invalid(format!(
@@ -97,12 +97,12 @@ fn check(
 
 /// Stores the received bytes in whole quanta. The rest of an interrupted chunk is lost. Returns the number of stored bytes.
 async fn receive(
-    session: &Session,
+    session: &UploadSession,
     turn: u64,
     given: &Given,
     skip: u64,
     persisted: u64,
-    body: &mut Upload,
+    body: &mut IncomingBody,
 ) -> Result<u64, End> {
     let (mut kept, mut received, mut skip) = (persisted, 0, skip);
     // The bytes of an incomplete quantum.
@@ -151,7 +151,7 @@ fn is_complete(given: &Given, persisted: u64) -> Result<bool, GcsFailure> {
 }
 
 /// Creates the answer 308, which Google calls "Resume Incomplete".
-fn incomplete(session: &Session, persisted: u64) -> Answer {
+fn incomplete(session: &UploadSession, persisted: u64) -> HttpReply {
     let mut answer = answer::empty(308);
     if persisted > 0 {
         answer::set(answer.headers_mut(), RANGE, &format!("bytes=0-{}", persisted - 1));
@@ -161,7 +161,7 @@ fn incomplete(session: &Session, persisted: u64) -> Answer {
 }
 
 /// Cancels an upload. The answer is 499.
-pub(super) fn cancel(shared: &GcsServerState, route: &Route) -> Result<Answer, GcsFailure> {
+pub(super) fn cancel(shared: &GcsServerState, route: &Route) -> Result<HttpReply, GcsFailure> {
     session(shared, route)?.cancel();
     Ok(answer::failure(&cancelled(), false))
 }

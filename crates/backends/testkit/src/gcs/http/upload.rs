@@ -9,14 +9,14 @@ use serde_json::Value;
 
 use crate::gcs::GcsServerState;
 use crate::gcs::checksums::Expected;
-use crate::gcs::content::Writer;
+use crate::gcs::content::ContentWriter;
 use crate::gcs::failure::GcsFailure;
-use crate::gcs::fault::Damage;
-use crate::gcs::http::incoming::Upload;
+use crate::gcs::fault::ReplyDamage;
+use crate::gcs::http::incoming::IncomingBody;
 use crate::gcs::http::multipart::{Parted, malformed};
 use crate::gcs::http::route::Route;
-use crate::gcs::http::{Answer, End, answer};
-use crate::gcs::object::{Metadata, Object, check_name};
+use crate::gcs::http::{End, HttpReply, answer};
+use crate::gcs::object::{Metadata, StoredObject, check_name};
 use crate::gcs::session::Purpose;
 
 fn text<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
@@ -66,8 +66,8 @@ pub(super) async fn start(
     shared: &GcsServerState,
     head: &Parts,
     route: &Route,
-    body: &mut Upload,
-) -> Result<Answer, End> {
+    body: &mut IncomingBody,
+) -> Result<HttpReply, End> {
     let resource = parse(&body.document().await?)?;
     let mut purpose = purpose(shared, route, &resource)?;
     if purpose.metadata.content_type.is_none() {
@@ -96,9 +96,9 @@ pub(super) async fn insert(
     shared: &GcsServerState,
     head: &Parts,
     route: &Route,
-    body: &mut Upload,
-    damage: Option<&Damage>,
-) -> Result<Answer, End> {
+    body: &mut IncomingBody,
+    damage: Option<&ReplyDamage>,
+) -> Result<HttpReply, End> {
     let made = if route.query.get("uploadType") == Some("media") {
         media(shared, head, route, body).await?
     } else {
@@ -113,11 +113,11 @@ async fn media(
     shared: &GcsServerState,
     head: &Parts,
     route: &Route,
-    body: &mut Upload,
-) -> Result<Arc<Object>, End> {
+    body: &mut IncomingBody,
+) -> Result<Arc<StoredObject>, End> {
     let mut purpose = purpose(shared, route, &Value::Null)?;
     purpose.metadata.content_type = text(head, CONTENT_TYPE.as_str()).map(str::to_owned);
-    let mut writer = Writer::new(&shared.dir);
+    let mut writer = ContentWriter::new(&shared.dir);
     while let Some(chunk) = body.next().await? {
         writer.append(&chunk)?;
     }
@@ -131,8 +131,8 @@ async fn multipart(
     shared: &GcsServerState,
     head: &Parts,
     route: &Route,
-    body: &mut Upload,
-) -> Result<Arc<Object>, End> {
+    body: &mut IncomingBody,
+) -> Result<Arc<StoredObject>, End> {
     let mut parted = Parted::new(text(head, CONTENT_TYPE.as_str()).unwrap_or_default(), body)?;
     parted.next_part().await?.ok_or_else(malformed)?;
     let resource = parse(&parted.document().await?)?;
@@ -141,7 +141,7 @@ async fn multipart(
     if purpose.metadata.content_type.is_none() {
         purpose.metadata.content_type = media.content_type;
     }
-    let mut writer = Writer::new(&shared.dir);
+    let mut writer = ContentWriter::new(&shared.dir);
     while let Some(chunk) = parted.next_chunk().await? {
         writer.append(&chunk)?;
     }

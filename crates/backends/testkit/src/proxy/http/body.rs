@@ -12,7 +12,7 @@ use crate::proxy::fired::Fired;
 
 /// The damage to a body.
 #[derive(Debug)]
-pub(super) enum Damage {
+pub(super) enum BodyDamage {
     Cut(Arc<Closing>),
     Stall,
     Corrupt,
@@ -20,7 +20,7 @@ pub(super) enum Damage {
 
 /// The body of an answer.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum ProxyBody {
     /// A body of the proxy itself.
     Own(Option<Bytes>),
     /// The unchanged body of the server.
@@ -32,7 +32,7 @@ pub(super) enum Answer {
 #[derive(Debug)]
 pub(super) struct Damaged {
     body: Incoming,
-    damage: Damage,
+    damage: BodyDamage,
     fired: Fired,
     /// The number of bytes before the damage.
     remaining: u64,
@@ -40,13 +40,13 @@ pub(super) struct Damaged {
 }
 
 impl Damaged {
-    pub(super) fn new(body: Incoming, damage: Damage, at: u64, fired: Fired) -> Self {
+    pub(super) fn new(body: Incoming, damage: BodyDamage, at: u64, fired: Fired) -> Self {
         Self { body, damage, fired, remaining: at, happened: false }
     }
 
     /// Whether the body has stalled.
     fn is_stalled(&self) -> bool {
-        self.happened && !matches!(self.damage, Damage::Corrupt)
+        self.happened && !matches!(self.damage, BodyDamage::Corrupt)
     }
 
     /// Returns the part of a chunk that passes.
@@ -58,7 +58,7 @@ impl Damaged {
         }
         self.happened = true;
         self.fired.add();
-        if let Damage::Corrupt = self.damage {
+        if let BodyDamage::Corrupt = self.damage {
             let mut bytes = BytesMut::from(chunk);
             bytes[at] = !bytes[at];
             bytes.freeze()
@@ -82,14 +82,14 @@ impl Damaged {
             }
         }
         // hyper flushes its buffer when a body is pending.
-        if let Damage::Cut(closing) = &self.damage {
+        if let BodyDamage::Cut(closing) = &self.damage {
             closing.ask();
         }
         Poll::Pending
     }
 }
 
-impl Body for Answer {
+impl Body for ProxyBody {
     type Data = Bytes;
     type Error = hyper::Error;
 

@@ -13,9 +13,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-use crate::proxy::closing::{Closing, Watched};
+use crate::proxy::closing::{Closing, FlushWatched};
 use crate::proxy::http::HttpProxyState;
-use crate::proxy::http::body::{Answer, Damage, Damaged};
+use crate::proxy::http::body::{BodyDamage, Damaged, ProxyBody};
 use crate::proxy::http::request::HttpRequest;
 use crate::proxy::http::rule::{HttpAction, Pick};
 
@@ -30,7 +30,7 @@ pub(super) async fn connection(client: TcpStream, shared: Arc<HttpProxyState>) {
         let exchange = Arc::clone(&exchange);
         async move { exchange.answer(request).await }
     });
-    let io = TokioIo::new(Watched::new(client, Arc::clone(&closing)));
+    let io = TokioIo::new(FlushWatched::new(client, Arc::clone(&closing)));
     tokio::select! {
         // Ignore errors: the client sees them, or a rule caused them.
         _ = server::conn::http1::Builder::new().serve_connection(io, service) => {}
@@ -49,14 +49,14 @@ impl ProxiedExchange {
     /// # Errors
     ///
     /// An error closes the connection without an answer.
-    async fn answer(&self, request: Request<Incoming>) -> io::Result<Response<Answer>> {
+    async fn answer(&self, request: Request<Incoming>) -> io::Result<Response<ProxyBody>> {
         let seen = HttpRequest::of(&request);
         let number = self.shared.log.add(seen.clone());
         let (mut head, body) = request.into_parts();
         let pick = self.shared.rules.pick(&seen, &mut head.headers);
         let request = Request::from_parts(head, body);
         let response = match pick {
-            None => self.forward(number, request).await?.map(Answer::Servers),
+            None => self.forward(number, request).await?.map(ProxyBody::Servers),
             Some(pick) => self.act(number, request, pick).await?,
         };
         self.shared.log.answered(number, response.status().as_u16());
@@ -68,13 +68,13 @@ impl ProxiedExchange {
         number: usize,
         request: Request<Incoming>,
         pick: Pick,
-    ) -> io::Result<Response<Answer>> {
+    ) -> io::Result<Response<ProxyBody>> {
         let Pick { action, fired } = pick;
         let (damage, at) = match action {
             HttpAction::Respond(reply) => {
                 // An answer before the end of the body would close the connection while the client still sends.
                 exhaust(request.into_body()).await?;
-                let mut response = Response::new(Answer::Own(Some(reply.body)));
+                let mut response = Response::new(ProxyBody::Own(Some(reply.body)));
                 *response.status_mut() = reply.status;
                 *response.headers_mut() = reply.headers;
                 fired.add();
@@ -89,15 +89,15 @@ impl ProxiedExchange {
                 fired.add();
                 return pending().await;
             }
-            HttpAction::CutBody { after } => (Damage::Cut(Arc::clone(&self.closing)), after),
-            HttpAction::StallBody { after } => (Damage::Stall, after),
-            HttpAction::CorruptBody { at } => (Damage::Corrupt, at),
+            HttpAction::CutBody { after } => (BodyDamage::Cut(Arc::clone(&self.closing)), after),
+            HttpAction::StallBody { after } => (BodyDamage::Stall, after),
+            HttpAction::CorruptBody { at } => (BodyDamage::Corrupt, at),
             HttpAction::StripHeader(_) => {
-                return Ok(self.forward(number, request).await?.map(Answer::Servers));
+                return Ok(self.forward(number, request).await?.map(ProxyBody::Servers));
             }
         };
         let response = self.forward(number, request).await?;
-        Ok(response.map(|body| Answer::Damaged(Damaged::new(body, damage, at, fired))))
+        Ok(response.map(|body| ProxyBody::Damaged(Damaged::new(body, damage, at, fired))))
     }
 
     /// Sends a request to the server.

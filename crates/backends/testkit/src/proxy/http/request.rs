@@ -70,17 +70,17 @@ impl HttpRequest {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Log(Mutex<Entries>);
+pub(super) struct RequestLog(Mutex<LoggedRequests>);
 
 #[derive(Debug, Default)]
-struct Entries {
+struct LoggedRequests {
     /// The number of requests that were taken from the log.
     taken: usize,
     requests: Vec<HttpRequest>,
 }
 
-impl Log {
-    fn entries(&self) -> MutexGuard<'_, Entries> {
+impl RequestLog {
+    fn entries(&self) -> MutexGuard<'_, LoggedRequests> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

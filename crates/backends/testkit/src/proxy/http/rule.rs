@@ -158,7 +158,7 @@ impl fmt::Debug for HttpRule {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Rules(Mutex<Vec<(HttpRule, Fired)>>);
+pub(super) struct HttpRules(Mutex<Vec<(HttpRule, Fired)>>);
 
 /// The action for a request, and the count to increase when it happens.
 #[derive(Debug)]
@@ -167,7 +167,7 @@ pub(super) struct Pick {
     pub(super) fired: Fired,
 }
 
-impl Rules {
+impl HttpRules {
     fn rules(&self) -> MutexGuard<'_, Vec<(HttpRule, Fired)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -55,12 +55,12 @@ impl LinkShape {
 /// Both directions of a link.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    up: Link,
-    down: Link,
+    up: LinkWay,
+    down: LinkWay,
 }
 
 impl Links {
-    pub(super) fn get(&self, direction: Direction) -> &Link {
+    pub(super) fn get(&self, direction: Direction) -> &LinkWay {
         match direction {
             Direction::Up => &self.up,
             Direction::Down => &self.down,
@@ -75,7 +75,7 @@ impl Links {
 
 /// One direction of a link, shared by all connections.
 #[derive(Debug, Default)]
-pub(super) struct Link(Mutex<LinkState>);
+pub(super) struct LinkWay(Mutex<LinkState>);
 
 #[derive(Debug, Default)]
 struct LinkState {
@@ -86,7 +86,7 @@ struct LinkState {
     free: Option<Instant>,
 }
 
-impl Link {
+impl LinkWay {
     fn state(&self) -> MutexGuard<'_, LinkState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

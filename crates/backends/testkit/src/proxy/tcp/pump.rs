@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
-use crate::proxy::tcp::link::Link;
-use crate::proxy::tcp::script::Ending;
+use crate::proxy::tcp::link::LinkWay;
+use crate::proxy::tcp::script::ConnectionEnd;
 use crate::proxy::tcp::{Direction, TcpProxyState};
 
 /// The free space below which a buffer is replaced, because reads into it would be too small.
@@ -18,16 +18,16 @@ const LEAST_ROOM: usize = 4096;
 
 pub(super) struct Pump<'a> {
     pub(super) shared: &'a TcpProxyState,
-    pub(super) link: &'a Link,
+    pub(super) link: &'a LinkWay,
     pub(super) direction: Direction,
     /// The time at which the first byte may enter the link.
     pub(super) begin: Instant,
 }
 
 /// An item in the pipe, and the time at which it comes out.
-type Queued = (Instant, Item);
+type Queued = (Instant, PipeItem);
 
-enum Item {
+enum PipeItem {
     Data(Bytes),
     /// The sender has closed its side.
     End,
@@ -47,7 +47,7 @@ struct Flight {
 /// # Errors
 ///
 /// An error says how the whole connection must end.
-pub(super) async fn pump(pump: Pump<'_>, from: ReadHalf<'_>, to: WriteHalf<'_>) -> Result<(), Ending> {
+pub(super) async fn pump(pump: Pump<'_>, from: ReadHalf<'_>, to: WriteHalf<'_>) -> Result<(), ConnectionEnd> {
     let flight = Flight::default();
     let (queue, arrivals) = unbounded_channel();
     let fill = async {
@@ -77,13 +77,13 @@ impl Pump<'_> {
                 buffer.reserve(chunk.max(LEAST_ROOM));
             }
             let item = match from.read_buf(&mut (&mut buffer).limit(chunk)).await {
-                Ok(0) => Item::End,
-                Ok(_) => Item::Data(buffer.split().freeze()),
-                Err(_) => Item::Reset,
+                Ok(0) => PipeItem::End,
+                Ok(_) => PipeItem::Data(buffer.split().freeze()),
+                Err(_) => PipeItem::Reset,
             };
             let (len, last) = match &item {
-                Item::Data(bytes) => (bytes.len(), false),
-                Item::End | Item::Reset => (0, true),
+                PipeItem::Data(bytes) => (bytes.len(), false),
+                PipeItem::End | PipeItem::Reset => (0, true),
             };
             flight.bytes.fetch_add(len as u64, Ordering::Relaxed);
             if queue.send((self.link.enter(len), item)).is_err() || last {
@@ -97,7 +97,7 @@ impl Pump<'_> {
         mut arrivals: UnboundedReceiver<Queued>,
         mut to: WriteHalf<'_>,
         flight: &Flight,
-    ) -> Result<(), Ending> {
+    ) -> Result<(), ConnectionEnd> {
         let mut offset = 0;
         while let Some((due, item)) = arrivals.recv().await {
             // Skip a sleep that would end at once, because it still costs a timer.
@@ -105,9 +105,9 @@ impl Pump<'_> {
                 sleep_until(due).await;
             }
             let bytes = match item {
-                Item::Data(bytes) => bytes,
-                Item::Reset => return Err(Ending::Reset),
-                Item::End => {
+                PipeItem::Data(bytes) => bytes,
+                PipeItem::Reset => return Err(ConnectionEnd::Reset),
+                PipeItem::End => {
                     let _ = to.shutdown().await;
                     return Ok(());
                 }

@@ -11,49 +11,49 @@ use crate::proxy::tcp::Direction;
 /// connection that ends with exactly this number.
 #[derive(Clone, Debug)]
 pub struct LinkFault {
-    what: What,
+    what: LinkFaultKind,
     in_total: bool,
     times: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum What {
+enum LinkFaultKind {
     Refuse,
-    At(Direction, u64, Ending),
+    At(Direction, u64, ConnectionEnd),
 }
 
 /// The way in which a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum ConnectionEnd {
     Cut,
     Reset,
     Stall,
 }
 
 impl LinkFault {
-    fn new(what: What) -> Self {
+    fn new(what: LinkFaultKind) -> Self {
         Self { what, in_total: false, times: 1 }
     }
 
     /// Both sides see an orderly end of stream after this number of bytes. Bytes that they still send are discarded.
     pub fn cut_after(direction: Direction, bytes: u64) -> Self {
-        Self::new(What::At(direction, bytes, Ending::Cut))
+        Self::new(LinkFaultKind::At(direction, bytes, ConnectionEnd::Cut))
     }
 
     /// Both sides see a reset after this number of bytes, or earlier, because bytes in the system's buffers are lost.
     pub fn reset_after(direction: Direction, bytes: u64) -> Self {
-        Self::new(What::At(direction, bytes, Ending::Reset))
+        Self::new(LinkFaultKind::At(direction, bytes, ConnectionEnd::Reset))
     }
 
     /// After this number of bytes nothing passes in either direction, not even the end of the connection. It stays so until
     /// the proxy is dropped or [severed](super::TcpProxy::sever).
     pub fn stall_after(direction: Direction, bytes: u64) -> Self {
-        Self::new(What::At(direction, bytes, Ending::Stall))
+        Self::new(LinkFaultKind::At(direction, bytes, ConnectionEnd::Stall))
     }
 
     /// A new connection is accepted and closed at once. The server does not see it.
     pub fn refuse() -> Self {
-        Self::new(What::Refuse)
+        Self::new(LinkFaultKind::Refuse)
     }
 
     /// Counts the bytes of all connections together, from the moment that the fault is injected. By default each connection
@@ -84,10 +84,10 @@ impl LinkFault {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct LinkScript(Mutex<Vec<Entry>>);
+pub(super) struct LinkScript(Mutex<Vec<ScriptEntry>>);
 
 #[derive(Debug)]
-struct Entry {
+struct ScriptEntry {
     fault: LinkFault,
     /// The number of bytes that have passed in the fault's direction since it was injected.
     seen: u64,
@@ -97,19 +97,19 @@ struct Entry {
 /// A fault that has reached its offset.
 #[derive(Debug)]
 pub(super) struct Hit {
-    pub(super) ending: Ending,
+    pub(super) ending: ConnectionEnd,
     /// The count to increase when it happens.
     pub(super) fired: Fired,
 }
 
 impl LinkScript {
-    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+    fn entries(&self) -> MutexGuard<'_, Vec<ScriptEntry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn add(&self, fault: LinkFault) -> Fired {
         let fired = Fired::new();
-        self.entries().push(Entry { fault, seen: 0, fired: fired.clone() });
+        self.entries().push(ScriptEntry { fault, seen: 0, fired: fired.clone() });
         fired
     }
 
@@ -120,7 +120,9 @@ impl LinkScript {
     /// Whether to close the connection that was just accepted.
     pub(super) fn refuses(&self) -> Option<Fired> {
         let mut entries = self.entries();
-        let refuses = |entry: &&mut Entry| matches!(entry.fault.what, What::Refuse) && entry.fault.times > 0;
+        let refuses = |entry: &&mut ScriptEntry| {
+            matches!(entry.fault.what, LinkFaultKind::Refuse) && entry.fault.times > 0
+        };
         let entry = entries.iter_mut().find(refuses)?;
         entry.fault.used();
         Some(entry.fired.clone())
@@ -139,7 +141,7 @@ impl LinkScript {
         }
         let passed = first.map_or(len, |(_, position)| position);
         for entry in entries.iter_mut() {
-            if matches!(entry.fault.what, What::At(of, ..) if of == direction) {
+            if matches!(entry.fault.what, LinkFaultKind::At(of, ..) if of == direction) {
                 entry.seen += passed as u64;
             }
         }
@@ -148,11 +150,11 @@ impl LinkScript {
     }
 }
 
-impl Entry {
+impl ScriptEntry {
     /// Returns the number of bytes from `offset` to the fault, if it can happen to this connection.
     fn position(&self, direction: Direction, offset: u64) -> Option<u64> {
         match self.fault.what {
-            What::At(of, after, _) if of == direction && self.fault.times > 0 => {
+            LinkFaultKind::At(of, after, _) if of == direction && self.fault.times > 0 => {
                 if self.fault.in_total {
                     Some(after.saturating_sub(self.seen))
                 } else {
@@ -164,7 +166,7 @@ impl Entry {
     }
 
     fn hit(&mut self) -> Option<Hit> {
-        let What::At(_, _, ending) = self.fault.what else { return None };
+        let LinkFaultKind::At(_, _, ending) = self.fault.what else { return None };
         self.fault.used();
         Some(Hit { ending, fired: self.fired.clone() })
     }
