@@ -1,32 +1,35 @@
-//! What one request sends.
+//! The bytes that one request sends.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use larder_backend_http::progress::PIECE;
 use tokio::sync::Semaphore;
 
-/// What is given in less than this, in bytes, is gathered by copying: a list of many small pieces would take more memory
-/// than they do.
+/// Smaller pieces, in bytes, are copied together. A list of many small pieces would take more memory than the pieces.
 const GATHERED: usize = 64 * 1024;
 
-/// Bytes in the pieces in which they were given: copying all of an object, into memory that is new each time, takes as long
-/// as hashing it.
+/// Bytes in the pieces in which they were given. Copying a whole object into new memory takes as long as hashing it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Chunk {
     pieces: Vec<Bytes>,
-    /// What is gathered after the pieces.
+    /// Small pieces that follow the others.
     last: BytesMut,
     len: usize,
 }
 
 impl Chunk {
-    /// In bytes.
+    /// The length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Appends `piece`.
+    /// Appends a piece.
     pub(crate) fn push(&mut self, piece: Bytes) {
         self.len += piece.len();
         if piece.len() < GATHERED {
@@ -51,7 +54,7 @@ impl Chunk {
         pieces.fold(0, crc32c::crc32c_append)
     }
 
-    /// Cuts off what is behind the first `at` bytes.
+    /// Splits the chunk after `at` bytes, and returns the rest.
     pub(crate) fn split_off(&mut self, at: usize) -> Self {
         self.end_gathering();
         let (mut first, mut rest) = (Self::default(), Self::default());
@@ -73,7 +76,7 @@ impl Chunk {
         self.pieces
     }
 
-    /// What is left of it, from the byte at `start` on.
+    /// Reads the chunk from the byte at `start`.
     pub(crate) fn read_from(mut self, start: usize) -> Unread {
         self.end_gathering();
         let mut unread =
@@ -98,7 +101,7 @@ impl From<Bytes> for Chunk {
     }
 }
 
-/// What was not yet read of a chunk.
+/// The unread bytes of a chunk.
 #[derive(Debug)]
 pub(crate) struct Unread {
     first: Bytes,
@@ -107,7 +110,7 @@ pub(crate) struct Unread {
     occupied: Option<Occupied>,
 }
 
-/// Room that bytes take until they are read. All attempts to send them share it: it comes back once.
+/// Room that bytes occupy until they are read. All attempts to send the same bytes share it, and give it back once.
 #[derive(Clone, Debug)]
 pub(crate) struct Occupied {
     room: Arc<Semaphore>,
@@ -115,33 +118,33 @@ pub(crate) struct Occupied {
 }
 
 impl Occupied {
-    /// Takes over so many permits of `room`, one for each byte.
+    /// Takes over `bytes` permits of `room`, one for each byte.
     pub(crate) fn new(room: Arc<Semaphore>, bytes: usize) -> Self {
         Self { room, bytes: Arc::new(AtomicUsize::new(bytes)) }
     }
 
-    /// Gives back so many of them, where there are as many left.
+    /// Gives back up to `bytes` permits, as far as they are left.
     fn give_back(&self, bytes: usize) {
         let less = |left: usize| Some(left.saturating_sub(bytes));
-        // Never an error: there is always a next value.
+        // This cannot fail, because there is always a next value.
         let left = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).unwrap_or_default();
         self.room.add_permits(bytes.min(left));
     }
 
-    /// Gives back what is left of them.
+    /// Gives back the permits that are left.
     pub(crate) fn give_all_back(&self) {
         self.give_back(usize::MAX);
     }
 }
 
 impl Unread {
-    /// Gives back room as it is read.
+    /// Gives back room as the bytes are read.
     pub(crate) fn giving_back(mut self, occupied: Option<Occupied>) -> Self {
         self.occupied = occupied;
         self
     }
 
-    /// In bytes.
+    /// The length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -150,7 +153,7 @@ impl Unread {
         self.len == 0
     }
 
-    /// The next bytes, at most `most` of them: none at the end only.
+    /// Takes the next bytes, at most `most` of them. The result is empty only at the end.
     pub(crate) fn next(&mut self, most: usize) -> Bytes {
         if self.first.is_empty() {
             self.first = self.pieces.next().unwrap_or_default();
@@ -161,6 +164,29 @@ impl Unread {
             occupied.give_back(next.len());
         }
         next
+    }
+}
+
+impl Body for Unread {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.is_empty() {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(Some(Ok(Frame::data(self.next(PIECE)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.len as u64)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Google's clients and credentials, and where they go.
+//! Google's clients, their credentials, and the servers that get these.
 
 use std::env;
 use std::path::Path;
@@ -14,37 +14,37 @@ use larder_backend_http::retry::RetryBudget;
 
 use crate::config::GcsConfig;
 use crate::error::NO_CREDENTIALS;
-use crate::http::Http;
+use crate::http::WatchedHttp;
 
 /// Google's own server.
 const GOOGLE: &str = "https://storage.googleapis.com";
-/// What the names of Google's hosts end in.
-const GOOGLES: &str = "googleapis.com";
-/// What the tokens may be used for: no more than to read and write objects.
+/// The domain of Google's hosts.
+const GOOGLES_DOMAIN: &str = "googleapis.com";
+/// The permission that tokens carry: to read and write objects.
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
 
-/// Where a machine in Google Cloud is asked who it is. The variable is that of Google's tools.
+/// The metadata server, which gives a machine in Google Cloud its credentials. Google's tools read the same variable.
 const METADATA_VARIABLE: &str = "GCE_METADATA_HOST";
 const METADATA_HOST: &str = "169.254.169.254";
-/// How long it may take: it is on the same machine. Elsewhere nothing answers, and nobody should wait for that.
+/// How long the metadata server may take. It is on the same machine, and outside of Google Cloud nothing answers.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What requests are made with.
+/// The clients of one remote.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    /// Reads.
+pub(crate) struct GcsConnection {
+    /// Reads objects.
     pub(crate) storage: Storage,
-    /// Lists, looks at objects and deletes them.
+    /// Lists, describes and deletes objects.
     pub(crate) control: StorageControl,
-    /// Writes.
-    pub(crate) http: Http,
-    /// The URL of the server, where it is not Google's own.
+    /// Writes objects.
+    pub(crate) http: WatchedHttp,
+    /// The URL of the server, if it is not Google's own.
     pub(crate) endpoint: Option<String>,
 }
 
-impl Connection {
-    /// Looks for credentials. Asks nothing of Google Cloud Storage.
-    pub(crate) async fn open(config: &GcsConfig, patience: &RetryBudget, location: &str) -> Result<Self> {
+impl GcsConnection {
+    /// Looks for credentials. Makes no request to Google Cloud Storage.
+    pub(crate) async fn open(config: &GcsConfig, retry_budget: &RetryBudget, location: &str) -> Result<Self> {
         for endpoint in [&config.options.endpoint, &config.options.grpc_endpoint].into_iter().flatten() {
             check_trust(config, endpoint, location)?;
         }
@@ -55,7 +55,7 @@ impl Connection {
         };
         let mut storage = Storage::builder()
             .with_credentials(credentials.clone())
-            // Trying again is done in one place, which knows Retry-After, and when nothing moves.
+            // `RetryBudget` decides about retries: it knows Retry-After, and whether bytes move.
             .with_retry_policy(NeverRetry)
             .with_read_resume_policy(NeverResume);
         let mut control =
@@ -68,27 +68,28 @@ impl Connection {
         }
         let failed = |error: client_builder::Error| {
             Error::new(ErrorKind::InvalidInput, Operation::Open, location)
-                .with_hint("Google's client cannot be set up: check the endpoint and the credentials")
+                .with_hint("Google's client could not be set up: check the endpoint and the credentials")
                 .with_source(error_chain(&error))
         };
         let rest = config.options.endpoint.as_deref().unwrap_or(GOOGLE);
         Ok(Self {
             storage: storage.build().await.map_err(failed)?,
             control: control.build().await.map_err(failed)?,
-            http: Http::new(rest, credentials, patience.clone(), location)?,
+            http: WatchedHttp::new(rest, credentials, retry_budget.clone(), location)?,
             endpoint: config.options.endpoint.clone(),
         })
     }
 }
 
-/// Google's credentials go to Google's hosts. What a file of the project says is not enough to send them elsewhere.
+/// Refuses to send Google's credentials to other hosts, unless the user has named the endpoint. A file of the project is not
+/// enough.
 fn check_trust(config: &GcsConfig, endpoint: &str, location: &str) -> Result<()> {
     if config.options.anonymous || config.trusts_endpoint || is_googles(endpoint) {
         return Ok(());
     }
     let hint = format!(
-        "{endpoint} is not Google's, and only a file of the project names it: credentials are not sent there. Name the remote \
-         with -r or in your own configuration, or set the option anonymous=true"
+        "only a file of the project names the endpoint {endpoint}, and it is not Google's: credentials are not sent there. \
+         Name the remote with -r or in your own configuration, or set the option anonymous=true"
     );
     Err(Error::new(ErrorKind::InvalidInput, Operation::Open, location).with_hint(hint))
 }
@@ -97,10 +98,10 @@ fn is_googles(endpoint: &str) -> bool {
     let Some(rest) = endpoint.strip_prefix("https://") else { return false };
     let authority = rest.split('/').next().unwrap_or_default();
     let host = authority.split(':').next().unwrap_or_default();
-    host.strip_suffix(GOOGLES).is_some_and(|above| above.is_empty() || above.ends_with('.'))
+    host.strip_suffix(GOOGLES_DOMAIN).is_some_and(|above| above.is_empty() || above.ends_with('.'))
 }
 
-/// Application Default Credentials.
+/// Finds Application Default Credentials.
 async fn find_credentials(location: &str) -> Result<Credentials> {
     let unauthenticated =
         |hint: &str| Error::new(ErrorKind::Unauthenticated, Operation::Open, location).with_hint(hint);
@@ -108,13 +109,13 @@ async fn find_credentials(location: &str) -> Result<Credentials> {
         return Err(unauthenticated(NO_CREDENTIALS));
     }
     credentials::Builder::default().with_scopes([SCOPE]).build().map_err(|error| {
-        unauthenticated("the file of Google credentials cannot be used: check GOOGLE_APPLICATION_CREDENTIALS, or log in again \
+        unauthenticated("the file of Google credentials could not be used: check GOOGLE_APPLICATION_CREDENTIALS, or log in again \
                          with `gcloud auth application-default login`")
             .with_source(error_chain(&error))
     })
 }
 
-/// Whether there is a file of credentials, or one is named.
+/// Whether there is a file of credentials, or the environment names one.
 fn has_file() -> bool {
     if env::var_os("GOOGLE_APPLICATION_CREDENTIALS").is_some() {
         return true;
@@ -125,8 +126,8 @@ fn has_file() -> bool {
     })
 }
 
-/// Whether a metadata server of Google answers: other clouds have one at the same address. "Detect whether you're running on
-/// Compute Engine" in Google's documentation of it names the header.
+/// Whether Google's metadata server answers. Other clouds have one at the same address, so a header decides: see "Detect
+/// whether you're running on Compute Engine" in Google's documentation.
 async fn is_in_google_cloud() -> bool {
     const FLAVOR: (&str, &str) = ("Metadata-Flavor", "Google");
     let host = env::var(METADATA_VARIABLE).ok().filter(|host| !host.is_empty());

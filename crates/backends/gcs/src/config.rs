@@ -1,18 +1,18 @@
-//! Which bucket, and how to reach it.
+//! The bucket, and how to reach it.
 
 use std::time::Duration;
 
 use larder_backend_http::remote_option::{InvalidOption, deserialize_endpoint, endpoint};
 use serde::Deserialize;
 
-/// The variables by which Google's tools are told of an emulator.
+/// The variables that name an emulator to Google's tools.
 const EMULATOR_HOST: &str = "STORAGE_EMULATOR_HOST";
 const EMULATOR_GRPC_HOST: &str = "STORAGE_EMULATOR_GRPC_HOST";
 
-/// A variable that names an emulator leads to no server.
+/// A variable that should name an emulator has no valid value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the variable {variable} takes a host and a port, as localhost:9023, or a URL of a server without user and password"
+    "the variable {variable} takes a host and a port, such as localhost:9023, or a URL without user and password"
 )]
 pub struct InvalidEmulatorHost {
     variable: &'static str,
@@ -20,43 +20,40 @@ pub struct InvalidEmulatorHost {
 
 /// How to open a [`crate::GcsBackend`].
 ///
-/// Credentials come from where Google's tools take them (Application Default Credentials): the file that
-/// `GOOGLE_APPLICATION_CREDENTIALS` names, what `gcloud auth application-default login` has left, the metadata server of
-/// a machine in Google Cloud.
+/// Credentials are Application Default Credentials, as for Google's tools: the file that `GOOGLE_APPLICATION_CREDENTIALS`
+/// names, the file of `gcloud auth application-default login`, or the metadata server of a machine in Google Cloud.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GcsConfig {
     /// The bucket.
     pub bucket: String,
-    /// What stands in front of every key, literally, without a `/` at its ends; may be empty.
+    /// The prefix of every object's name, without `/` at its ends. May be empty.
     pub prefix: String,
-    /// What a URL or a configuration file can say besides.
+    /// The options from a URL or a configuration file.
     pub options: GcsOptions,
-    /// Whether the user names the endpoint, and not a file that came with a project: Google's credentials go to hosts
-    /// that are not Google's only then.
+    /// Whether the user has named the endpoint, and not a file that came with a project. Only then, Google's credentials go to
+    /// hosts that are not Google's.
     pub trusts_endpoint: bool,
-    /// After how long without progress an operation fails, with all its attempts.
+    /// How long an operation may go without progress, in all its attempts together.
     pub stall_timeout: Duration,
-    /// The size of what one request of a large upload sends, in bytes, a multiple of 256 KiB: for tests.
+    /// How much one request of a large upload sends, in bytes. A multiple of 256 KiB. For tests.
     pub chunk_size: Option<usize>,
 }
 
-/// The options of a remote on Google Cloud Storage, by the names that they have in a URL's query and in configuration
-/// files.
+/// The options of a remote on Google Cloud Storage. Fields have the same names in a URL's query and in configuration files.
 ///
-/// Deserializing checks them. An error's text is then what the option takes.
+/// Deserializing checks the values. The text of an error says which values the option takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct GcsOptions {
-    /// The URL of a server that is not Google's, for reading and writing.
+    /// The URL of another server than Google's, for reading and writing.
     #[serde(deserialize_with = "deserialize_endpoint")]
     pub endpoint: Option<String>,
-    /// The URL of the same server for gRPC, by which objects are listed, looked at and deleted. By default the
-    /// endpoint.
+    /// The URL of the same server for gRPC, which lists, describes and deletes objects. The default is the endpoint.
     #[serde(deserialize_with = "deserialize_endpoint")]
     pub grpc_endpoint: Option<String>,
-    /// Whether requests carry no credentials: for public buckets and emulators.
+    /// Whether requests carry no credentials. For public buckets and emulators.
     pub anonymous: bool,
 }
 
@@ -77,22 +74,22 @@ impl GcsConfig {
     ///
     /// # Errors
     ///
-    /// There is an endpoint for gRPC and no other: reading would then go to Google, and listing elsewhere.
+    /// Only the endpoint for gRPC is set. Reading would go to Google, and listing to another server.
     pub fn with_options(mut self, options: GcsOptions) -> Result<Self, InvalidOption> {
         if options.grpc_endpoint.is_some() && options.endpoint.is_none() {
-            let problem = "needs the option `endpoint` beside it";
+            let problem = "needs the option `endpoint` too";
             return Err(InvalidOption { option: "grpc_endpoint", problem });
         }
         self.options = options;
         Ok(self)
     }
 
-    /// Reaches an emulator, as `STORAGE_EMULATOR_HOST` (`HOST:PORT` or a URL) and `STORAGE_EMULATOR_GRPC_HOST` name it to
-    /// Google's tools. As they do, it sends no credentials there. An endpoint that is set goes first.
+    /// Uses the emulator that `STORAGE_EMULATOR_HOST` (`HOST:PORT` or a URL) and `STORAGE_EMULATOR_GRPC_HOST` name. Sends no
+    /// credentials to it, as Google's tools do. An endpoint that is already set takes precedence.
     ///
     /// # Errors
     ///
-    /// One of them leads to no server.
+    /// A value is not a host or URL.
     pub fn with_emulator(mut self, host: &str, grpc_host: Option<&str>) -> Result<Self, InvalidEmulatorHost> {
         if self.options.endpoint.is_some() {
             return Ok(self);
@@ -109,21 +106,21 @@ impl GcsConfig {
         Ok(self)
     }
 
-    /// Says that the user names the endpoint.
+    /// Sets whether the user has named the endpoint.
     #[must_use]
     pub fn with_trust(mut self, trusts_endpoint: bool) -> Self {
         self.trusts_endpoint = trusts_endpoint;
         self
     }
 
-    /// Sets after how long without progress an operation fails; `None` is the default.
+    /// Sets how long an operation may go without progress. `None` sets the default.
     #[must_use]
     pub fn with_stall_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.stall_timeout = timeout.unwrap_or(larder_backend::DEFAULT_STALL_TIMEOUT);
         self
     }
 
-    /// Sets how much one request of a large upload sends, in bytes: the next multiple of 256 KiB is taken.
+    /// Sets how much one request of a large upload sends, in bytes. Rounded up to a multiple of 256 KiB.
     #[must_use]
     pub fn with_chunk_size(mut self, bytes: usize) -> Self {
         self.chunk_size = Some(bytes);

@@ -1,43 +1,43 @@
-//! From answers of the server, and of the network, to errors of the backend.
+//! Turning answers of the server, and failures of the network, into errors of the backend.
 
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use google_cloud_gax::error::CredentialsError;
 use google_cloud_gax::error::rpc::Code;
 use http::HeaderMap;
 use larder_backend::{Error, ErrorKind, Operation, error_chain, root_causes};
-use larder_backend_http::is_untrusted_certificate;
 use larder_backend_http::progress::Stalled;
 use larder_backend_http::retry::AttemptFailure;
+use larder_backend_http::{find_cause, is_untrusted_certificate};
 use serde_json::Value;
 
-/// What the server says where a bucket is missing, which has the status of a missing object.
-const NO_BUCKET: &str = "bucket does not exist";
-
-/// Where a request went, for its errors.
+/// The target of a request, for its errors.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Target<'a> {
+pub(crate) struct GcsTarget<'a> {
     pub(crate) operation: Operation,
     /// The URL of the object or of the remote.
     pub(crate) location: &'a str,
     pub(crate) bucket: &'a str,
-    /// The URL of the server, where it is not Google's own.
+    /// The URL of the server, if it is not Google's own.
     pub(crate) endpoint: Option<&'a str>,
+    /// Whether requests carry no credentials.
+    pub(crate) is_anonymous: bool,
 }
 
-/// What a server has answered instead of what was asked for.
+/// An answer that refuses a request.
 #[derive(Debug, Default)]
 struct Refusal {
     status: Option<u16>,
     code: Option<Code>,
-    /// Google's word for it, as `conditionNotMet`.
+    /// Google's code for the reason, such as `conditionNotMet`. Empty over gRPC.
     reason: String,
     message: String,
     retry_after: Option<Duration>,
 }
 
-impl Target<'_> {
-    /// Reads what the SDK makes of an answer, or of its absence.
+impl GcsTarget<'_> {
+    /// Reads an error of Google's client.
     pub(crate) fn failure(self, error: &google_cloud_storage::Error) -> AttemptFailure {
         if error.is_authentication() {
             return self.no_credentials(error);
@@ -64,7 +64,7 @@ impl Target<'_> {
         self.refused(&refusal)
     }
 
-    /// Reads an answer of the REST interface that says no.
+    /// Reads an answer of the JSON API that refuses a request.
     pub(crate) fn answer(self, status: u16, headers: &HeaderMap, body: &[u8]) -> AttemptFailure {
         let refusal = Refusal { retry_after: retry_after(headers), ..Refusal::read(status, body) };
         self.refused(&refusal)
@@ -85,34 +85,39 @@ impl Target<'_> {
             .with_uncertainty(is_uncertain)
     }
 
-    /// Nothing moved for so long.
+    /// The failure of an attempt during which no byte moved for this time.
     pub(crate) fn stalled(self, time: Duration) -> AttemptFailure {
         let error = self.error(ErrorKind::Timeout).with_hint(self.network_hint());
         AttemptFailure::from(error.with_source(Stalled(time))).with_uncertainty(true)
     }
 
-    /// There was no answer.
+    /// The failure of an attempt without an answer.
     pub(crate) fn without_answer(self, error: &(dyn StdError + 'static), stalled: bool) -> AttemptFailure {
         let kind = if stalled { ErrorKind::Timeout } else { ErrorKind::Unavailable };
         let causes = root_causes(error);
         let hint = if is_untrusted_certificate(error) {
-            format!("{} has a certificate that is not trusted here", self.server())
+            format!("this machine does not trust the certificate of {}", self.server())
         } else {
             self.network_hint()
         };
         AttemptFailure::from(self.error(kind).with_hint(hint).with_source(causes)).with_uncertainty(true)
     }
 
-    /// Credentials cannot be had.
+    /// The failure of an attempt that got no token.
     pub(crate) fn no_credentials(self, error: &(dyn StdError + 'static)) -> AttemptFailure {
-        let chain = error_chain(error);
-        let hint = if ["invalid_grant", "expired", "reauth"].iter().any(|word| chain.contains(word)) {
+        let may_pass = find_cause::<CredentialsError>(error).is_some_and(CredentialsError::is_transient);
+        let status = find_cause::<reqwest::Error>(error).and_then(reqwest::Error::status);
+        let hint = if may_pass {
+            "the server that gives Google's tokens could not be reached: check the network"
+        } else if status.is_some_and(|status| status.is_client_error()) {
+            // OAuth 2.0 (RFC 6749, section 5.2) answers 400 or 401 to a refresh token that is expired or revoked.
             "the Google credentials have expired, or are no longer valid: log in again with `gcloud auth \
              application-default login`"
         } else {
             NO_CREDENTIALS
         };
-        self.error(ErrorKind::Unauthenticated).with_hint(hint).with_source(chain).into()
+        let failed = self.error(ErrorKind::Unauthenticated).with_hint(hint).with_source(error_chain(error));
+        failed.with_retryable(may_pass).into()
     }
 
     pub(crate) fn error(self, kind: ErrorKind) -> Error {
@@ -127,19 +132,19 @@ impl Target<'_> {
         format!("check the network, and {}", self.server())
     }
 
-    /// What the user can do.
+    /// Tells the user what to do.
     fn hint(self, kind: ErrorKind, refusal: &Refusal) -> Option<String> {
         let bucket = self.bucket;
         Some(match kind {
-            ErrorKind::RootMissing if refusal.message.contains(NO_BUCKET) => {
+            ErrorKind::RootMissing if says_no_bucket(&refusal.message) => {
                 format!("there is no bucket `{bucket}`: check its name, or create it")
             }
             ErrorKind::RootMissing => format!(
                 "{} does not answer as Google Cloud Storage does: check the endpoint",
                 self.endpoint.unwrap_or("the server")
             ),
-            ErrorKind::Unauthenticated if refusal.message.contains("nonymous") => {
-                format!("the bucket `{bucket}` is not public: log in, and leave out the option anonymous")
+            ErrorKind::Unauthenticated if self.is_anonymous => {
+                format!("the bucket `{bucket}` is not public: log in, and remove the option anonymous")
             }
             ErrorKind::Unauthenticated => {
                 "Google does not accept these credentials: log in again with `gcloud auth application-default login`, or \
@@ -155,7 +160,7 @@ impl Target<'_> {
                 };
                 format!(
                     "check that the account has the permission {permission} on the bucket `{bucket}`, as the role \
-                     roles/storage.objectUser has it; a missing bucket or object may be refused too"
+                     roles/storage.objectUser has it; the server may also answer so if the bucket or object is missing"
                 )
             }
             ErrorKind::RateLimited => "the server asks for fewer requests: try again later".to_owned(),
@@ -164,7 +169,7 @@ impl Target<'_> {
     }
 }
 
-/// What can be done without credentials.
+/// The hint for a user without credentials.
 pub(crate) const NO_CREDENTIALS: &str = "no Google credentials were found: log in with `gcloud auth application-default \
                                          login`, or set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account; \
                                          for a public bucket use the option anonymous=true";
@@ -191,7 +196,7 @@ impl Refusal {
         let is_condition = self.reason == "conditionNotMet" || self.reason.is_empty();
         if let Some(code) = self.code.filter(|_| self.status.is_none()) {
             return match code {
-                Code::NotFound if self.message.contains(NO_BUCKET) => ErrorKind::RootMissing,
+                Code::NotFound if says_no_bucket(&self.message) => ErrorKind::RootMissing,
                 Code::NotFound => ErrorKind::NotFound,
                 Code::PermissionDenied => ErrorKind::PermissionDenied,
                 Code::Unauthenticated => ErrorKind::Unauthenticated,
@@ -207,7 +212,7 @@ impl Refusal {
             };
         }
         match self.status.unwrap_or_default() {
-            400 if self.message.to_lowercase().contains("crc32c") => ErrorKind::Integrity,
+            400 if says_wrong_checksum(&self.message) => ErrorKind::Integrity,
             400 => ErrorKind::InvalidInput,
             401 => ErrorKind::Unauthenticated,
             403 if self.reason.ends_with("RateLimitExceeded") || self.reason == "rateLimitExceeded" => {
@@ -215,11 +220,11 @@ impl Refusal {
             }
             403 if self.reason == "quotaExceeded" => ErrorKind::NoSpace,
             403 => ErrorKind::PermissionDenied,
-            404 if self.message.contains(NO_BUCKET) => ErrorKind::RootMissing,
-            // Only an object can be missing where nothing is written; and a session where something is.
+            404 if says_no_bucket(&self.message) => ErrorKind::RootMissing,
+            // A request that does not write misses an object. A request that writes misses its session.
             404 if !writes => ErrorKind::NotFound,
             404 | 405 if self.reason.is_empty() => ErrorKind::RootMissing,
-            // Whoever writes asked that nothing exists, whoever reads for a generation.
+            // A request that writes had the condition that nothing exists. A request that reads named a generation.
             412 if writes && is_condition => ErrorKind::AlreadyExists,
             404 | 409 | 410 | 412 => ErrorKind::Conflict,
             429 => ErrorKind::RateLimited,
@@ -229,13 +234,13 @@ impl Refusal {
         }
     }
 
-    /// What may succeed the next time although its kind says nothing of the sort.
+    /// Whether a retry may succeed although the kind of the error does not say so.
     fn is_passing(&self) -> bool {
-        // Damaged on its way, or another writer of the same moment.
-        matches!(self.status, Some(400)) && self.message.to_lowercase().contains("crc32c")
+        // The bytes were damaged on their way.
+        self.status == Some(400) && says_wrong_checksum(&self.message)
     }
 
-    /// Whether the server may have done it.
+    /// Whether the server may have done what was asked.
     fn is_uncertain(&self) -> bool {
         match self.status {
             Some(status) => status == 408 || status >= 500,
@@ -261,7 +266,18 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// How long the server wants to be left alone, in seconds. (Google sends no dates.)
+/// Whether the server says that the bucket is missing. A missing bucket and a missing object have the same status and reason,
+/// over HTTP and over gRPC, so only the text tells them apart.
+fn says_no_bucket(message: &str) -> bool {
+    message.contains("bucket does not exist")
+}
+
+/// Whether the server says that the bytes have another checksum. Only the text tells this from other bad requests.
+fn says_wrong_checksum(message: &str) -> bool {
+    message.to_lowercase().contains("crc32c")
+}
+
+/// How long the server asks the client to wait, in seconds. (Google sends no dates.)
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
     Some(Duration::from_secs(text.trim().parse().ok()?))
@@ -270,6 +286,21 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Texts of Google's server.
+    const NO_BUCKET: &str = "The specified bucket does not exist.";
+    const NO_OBJECT: &str = "No such object: my-team/larder/models%2Fen/c0ffee/f00d";
+    const WRONG_CHECKSUM: &str = "Provided CRC32C \"AAAAAA==\" doesn't match calculated CRC32C \"mnG7TA==\".";
+    const BAD_REQUEST: &str = "Invalid value for field 'name': 'x'.";
+
+    #[test]
+    fn texts_of_the_server_are_recognized() {
+        assert!(says_no_bucket(NO_BUCKET) && !says_no_bucket(NO_OBJECT));
+        assert!(says_wrong_checksum(WRONG_CHECKSUM) && !says_wrong_checksum(BAD_REQUEST));
+        let refusal = |message| Refusal { status: Some(400), message, ..Refusal::default() };
+        assert!(refusal(WRONG_CHECKSUM.to_owned()).is_passing());
+        assert!(!refusal(BAD_REQUEST.to_owned()).is_passing());
+    }
 
     fn kind(operation: Operation, status: u16, reason: &str, message: &str) -> ErrorKind {
         let body = serde_json::json!({
@@ -290,8 +321,7 @@ mod tests {
         assert_eq!(kind(Operation::Get, 403, "forbidden", "no access"), ErrorKind::PermissionDenied);
         assert_eq!(kind(Operation::Get, 403, "userRateLimitExceeded", "slow down"), ErrorKind::RateLimited);
         assert_eq!(kind(Operation::Get, 404, "notFound", "No such object: b/o"), ErrorKind::NotFound);
-        let missing = "The specified bucket does not exist.";
-        assert_eq!(kind(Operation::Get, 404, "notFound", missing), ErrorKind::RootMissing);
+        assert_eq!(kind(Operation::Get, 404, "notFound", NO_BUCKET), ErrorKind::RootMissing);
         assert_eq!(kind(Operation::Put, 410, "", "gone"), ErrorKind::Conflict);
     }
 

@@ -1,105 +1,93 @@
-//! Requests that write. Google's client has no timeouts for them that a large chunk on a slow link and a connection that
-//! died in silence could both live with; here each byte that is sent counts as progress.
+//! HTTP requests that write, with a timeout that suits them. A timeout for a whole request is too short for a large chunk on a
+//! slow link, or too long for a dead connection. Here, each byte that is sent counts as progress.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use google_cloud_auth::credentials::{CacheableResource, Credentials};
 use http::{Extensions, HeaderMap};
-use http_body::{Body, Frame, SizeHint};
 use larder_backend::{Error, ErrorKind, Operation, Result, error_chain};
-use larder_backend_http::progress::{SendProgress, Stalled};
+use larder_backend_http::progress::{SendProgress, SentBody, Stalled};
 use larder_backend_http::retry::{AttemptFailure, RetryBudget};
 use reqwest::{Client, RequestBuilder};
 
 use crate::chunk::Unread;
-use crate::error::Target;
+use crate::error::GcsTarget;
 
-/// How much is handed to the connection at once, in bytes: small enough that a slow link (1 Mbit/s) takes one within
-/// the shortest sensible timeout.
-const PIECE: usize = 64 * 1024;
-/// The longest that a connection may take, however patient the user is.
+/// The longest time for a connection, even if the no-progress timeout is longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest answer: a description of an object, or an error.
+/// The largest answer, in bytes. Answers describe an object or an error.
 const MAX_ANSWER: usize = 256 * 1024;
 
-/// What requests are sent with.
+/// A client that watches the progress of its requests.
 #[derive(Debug)]
-pub(crate) struct Http {
+pub(crate) struct WatchedHttp {
     client: Client,
     /// The URL of the server.
     pub(crate) endpoint: String,
     credentials: Credentials,
-    patience: RetryBudget,
+    retry_budget: RetryBudget,
 }
 
 /// The answer to a request.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpAnswer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     /// The body, or its beginning if it broke off: the status says already whether the server did what it was asked.
     pub(crate) body: Bytes,
 }
 
-impl Http {
+impl WatchedHttp {
     pub(crate) fn new(
         endpoint: &str,
         credentials: Credentials,
-        patience: RetryBudget,
+        retry_budget: RetryBudget,
         location: &str,
     ) -> Result<Self> {
         let client = Client::builder()
-            // Whoever is led elsewhere would take the credentials along.
+            // A redirect would send the credentials to another host.
             .redirect(reqwest::redirect::Policy::none())
             .http1_only()
-            .connect_timeout(CONNECT_TIMEOUT.min(patience.attempt_timeout()))
+            .connect_timeout(CONNECT_TIMEOUT.min(retry_budget.attempt_timeout()))
             .build()
             .map_err(|error| {
                 Error::new(ErrorKind::Other, Operation::Open, location)
-                    .with_hint("no HTTP client can be made")
+                    .with_hint("the HTTP client could not be set up")
                     .with_source(error_chain(&error))
             })?;
-        Ok(Self { client, endpoint: endpoint.to_owned(), credentials, patience })
+        Ok(Self { client, endpoint: endpoint.to_owned(), credentials, retry_budget })
     }
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Sends a request once, and waits for its answer as long as something moves.
+    /// Sends a request once, and waits for its answer while bytes move.
     pub(crate) async fn send(
         &self,
         request: RequestBuilder,
         body: Unread,
-        target: Target<'_>,
-    ) -> Result<Answer, AttemptFailure> {
-        let timeout = self.patience.attempt_timeout();
+        target: GcsTarget<'_>,
+    ) -> Result<HttpAnswer, AttemptFailure> {
+        let timeout = self.retry_budget.attempt_timeout();
         let headers = match tokio::time::timeout(timeout, self.credentials.headers(Extensions::new())).await {
             Ok(Ok(CacheableResource::New { data, .. })) => data,
             Ok(Ok(CacheableResource::NotModified)) => HeaderMap::new(),
-            Ok(Err(error)) => {
-                let may_pass = error.is_transient();
-                let mut failure = target.no_credentials(&error);
-                failure.error = failure.error.with_retryable(may_pass);
-                return Err(failure);
-            }
+            Ok(Err(error)) => return Err(target.no_credentials(&error)),
             Err(_) => return Err(target.stalled(timeout)),
         };
-        let progress = SendProgress::new(self.patience.activity.clone());
+        let progress = SendProgress::new(self.retry_budget.activity.clone());
         let length = body.len() as u64;
-        let watched = Watched { rest: body, progress: progress.clone() };
-        let sending = request.headers(headers).body(reqwest::Body::wrap(watched)).send();
-        let mut response = match progress.watch(&self.patience, length, sending).await {
+        let body = SentBody::new(body, progress.clone());
+        let sending = request.headers(headers).body(reqwest::Body::wrap(body)).send();
+        let mut response = match progress.watch(&self.retry_budget, length, sending).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(target.without_answer(&error, error.is_timeout())),
             Err(Stalled(time)) => return Err(target.stalled(time)),
         };
-        self.patience.activity.moved();
-        self.patience.activity.answered();
+        self.retry_budget.activity.moved();
+        self.retry_budget.activity.answered();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut answer = BytesMut::new();
         loop {
@@ -114,39 +102,6 @@ impl Http {
                 Ok(Ok(None)) | Ok(Err(_)) | Err(_) => break,
             }
         }
-        Ok(Answer { status, headers, body: answer.freeze() })
-    }
-}
-
-/// The body of a request, in pieces whose sending can be seen.
-struct Watched {
-    rest: Unread,
-    progress: SendProgress,
-}
-
-impl Body for Watched {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.rest.is_empty() {
-            self.progress.note(true);
-            return Poll::Ready(None);
-        }
-        let piece = self.rest.next(PIECE);
-        // The connection asks for more as soon as it has room.
-        self.progress.note(self.rest.is_empty());
-        Poll::Ready(Some(Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
+        Ok(HttpAnswer { status, headers, body: answer.freeze() })
     }
 }

@@ -1,19 +1,18 @@
 //! The larder backend for Google Cloud Storage, on Google's own client.
 //!
-//! An object is an object of the bucket, and its key stands behind the prefix of the remote, literally.
+//! Each key is one object of the bucket. The object's name is the remote's prefix, followed by the key.
 //!
-//! - **Create-only** is `ifGenerationMatch=0`, which the server honours for uploads of any kind.
-//! - **Uploads** need no length. A small object is one request; more, or what is expected to be more, goes into the chunks of
-//!   a resumable upload, of which one is under way while the next fills, in constant memory. What the server has got it says,
-//!   so that an upload goes on there. Every object has a checksum (CRC32C), which the server checks before it publishes. An
-//!   upload that is not ended is never published: the server forgets it after a week, and bills nobody.
-//! - **Downloads** of more than 8 MiB are read by several requests at once, all of one generation, and go on at the byte
+//! - **Create-only** is `ifGenerationMatch=0`, which the server honors for all uploads.
+//! - **Uploads** need no length. A small object takes one request. A larger one takes a resumable upload: one chunk is sent while
+//!   the next fills, in constant memory. After a failure, the upload continues at the byte that the server has reached. The
+//!   server compares the checksum (CRC32C) of every object before it publishes it. It never publishes an unfinished upload. It
+//!   deletes one after a week, and bills nobody for it.
+//! - **Downloads** of more than 8 MiB are read by several requests at once, all of one generation. They continue at the byte
 //!   where a connection broke. Nothing is decompressed on the way.
-//! - **Listing, looking and deleting** go over gRPC, because Google's client has nothing else for them; reading goes over
-//!   its REST interface. Writing does too, but not through its client, whose uploads have no timeouts: a connection that
-//!   died in silence would hold one for ever, and its resumption is out of reach.
-//! - **Failures** that may pass are tried again, with pauses that grow and that the server may ask for; an operation
-//!   ends when nothing has moved for [`GcsConfig::stall_timeout`].
+//! - **Google's client** lists, describes and deletes objects over gRPC, and reads them over the JSON API. It does not write
+//!   them, because it publishes wrong objects after ordinary failures (see `resumable.rs`).
+//! - **Failures** that may pass are retried, with growing pauses, or after the time that the server asks for. An operation ends
+//!   if no byte moves for [`GcsConfig::stall_timeout`].
 //!
 //! ```no_run
 //! use larder_backend::{Backend, BackendExt, GetOptions, Key, PutOptions};
@@ -36,13 +35,17 @@
 //! ```
 
 mod backend;
+mod checksum;
 mod chunk;
 mod client;
 mod config;
+mod context;
+mod delete;
 mod error;
 mod get;
 mod http;
 mod list;
+mod resumable;
 mod sender;
 mod upload;
 mod write;

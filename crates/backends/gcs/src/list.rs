@@ -8,21 +8,21 @@ use google_cloud_storage::model::ListObjectsResponse;
 use larder_backend::{Key, ListOptions, Listed, ObjectStream, Operation, Prefix, Result};
 use larder_backend_http::pages::{self, ListingPage, PageSource};
 
-use crate::backend::Remote;
+use crate::context::GcsContext;
 use crate::get;
 
-/// How many objects a page has: the most that the server gives.
+/// How many objects a page has: the server's maximum.
 const PAGE_SIZE: i32 = 1000;
 
-/// Lists what is below a prefix, with one request for each page.
-pub(crate) fn list(remote: Arc<Remote>, prefix: &Prefix, options: &ListOptions) -> ObjectStream {
-    let prefix = format!("{}{prefix}", remote.root());
-    pages::list(GcsPages { remote, prefix, delimiter: options.delimiter })
+/// Lists the objects below a prefix, with one request for each page.
+pub(crate) fn list(context: Arc<GcsContext>, prefix: &Prefix, options: &ListOptions) -> ObjectStream {
+    let prefix = format!("{}{prefix}", context.root.prefix());
+    pages::list(GcsPages { context, prefix, delimiter: options.delimiter })
 }
 
 /// The pages of one listing.
 struct GcsPages {
-    remote: Arc<Remote>,
+    context: Arc<GcsContext>,
     prefix: String,
     delimiter: bool,
 }
@@ -30,34 +30,34 @@ struct GcsPages {
 #[async_trait]
 impl PageSource for GcsPages {
     async fn fetch(&self, token: Option<&str>) -> Result<ListingPage> {
-        let remote = &*self.remote;
-        let connection = remote.connection().await?;
-        let location = remote.to_string();
-        let target = remote.target(Operation::List, &location);
+        let context = &*self.context;
+        let connection = context.connection().await?;
+        let location = context.to_string();
+        let target = context.target(Operation::List, &location);
         let request = || async {
             let request = connection
                 .control
                 .list_objects()
-                .set_parent(remote.bucket())
+                .set_parent(context.bucket())
                 .set_prefix(&self.prefix)
                 .set_delimiter(if self.delimiter { "/" } else { "" })
                 .set_page_size(PAGE_SIZE)
                 .set_page_token(token.unwrap_or_default())
-                .with_attempt_timeout(remote.patience.attempt_timeout());
-            remote.watched(target, request.send()).await
+                .with_attempt_timeout(context.retry_budget.attempt_timeout());
+            context.watched(target, request.send()).await
         };
-        Ok(self.read(remote.patience.retrying(request).await?))
+        Ok(self.read(context.retry_budget.retrying(request).await?))
     }
 
     fn location(&self) -> String {
-        self.remote.to_string()
+        self.context.to_string()
     }
 }
 
 impl GcsPages {
     fn read(&self, response: ListObjectsResponse) -> ListingPage {
-        let root = self.remote.root();
-        // A name that is no key, such as a console's folder, is not larder's.
+        let root = self.context.root.prefix();
+        // Names that are not keys, such as a console's folders, are not larder's.
         let objects = response.objects.iter().filter_map(|object| {
             let key = Key::parse(object.name.strip_prefix(root)?).ok()?;
             Some(Listed::Object(get::meta_of(&key, object)))

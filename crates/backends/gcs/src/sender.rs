@@ -1,4 +1,4 @@
-//! The task that sends the chunks of a resumable upload, one after the other.
+//! The task that sends the chunks of a resumable upload one after the other.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,76 +13,77 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::chunk::{Chunk, Occupied};
-use crate::write::{Session, Writing};
+use crate::resumable::ResumableSession;
+use crate::write::WriteTarget;
 
 const MIB: usize = 1024 * 1024;
 
-/// Chunks are multiples of it, except for the last: the server keeps no less.
+/// All chunks but the last are multiples of this size, in bytes. The server requires it.
 const QUANTUM: usize = 256 * 1024;
 
-/// A server that takes longer for a chunk of up to the smallest size is far, or slow: larger ones keep the line busy. (The
-/// testkit's takes 5 ms on loopback, and 23 ms while it computes an MD5.)
+/// A server that takes longer for a chunk of the smallest size is far away or slow. Larger chunks then keep the connection
+/// busy. (The testkit's server takes 5 ms on loopback, and 23 ms while it computes an MD5.)
 const NEAR: Duration = Duration::from_millis(40);
 
-/// How much one request sends, in bytes: what has come while the one before was under way. Where the server is near that is
-/// little, and its bytes are still in the processor's cache; where a round trip is long it is much, and the line is not idle
-/// for most of the time: at 1 Gbit/s and 100 ms it would be with chunks of 8 MiB.
+/// How much one request sends, in bytes: the bytes that came during the request before it. If the server is near, chunks are
+/// small, and their bytes are still in the processor's cache. If a round trip is long, chunks are large, and the connection is
+/// busy: at 1 Gbit/s and 100 ms, chunks of 8 MiB would leave it idle most of the time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChunkSizes {
-    /// The first one has at least so much: the server need not wait for more.
+    /// The smallest first chunk. It is small, so that the server gets bytes early.
     first: usize,
-    /// An object of no more than this, and not expected to be more, is one request.
+    /// The smallest later chunk. An object up to this size is sent in one request, unless it is expected to be larger.
     pub(crate) smallest: usize,
-    /// So much may be under way, and as much and one of the smallest may wait.
+    /// The largest chunk. Memory holds one chunk being sent, and another with `smallest` bytes that wait.
     largest: usize,
 }
 
 impl ChunkSizes {
-    /// For an object of about this size.
+    /// Sizes for an object of about `expected` bytes.
     pub(crate) fn for_object(expected: u64) -> Self {
-        // Memory for what is not there is memory for nothing.
+        // A small object does not need the memory.
         let largest = if expected > 128 * MIB as u64 { 32 * MIB } else { 8 * MIB };
         Self { first: MIB, smallest: 8 * MIB, largest }
     }
 
-    /// For chunks of one size: the next multiple of 256 KiB, up to 1 GiB.
+    /// Chunks of one size: the next multiple of 256 KiB, up to 1 GiB.
     pub(crate) fn fixed(size: usize) -> Self {
         let size = size.clamp(QUANTUM, 1024 * MIB).next_multiple_of(QUANTUM);
         Self { first: size, smallest: size, largest: size }
     }
 }
 
-/// Begins an upload and sends what it is given. It ends with what is left for the last request.
+/// Begins an upload, and sends bytes while more come. The rest is left for the last request.
 pub(crate) struct Sender {
-    /// For whoever gives the upload up meanwhile: it is there as soon as it was begun.
-    session: Arc<OnceLock<Session>>,
-    /// Closed at the end.
+    /// The upload, as soon as it has begun. An abort needs it.
+    session: Arc<OnceLock<ResumableSession>>,
+    /// `None` after the end.
     pieces: Option<UnboundedSender<Bytes>>,
-    /// For bytes that were not yet handed to the connection. Closed when the task has ended.
+    /// Has a permit for each byte that may still be taken. Closed when the task has ended.
     room: Arc<Semaphore>,
-    /// The largest piece for which there will be room.
+    /// The largest piece that fits.
     largest_piece: usize,
-    /// Nothing more is to be sent.
+    /// Cancelled if nothing more is to be sent.
     stopped: CancellationToken,
-    task: AbortOnDropHandle<Ended>,
+    task: AbortOnDropHandle<SendOutcome>,
 }
 
-/// The upload and what is left for its last request, or why it failed and the upload, where there is one.
-pub(crate) type Ended = Result<(Session, Chunk), (Error, Option<Session>)>;
+/// The upload and the rest for its last request. After a failure, the error and the upload, if it had begun.
+pub(crate) type SendOutcome = Result<(ResumableSession, Chunk), (Error, Option<ResumableSession>)>;
 
-/// The task has failed, and tells why.
+/// The task has failed. Its outcome says why.
 #[derive(Debug)]
-pub(crate) struct Failed;
+pub(crate) struct SenderEnded;
 
 impl Sender {
-    pub(crate) fn start(writing: Writing, sizes: ChunkSizes) -> Self {
-        // What is gathered is at most the smallest chunk when the task waits for more: then there is room for any piece.
+    pub(crate) fn start(target: WriteTarget, sizes: ChunkSizes) -> Self {
+        // A waiting task has gathered at most the smallest chunk. So there is always room for one more piece.
         let room = Arc::new(Semaphore::new(2 * sizes.smallest));
         let (pieces, received) = mpsc::unbounded_channel();
         let session = Arc::new(OnceLock::new());
         let stopped = CancellationToken::new();
         let begun = Arc::clone(&session);
-        let work = begin_and_send(writing, begun, sizes, received, Arc::clone(&room), stopped.clone());
+        let work = begin_and_send(target, begun, sizes, received, Arc::clone(&room), stopped.clone());
         let task = tokio::spawn(work);
         Self {
             session,
@@ -94,59 +95,59 @@ impl Sender {
         }
     }
 
-    /// Takes bytes, as soon as there is room for them.
-    pub(crate) async fn give(&self, mut bytes: Bytes) -> Result<(), Failed> {
+    /// Takes bytes, and waits for room first.
+    pub(crate) async fn give(&self, mut bytes: Bytes) -> Result<(), SenderEnded> {
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(self.largest_piece));
-            let len = u32::try_from(piece.len()).map_err(|_| Failed)?;
-            self.room.acquire_many(len).await.map_err(|_| Failed)?.forget();
-            self.pieces.as_ref().and_then(|pieces| pieces.send(piece).ok()).ok_or(Failed)?;
+            let len = u32::try_from(piece.len()).map_err(|_| SenderEnded)?;
+            self.room.acquire_many(len).await.map_err(|_| SenderEnded)?.forget();
+            self.pieces.as_ref().and_then(|pieces| pieces.send(piece).ok()).ok_or(SenderEnded)?;
         }
         Ok(())
     }
 
-    /// Waits until nothing is under way any more. `None`: the task panicked.
-    pub(crate) async fn end(&mut self) -> Option<Ended> {
+    /// Waits for the end of the task. Returns `None` if it panicked.
+    pub(crate) async fn end(&mut self) -> Option<SendOutcome> {
         self.pieces = None;
         (&mut self.task).await.ok()
     }
 
-    /// Stops it. Returns the upload, where there is one: what is just being begun is waited for, up to so long, because
-    /// nobody else could give it up.
-    pub(crate) async fn stop(mut self, patience: Duration) -> Option<Session> {
+    /// Stops the task, and returns the upload, if there is one. Waits up to `timeout` for an upload that is just beginning,
+    /// because only this task can abort it.
+    pub(crate) async fn stop(mut self, timeout: Duration) -> Option<ResumableSession> {
         self.stopped.cancel();
-        if time::timeout(patience, &mut self.task).await.is_err() {
+        if time::timeout(timeout, &mut self.task).await.is_err() {
             self.task.abort();
-            // Nothing is sent any more when this has ended.
+            // Afterwards nothing is sent any more.
             self.task.await.ok();
         }
         self.session.get().cloned()
     }
 }
 
-/// Closes the semaphore in the end, whatever that is, so that nobody waits for room that never comes.
-struct Closing(Arc<Semaphore>);
+/// Closes the semaphore when the task ends for any reason, so that nobody waits for room forever.
+struct CloseOnDrop(Arc<Semaphore>);
 
-impl Drop for Closing {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.close();
     }
 }
 
 async fn begin_and_send(
-    writing: Writing,
-    begun: Arc<OnceLock<Session>>,
+    target: WriteTarget,
+    begun: Arc<OnceLock<ResumableSession>>,
     sizes: ChunkSizes,
     received: UnboundedReceiver<Bytes>,
     room: Arc<Semaphore>,
     stopped: CancellationToken,
-) -> Ended {
-    let room = Closing(room);
-    let given_up = Error::new(ErrorKind::Cancelled, Operation::Put, writing.location());
+) -> SendOutcome {
+    let room = CloseOnDrop(room);
+    let given_up = Error::new(ErrorKind::Cancelled, Operation::Put, target.location());
     if stopped.is_cancelled() {
         return Err((given_up, None));
     }
-    let session = writing.begin().await.map_err(|error| (error, None))?;
+    let session = ResumableSession::begin(target).await.map_err(|error| (error, None))?;
     let mut session = begun.get_or_init(|| session).clone();
     let sent = stopped.run_until_cancelled(send_all(&mut session, sizes, received, &room.0)).await;
     match sent.unwrap_or(Err(given_up)) {
@@ -156,7 +157,7 @@ async fn begin_and_send(
 }
 
 async fn send_all(
-    session: &mut Session,
+    session: &mut ResumableSession,
     sizes: ChunkSizes,
     mut received: UnboundedReceiver<Bytes>,
     room: &Arc<Semaphore>,
@@ -164,7 +165,7 @@ async fn send_all(
     let mut gathered = Chunk::default();
     let (mut at_least, mut at_most) = (sizes.first, sizes.smallest);
     loop {
-        // One byte more, for the last request, which is not empty.
+        // One more byte, because the last request must not be empty.
         while gathered.len() <= at_least {
             match received.recv().await {
                 Some(piece) => gathered.push(piece),
@@ -175,7 +176,7 @@ async fn send_all(
             match received.try_recv() {
                 Ok(piece) => gathered.push(piece),
                 Err(TryRecvError::Empty) => break,
-                // All of it fits into the last request.
+                // The last request takes the rest.
                 Err(TryRecvError::Disconnected) => return Ok(gathered),
             }
         }
@@ -184,7 +185,7 @@ async fn send_all(
         let occupied = Occupied::new(Arc::clone(room), len);
         let begun = Instant::now();
         session.send(gathered, &occupied).await?;
-        // A server may have what it was not sent again.
+        // The server may have had bytes that were not sent again.
         occupied.give_all_back();
         gathered = rest;
         at_least = sizes.smallest;
@@ -200,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_are_such_as_the_server_takes() {
+    fn chunks_have_sizes_that_the_server_accepts() {
         for (size, taken) in
             [(0, QUANTUM), (1, QUANTUM), (QUANTUM + 1, 2 * QUANTUM), (usize::MAX, 1024 * MIB)]
         {

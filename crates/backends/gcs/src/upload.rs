@@ -1,4 +1,4 @@
-//! Uploads: what becomes a single request, or a resumable upload in chunks.
+//! Uploads. A small object takes a single request, and a large one a resumable upload.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,143 +6,143 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use larder_backend::{Error, ErrorKind, Key, ObjectMeta, Operation, PutOptions, Result, Upload};
+use larder_backend_http::UploadGate;
 use tokio::runtime::Handle;
 
-use crate::backend::Remote;
 use crate::chunk::Chunk;
+use crate::context::GcsContext;
+use crate::resumable::ResumableSession;
 use crate::sender::{ChunkSizes, Sender};
-use crate::write::{Session, Writing};
+use crate::write::WriteTarget;
 
 /// An upload.
 pub(crate) struct GcsUpload {
-    writing: Writing,
+    target: WriteTarget,
     sizes: ChunkSizes,
-    /// About how large the object will be, in bytes: 0 where nobody knows.
+    /// The estimated size of the object in bytes, or 0.
     expected: u64,
-    /// What has come before there is a resumable upload.
+    /// Bytes that came before the resumable upload.
     first: Chunk,
     crc32c: u32,
     written: u64,
-    upload: State,
-    /// A write failed, or its future was dropped before it was done.
-    broken: bool,
+    session: UploadState,
+    gate: UploadGate,
 }
 
-/// The resumable upload, where there is one.
-enum State {
-    /// Nothing was sent.
-    New,
+/// The state of the resumable upload.
+enum UploadState {
+    /// There is none.
+    None,
     Sending(Sender),
-    /// Nothing is under way.
-    Idle(Session),
+    /// No request is being sent.
+    Idle(ResumableSession),
 }
 
 impl GcsUpload {
-    pub(crate) fn new(remote: Arc<Remote>, key: Key, options: &PutOptions) -> Self {
+    pub(crate) fn new(context: Arc<GcsContext>, key: Key, options: &PutOptions) -> Self {
         let expected = options.size_hint.unwrap_or_default();
         let usual = || ChunkSizes::for_object(expected);
         Self {
-            sizes: remote.config.chunk_size.map_or_else(usual, ChunkSizes::fixed),
-            writing: Writing { remote, key, mode: options.mode },
+            sizes: context.config.chunk_size.map_or_else(usual, ChunkSizes::fixed),
+            target: WriteTarget { context, key, mode: options.mode },
             expected,
             first: Chunk::default(),
             crc32c: 0,
             written: 0,
-            upload: State::New,
-            broken: false,
+            session: UploadState::None,
+            gate: UploadGate::default(),
         }
     }
 
     fn location(&self) -> String {
-        self.writing.remote.location(&self.writing.key)
+        self.target.location()
     }
 
     fn broken(&self, operation: Operation) -> Error {
-        Error::new(ErrorKind::Cancelled, operation, self.location())
-            .with_source("an earlier write failed, or was not waited for: the upload can only be aborted")
+        UploadGate::broken(operation, self.location())
     }
 
-    /// Sends bytes, or keeps them while they may be all.
+    /// Sends bytes, or keeps them while they may still fit into one request.
     async fn take(&mut self, bytes: Bytes) -> Result<()> {
-        let pieces = if matches!(self.upload, State::New) {
+        let pieces = if matches!(self.session, UploadState::None) {
             self.first.push(bytes);
             let smallest = self.sizes.smallest;
             if self.first.len() <= smallest && self.expected <= smallest as u64 {
                 return Ok(());
             }
-            self.upload = State::Sending(Sender::start(self.writing.clone(), self.sizes));
+            self.session = UploadState::Sending(Sender::start(self.target.clone(), self.sizes));
             std::mem::take(&mut self.first).into_pieces()
         } else {
             vec![bytes]
         };
         for piece in pieces {
-            let given = match &self.upload {
-                State::Sending(sender) => sender.give(piece).await,
-                State::New | State::Idle(_) => return Err(self.broken(Operation::Put)),
+            let given = match &self.session {
+                UploadState::Sending(sender) => sender.give(piece).await,
+                UploadState::None | UploadState::Idle(_) => return Err(self.broken(Operation::Put)),
             };
             if given.is_err() {
                 let (session, _) = self.end().await?;
-                self.upload = State::Idle(session);
+                self.session = UploadState::Idle(session);
                 return Err(self.broken(Operation::Put));
             }
         }
         Ok(())
     }
 
-    /// Waits for what is under way. Returns what the last request has to send, or why the upload has failed.
-    async fn end(&mut self) -> Result<(Session, Chunk)> {
-        // Left in place until it has ended, so that a dropped future loses nothing.
-        let State::Sending(sender) = &mut self.upload else { return Err(self.broken(Operation::Commit)) };
-        let Some(ended) = sender.end().await else {
-            self.upload = State::New;
-            let error = Error::new(ErrorKind::Other, Operation::Put, self.location());
-            return Err(error.with_source("the task that sends it failed unexpectedly"));
+    /// Waits for the requests that are being sent. Returns the bytes for the last request.
+    async fn end(&mut self) -> Result<(ResumableSession, Chunk)> {
+        // The sender stays in place until it has ended, so that a dropped future loses nothing.
+        let UploadState::Sending(sender) = &mut self.session else {
+            return Err(self.broken(Operation::Commit));
         };
-        self.upload = State::New;
+        let Some(ended) = sender.end().await else {
+            self.session = UploadState::None;
+            let error = Error::new(ErrorKind::Other, Operation::Put, self.location());
+            return Err(error.with_source("the task that sends the chunks failed unexpectedly"));
+        };
+        self.session = UploadState::None;
         ended.map_err(|(error, session)| {
-            self.upload = session.map_or(State::New, State::Idle);
+            self.session = session.map_or(UploadState::None, UploadState::Idle);
             error
         })
     }
 
     async fn publish(&mut self) -> Result<ObjectMeta> {
-        if self.broken {
-            return Err(self.broken(Operation::Commit));
-        }
-        if matches!(self.upload, State::New) {
-            return self.writing.at_once(std::mem::take(&mut self.first)).await;
+        self.gate.check(Operation::Commit, || self.location())?;
+        if matches!(self.session, UploadState::None) {
+            return self.target.at_once(std::mem::take(&mut self.first)).await;
         }
         let (session, rest) = self.end().await?;
         session.finish(rest, self.crc32c).await.map_err(|(error, session)| {
-            self.upload = State::Idle(session);
+            self.session = UploadState::Idle(session);
             error
         })
     }
 
-    /// Gives the upload up, on a task of its own that `close` waits for.
+    /// Aborts the upload in a task, which `close` awaits.
     fn clean_up(&mut self) -> Option<tokio::sync::oneshot::Receiver<Result<()>>> {
-        let state = std::mem::replace(&mut self.upload, State::New);
-        if matches!(state, State::New) {
+        let state = std::mem::replace(&mut self.session, UploadState::None);
+        if matches!(state, UploadState::None) {
             return None;
         }
-        // Without a runtime nobody can wait: the server forgets it.
+        // Without a runtime there is no task, and the server deletes the upload after a week.
         let runtime = Handle::try_current().ok()?;
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let patience = self.writing.remote.patience.for_cleaning_up().stall_timeout;
+        let timeout = self.target.context.retry_budget.for_cleaning_up().stall_timeout;
         let job = runtime.spawn(async move {
             let session = match state {
-                State::New => None,
-                State::Idle(session) => Some(session),
-                State::Sending(sender) => sender.stop(patience).await,
+                UploadState::None => None,
+                UploadState::Idle(session) => Some(session),
+                UploadState::Sending(sender) => sender.stop(timeout).await,
             };
             let aborted = match session {
                 Some(session) => session.abort().await,
                 None => Ok(()),
             };
-            // Nobody may be waiting.
+            // The caller may not wait any more.
             let _ = sender.send(aborted);
         });
-        self.writing.remote.wait_for(job);
+        self.target.context.aborts.add(job);
         Some(receiver)
     }
 }
@@ -150,17 +150,14 @@ impl GcsUpload {
 #[async_trait]
 impl Upload for GcsUpload {
     async fn write(&mut self, chunk: Bytes) -> Result<()> {
-        if self.broken {
-            return Err(self.broken(Operation::Put));
-        }
-        // Until all of it is taken, a dropped future loses it.
-        self.broken = true;
+        let target = &self.target;
+        self.gate.enter(|| target.location())?;
         self.written += chunk.len() as u64;
         self.crc32c = crc32c::crc32c_append(self.crc32c, &chunk);
         if !chunk.is_empty() {
             self.take(chunk).await?;
         }
-        self.broken = false;
+        self.gate.leave();
         Ok(())
     }
 
@@ -169,7 +166,7 @@ impl Upload for GcsUpload {
         if published.is_err()
             && let Some(aborted) = self.clean_up()
         {
-            // Why the commit failed is what the caller should read.
+            // The caller needs the error of the commit, not of the abort.
             let _ = aborted.await;
         }
         published
@@ -192,7 +189,7 @@ impl Drop for GcsUpload {
 impl fmt::Debug for GcsUpload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GcsUpload")
-            .field("writing", &self.writing)
+            .field("target", &self.target)
             .field("written", &self.written)
             .finish_non_exhaustive()
     }

@@ -5,10 +5,11 @@
 //! - [`read_ahead`] reads one large object with several range requests.
 //! - [`pages`] turns the pages of a listing into a stream.
 //! - [`remote_option`] checks the options of a remote.
+//! - [`find_cause`] and [`is_untrusted_certificate`] recognize errors by their types.
 //! - [`BucketRoot`], [`PendingAborts`] and [`UploadGate`] are parts of every backend with buckets and uploads.
 
 mod bucket_root;
-mod certificate;
+mod causes;
 pub mod pages;
 mod pending_aborts;
 pub mod progress;
@@ -18,7 +19,7 @@ pub mod retry;
 mod upload_gate;
 
 pub use bucket_root::BucketRoot;
-pub use certificate::is_untrusted_certificate;
+pub use causes::{find_cause, is_untrusted_certificate};
 pub use pending_aborts::PendingAborts;
 pub use upload_gate::UploadGate;
 

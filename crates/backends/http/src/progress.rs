@@ -4,7 +4,6 @@
 //! counts as progress.
 
 use std::error::Error as StdError;
-use std::iter::successors;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -15,9 +14,10 @@ use http_body::{Body, Frame, SizeHint};
 use larder_backend::seconds;
 use tokio::time::{Instant, Sleep};
 
+use crate::causes::find_cause;
 use crate::retry::{Activity, RetryBudget};
 
-type BoxError = Box<dyn StdError + Send + Sync>;
+type BodyError = Box<dyn StdError + Send + Sync>;
 
 /// How much is handed to the connection at once, in bytes: small enough that a slow link (1 Mbit/s) takes one within
 /// the shortest sensible timeout.
@@ -33,7 +33,7 @@ pub struct Stalled(pub Duration);
 
 /// Whether a stall is the cause of an error.
 pub fn is_stall(error: &(dyn StdError + 'static)) -> bool {
-    successors(Some(error), |&error| error.source()).any(<dyn StdError>::is::<Stalled>)
+    find_cause::<Stalled>(error).is_some()
 }
 
 /// When a byte of a request was sent last.
@@ -109,14 +109,14 @@ impl<B> SentBody<B> {
     }
 }
 
-impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for SentBody<B> {
+impl<B: Body<Data = Bytes, Error: Into<BodyError>> + Unpin> Body for SentBody<B> {
     type Data = Bytes;
-    type Error = BoxError;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.rest.is_empty() {
             match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -169,14 +169,14 @@ impl<B> ReceivedBody<B> {
     }
 }
 
-impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for ReceivedBody<B> {
+impl<B: Body<Data = Bytes, Error: Into<BodyError>> + Unpin> Body for ReceivedBody<B> {
     type Data = Bytes;
-    type Error = BoxError;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
             self.silence = None;
             if matches!(frame, Some(Ok(_))) {

@@ -12,7 +12,7 @@ use larder_backend::{ByteStream, Error, ErrorKind, Operation, Result};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::retry::{AttemptFailure, Attempts, RetryBudget};
+use crate::retry::{AttemptFailure, RetryAttempts, RetryBudget};
 
 /// The bytes of one answer, until it ends or breaks.
 pub type Body = BoxStream<'static, Result<Bytes, AttemptFailure>>;
@@ -84,7 +84,7 @@ const PIECES: usize = 2048;
 const PIECES_OF_ALL: usize = 32;
 
 /// A chunk that a task reads while the caller works.
-struct Chunk {
+struct RangeChunk {
     pieces: mpsc::Receiver<Result<Bytes>>,
     /// How many bytes have not come yet.
     left: u64,
@@ -95,7 +95,7 @@ struct Chunk {
 struct Download {
     how: ReadAhead,
     source: Arc<dyn RangeSource>,
-    chunks: VecDeque<Chunk>,
+    chunks: VecDeque<RangeChunk>,
     /// The bytes that have not been requested yet.
     rest: Range<u64>,
 }
@@ -117,7 +117,7 @@ impl Download {
                 sender.send(Err(error)).await.ok();
             }
         });
-        self.chunks.push_back(Chunk { pieces, left, _task: AbortOnDropHandle::new(task) });
+        self.chunks.push_back(RangeChunk { pieces, left, _task: AbortOnDropHandle::new(task) });
     }
 
     fn fetch_ahead(&mut self) {
@@ -199,7 +199,7 @@ async fn drain(
     at: &mut u64,
     end: u64,
     pieces: &PieceSender,
-    attempts: &mut Attempts,
+    attempts: &mut RetryAttempts,
 ) -> Option<AttemptFailure> {
     loop {
         match body.next().await {

@@ -121,8 +121,8 @@ impl RetryBudget {
     }
 
     /// Begins to count attempts.
-    pub fn attempts(&self) -> Attempts {
-        Attempts {
+    pub fn attempts(&self) -> RetryAttempts {
+        RetryAttempts {
             budget: self.clone(),
             failures: 0,
             begun: Instant::now(),
@@ -153,7 +153,7 @@ impl RetryBudget {
 
 /// The attempts at one operation.
 #[derive(Debug)]
-pub struct Attempts {
+pub struct RetryAttempts {
     budget: RetryBudget,
     failures: u32,
     /// When the current attempt began.
@@ -163,7 +163,7 @@ pub struct Attempts {
     is_uncertain: bool,
 }
 
-impl Attempts {
+impl RetryAttempts {
     /// Notes progress that a later attempt keeps: earlier failures do not count any more.
     pub fn progressed(&mut self) {
         self.failures = 0;

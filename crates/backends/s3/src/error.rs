@@ -9,9 +9,9 @@ use aws_sdk_s3::operation::RequestId as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::date_time::{DateTime, Format};
 use larder_backend::{Error, ErrorKind, Operation, error_chain, root_causes};
-use larder_backend_http::is_untrusted_certificate;
 use larder_backend_http::progress::is_stall;
 use larder_backend_http::retry::AttemptFailure;
+use larder_backend_http::{find_cause, is_untrusted_certificate};
 
 /// One attempt failed.
 #[derive(Debug)]
@@ -137,7 +137,7 @@ impl RequestTarget<'_> {
     where
         E: StdError + 'static,
     {
-        if let Some(credentials) = find::<CredentialsError>(error) {
+        if let Some(credentials) = find_cause::<CredentialsError>(error) {
             let hint = match self.profile {
                 Some(profile) => format!(
                     "the profile `{profile}` gives no AWS credentials: check its name and what ~/.aws/config and \
@@ -328,18 +328,6 @@ fn retry_after(text: &str) -> Option<Duration> {
     }
     let date = SystemTime::try_from(DateTime::from_str(text.trim(), Format::HttpDate).ok()?).ok()?;
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
-}
-
-/// The first error of a type in a chain of causes.
-fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::client::S3Connection;
 use crate::context::S3Context;
-use crate::part::{Part, spool_error};
+use crate::part::{S3Part, spool_error};
 
 /// S3's limit.
 const MAX_PARTS: i32 = 10_000;
@@ -166,7 +166,7 @@ impl Multipart {
     }
 
     /// Sends a part, as soon as there is room beside those that are under way.
-    pub(crate) async fn send(&mut self, part: Part) -> Result<()> {
+    pub(crate) async fn send(&mut self, part: S3Part) -> Result<()> {
         while self.parts.len() >= self.at_once {
             self.wait_for_one().await?;
         }
@@ -257,7 +257,7 @@ async fn send_part(
     key: Key,
     id: String,
     number: i32,
-    part: Part,
+    part: S3Part,
 ) -> Result<CompletedPart> {
     let connection = context.connection().await?;
     let location = context.location(&key);

@@ -100,13 +100,13 @@ impl PartBuffer {
     }
 
     /// Ends the part.
-    pub(crate) async fn finish(self) -> io::Result<Part> {
+    pub(crate) async fn finish(self) -> io::Result<S3Part> {
         Ok(match self.content {
-            PartContent::Memory(buffer, pool) => Part::Memory(pool.freeze(buffer)),
-            PartContent::File(None) => Part::Memory(Bytes::new()),
+            PartContent::Memory(buffer, pool) => S3Part::Memory(pool.freeze(buffer)),
+            PartContent::File(None) => S3Part::Memory(Bytes::new()),
             PartContent::File(Some((file, mut writer))) => {
                 writer.flush().await?;
-                Part::File { file, len: self.len as u64 }
+                S3Part::File { file, len: self.len as u64 }
             }
         })
     }
@@ -114,12 +114,12 @@ impl PartBuffer {
 
 /// A part that can be sent, as often as it takes.
 #[derive(Debug)]
-pub(crate) enum Part {
+pub(crate) enum S3Part {
     Memory(Bytes),
     File { file: NamedTempFile, len: u64 },
 }
 
-impl Part {
+impl S3Part {
     /// In bytes.
     pub(crate) fn len(&self) -> i64 {
         let len = match self {
@@ -195,7 +195,7 @@ mod tests {
             let expected = &b"abcdef"[..size.min(6)];
             assert_eq!(body, expected);
             assert_eq!(part.len(), i64::try_from(expected.len()).unwrap());
-            assert_eq!(matches!(part, Part::File { .. }), size > LARGEST_IN_MEMORY);
+            assert_eq!(matches!(part, S3Part::File { .. }), size > LARGEST_IN_MEMORY);
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::context::S3Context;
 use crate::error::S3Failure;
 use crate::get;
 use crate::multipart::{CONTENT_TYPE, Multipart};
-use crate::part::{Part, PartBuffer, part_size, parts_at_once, spool_error};
+use crate::part::{PartBuffer, S3Part, part_size, parts_at_once, spool_error};
 use crate::precondition::Knowledge;
 use crate::probe::create_only_support;
 
@@ -62,7 +62,7 @@ impl S3Upload {
     }
 
     /// Ends the part that was being filled.
-    async fn take_part(&mut self) -> Result<Part> {
+    async fn take_part(&mut self) -> Result<S3Part> {
         let next = PartBuffer::new(self.part_size, &self.buffers);
         let part = mem::replace(&mut self.buffer, next);
         part.finish().await.map_err(|error| spool_error(self.location(), error))
@@ -161,7 +161,7 @@ impl S3Upload {
         Ok(self.context.connection().await?.clock.last_answer())
     }
 
-    async fn put(&self, part: &Part) -> Result<ObjectMeta> {
+    async fn put(&self, part: &S3Part) -> Result<ObjectMeta> {
         let location = self.location();
         let target = self.context.target(Operation::Commit, &location);
         let connection = self.context.connection().await?;
