@@ -10,10 +10,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// `Display` says what failed and where; [`StdError::source`] says why; [`Error::kind`] is for code.
 #[derive(Debug)]
-pub struct Error(Box<Inner>);
+pub struct Error(Box<ErrorDetails>);
 
 #[derive(Debug)]
-struct Inner {
+struct ErrorDetails {
     kind: ErrorKind,
     operation: Operation,
     location: String,
@@ -131,7 +131,7 @@ impl Error {
     /// Creates an error at `location`: the URL of the object, or of the remote.
     pub fn new(kind: ErrorKind, operation: Operation, location: impl Into<String>) -> Self {
         let retryable = matches!(kind, ErrorKind::RateLimited | ErrorKind::Timeout | ErrorKind::Unavailable);
-        Self(Box::new(Inner {
+        Self(Box::new(ErrorDetails {
             kind,
             operation,
             location: location.into(),
@@ -200,7 +200,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, operation, location, hint, .. } = &*self.0;
+        let ErrorDetails { kind, operation, location, hint, .. } = &*self.0;
         write!(f, "{} {location}: {}", operation.phrase(), kind.phrase())?;
         hint.as_ref().map_or(Ok(()), |hint| write!(f, " ({hint})"))
     }

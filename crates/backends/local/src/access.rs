@@ -4,25 +4,24 @@ use std::io;
 use std::os::fd::AsFd;
 
 use larder_backend::{Error, Key, Operation};
+use larder_backend_files::layout::{self, OWN_DIRECTORIES};
 use rustix::fs::{Access, AtFlags, CWD};
 
 use crate::error::failed;
-use crate::root::{OWN_DIRECTORIES, Root, RootDirectory, open_directory};
+use crate::root::{LocalRoot, RootDirectory, open_directory};
 
 /// Checks that an upload may create its temporary file and the directories of its key, or the root where that is missing.
 /// A read-only file system is noticed too. Access lists, quotas, and a change in between can still make the upload fail.
-pub(crate) fn check_put(root: &Root, key: &Key) -> Result<(), Error> {
+pub(crate) fn check_put(root: &LocalRoot, key: &Key) -> Result<(), Error> {
     let operation = Operation::Put;
     root.check(key, operation)?;
     let Some(directory) = root.open(operation)? else {
         let checked = root.existing_parent().map_or(Ok(()), |parent| check_writable(CWD, parent));
         return checked.map_err(|error| failed(operation, root.path().display().to_string(), error));
     };
-    let mut parents: Vec<&str> = key.segments().collect();
-    parents.pop();
     let failed_for = |operation| move |error| failed(operation, root.location(key), error);
     check_below(&directory, OWN_DIRECTORIES).map_err(failed_for(operation))?;
-    check_below(&directory, parents).map_err(failed_for(Operation::Commit))
+    check_below(&directory, layout::parent(key).split_terminator('/')).map_err(failed_for(Operation::Commit))
 }
 
 /// Checks the last of these directories that exists: the missing ones would be created in it.

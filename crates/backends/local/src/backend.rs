@@ -2,40 +2,30 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use larder_backend::{
     Backend, Capabilities, CreatedRoot, DeleteOptions, Error, ErrorKind, GetOptions, GetResult, Key,
     ListOptions, ObjectMeta, ObjectStream, Operation, Prefix, PutOptions, Result, Upload, UploadToken,
 };
+use larder_backend_files::layout::MAX_NAME_LEN;
 use rustix::fs::AtFlags;
-use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 
 use crate::config::LocalConfig;
+use crate::context::LocalContext;
 use crate::error::{failed, is_absent};
-use crate::get::{describe, is_object};
-use crate::publish::FileSystem;
-use crate::root::{MAX_NAME_LEN, Root};
+use crate::object::{describe, is_object};
+use crate::root::LocalRoot;
 use crate::temporary::Temporary;
 use crate::upload::LocalUpload;
 use crate::{access, get, list, sweep};
 
-/// A remote in a directory. Its `Display` is the absolute path of the root.
+/// A remote in a directory. `Display` shows the absolute path of the root.
 #[derive(Debug)]
 pub struct LocalBackend {
-    remote: Arc<Remote>,
-}
-
-/// What the backend and its uploads share.
-#[derive(Debug)]
-pub(crate) struct Remote {
-    pub(crate) root: Arc<Root>,
-    pub(crate) file_system: FileSystem,
-    /// Blocking threads whose uploads were dropped.
-    unfinished: Mutex<Vec<JoinHandle<()>>>,
+    context: Arc<LocalContext>,
 }
 
 impl LocalBackend {
@@ -50,118 +40,98 @@ impl LocalBackend {
     /// [`RootMissing`]: larder_backend::ErrorKind::RootMissing
     #[expect(clippy::needless_pass_by_value, reason = "the configuration is the backend's from here on")]
     pub fn open(config: LocalConfig) -> Result<Self> {
-        let root = Arc::new(Root::new(&config)?);
-        let remote = Remote { root, file_system: FileSystem::default(), unfinished: Mutex::default() };
-        Ok(Self { remote: Arc::new(remote) })
+        Ok(Self { context: Arc::new(LocalContext::new(&config)?) })
     }
 
     /// Runs on a blocking thread.
     async fn run<T: Send + 'static>(
         &self,
         operation: Operation,
-        job: impl FnOnce(&Remote) -> Result<T> + Send + 'static,
+        job: impl FnOnce(&LocalContext) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let remote = Arc::clone(&self.remote);
-        let answer = tokio::task::spawn_blocking(move || job(&remote));
-        let answer = self.remote.root.wait(operation, answer).await?;
+        let context = Arc::clone(&self.context);
+        let answer = tokio::task::spawn_blocking(move || job(&context));
+        let answer = self.context.root.wait(operation, answer).await?;
         answer.unwrap_or_else(|error| Err(failed(operation, self.to_string(), io::Error::other(error))))
-    }
-}
-
-impl Remote {
-    /// Lets [`Backend::close`] wait for a blocking thread.
-    pub(crate) fn wait_for<T: Send + 'static>(&self, job: JoinHandle<T>) {
-        // Without a runtime nobody can wait; the thread then cleans up alone.
-        if let Ok(runtime) = Handle::try_current() {
-            let job = runtime.spawn(async move { drop(job.await) });
-            let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
-            unfinished.retain(|job| !job.is_finished());
-            unfinished.push(job);
-        }
     }
 }
 
 impl fmt::Display for LocalBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.remote.root.path().display(), f)
+        fmt::Display::fmt(&self.context.root.path().display(), f)
     }
 }
 
 #[async_trait]
 impl Backend for LocalBackend {
     fn capabilities(&self) -> Capabilities {
-        let atomic_create = !self.remote.file_system.cannot_create_exclusively.load(Ordering::Relaxed);
+        let atomic_create = !self.context.file_system.cannot_create_exclusively.load(Ordering::Relaxed);
         Capabilities::new(atomic_create, true, MAX_NAME_LEN)
     }
 
     fn created_root(&self) -> Option<CreatedRoot> {
-        self.remote.root.created()
+        self.context.root.created()
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
         let key = key.clone();
-        self.run(Operation::Stat, move |remote| get::stat(&remote.root, &key)).await
+        self.run(Operation::Stat, move |context| get::stat(&context.root, &key)).await
     }
 
     async fn get(&self, key: &Key, options: GetOptions) -> Result<GetResult> {
         let key = key.clone();
-        self.run(Operation::Get, move |remote| get::get(&remote.root, &key, &options)).await
+        self.run(Operation::Get, move |context| get::get(&context.root, &key, &options)).await
     }
 
     async fn begin_put(&self, key: &Key, options: PutOptions) -> Result<Box<dyn Upload>> {
         let key = key.clone();
-        let remote = Arc::clone(&self.remote);
+        let context = Arc::clone(&self.context);
         self.run(Operation::Put, move |_| {
-            remote.root.check(&key, Operation::Put)?;
-            let temporary = Temporary::create(&remote.root.open_or_create(Operation::Put)?)
-                .map_err(|error| failed(Operation::Put, remote.root.location(&key), error))?;
-            Ok(Box::new(LocalUpload::new(remote, key, options.mode, temporary)) as Box<dyn Upload>)
+            context.root.check(&key, Operation::Put)?;
+            let temporary = Temporary::create(&context.root.open_or_create(Operation::Put)?)
+                .map_err(|error| failed(Operation::Put, context.root.location(&key), error))?;
+            Ok(Box::new(LocalUpload::new(context, key, options.mode, temporary)) as Box<dyn Upload>)
         })
         .await
     }
 
     async fn check_put(&self, key: &Key) -> Result<()> {
         let key = key.clone();
-        self.run(Operation::Put, move |remote| access::check_put(&remote.root, &key)).await
+        self.run(Operation::Put, move |context| access::check_put(&context.root, &key)).await
     }
 
     fn list(&self, prefix: &Prefix, options: ListOptions) -> ObjectStream {
-        list::list(&self.remote.root, prefix, &options)
+        list::list(&self.context.root, prefix, &options)
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
         let key = key.clone();
-        self.run(Operation::Delete, move |remote| delete(&remote.root, &key, &options)).await
+        self.run(Operation::Delete, move |context| delete(&context.root, &key, &options)).await
     }
 
-    /// Removes the temporaries of dead processes. Needs no journal: a lock tells who is alive.
+    /// Removes the temporaries of dead processes. It needs no journal: a lock shows that its owner is alive.
     async fn sweep(&self, _orphans: &[UploadToken]) -> Result<()> {
-        self.run(Operation::Sweep, |remote| {
-            let directory = match remote.root.open(Operation::Sweep) {
+        self.run(Operation::Sweep, |context| {
+            let directory = match context.root.open(Operation::Sweep) {
                 Err(error) if error.kind() == ErrorKind::RootMissing => return Ok(()),
                 Ok(None) => return Ok(()),
                 Ok(Some(directory)) => directory,
                 Err(error) => return Err(error),
             };
             sweep::sweep(&directory)
-                .map_err(|error| failed(Operation::Sweep, remote.root.path().display().to_string(), error))
+                .map_err(|error| failed(Operation::Sweep, context.root.path().display().to_string(), error))
         })
         .await
     }
 
     async fn close(&self) -> Result<()> {
-        loop {
-            let job = self.remote.unfinished.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(job) = job else { return Ok(()) };
-            // What it did with its temporary was nobody's to hear.
-            let _ = self.remote.root.wait(Operation::Close, job).await?;
-        }
+        self.context.finish().await
     }
 }
 
-/// Deletes an object. Version and name cannot be compared and removed in one step: a file that another process publishes
-/// between `fstatat` and `unlinkat` is deleted.
-fn delete(root: &Root, key: &Key, options: &DeleteOptions) -> Result<(), Error> {
+/// Deletes an object. Its version cannot be compared and its name removed in one step: a file that another process
+/// publishes between `fstatat` and `unlinkat` is deleted.
+fn delete(root: &LocalRoot, key: &Key, options: &DeleteOptions) -> Result<(), Error> {
     let operation = Operation::Delete;
     root.check(key, operation)?;
     let Some(directory) = root.open(operation)? else { return Ok(()) };
@@ -169,7 +139,7 @@ fn delete(root: &Root, key: &Key, options: &DeleteOptions) -> Result<(), Error> 
     let name = segments.next_back().unwrap_or_default();
     let deleted = directory.descend(segments).and_then(|parent| {
         let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        // Anything but a regular file is no object, and is left alone.
+        // Only regular files are objects. Everything else stays.
         if !is_object(&stat) {
             return Ok(true);
         }

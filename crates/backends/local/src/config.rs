@@ -1,4 +1,4 @@
-//! Where the remote is.
+//! The configuration of a remote.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,21 +7,21 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LocalConfig {
-    /// The directory that is the remote. Relative to the working directory where it is not absolute.
+    /// The directory of the remote. A relative path starts at the working directory.
     pub root: PathBuf,
-    /// What the first upload may create.
+    /// The directories that the first upload may create.
     pub create: CreateRoot,
-    /// After how long without an answer an operation fails, as one on a share does whose server is gone. By default
-    /// it waits for ever. Publishing has no such limit: what is flushed to a disk then may take its time.
+    /// The time without an answer after which an operation fails, for example because the server of a share is gone. By
+    /// default there is no limit. Publishing has none either, because a flush to the disk may take any time.
     pub stall_timeout: Option<Duration>,
 }
 
-/// What an upload may create where the root of the remote is missing. Nothing else ever creates it.
+/// The directories that an upload may create if the root of the remote is missing. Other operations create none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CreateRoot {
-    /// Nothing: the root has to be there.
+    /// None: the root must exist.
     Never,
-    /// The root, but not its parents: a share that is not mounted, or a typo in a path, is then an error.
+    /// The root, but not its parents. A share that is not mounted, or a typo in the path, is then an error.
     #[default]
     LastComponent,
     /// The root and its parents.
@@ -29,19 +29,19 @@ pub enum CreateRoot {
 }
 
 impl LocalConfig {
-    /// The remote in the directory `root`, of which an upload creates at most the last component.
+    /// Configures a remote in the directory `root`. An upload creates at most the last component of the path.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into(), create: CreateRoot::default(), stall_timeout: None }
     }
 
-    /// Says what the first upload may create.
+    /// Sets the directories that the first upload may create.
     #[must_use]
     pub fn with_create(mut self, create: CreateRoot) -> Self {
         self.create = create;
         self
     }
 
-    /// Says after how long without an answer an operation fails.
+    /// Sets the time without an answer after which an operation fails.
     #[must_use]
     pub fn with_stall_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.stall_timeout = timeout;

@@ -3,13 +3,12 @@
 use std::io;
 
 use larder_backend::{Error, ErrorKind, Operation};
+use larder_backend_files::advice::{CHECK_PERMISSIONS, FREE_SPACE};
 use rustix::io::Errno;
 
-const CHECK_PERMISSIONS: &str = "check who may read and write there, and in the directory of the remote";
-const FREE_SPACE: &str = "free some space on the file system of the remote, or ask for a larger quota";
 const SHORTEN: &str = "the name is too long for the file system of the remote";
 
-/// Which kind an error of the operating system is. `NotFound` needs its own look: see [`is_absent`].
+/// The kind of an error of the operating system. It is never `NotFound`: see [`is_absent`].
 fn kind(error: &io::Error) -> ErrorKind {
     match Errno::from_io_error(error) {
         Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => ErrorKind::NoSpace,
@@ -28,12 +27,12 @@ fn kind(error: &io::Error) -> ErrorKind {
     }
 }
 
-/// Whether there is nothing of this name. A file where a directory would have to be, and a link, are that too.
+/// Whether nothing has the name. That includes a file or a link in place of a directory.
 pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
 }
 
-/// Whether the file system, or the kernel, does not know a call or a flag.
+/// Whether the file system or the kernel does not support a call or a flag.
 pub(crate) fn is_unsupported(error: Errno) -> bool {
     matches!(error, Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) || error == Errno::OPNOTSUPP
 }

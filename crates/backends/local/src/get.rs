@@ -4,68 +4,33 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use larder_backend::{
     BufferPool, ByteStream, Error, ErrorKind, GetOptions, GetResult, Key, ObjectMeta, Operation, Result,
-    Version,
 };
+use larder_backend_files::advice;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use tokio::task::JoinHandle;
 
 use crate::error::{failed, is_absent};
-use crate::root::Root;
+use crate::object::{describe, is_object, modified, size};
+use crate::root::LocalRoot;
 
-/// How much one blocking call reads, in bytes. The hop to a blocking thread and back costs some 20 µs, a mebibyte from the
-/// page cache 100 µs or more: larger pieces gain nothing, and two of them are in memory for each object.
+/// How much one blocking call reads, in bytes. The way to a blocking thread and back takes some 20 µs, and a mebibyte from
+/// the page cache 100 µs or more. Larger pieces gain nothing, and two of them are in memory for each object.
 const CHUNK: u64 = 1024 * 1024;
 
-/// A number of `stat` that is not negative. Its type is not the same on all systems.
-fn unsigned(number: impl TryInto<u64>) -> u64 {
-    number.try_into().unwrap_or(0)
-}
-
-/// When a file was modified.
-pub(crate) fn modified(stat: &Stat) -> SystemTime {
-    let since_epoch =
-        Duration::from_secs(unsigned(stat.st_mtime)) + Duration::from_nanos(unsigned(stat.st_mtime_nsec));
-    SystemTime::UNIX_EPOCH + since_epoch
-}
-
-fn size(stat: &Stat) -> u64 {
-    unsigned(stat.st_size)
-}
-
-/// Describes an object. Its version is which file it is, its length, and when it and its inode were changed.
-pub(crate) fn describe(key: Key, stat: &Stat) -> ObjectMeta {
-    let version = Version::new(format!(
-        "{}-{}-{}-{}.{:09}-{}.{:09}",
-        stat.st_dev,
-        stat.st_ino,
-        stat.st_size,
-        stat.st_mtime,
-        stat.st_mtime_nsec,
-        stat.st_ctime,
-        stat.st_ctime_nsec
-    ));
-    ObjectMeta::new(key, size(stat), modified(stat)).with_version(version)
-}
-
-/// Whether a file is an object.
-pub(crate) fn is_object(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-}
-
-fn absent(root: &Root, key: &Key, operation: Operation) -> Error {
+fn absent(root: &LocalRoot, key: &Key, operation: Operation) -> Error {
     Error::new(ErrorKind::NotFound, operation, root.location(key))
 }
 
 /// Looks at an object.
-pub(crate) fn stat(root: &Root, key: &Key) -> Result<ObjectMeta> {
+pub(crate) fn stat(root: &LocalRoot, key: &Key) -> Result<ObjectMeta> {
     let operation = Operation::Stat;
     root.check(key, operation)?;
     let directory = root.open(operation)?.ok_or_else(|| absent(root, key, operation))?;
@@ -82,14 +47,14 @@ pub(crate) fn stat(root: &Root, key: &Key) -> Result<ObjectMeta> {
     }
 }
 
-/// Opens an object. Whatever has its name later, the stream reads the file that was opened.
-pub(crate) fn get(root: &Arc<Root>, key: &Key, options: &GetOptions) -> Result<GetResult> {
+/// Opens an object. The stream reads the file that was opened, even if its name is given to another one.
+pub(crate) fn get(root: &Arc<LocalRoot>, key: &Key, options: &GetOptions) -> Result<GetResult> {
     let operation = Operation::Get;
     root.check(key, operation)?;
     let directory = root.open(operation)?.ok_or_else(|| absent(root, key, operation))?;
     let mut segments = key.segments();
     let name = segments.next_back().unwrap_or_default();
-    // Without NONBLOCK a FIFO that somebody put there would hold the open for ever.
+    // Without NONBLOCK, opening a FIFO would wait forever.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let opened = directory.descend(segments).and_then(|parent| {
         let file = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
@@ -124,7 +89,7 @@ pub(crate) fn get(root: &Arc<Root>, key: &Key, options: &GetOptions) -> Result<G
 
 /// An object that is being read.
 struct Source {
-    root: Arc<Root>,
+    root: Arc<LocalRoot>,
     file: File,
     size: u64,
     modified: SystemTime,
@@ -133,14 +98,14 @@ struct Source {
 }
 
 impl Source {
-    /// The bytes of a range, of which the next piece is read while the caller looks at the last.
+    /// Streams the bytes of a range. The next piece is read while the caller uses the last one.
     fn stream(self, range: Range<u64>) -> ByteStream {
         let source = Arc::new(self);
-        let next = Pieces { next: None, position: range.start, end: range.end, source };
-        stream::unfold(Some(next), |pieces| async move {
-            let mut pieces = pieces?;
-            match pieces.read().await {
-                Ok(Some(bytes)) => Some((Ok(bytes), Some(pieces))),
+        let next = RangeReader { next: None, position: range.start, end: range.end, source };
+        stream::unfold(Some(next), |reader| async move {
+            let mut reader = reader?;
+            match reader.read().await {
+                Ok(Some(bytes)) => Some((Ok(bytes), Some(reader))),
                 Ok(None) => None,
                 Err(error) => Some((Err(error), None)),
             }
@@ -148,7 +113,7 @@ impl Source {
         .boxed()
     }
 
-    /// Reads a piece that has to be there, and after the last one makes sure that the file was left alone.
+    /// Reads a piece. After the last one, checks that the file has not changed.
     fn read(&self, position: u64, end: u64) -> Result<Bytes> {
         let wrong = |error: Errno| failed(Operation::Get, self.location.clone(), error.into());
         let length = CHUNK.min(end - position);
@@ -156,10 +121,10 @@ impl Source {
         let mut bytes = self.buffers.take();
         bytes.reserve_exact(capacity);
         while bytes.len() < capacity {
-            // A `Vec` may have more room than was asked for: that is the next piece's.
+            // A `Vec` may have more capacity than was asked for. Those bytes belong to the next piece.
             let offset = position + bytes.len() as u64;
             match rustix::io::pread(&self.file, spare_capacity(&mut bytes), offset) {
-                Ok(0) => return Err(self.changed("it was shortened while it was read")),
+                Ok(0) => return Err(self.changed(advice::SHORTENED)),
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(wrong(error)),
             }
@@ -168,7 +133,7 @@ impl Source {
         if position + length == end {
             let stat = rustix::fs::fstat(&self.file).map_err(wrong)?;
             if size(&stat) != self.size || modified(&stat) != self.modified {
-                return Err(self.changed("it was written to while it was read"));
+                return Err(self.changed(advice::WRITTEN));
             }
         }
         Ok(self.buffers.freeze(bytes))
@@ -179,8 +144,8 @@ impl Source {
     }
 }
 
-/// The pieces of a range that are still to come.
-struct Pieces {
+/// Reads the rest of a range, piece by piece.
+struct RangeReader {
     source: Arc<Source>,
     /// The piece that is being read.
     next: Option<JoinHandle<Result<Bytes>>>,
@@ -188,8 +153,8 @@ struct Pieces {
     end: u64,
 }
 
-impl Pieces {
-    /// Begins to read the next piece, where there is one and none is being read.
+impl RangeReader {
+    /// Begins to read the next piece, if there is one and none is being read.
     fn begin(&mut self) {
         if self.next.is_none() && self.position < self.end {
             let (source, position, end) = (Arc::clone(&self.source), self.position, self.end);

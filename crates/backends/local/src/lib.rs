@@ -1,19 +1,19 @@
 //! The larder backend for a directory: a local disk, or a share that several machines have mounted.
 //!
-//! An object is a regular file below the root, and its key is its path there, literally. What larder needs for itself
-//! is in `.larder/1`: uploads are written to `.larder/1/tmp` and moved to their name in one step when they are
-//! complete, on disk, and of the length that was written. No key can name anything in there, and no listing shows it.
+//! An object is a regular file below the root, and its key is its path there, literally. larder's own files are in
+//! `.larder/1`. An upload is written to `.larder/1/tmp`, and renamed in one step when it is complete, on disk, and of the right
+//! length. Keys and listings do not reach that directory.
 //!
-//! - **Create-only** holds on every file system that has `renameat2` with `RENAME_NOREPLACE`, or hard links. Where a
-//!   file system has neither (exFAT, some FUSE), [`Capabilities::atomic_create`] turns false as soon as that is seen.
-//! - **A killed process** leaves nothing but a temporary file, which is locked while its owner lives: a sweep removes
-//!   those whose lock is gone.
-//! - **A team** that shares the root shares what is in it: directories take mode and setgid of the root, files its
-//!   read and write bits, whatever the umask says.
-//! - **Links** below the root are neither followed nor listed: whoever can write to the root must not be able to make
-//!   another user read or write elsewhere. The root itself may be reached through links.
+//! - **Create-only** holds on every file system that has `renameat2` with `RENAME_NOREPLACE`, or hard links. On a file system
+//!   with neither (exFAT, some FUSE), [`Capabilities::atomic_create`] turns false as soon as that is noticed.
+//! - **A killed process** leaves only a temporary file. The file is locked while its owner lives, and a sweep removes
+//!   unlocked ones.
+//! - **A team** that shares the root shares everything in it. Directories take mode and setgid of the root, and files its read
+//!   and write bits, whatever the umask is.
+//! - **Links** below the root are neither followed nor listed. Otherwise a user who can write to the root could make another
+//!   user read or write elsewhere. The path of the root itself may have links.
 //!
-//! Blocking calls run on tokio's blocking threads; nothing else of the runtime is used, neither its I/O nor its timers.
+//! Blocking calls run on tokio's blocking threads. A stall timeout needs the runtime's timers.
 //!
 //! ```
 //! use larder_backend::{Backend, BackendExt, GetOptions, Key, PutOptions};
@@ -44,9 +44,11 @@
 mod access;
 mod backend;
 mod config;
+mod context;
 mod error;
 mod get;
 mod list;
+mod object;
 mod publish;
 mod root;
 mod sweep;

@@ -1,16 +1,18 @@
-//! The one way in which an object gets its name.
+//! The only way in which an object gets its name.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use larder_backend::{Error, ErrorKind, Key, ObjectMeta, Operation, PutMode};
+use larder_backend_files::advice;
+use larder_backend_files::naming::NamingOutcome;
 use rustix::fs::{AtFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW};
 use rustix::io::Errno;
 
 use crate::error::{failed, is_unsupported};
-use crate::get::{describe, is_object};
-use crate::root::{Patience, Root, RootDirectory, sync_directory};
+use crate::object::{describe, is_object};
+use crate::root::{LocalRoot, RaceRetries, RootDirectory, sync_directory};
 use crate::temporary::{Temporary, is_same_file};
 
 /// What is known of the file system of a remote.
@@ -20,25 +22,19 @@ pub(crate) struct FileSystem {
     pub(crate) cannot_create_exclusively: AtomicBool,
 }
 
-/// What stands under the name.
-enum Placed {
-    Done,
-    /// An object was there before.
-    Exists,
-    /// The directory or the object that was met is gone: the next attempt meets something else.
-    Again,
-}
-
-/// Publishes a temporary under a key, durably and in one step. Where it fails, nothing is visible, and the temporary
-/// is removed.
+/// Publishes a temporary under a key, durably and in one step. After a failure nothing is visible, and the temporary is
+/// removed.
 ///
-/// The order matters: the length is checked before anything is visible; the bytes are on disk before the name is;
-/// the time is set last, because it is when the object was published; a closed descriptor has reported what some file
-/// systems (NFS, FUSE) only report then; and the lock is held by another descriptor until the name is given, so that no
-/// sweep can come in between.
+/// The order matters:
+///
+/// 1. The length is checked before anything is visible.
+/// 2. The bytes are on disk before the name.
+/// 3. The time is set last, because it is the time of publication.
+/// 4. A duplicate descriptor is closed: some file systems (NFS, FUSE) report errors only then. The original one keeps the lock
+///    until the file has its name, so that no sweep removes it.
 pub(crate) fn publish(
     mut temporary: Temporary,
-    root: &Root,
+    root: &LocalRoot,
     key: &Key,
     mode: PutMode,
     file_system: &FileSystem,
@@ -48,7 +44,7 @@ pub(crate) fn publish(
 
     let size = temporary.file.metadata().map_err(wrong)?.len();
     if size != temporary.written {
-        let source = format!("the temporary file has {size} bytes, and {} were written", temporary.written);
+        let source = advice::wrong_length(size, temporary.written);
         return Err(
             Error::new(ErrorKind::Integrity, Operation::Commit, root.location(key)).with_source(source)
         );
@@ -57,7 +53,7 @@ pub(crate) fn publish(
     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     let times = Timestamps { last_access: now, last_modification: now };
     rustix::fs::futimens(&temporary.file, &times).map_err(|error| wrong(error.into()))?;
-    // A descriptor that is dropped is closed without a look at the answer.
+    // Dropping a descriptor ignores the error of closing it.
     let duplicate = temporary.file.try_clone().map_err(wrong)?;
     nix::unistd::close(duplicate).map_err(|error| wrong(error.into()))?;
 
@@ -67,11 +63,11 @@ pub(crate) fn publish(
     Ok(describe(key.clone(), &stat))
 }
 
-/// Gives the file its name, and the directory of the name back.
+/// Gives the file its name. Returns the directory of the name.
 fn give_name(
     temporary: &mut Temporary,
     directory: &RootDirectory,
-    root: &Root,
+    root: &LocalRoot,
     key: &Key,
     mode: PutMode,
     file_system: &FileSystem,
@@ -81,32 +77,31 @@ fn give_name(
         |hint: &str| Error::new(ErrorKind::Other, Operation::Commit, root.location(key)).with_hint(hint);
     let mut segments = key.segments();
     let name = segments.next_back().unwrap_or_default();
-    let mut patience = Patience::default();
+    let mut retries = RaceRetries::default();
     loop {
         let parent = directory.make(&segments).map_err(|error| match Errno::from_io_error(&error) {
             Some(Errno::NOTDIR | Errno::LOOP) => {
-                in_the_way("a directory has to be above it, and something else has that name")
-                    .with_source(error)
+                in_the_way(advice::PARENT_IS_NO_DIRECTORY).with_source(error)
             }
             _ => wrong(error),
         })?;
-        let placed = match mode {
+        let named = match mode {
             PutMode::CreateOnly => create(temporary, &parent, name, file_system),
             PutMode::Overwrite => replace(temporary, &parent, name),
         };
-        let error = match placed {
-            Ok(Placed::Done) => return Ok(parent),
-            Ok(Placed::Again) => Errno::NOENT.into(),
-            Ok(Placed::Exists) => match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let error = match named {
+            Ok(NamingOutcome::Done) => return Ok(parent),
+            Ok(NamingOutcome::Again) => Errno::NOENT.into(),
+            Ok(NamingOutcome::Exists) => match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) if is_object(&stat) => {
                     return Err(Error::new(ErrorKind::AlreadyExists, Operation::Commit, root.location(key)));
                 }
-                Ok(_) => return Err(in_the_way("what has this name is not a regular file: remove it")),
+                Ok(_) => return Err(in_the_way(advice::NAME_IS_NO_OBJECT)),
                 Err(error) => error.into(),
             },
             Err(error) => error,
         };
-        if let Err(error) = patience.again(error) {
+        if let Err(error) = retries.again(error) {
             directory.prune(key);
             return Err(match Errno::from_io_error(&error) {
                 Some(Errno::ISDIR | Errno::NOTEMPTY) => in_the_way("a directory has this name: remove it"),
@@ -118,18 +113,18 @@ fn give_name(
     }
 }
 
-/// Names the file where nothing has the name.
+/// Names the file if nothing has the name.
 fn create(
     temporary: &mut Temporary,
     parent: &OwnedFd,
     name: &str,
     file_system: &FileSystem,
-) -> io::Result<Placed> {
+) -> io::Result<NamingOutcome> {
     let old = (&temporary.directory, temporary.name.as_str());
     match rustix::fs::renameat_with(old.0, old.1, parent, name, RenameFlags::NOREPLACE) {
         Ok(()) => {
             temporary.gone = true;
-            return Ok(Placed::Done);
+            return Ok(NamingOutcome::Done);
         }
         Err(Errno::EXIST) => return met_another(temporary, parent, name),
         Err(Errno::NOENT) => return vanished(temporary, parent, name),
@@ -144,7 +139,7 @@ fn create(
         Err(error) if is_unsupported(error) || matches!(error, Errno::PERM | Errno::MLINK) => {}
         Err(error) => return Err(error.into()),
     }
-    // Neither is there: two creators at the same moment may both succeed, and the later one's object stays.
+    // Without both, two creators at the same moment may both succeed. The object of the later one stays.
     file_system.cannot_create_exclusively.store(true, Ordering::Relaxed);
     match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(_) => met_another(temporary, parent, name),
@@ -153,39 +148,42 @@ fn create(
     }
 }
 
-/// Names the file, whatever has the name.
-fn replace(temporary: &mut Temporary, parent: &OwnedFd, name: &str) -> io::Result<Placed> {
+/// Names the file, and replaces what has the name.
+fn replace(temporary: &mut Temporary, parent: &OwnedFd, name: &str) -> io::Result<NamingOutcome> {
     match rustix::fs::renameat(&temporary.directory, temporary.name.as_str(), parent, name) {
         Ok(()) => {
             temporary.gone = true;
-            Ok(Placed::Done)
+            Ok(NamingOutcome::Done)
         }
         Err(Errno::NOENT) => vanished(temporary, parent, name),
         Err(error) => Err(error.into()),
     }
 }
 
-fn unlink(temporary: &mut Temporary) -> Placed {
-    // What is left is a second name of the object, which a sweep removes.
+fn unlink(temporary: &mut Temporary) -> NamingOutcome {
+    // After a failure the object has a second name, which a sweep removes.
     let _ = rustix::fs::unlinkat(&temporary.directory, temporary.name.as_str(), AtFlags::empty());
     temporary.gone = true;
-    Placed::Done
+    NamingOutcome::Done
 }
 
-/// The name exists. It may be our own: an NFS server that answered, and whose answer was lost, is asked again.
-fn met_another(temporary: &mut Temporary, parent: &OwnedFd, name: &str) -> io::Result<Placed> {
-    if is_same_file(parent, name, &temporary.file)? { Ok(unlink(temporary)) } else { Ok(Placed::Exists) }
+/// The name exists. It may be this file's: after a lost answer, the NFS client asks again.
+fn met_another(temporary: &mut Temporary, parent: &OwnedFd, name: &str) -> io::Result<NamingOutcome> {
+    if is_same_file(parent, name, &temporary.file)? {
+        Ok(unlink(temporary))
+    } else {
+        Ok(NamingOutcome::Exists)
+    }
 }
 
-/// Something on the way is missing: the old name, because the answer of an earlier attempt was lost or somebody removed
-/// the file, or the new directory, because somebody removed it.
-fn vanished(temporary: &mut Temporary, parent: &OwnedFd, name: &str) -> io::Result<Placed> {
+/// The old name or the new directory is missing. Somebody removed one of them, or the answer to an earlier attempt was lost.
+fn vanished(temporary: &mut Temporary, parent: &OwnedFd, name: &str) -> io::Result<NamingOutcome> {
     if is_same_file(parent, name, &temporary.file)? {
         temporary.gone = true;
-        return Ok(Placed::Done);
+        return Ok(NamingOutcome::Done);
     }
     if is_same_file(&temporary.directory, &temporary.name, &temporary.file)? {
-        return Ok(Placed::Again);
+        return Ok(NamingOutcome::Again);
     }
-    Err(io::Error::other("somebody removed the temporary file of this upload"))
+    Err(io::Error::other(advice::TEMPORARY_REMOVED))
 }

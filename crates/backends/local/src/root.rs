@@ -1,7 +1,7 @@
-//! The directory of the remote, and the way from it to the directory of a key.
+//! The directory of the remote, and the path from it to the directory of a key.
 //!
-//! Every step is taken by a descriptor of the parent and refuses links, so that nothing below the root leads out of it,
-//! also where somebody changes the tree at the same time.
+//! Each directory is opened from the descriptor of its parent, without following links. So nothing below the root leads out
+//! of it, even if somebody changes the tree at the same time.
 
 use std::fs;
 use std::io;
@@ -11,44 +11,31 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use larder_backend::{CreatedRoot, Error, ErrorKind, Key, Operation, seconds};
-use rustix::fs::{CWD, Mode, OFlags, Stat};
+use larder_backend_files::modes::Modes;
+use larder_backend_files::{advice, layout};
+use rustix::fs::{CWD, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
 
 use crate::config::{CreateRoot, LocalConfig};
 use crate::error::{failed, is_unsupported};
 
-/// The longest name that the usual file systems take, in bytes.
-pub(crate) const MAX_NAME_LEN: usize = 255;
-
-/// What is larder's own, and where uploads are before they are published.
-pub(crate) const OWN_DIRECTORIES: [&str; 3] = [".larder", "1", "tmp"];
-const TEMPORARIES: &str = ".larder/1/tmp";
-
-/// The owner of what an upload makes can always use it; whoever lost these bits could not even sweep.
-const OWNER_OF_DIRECTORY: Mode = Mode::RWXU;
-const OWNER_OF_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
-/// Everything of the root's mode but setuid, which means nothing on a directory.
-const OF_DIRECTORY: Mode = Mode::RWXU.union(Mode::RWXG).union(Mode::RWXO).union(Mode::SGID).union(Mode::SVTX);
-const OF_FILE: Mode =
-    Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP).union(Mode::WGRP).union(Mode::ROTH).union(Mode::WOTH);
-
-/// How often something is tried again that others were faster with.
+/// The number of attempts at something that other processes undo.
 const ATTEMPTS: u32 = 100;
-/// How often, and how long in between, something is tried again that was denied.
+/// The number of attempts at something that is denied, and the pause between them.
 const DENIED_ATTEMPTS: u32 = 50;
 const DENIED_PAUSE: Duration = Duration::from_millis(2);
 
-/// Tells what is worth another attempt, and for how long.
+/// The attempts at an operation that races with other processes.
 ///
-/// A delete removes the directories that it empties, which others may be about to use: they make them again. And a
-/// directory that a user of another umask made this very moment gets the bits of the root a moment later.
+/// A deletion removes the directories that it empties. Others may be about to use them, and make them again. A directory that
+/// a user with another umask has just made gets the bits of the root a moment later.
 #[derive(Debug, Default)]
-pub(crate) struct Patience {
+pub(crate) struct RaceRetries {
     attempts: u32,
 }
 
-impl Patience {
-    /// Gives the error back where another attempt is not worth it.
+impl RaceRetries {
+    /// Returns the error if there is no further attempt.
     pub(crate) fn again(&mut self, error: io::Error) -> io::Result<()> {
         self.attempts += 1;
         match error.kind() {
@@ -64,7 +51,7 @@ impl Patience {
 
 /// The root of a remote, which need not exist yet.
 #[derive(Debug)]
-pub(crate) struct Root {
+pub(crate) struct LocalRoot {
     path: PathBuf,
     create: CreateRoot,
     stall_timeout: Option<Duration>,
@@ -75,13 +62,12 @@ pub(crate) struct Root {
 #[derive(Debug)]
 pub(crate) struct RootDirectory {
     pub(crate) directory: OwnedFd,
-    /// The mode of every directory below.
+    modes: Modes,
     directory_mode: Mode,
-    /// The mode of every file below.
     pub(crate) file_mode: Mode,
 }
 
-impl Root {
+impl LocalRoot {
     pub(crate) fn new(config: &LocalConfig) -> Result<Self, Error> {
         let path = std::path::absolute(&config.root)
             .map_err(|error| failed(Operation::Open, config.root.display().to_string(), error))?;
@@ -101,7 +87,7 @@ impl Root {
         &self.path
     }
 
-    /// Where an object is, for people.
+    /// The path of an object, for messages.
     pub(crate) fn location(&self, key: &Key) -> String {
         self.path.join(key.as_str()).display().to_string()
     }
@@ -111,11 +97,10 @@ impl Root {
     }
 
     fn not_a_directory(&self, operation: Operation) -> Error {
-        self.error(ErrorKind::RootMissing, operation).with_hint("the path exists and is not a directory")
+        self.error(ErrorKind::RootMissing, operation).with_hint(advice::ROOT_IS_NO_DIRECTORY)
     }
 
-    /// Waits for a blocking thread, but not longer than an answer may take. The thread cannot be stopped: it goes on, or
-    /// hangs, by itself.
+    /// Waits for a blocking thread, up to the stall timeout. The thread cannot be stopped, and goes on alone.
     pub(crate) async fn wait<T>(
         &self,
         operation: Operation,
@@ -130,7 +115,7 @@ impl Root {
         })
     }
 
-    /// Returns how [`Root::open_or_create`] created the root, if it did.
+    /// Returns how [`LocalRoot::open_or_create`] created the root, if it did.
     pub(crate) fn created(&self) -> Option<CreatedRoot> {
         self.created.get().copied()
     }
@@ -209,7 +194,7 @@ impl Root {
                         .map_err(|error| failed(operation, self.path.display().to_string(), error))?;
                 }
             }
-            // Somebody else was faster, or it is not a directory: opening it tells.
+            // Somebody else has created it, or it is not a directory. Opening it shows which.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(self.missing(operation));
@@ -224,16 +209,7 @@ impl Root {
 
     /// Refuses keys that this backend does not take.
     pub(crate) fn check(&self, key: &Key, operation: Operation) -> Result<(), Error> {
-        let refuse = |hint: &str| {
-            Err(Error::new(ErrorKind::InvalidInput, operation, self.location(key)).with_hint(hint))
-        };
-        if key.segments().any(|segment| segment.len() > MAX_NAME_LEN) {
-            return refuse("a part of the name is longer than the 255 bytes that file systems take");
-        }
-        if is_temporary(key.as_str()) {
-            return refuse("`.larder/1/tmp` is for uploads that are under way");
-        }
-        Ok(())
+        layout::check_key(key, operation, || self.location(key))
     }
 }
 
@@ -244,22 +220,14 @@ fn may_be_unmounted(directory: &Path) -> bool {
     is_empty && device(directory) == device(Path::new("/"))
 }
 
-/// Whether a path below the root is the place of temporaries, or is in it.
-pub(crate) fn is_temporary(path: &str) -> bool {
-    path.strip_prefix(TEMPORARIES).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
 impl RootDirectory {
     fn new(directory: OwnedFd) -> io::Result<Self> {
-        let mode = Mode::from_raw_mode(rustix::fs::fstat(&directory)?.st_mode);
-        Ok(Self {
-            directory,
-            directory_mode: (mode & OF_DIRECTORY) | OWNER_OF_DIRECTORY,
-            file_mode: (mode & OF_FILE) | OWNER_OF_FILE,
-        })
+        let modes = Modes::of_root(mode_of(&rustix::fs::fstat(&directory)?));
+        let (directory_mode, file_mode) = (system_mode(modes.directory), system_mode(modes.file));
+        Ok(Self { directory, modes, directory_mode, file_mode })
     }
 
-    /// Opens the directory of these segments below the root, where it exists.
+    /// Opens the directory of these segments below the root.
     pub(crate) fn descend<'a>(&self, segments: impl Iterator<Item = &'a str>) -> io::Result<OwnedFd> {
         let mut directory = self.directory.try_clone()?;
         for segment in segments {
@@ -268,13 +236,13 @@ impl RootDirectory {
         Ok(directory)
     }
 
-    /// Opens the directory of these segments below the root, and makes what is missing of it, durably.
+    /// Opens the directory of these segments below the root, and durably creates its missing parts.
     pub(crate) fn make<'a>(&self, segments: &(impl Iterator<Item = &'a str> + Clone)) -> io::Result<OwnedFd> {
-        let mut patience = Patience::default();
+        let mut retries = RaceRetries::default();
         loop {
             match self.make_once(segments.clone()) {
                 Ok(made) => return Ok(made),
-                Err(error) => patience.again(error)?,
+                Err(error) => retries.again(error)?,
             }
         }
     }
@@ -294,7 +262,7 @@ impl RootDirectory {
                 }
                 Err(error) => return Err(error),
             };
-            // Before the disk is waited for: until then the team is denied.
+            // Before the flush, which takes time: until then the team is denied.
             self.share(&child)?;
             if is_new {
                 sync_directory(&directory)?;
@@ -304,31 +272,40 @@ impl RootDirectory {
         Ok(directory)
     }
 
-    /// Gives a directory of ours the bits of the root that it lacks: because of the umask, because its maker was
-    /// killed before it came here, or because the root was opened to a team later. What others own is theirs.
+    /// Adds the bits of the root that a directory of this user lacks. The umask may have removed them, its maker may have been
+    /// killed before this call, or the root may have been opened to a team later.
     fn share(&self, directory: &OwnedFd) -> io::Result<()> {
         let stat = rustix::fs::fstat(directory)?;
-        let mode = Mode::from_raw_mode(stat.st_mode);
-        if !mode.contains(self.directory_mode) && is_ours(&stat) {
-            rustix::fs::fchmod(directory, (mode & OF_DIRECTORY) | self.directory_mode)?;
+        let mode = mode_of(&stat);
+        if mode & self.modes.directory != self.modes.directory && is_ours(&stat) {
+            rustix::fs::fchmod(directory, system_mode(self.modes.completed(mode)))?;
         }
         Ok(())
     }
 
-    /// Removes the directories above a key that have become empty. Others may be about to use one of them: they make
-    /// it again. Nothing depends on its success.
+    /// Removes the directories above a key that have become empty. Others who are about to use one make it again. A failure
+    /// does no harm.
     pub(crate) fn prune(&self, key: &Key) {
-        let mut segments: Vec<&str> = key.segments().collect();
-        segments.pop();
-        while let Some(name) = segments.pop() {
+        for directory in layout::parents(key) {
+            let (above, name) = directory.rsplit_once('/').unwrap_or(("", directory));
             let removed = self
-                .descend(segments.iter().copied())
+                .descend(above.split_terminator('/'))
                 .and_then(|parent| Ok(rustix::fs::unlinkat(&parent, name, rustix::fs::AtFlags::REMOVEDIR)?));
             if removed.is_err() {
                 return;
             }
         }
     }
+}
+
+/// The mode of a file. Its type differs between systems.
+#[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "here the type is `u32`"))]
+fn mode_of(stat: &Stat) -> u32 {
+    u32::from(stat.st_mode)
+}
+
+fn system_mode(mode: u32) -> Mode {
+    Mode::from_raw_mode(mode as RawMode)
 }
 
 fn is_ours(stat: &Stat) -> bool {
@@ -344,7 +321,7 @@ pub(crate) fn open_directory(parent: impl AsFd, name: &str) -> io::Result<OwnedF
     Ok(rustix::fs::openat(parent, name, directory_flags(), Mode::empty())?)
 }
 
-/// Makes the names in a directory durable, where the file system has that.
+/// Makes the names in a directory durable, if the file system can.
 pub(crate) fn sync_directory(directory: impl AsFd) -> io::Result<()> {
     match rustix::fs::fsync(directory) {
         // Some FUSE and CIFS have no fsync of directories.

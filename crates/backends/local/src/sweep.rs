@@ -1,25 +1,24 @@
-//! Removes what dead processes left behind.
+//! Removes the temporaries of dead processes.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
+use larder_backend_files::layout::OWN_DIRECTORIES;
+use larder_backend_files::temporary_name::is_dead;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::is_absent;
-use crate::get::modified;
-use crate::root::{OWN_DIRECTORIES, RootDirectory};
+use crate::object::modified;
+use crate::root::RootDirectory;
 use crate::temporary::{Lock, Maker, Temporary, is_same_file, lock, maker};
 
-/// What nothing else is known of is dead when it was not written to for so long.
-const DEAD_AFTER: Duration = Duration::from_hours(24);
-
-/// Removes the temporaries whose owners are dead: of this host those that can be locked, of others, and where locks
-/// are impossible or denied, those that are old. Files of other names are left alone.
+/// Removes the temporaries whose owners are dead. Those of this host are dead if they can be locked. Those of other hosts, and
+/// those that cannot be locked at all, are dead if they are old. Files of other names stay.
 ///
-/// What cannot be removed does not keep the others from it; the first such error comes back.
+/// A file that cannot be removed does not end the sweep. The first such error is returned.
 pub(crate) fn sweep(root: &RootDirectory) -> io::Result<()> {
     let directory = match root.descend(OWN_DIRECTORIES.into_iter()) {
         Ok(directory) => directory,
@@ -33,7 +32,7 @@ pub(crate) fn sweep(root: &RootDirectory) -> io::Result<()> {
         let Ok(name) = entry.file_name().to_str() else { continue };
         let Some(maker) = maker(name) else { continue };
         match sweep_one(&directory, name, maker, &mut clock) {
-            // Somebody else sweeps too, or the owner ended.
+            // Another sweep, or its owner, has removed it.
             Err(error) if is_absent(&error) => {}
             Err(error) => first_error = first_error.or(Some(error)),
             Ok(()) => {}
@@ -47,7 +46,7 @@ fn sweep_one(directory: &OwnedFd, name: &str, maker: Maker, clock: &mut Clock<'_
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Ok(());
     }
-    // NFS locks a range of bytes in truth, which takes a descriptor that may write.
+    // NFS locks a range of bytes instead, for which it needs a writable descriptor.
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let dead = match rustix::fs::openat(directory, name, flags, Mode::empty()) {
         Ok(file) => {
@@ -68,7 +67,7 @@ fn sweep_one(directory: &OwnedFd, name: &str, maker: Maker, clock: &mut Clock<'_
         Err(error) => return Err(error.into()),
     };
     match if dead { remove(directory, name) } else { Ok(()) } {
-        // Neither ours nor to be removed by us: its owner's next command does.
+        // The next command of its owner removes it.
         Err(error)
             if matches!(Errno::from_io_error(&error), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) =>
         {
@@ -82,7 +81,7 @@ fn remove(directory: &OwnedFd, name: &str) -> io::Result<()> {
     Ok(rustix::fs::unlinkat(directory, name, AtFlags::empty())?)
 }
 
-/// The remote's clock, which on a share is not ours: the time of a file that was made there just now.
+/// The clock of the remote, which on a share is another machine's: the time of a file that was just made there.
 struct Clock<'a> {
     root: &'a RootDirectory,
     now: Option<SystemTime>,
@@ -96,6 +95,6 @@ impl Clock<'_> {
             let probe = Temporary::create(self.root)?;
             *self.now.insert(modified(&rustix::fs::fstat(&probe.file)?))
         };
-        Ok(now.duration_since(modified(stat)).is_ok_and(|age| age > DEAD_AFTER))
+        Ok(is_dead(modified(stat), now))
     }
 }

@@ -1,24 +1,24 @@
 //! Files that are being written, in `.larder/1/tmp`.
 //!
-//! A temporary is locked with `flock` while its owner lives: the lock ends with the process, however it ends, and
-//! whoever can take it knows that the owner is dead. Its name says on which host it was made, because on some network
-//! file systems locks are not seen by other hosts: `put-<host>-<unique>`, both 16 hexadecimal digits.
+//! A temporary is locked with `flock` while its owner lives. The lock ends with the process, so a process that can take it
+//! knows that the owner is dead. The maker in the name is the host, because other hosts do not see the locks of some network
+//! file systems.
 
 use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice, Write};
 use std::os::fd::OwnedFd;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use larder_backend_files::layout::OWN_DIRECTORIES;
+use larder_backend_files::temporary_name::TemporaryName;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::is_unsupported;
-use crate::root::{OWN_DIRECTORIES, Patience, RootDirectory};
+use crate::root::{RaceRetries, RootDirectory};
 
-/// A file under a name of its own, removed when it is dropped.
+/// An unpublished file. Dropping it removes the file.
 #[derive(Debug)]
 pub(crate) struct Temporary {
     pub(crate) directory: OwnedFd,
@@ -33,20 +33,20 @@ pub(crate) struct Temporary {
 impl Temporary {
     /// Makes and locks an empty file.
     pub(crate) fn create(root: &RootDirectory) -> io::Result<Self> {
-        let mut patience = Patience::default();
+        let mut retries = RaceRetries::default();
         loop {
             match Self::create_once(root) {
                 Ok(Some(temporary)) => return Ok(temporary),
-                Ok(None) => patience.again(Errno::AGAIN.into())?,
-                Err(error) => patience.again(error)?,
+                Ok(None) => retries.again(Errno::AGAIN.into())?,
+                Err(error) => retries.again(error)?,
             }
         }
     }
 
-    /// `None` where a sweep was faster than the lock.
+    /// Returns `None` if a sweep was faster than the lock.
     fn create_once(root: &RootDirectory) -> io::Result<Option<Self>> {
         let directory = root.make(&OWN_DIRECTORIES.into_iter())?;
-        let name = unique_name();
+        let name = TemporaryName::of_maker(*HOST).to_string();
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&directory, name.as_str(), flags, root.file_mode) {
             Ok(file) => File::from(file),
@@ -54,20 +54,20 @@ impl Temporary {
             Err(error) => return Err(error.into()),
         };
         let temporary = Self { directory, name, file, written: 0, gone: false };
-        // The umask has had its say: the team has the last word.
+        // The umask may have removed bits that the team needs.
         if Mode::from_raw_mode(rustix::fs::fstat(&temporary.file)?.st_mode) != root.file_mode {
             rustix::fs::fchmod(&temporary.file, root.file_mode)?;
         }
         match lock(&temporary.file)? {
-            // Where there are no locks at all, nobody sweeps by them either.
+            // Without locks nobody sweeps by them either.
             Lock::Taken | Lock::Impossible => {}
             Lock::HeldByAnother => return Ok(None),
         }
-        // Between making and locking it, a sweep may have found it unlocked.
+        // A sweep may have found it before it was locked.
         Ok(temporary.is_in_place()?.then_some(temporary))
     }
 
-    /// Whether the name still is this file.
+    /// Whether the name still belongs to this file.
     fn is_in_place(&self) -> io::Result<bool> {
         is_same_file(&self.directory, &self.name, &self.file)
     }
@@ -113,7 +113,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Only while the name is ours: it is unique, but what a sweep removed is not ours to remove again.
+        // A published file no longer has this name.
         if !self.gone {
             let _ = rustix::fs::unlinkat(&self.directory, self.name.as_str(), AtFlags::empty());
         }
@@ -131,12 +131,12 @@ pub(crate) fn is_same_file(directory: &OwnedFd, name: &str, file: &File) -> io::
     Ok((there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
 }
 
-/// What became of an attempt to lock.
+/// The outcome of an attempt to lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lock {
-    /// It is ours until the file is closed.
+    /// The lock holds until the file is closed.
     Taken,
-    /// Somebody alive has it.
+    /// A living process has the lock.
     HeldByAnother,
     /// The file system has no locks.
     Impossible,
@@ -152,41 +152,28 @@ pub(crate) fn lock(file: &File) -> io::Result<Lock> {
     }
 }
 
-/// The host whose locks this process sees, as 16 hexadecimal digits.
-///
-/// The boot id is that of the running kernel, which is where `flock` is certain. Where there is none, a number of this
-/// process: then only age tells what is dead.
-static HOST: LazyLock<String> = LazyLock::new(|| {
+/// The number of the host whose locks this process sees: the beginning of the boot id, because `flock` is certain within one
+/// running kernel. Without a boot id it is a number of this process, and only age shows which files are dead.
+static HOST: LazyLock<u64> = LazyLock::new(|| {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: String = boot.chars().filter(char::is_ascii_hexdigit).take(16).collect();
-    if digits.len() == 16 { digits.to_ascii_lowercase() } else { random_digits() }
+    let host = u64::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 16);
+    host.unwrap_or_else(|| TemporaryName::new().maker)
 });
 
-/// Enough randomness for a name: the names of a directory are exclusive anyway.
-fn random_digits() -> String {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let unique = (std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
-    format!("{:016x}", RandomState::new().hash_one(unique))
-}
-
-fn unique_name() -> String {
-    format!("put-{}-{}", *HOST, random_digits())
-}
-
-/// Whose a file in the directory of temporaries is.
+/// Where a temporary was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Maker {
-    /// A process whose locks are seen here.
+    /// On this host, whose locks are seen.
     ThisHost,
-    /// A process elsewhere, or before the machine was started anew.
+    /// On another host, or before this one was started.
     AnotherHost,
 }
 
-/// Reads the name of a temporary. `None` for what is not one of ours.
+/// Reads the name of a temporary. Returns `None` for other names.
 pub(crate) fn maker(name: &str) -> Option<Maker> {
-    let (host, unique) = name.strip_prefix("put-")?.split_once('-')?;
-    let digits = |text: &str| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    (digits(host) && digits(unique)).then(|| if host == *HOST { Maker::ThisHost } else { Maker::AnotherHost })
+    let host = TemporaryName::parse(name)?.maker;
+    Some(if host == *HOST { Maker::ThisHost } else { Maker::AnotherHost })
 }
 
 #[cfg(test)]
@@ -195,14 +182,8 @@ mod tests {
 
     #[test]
     fn names_say_where_they_were_made() {
-        let name = unique_name();
-        assert_eq!(maker(&name), Some(Maker::ThisHost));
-        assert_ne!(name, unique_name());
-        assert_eq!(maker("put-ffffffffffffffff-0000000000000000"), Some(Maker::AnotherHost));
-        for foreign in
-            ["put", "put-", "x", "put-12-34", &format!("{name}0"), &format!("{name}-x"), ".nfs0001"]
-        {
-            assert_eq!(maker(foreign), None, "{foreign}");
-        }
+        assert_eq!(maker(&TemporaryName::of_maker(*HOST).to_string()), Some(Maker::ThisHost));
+        assert_eq!(maker(&TemporaryName::of_maker(!*HOST).to_string()), Some(Maker::AnotherHost));
+        assert_eq!(maker(".nfs0001"), None);
     }
 }

@@ -6,23 +6,24 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use larder_backend::{Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, Result, Upload};
+use larder_backend::{Error, Key, ObjectMeta, Operation, PutMode, Result, Upload};
+use larder_backend_files::advice::broken_upload;
 use tokio::task::JoinHandle;
 
-use crate::backend::Remote;
+use crate::context::LocalContext;
 use crate::error::failed;
 use crate::publish::publish;
 use crate::temporary::Temporary;
 
-/// How much is gathered before a blocking thread writes it, in bytes. As much again may be on its way to the disk.
+/// The number of bytes that are collected before a blocking thread writes them. As many may be on their way to the disk.
 const BUFFER: usize = 1024 * 1024;
 
-/// Chunks from this size on, in bytes, are written as they came; copying smaller ones is cheaper than a call for each.
+/// Chunks of at least this size, in bytes, are written without a copy. Copying smaller ones is cheaper than a call for each.
 const LARGE: usize = 256 * 1024;
 
-/// An upload: a temporary that is either here, or on a blocking thread that does one thing with it.
+/// An upload. Its temporary is here, or on the blocking thread that works on it.
 pub(crate) struct LocalUpload {
-    remote: Arc<Remote>,
+    context: Arc<LocalContext>,
     key: Key,
     mode: PutMode,
     temporary: Option<Temporary>,
@@ -32,18 +33,18 @@ pub(crate) struct LocalUpload {
     broken: bool,
 }
 
-/// What a blocking thread gives back.
+/// What a blocking thread returns.
 struct Done {
-    /// Nothing after a commit or an abort.
+    /// `None` after a commit or an abort.
     temporary: Option<Temporary>,
     /// The object, after a commit.
     result: Result<Option<ObjectMeta>>,
 }
 
 impl LocalUpload {
-    pub(crate) fn new(remote: Arc<Remote>, key: Key, mode: PutMode, temporary: Temporary) -> Self {
+    pub(crate) fn new(context: Arc<LocalContext>, key: Key, mode: PutMode, temporary: Temporary) -> Self {
         Self {
-            remote,
+            context,
             key,
             mode,
             temporary: Some(temporary),
@@ -54,8 +55,7 @@ impl LocalUpload {
     }
 
     fn broken(&self, operation: Operation) -> Error {
-        Error::new(ErrorKind::Cancelled, operation, self.remote.root.location(&self.key))
-            .with_source("an earlier write failed, or was not waited for: the upload can only be aborted")
+        broken_upload(operation, self.context.root.location(&self.key))
     }
 
     /// Hands the temporary to a blocking thread.
@@ -65,28 +65,28 @@ impl LocalUpload {
         }
     }
 
-    /// Waits for the blocking thread. Where the future is dropped, the upload still knows of it.
+    /// Waits for the blocking thread. A dropped future does not lose it.
     async fn settle(&mut self, operation: Operation) -> Result<Option<ObjectMeta>> {
         let Some(job) = &mut self.job else { return Ok(None) };
         let done = match operation {
-            // It flushes what was written, which has no end that could be foreseen.
+            // It flushes to the disk, which may take any time.
             Operation::Commit => job.await,
-            _ => self.remote.root.wait(operation, job).await?,
+            _ => self.context.root.wait(operation, job).await?,
         };
         self.job = None;
         let done = done.map_err(|error| {
-            failed(operation, self.remote.root.location(&self.key), io::Error::other(error))
+            failed(operation, self.context.root.location(&self.key), io::Error::other(error))
         })?;
         self.temporary = done.temporary;
         done.result
     }
 }
 
-/// Writes chunks, and gives the temporary back.
+/// Writes chunks, and returns the temporary.
 fn write(mut temporary: Temporary, chunks: &[Bytes], location: &str) -> Done {
     match temporary.write(chunks) {
         Ok(()) => Done { temporary: Some(temporary), result: Ok(None) },
-        // The file may now hold a part of a chunk: what was written to it is never used.
+        // The file may now hold a part of a chunk. It is never published.
         Err(error) => {
             Done { temporary: Some(temporary), result: Err(failed(Operation::Put, location, error)) }
         }
@@ -110,10 +110,10 @@ impl Upload for LocalUpload {
             chunks.push(self.buffer.split().freeze());
             chunks.push(chunk);
         }
-        // Until the chunks are handed over, a dropped future loses them.
+        // A future that is dropped before the chunks are handed over loses them.
         self.broken = true;
         self.settle(Operation::Put).await?;
-        let location = self.remote.root.location(&self.key);
+        let location = self.context.root.location(&self.key);
         self.start(move |temporary| write(temporary, &chunks, &location));
         self.broken = false;
         Ok(())
@@ -124,14 +124,14 @@ impl Upload for LocalUpload {
             return Err(self.broken(Operation::Commit));
         }
         self.settle(Operation::Put).await?;
-        let (remote, key, mode) = (Arc::clone(&self.remote), self.key.clone(), self.mode);
+        let (context, key, mode) = (Arc::clone(&self.context), self.key.clone(), self.mode);
         let rest = self.buffer.split().freeze();
         self.start(move |temporary| {
-            let written = write(temporary, &[rest], &remote.root.location(&key));
+            let written = write(temporary, &[rest], &context.root.location(&key));
             match (written.temporary, written.result) {
                 (Some(temporary), Ok(_)) => Done {
                     temporary: None,
-                    result: publish(temporary, &remote.root, &key, mode, &remote.file_system).map(Some),
+                    result: publish(temporary, &context.root, &key, mode, &context.file_system).map(Some),
                 },
                 (_, result) => Done { temporary: None, result },
             }
@@ -143,9 +143,9 @@ impl Upload for LocalUpload {
     }
 
     async fn abort(mut self: Box<Self>) -> Result<()> {
-        // A write that failed is why it is aborted: its owner knows.
+        // The owner knows of a failed write, and aborts because of it.
         let _ = self.settle(Operation::Abort).await;
-        let location = self.remote.root.location(&self.key);
+        let location = self.context.root.location(&self.key);
         self.start(move |temporary| Done {
             temporary: None,
             result: temporary
@@ -159,10 +159,10 @@ impl Upload for LocalUpload {
 
 impl Drop for LocalUpload {
     fn drop(&mut self) {
-        // A temporary that is here removes itself. One that a blocking thread has does so when the thread is done with
-        // it, for which `close` waits.
+        // A temporary that is here removes itself. One on a blocking thread does so when the thread is done, and `close`
+        // waits for that.
         if let Some(job) = self.job.take() {
-            self.remote.wait_for(job);
+            self.context.wait_for(job);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Logging in: the keys of the agent, then those in files, as OpenSSH does.
+//! Logs in with the keys of the agent, then with those in files, as OpenSSH does.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,28 +14,28 @@ use ssh2::{Agent, PublicKey};
 use crate::config::{AskPassphrase, Passphrase};
 use crate::error::Trouble;
 use crate::opening_watch::{Blocker, OpeningWatch};
-use crate::openssh::Target;
+use crate::openssh::HostSettings;
 use crate::shell::{log_in as log_in_command, quoted_path};
 use crate::small_file;
-use crate::wire::{Wait, Wire};
+use crate::wire::{SessionWire, Wait};
 
-/// A server that ends the connection after so many attempts does it because of them.
+/// If the server ends the connection after so many attempts, they are the reason.
 const MANY: usize = 4;
 
-/// The passphrases that were asked for: each is asked for once, however many sessions log in.
+/// The passphrases that the user gave. Each is asked for once, for all sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Passphrases(Mutex<HashMap<PathBuf, Option<Passphrase>>>);
 
 impl Passphrases {
     fn get(&self, identity: &Path, ask: &AskPassphrase) -> Option<Passphrase> {
-        // Others wait for the answer: they want the same one.
+        // Other sessions wait here for the same answer.
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         asked.entry(identity.to_owned()).or_insert_with(|| ask.ask(identity)).clone()
     }
 }
 
-/// The longest time that the agent may take to list its keys. It has them in memory; one that has to start the program of a
-/// smart card takes seconds.
+/// The longest time that the agent may take to list its keys. It has them in memory, or starts a program for a smart card,
+/// which takes seconds.
 const LONGEST_LISTING: Duration = Duration::from_secs(10);
 
 /// How long an agent may take for one answer.
@@ -46,8 +46,8 @@ pub(crate) struct AgentLimits {
 }
 
 impl AgentLimits {
-    /// The limits where an operation ends after so long without progress. A signature may wait for a person who touches a
-    /// key or confirms its use, and leaves as much time for logging in with another key.
+    /// The limits of an operation that ends after so long without progress. A signature may wait for a person, who touches a
+    /// token or confirms the use of a key. The other half of the time is for another key.
     pub(crate) fn within(stall_timeout: Duration) -> Self {
         Self { list: LONGEST_LISTING.min(stall_timeout / 3), sign: stall_timeout / 2 }
     }
@@ -60,28 +60,29 @@ pub(crate) struct LogIn {
     pub(crate) passphrases: Arc<Passphrases>,
     /// How long the server may take for one answer.
     pub(crate) limit: Duration,
-    /// Set where nobody wants the connection any more.
+    /// Set when nobody wants the connection any more.
     pub(crate) cancel: Option<Arc<AtomicBool>>,
     pub(crate) agent_limits: AgentLimits,
-    /// For how long the agent did not answer. Then it is not asked again.
+    /// How long the agent was silent, if it was. It is not asked again.
     pub(crate) silent_agent: Arc<OnceLock<Duration>>,
 }
 
 /// Logs in.
 pub(crate) fn log_in(
-    wire: &Wire,
-    target: &Target,
+    wire: &SessionWire,
+    settings: &HostSettings,
     log_in: &LogIn,
     watch: &OpeningWatch,
 ) -> Result<(), Trouble> {
     let session = &wire.session;
-    let offered = match wire.drive(Wait::Protocol, || session.auth_methods(&target.user).map(str::to_owned)) {
+    let offered = match wire.drive(Wait::Protocol, || session.auth_methods(&settings.user).map(str::to_owned))
+    {
         Ok(methods) => methods,
-        // The server asks for nothing.
+        // The server lets everybody in.
         Err(_) if session.authenticated() => return Ok(()),
         Err(trouble) => return Err(trouble),
     };
-    let mut attempts = Attempts { wire, target, log_in, watch, tried: Vec::new() };
+    let mut attempts = LoginAttempts { wire, settings, log_in, watch, tried: Vec::new() };
     if !offered.split(',').any(|method| method == "publickey") {
         return Err(attempts.refused(&offered));
     }
@@ -91,17 +92,17 @@ pub(crate) fn log_in(
     Err(attempts.refused(&offered))
 }
 
-struct Attempts<'a> {
-    wire: &'a Wire,
-    target: &'a Target,
+struct LoginAttempts<'a> {
+    wire: &'a SessionWire,
+    settings: &'a HostSettings,
     log_in: &'a LogIn,
     watch: &'a OpeningWatch,
-    /// What was tried, for the user.
+    /// The attempts so far, for the error.
     tried: Vec<String>,
 }
 
-impl Attempts<'_> {
-    /// Whether a call logged in. What ends the session is an error.
+impl LoginAttempts<'_> {
+    /// Whether a call logged in. The end of the session is an error.
     fn attempt(
         &mut self,
         what: &str,
@@ -118,7 +119,7 @@ impl Attempts<'_> {
             }
             Err(trouble) if trouble.is_lost && self.tried.len() < MANY => return Err(trouble),
             Err(trouble) if trouble.is_lost => {
-                self.tried.push(format!("{what}: the server had enough of them: see IdentitiesOnly"));
+                self.tried.push(format!("{what}: the server took no more attempts: see IdentitiesOnly"));
                 return Err(self.refused("publickey"));
             }
             Err(trouble) => {
@@ -131,7 +132,7 @@ impl Attempts<'_> {
     }
 
     fn agent(&mut self) -> Result<bool, Trouble> {
-        let Some(socket) = &self.target.agent else {
+        let Some(socket) = &self.settings.agent else {
             self.tried.push("no agent".to_owned());
             return Ok(false);
         };
@@ -156,11 +157,11 @@ impl Attempts<'_> {
                 return Ok(false);
             }
         };
-        // Those that are configured come first, because servers count the attempts.
+        // Configured keys come first, because servers count the attempts.
         let configured: Vec<Vec<u8>> =
-            self.target.identities.iter().filter_map(|file| public_half(file)).collect();
+            self.settings.identities.iter().filter_map(|file| public_half(file)).collect();
         let is_configured = |key: &PublicKey| configured.iter().any(|blob| blob == key.blob());
-        if self.target.identities_only {
+        if self.settings.identities_only {
             identities.retain(is_configured);
         }
         identities.sort_by_key(|key| !is_configured(key));
@@ -169,8 +170,9 @@ impl Attempts<'_> {
         }
         for identity in &identities {
             let what = format!("the agent's key {}", identity.comment());
-            let (target, watch) = (self.target, self.watch);
-            let sign = || watch.call(Blocker::Agent, limits.sign, || agent.userauth(&target.user, identity));
+            let (settings, watch) = (self.settings, self.watch);
+            let sign =
+                || watch.call(Blocker::Agent, limits.sign, || agent.userauth(&settings.user, identity));
             if self.attempt(&what, sign)? {
                 return Ok(true);
             }
@@ -181,7 +183,7 @@ impl Attempts<'_> {
     fn files(&mut self) -> Result<bool, Trouble> {
         let LogIn { ask, passphrases, .. } = self.log_in;
         let mut found = 0;
-        for identity in &self.target.identities {
+        for identity in &self.settings.identities {
             let text = match small_file::read(identity) {
                 Ok(text) => text,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -205,10 +207,10 @@ impl Attempts<'_> {
                 }
             }
             let passphrase = passphrase.as_ref().map(Passphrase::text);
-            let (session, user) = (&self.wire.session, &self.target.user);
+            let (session, user) = (&self.wire.session, &self.settings.user);
             let mut what = identity.display().to_string();
             if passphrase.is_some() {
-                // libssh2 says of a wrong one that the format is not supported.
+                // For a wrong passphrase, libssh2 reports an unsupported format.
                 what.push_str(" (with a passphrase that may be wrong)");
             }
             if self.attempt(&what, || session.userauth_pubkey_file(user, None, identity, passphrase))? {
@@ -217,14 +219,14 @@ impl Attempts<'_> {
         }
         if found == 0 {
             let names: Vec<String> =
-                self.target.identities.iter().map(|file| file.display().to_string()).collect();
-            self.tried.push(format!("there is none of the keys {}", names.join(", ")));
+                self.settings.identities.iter().map(|file| file.display().to_string()).collect();
+            self.tried.push(format!("none of these keys exists: {}", names.join(", ")));
         }
         Ok(false)
     }
 
     fn refused(&self, offered: &str) -> Trouble {
-        let Target { user, host, alias, port, .. } = self.target;
+        let HostSettings { user, host, alias, port, .. } = self.settings;
         let command = log_in_command(user, alias, *port);
         Trouble::new(ErrorKind::Unauthenticated)
             .with_hint(format!("cannot log in to {host} as {user}: try `{command}`"))
@@ -233,7 +235,7 @@ impl Attempts<'_> {
     }
 }
 
-fn open_agent(wire: &Wire, socket: &Path) -> Result<(Agent, Vec<PublicKey>), ssh2::Error> {
+fn open_agent(wire: &SessionWire, socket: &Path) -> Result<(Agent, Vec<PublicKey>), ssh2::Error> {
     let mut agent = wire.session.agent()?;
     agent.set_identity_path(socket)?;
     agent.connect()?;
@@ -242,7 +244,7 @@ fn open_agent(wire: &Wire, socket: &Path) -> Result<(Agent, Vec<PublicKey>), ssh
     Ok((agent, identities))
 }
 
-/// The public half of a private key, from the file beside it.
+/// Reads the public half of a private key, from the file beside it.
 fn public_half(identity: &Path) -> Option<Vec<u8>> {
     let mut path = identity.as_os_str().to_owned();
     path.push(".pub");
@@ -259,7 +261,7 @@ fn is_encrypted(text: &[u8]) -> bool {
     };
     let body: String = text[begin..].lines().skip(1).take_while(|line| !line.starts_with('-')).collect();
     let Ok(body) = STANDARD.decode(body) else { return false };
-    // Behind the magic stands the name of the cipher.
+    // The name of the cipher follows the magic.
     body.strip_prefix(MAGIC).is_some_and(|rest| !rest.starts_with(b"\0\0\0\x04none"))
 }
 

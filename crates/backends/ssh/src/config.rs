@@ -1,4 +1,4 @@
-//! Where the remote is, and what the user has for reaching it.
+//! The configuration of a remote.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,55 +7,55 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// The keys that OpenSSH tries where nothing is configured, in its order, as far as libssh2 knows them.
+/// The keys that OpenSSH tries by default, in its order. Types that libssh2 does not know are left out.
 const DEFAULT_IDENTITIES: [&str; 3] = [".ssh/id_rsa", ".ssh/id_ecdsa", ".ssh/id_ed25519"];
 
 /// How to open an [`crate::SshBackend`].
 ///
-/// Nothing is taken from the environment: [`SshConfig::with_openssh_defaults`] fills in what OpenSSH would use for a
-/// given home directory.
+/// Environment variables are not read. [`SshConfig::with_openssh_defaults`] sets the files that OpenSSH uses for a home
+/// directory.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SshConfig {
     /// The host, or its alias in the configuration files.
     pub host: String,
-    /// The port; by default that of the configuration files, else 22.
+    /// The port. The default is that of the configuration files, or else 22.
     pub port: Option<u16>,
-    /// Whom to log in as; by default the user of the configuration files, else [`SshConfig::local_user`].
+    /// The user who logs in. The default is that of the configuration files, or else [`SshConfig::local_user`].
     pub user: Option<String>,
     /// The directory on the host.
     pub path: RemotePath,
-    /// The user's name on this machine; by default that of the system for the user of this process.
+    /// The user's name on this machine. The default is the system's name for the user of this process.
     pub local_user: Option<String>,
-    /// The user's home directory on this machine: for `~` and `%d` in configuration files.
+    /// The user's home directory on this machine. `~` and `%d` in configuration files stand for it.
     pub home: Option<PathBuf>,
-    /// Configuration files of OpenSSH; of two values the first counts. Those that do not exist are passed over.
+    /// Configuration files of OpenSSH. The first value of an option counts. Missing files are ignored.
     pub config_files: Vec<PathBuf>,
-    /// Files of known hosts, unless a configuration file names others. New hosts are added to the first, where the
-    /// configuration says so.
+    /// Files of known hosts, unless a configuration file names others. New hosts are added to the first file, if the
+    /// configuration accepts them.
     pub known_hosts: Vec<PathBuf>,
-    /// Files of known hosts that are read besides.
+    /// More files of known hosts, which are only read.
     pub global_known_hosts: Vec<PathBuf>,
     /// The socket of the user's agent.
     pub agent: Option<PathBuf>,
-    /// Private keys, unless a configuration file names others. Those that do not exist are passed over.
+    /// Private keys, unless a configuration file names others. Missing files are ignored.
     pub identities: Vec<PathBuf>,
-    /// Asked for the passphrase of a private key.
+    /// The function that asks for the passphrase of a private key.
     pub passphrase: Option<AskPassphrase>,
-    /// After how long without progress an operation fails, with all its attempts.
+    /// The time without progress after which an operation fails, all its attempts included.
     pub stall_timeout: Duration,
 }
 
 /// The directory of a remote on its host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemotePath {
-    /// From the root of the file system; begins with `/`.
+    /// A path from the root of the file system. It begins with `/`.
     Absolute(String),
-    /// From the home directory of the user on the host; may be empty.
+    /// A path from the home directory of the user on the host. It may be empty.
     Home(String),
 }
 
-/// A passphrase, which is not shown.
+/// A passphrase. `Debug` does not show it.
 #[derive(Clone)]
 pub struct Passphrase(String);
 
@@ -76,8 +76,8 @@ impl fmt::Debug for Passphrase {
     }
 }
 
-/// Gives the passphrase of the private key in a file, or nothing where there is nobody to ask. Called once for each
-/// file, on a thread that may block.
+/// Asks for the passphrase of the private key in a file. Returns `None` if nobody can answer. It is called once for each file,
+/// on a thread that may block.
 #[derive(Clone)]
 pub struct AskPassphrase(Arc<Ask>);
 
@@ -101,7 +101,7 @@ impl fmt::Debug for AskPassphrase {
 }
 
 impl SshConfig {
-    /// The remote in the directory `path` of `host`. Knows no keys and no hosts: see
+    /// Configures a remote in the directory `path` of `host`, without keys and known hosts: see
     /// [`SshConfig::with_openssh_defaults`].
     pub fn new(host: impl Into<String>, path: RemotePath) -> Self {
         Self {
@@ -121,8 +121,8 @@ impl SshConfig {
         }
     }
 
-    /// Uses the files that OpenSSH uses for a user with this home directory: configuration, known hosts and keys, its
-    /// own and the machine's.
+    /// Sets the files that OpenSSH uses for a user with this home directory: the configuration, known hosts and keys of the user
+    /// and of the machine.
     #[must_use]
     pub fn with_openssh_defaults(mut self, home: &Path) -> Self {
         self.home = Some(home.to_owned());
@@ -134,7 +134,7 @@ impl SshConfig {
         self
     }
 
-    /// Sets whom to log in as.
+    /// Sets the user who logs in.
     #[must_use]
     pub fn with_user(mut self, user: Option<String>) -> Self {
         self.user = user;
@@ -162,14 +162,14 @@ impl SshConfig {
         self
     }
 
-    /// Sets who is asked for passphrases.
+    /// Sets the function that asks for passphrases.
     #[must_use]
     pub fn with_passphrase(mut self, ask: Option<AskPassphrase>) -> Self {
         self.passphrase = ask;
         self
     }
 
-    /// Sets after how long without progress an operation fails; `None` is the default.
+    /// Sets the time without progress after which an operation fails. `None` stands for the default.
     #[must_use]
     pub fn with_stall_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.stall_timeout = timeout.unwrap_or(larder_backend::DEFAULT_STALL_TIMEOUT);
@@ -201,13 +201,14 @@ impl SshConfig {
     }
 }
 
-/// What is written as `%XX` in the path of a URL.
+/// The characters that are written as `%XX` in the path of a URL.
 const IN_PATH: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`');
-/// What is written so in the name of a user.
+/// The characters that are written as `%XX` in the name of a user.
 const IN_USER: &AsciiSet = &IN_PATH.add(b'/').add(b':').add(b'@').add(b'[').add(b']');
 
-/// Whether a host can be handed to programs and shells: what OpenSSH refuses too, and what could be taken for an option.
+/// Whether a host can be passed to programs and shells. It is not, if OpenSSH refuses it or a program could take it for an
+/// option.
 pub(crate) fn is_safe_host(host: &str) -> bool {
     !host.is_empty()
         && !host.starts_with('-')
@@ -216,7 +217,7 @@ pub(crate) fn is_safe_host(host: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-:%".contains(&byte) || !byte.is_ascii())
 }
 
-/// Whether a user's name can be.
+/// Whether the name of a user can be passed to programs and shells.
 pub(crate) fn is_safe_user(user: &str) -> bool {
     !user.is_empty()
         && !user.starts_with('-')

@@ -1,4 +1,4 @@
-//! A connection to the server: from the socket to SFTP, and the calls of SFTP.
+//! A connection to the server, and the calls of SFTP.
 
 use std::cell::Cell;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -12,45 +12,50 @@ use crate::auth::{self, LogIn};
 use crate::error::{Trouble, from_io, is_end_of_directory};
 use crate::known_hosts::KnownHosts;
 use crate::opening_watch::OpeningWatch;
-use crate::openssh::Target;
+use crate::openssh::HostSettings;
 use crate::reach::{check_host, connect, prefer_known_types};
-use crate::wire::{Wait, Wire};
+use crate::wire::{SessionWire, Wait};
 
-/// How long saying goodbye may take.
+/// The longest time for ending a session in order.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// How much is on its way to the server at once, in bytes: more than its window of 2 MiB, in whole packets of libssh2,
-/// which copies all of it.
+/// The number of bytes that are on their way to the server at once. They are more than its window of 2 MiB, and whole packets of
+/// libssh2, which copies all of them.
 const WRITE_AHEAD: usize = 78 * 30_000;
 
-/// How much libssh2 is asked for at once, in bytes. It asks the server for four times as much.
+/// The number of bytes that one call of libssh2 reads. It requests four times as many from the server.
 const READ: u64 = 1024 * 1024;
 
-/// A connection over which files are reached.
-pub(crate) struct Connection {
+/// A connection that is logged in, with SFTP.
+pub(crate) struct SftpConnection {
     sftp: Option<Sftp>,
-    pub(crate) wire: Wire,
+    pub(crate) wire: SessionWire,
     proxy: Option<crate::proxy::Running>,
-    /// The quickest answer to a request about a name.
+    /// The shortest time in which a request was answered.
     quickest: Cell<Duration>,
 }
 
-impl Connection {
+impl SftpConnection {
     /// Connects, checks the host, logs in and begins SFTP.
-    pub(crate) fn open(target: &Target, log_in: &LogIn, watch: &OpeningWatch) -> Result<Self, Trouble> {
-        let limit = target.connect_timeout.map_or(log_in.limit, |timeout| timeout.min(log_in.limit));
-        let (stream, proxy) = connect(target, limit, watch)?;
+    pub(crate) fn open(
+        settings: &HostSettings,
+        log_in: &LogIn,
+        watch: &OpeningWatch,
+    ) -> Result<Self, Trouble> {
+        let limit = settings.connect_timeout.map_or(log_in.limit, |timeout| timeout.min(log_in.limit));
+        let (stream, proxy) = connect(settings, limit, watch)?;
         watch.uses(&stream);
-        let mut wire = Wire::new(stream, limit)?;
+        let mut wire = SessionWire::new(stream, limit)?;
         wire.cancel.clone_from(&log_in.cancel);
-        let opened = Self::begin(&mut wire, target, log_in, watch);
+        let opened = Self::begin(&mut wire, settings, log_in, watch);
         match opened {
             Ok(sftp) => {
                 wire.limit = log_in.limit;
-                // Often enough to hear of the server within the limit, whatever OpenSSH is told. libssh2 knows seconds, and
-                // no less than two: below, a server that is busy counts as silent.
+                // Keepalives must come several times within the limit, even if the configuration of OpenSSH has a longer
+                // interval. libssh2 counts whole seconds, and takes two at least. With a shorter limit, a busy server
+                // counts as silent.
                 let often = log_in.limit / 3;
-                let interval = target.alive_interval.map_or(often, |interval| interval.min(often));
+                let interval = settings.alive_interval.map_or(often, |interval| interval.min(often));
                 wire.session.set_keepalive(true, u32::try_from(interval.as_secs()).unwrap_or(60).max(1));
                 Ok(Self { sftp: Some(sftp), wire, proxy, quickest: Cell::new(Duration::MAX) })
             }
@@ -72,24 +77,23 @@ impl Connection {
     }
 
     fn begin(
-        wire: &mut Wire,
-        target: &Target,
+        wire: &mut SessionWire,
+        settings: &HostSettings,
         log_in: &LogIn,
         watch: &OpeningWatch,
     ) -> Result<Sftp, Trouble> {
-        let known = KnownHosts::read(target.known_hosts.iter().chain(&target.global_known_hosts)).map_err(
-            |(file, error)| {
+        let known = KnownHosts::read(settings.known_hosts.iter().chain(&settings.global_known_hosts))
+            .map_err(|(file, error)| {
                 Trouble::new(ErrorKind::InvalidInput)
                     .with_hint(format!("the known hosts in {} cannot be read", file.display()))
                     .with_source(error)
-            },
-        )?;
-        prefer_known_types(wire, &known, target);
-        // libssh2's calls that change the session want it whole.
+            })?;
+        prefer_known_types(wire, &known, settings);
+        // The wrapper wants a mutable session for this call.
         let mut session = wire.session.clone();
         wire.drive(Wait::Protocol, || session.handshake())?;
-        check_host(wire, &known, target)?;
-        auth::log_in(wire, target, log_in, watch)?;
+        check_host(wire, &known, settings)?;
+        auth::log_in(wire, settings, log_in, watch)?;
         wire.drive(Wait::Protocol, || wire.session.sftp()).map_err(|trouble| {
             if wire.is_dead() || matches!(trouble.kind, ErrorKind::Timeout | ErrorKind::Cancelled) {
                 return trouble;
@@ -100,8 +104,8 @@ impl Connection {
         })
     }
 
-    /// How long the link takes both ways: no longer than the quickest request so far. Logging in tells nothing of it, where
-    /// the server works longer than the link.
+    /// The round trip of the link: the shortest time in which a request was answered. A login says nothing about it, because
+    /// the server computes for longer.
     pub(crate) fn round_trip(&self) -> Duration {
         self.quickest.get()
     }
@@ -110,7 +114,7 @@ impl Connection {
         self.sftp.as_ref().ok_or_else(|| Trouble::new(ErrorKind::Unavailable).broken())
     }
 
-    /// One call of SFTP.
+    /// Makes one call of SFTP.
     fn call<T>(&self, mut call: impl FnMut(&Sftp) -> Result<T, ssh2::Error>) -> Result<T, Trouble> {
         let sftp = self.sftp()?;
         let begun = Instant::now();
@@ -119,12 +123,12 @@ impl Connection {
         answer
     }
 
-    /// Looks at what a path leads to.
+    /// Gets the attributes of a file, and follows links.
     pub(crate) fn stat(&self, path: &str) -> Result<FileStat, Trouble> {
         self.call(|sftp| sftp.stat(Path::new(path)))
     }
 
-    /// Looks at what has a name, links too.
+    /// Gets the attributes of a file, and does not follow a link at its name.
     pub(crate) fn lstat(&self, path: &str) -> Result<FileStat, Trouble> {
         self.call(|sftp| sftp.lstat(Path::new(path)))
     }
@@ -142,7 +146,7 @@ impl Connection {
         self.call(|sftp| sftp.unlink(Path::new(path)))
     }
 
-    /// Renames, and fails where the new name exists: version 3 of SFTP has no flags, and OpenSSH links and unlinks.
+    /// Renames, and fails if the new name exists: version 3 of SFTP has no flags, and OpenSSH links and unlinks.
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), Trouble> {
         let flags = ssh2::RenameFlags::ATOMIC | ssh2::RenameFlags::NATIVE;
         self.call(|sftp| sftp.rename(Path::new(from), Path::new(to), Some(flags)))
@@ -157,7 +161,7 @@ impl Connection {
         self.call(|sftp| sftp.setstat(Path::new(path), copy(&stat)))
     }
 
-    /// Opens a file, does something with it, and closes it with a look at the answer.
+    /// Opens a file, calls `act`, and closes the file. A failure to close it is an error.
     pub(crate) fn with_file<T>(
         &self,
         path: &str,
@@ -187,7 +191,7 @@ impl Connection {
         }
     }
 
-    /// Reads a directory, as long as `entry` wants more.
+    /// Reads a directory, until `entry` fails.
     pub(crate) fn read_directory(
         &self,
         path: &str,
@@ -201,7 +205,7 @@ impl Connection {
             });
             match next {
                 Ok(Some((name, stat))) => match name.to_str() {
-                    // Others cannot be keys.
+                    // Other names cannot be part of a key.
                     Some(name) if !matches!(name, "." | "..") => {
                         if let Err(trouble) = entry(name, &stat) {
                             break Err(trouble);
@@ -221,7 +225,7 @@ impl Connection {
         read
     }
 
-    /// Ends the session in order, where that does not take long.
+    /// Ends the session in order, if that does not take long.
     pub(crate) fn close(mut self) {
         self.wire.limit = GOODBYE;
         self.wire.cancel = None;
@@ -236,13 +240,13 @@ impl Connection {
         drop(self.proxy.take());
     }
 
-    /// Gives the connection up.
+    /// Ends the connection at once.
     pub(crate) fn cut(self) {
         self.wire.cut();
     }
 }
 
-impl Drop for Connection {
+impl Drop for SftpConnection {
     fn drop(&mut self) {
         // Without this, destructors of libssh2 would wait for answers.
         self.wire.cut();
@@ -252,7 +256,7 @@ impl Drop for Connection {
 /// An open file.
 pub(crate) struct Open<'a> {
     file: File,
-    wire: &'a Wire,
+    wire: &'a SessionWire,
 }
 
 impl Open<'_> {
@@ -264,7 +268,7 @@ impl Open<'_> {
         self.wire.drive(Wait::Files, || self.file.setstat(FileStat { perm: Some(mode), ..nothing() }))
     }
 
-    /// Flushes to the disk, where the server can.
+    /// Flushes to the disk, if the server can.
     pub(crate) fn sync(&mut self) -> Result<(), Trouble> {
         match self.wire.drive(Wait::Files, || self.file.fsync()) {
             Err(trouble) if trouble.is_unsupported() => Ok(()),
@@ -272,7 +276,7 @@ impl Open<'_> {
         }
     }
 
-    /// Writes at a position. `progressed` is told of each piece that the server has.
+    /// Writes at a position. Calls `progressed` for each piece that the server has confirmed.
     pub(crate) fn write(
         &mut self,
         position: u64,
@@ -282,7 +286,7 @@ impl Open<'_> {
         self.seek(position)?;
         let mut written = 0;
         while written < bytes.len() {
-            // What is not confirmed is given again, with more behind it: so the line is never idle.
+            // libssh2 wants unconfirmed bytes again, with more behind them. So the link is never idle.
             let given = &bytes[written..bytes.len().min(written + WRITE_AHEAD)];
             let written_now =
                 self.wire.drive(Wait::Files, || self.file.write(given).map_err(|error| from_io(&error)));
@@ -295,14 +299,14 @@ impl Open<'_> {
         Ok(())
     }
 
-    /// Reads so many bytes from a position; fewer where the file ends.
+    /// Reads up to `length` bytes from a position. They are fewer only at the end of the file.
     pub(crate) fn read(&mut self, position: u64, length: usize) -> Result<Vec<u8>, Trouble> {
         self.seek(position)?;
         let mut bytes = vec![0; length];
         let mut read = 0;
         while read < length {
             let left = length - read;
-            // libssh2 asks for four times as much as it is asked for. Near the end that would be thrown away.
+            // libssh2 requests four times as many bytes as it is asked for. Near the end it would throw them away.
             let ahead = if left > 128 * 1024 { left.div_ceil(4) } else { left };
             let end = read + ahead.min(usize::try_from(READ).unwrap_or(ahead));
             let target = &mut bytes[read..end];
@@ -321,13 +325,13 @@ impl Open<'_> {
         self.file.seek(SeekFrom::Start(position)).map(drop).map_err(|error| from_io(&error).into())
     }
 
-    /// A server has no word for a full disk: look whether that is it.
+    /// Finds out whether a full disk is the reason of a failure. SFTP has no status for it.
     fn explain(&mut self, trouble: Trouble) -> Trouble {
         if !trouble.is_failure() {
             return trouble;
         }
         match self.wire.drive(Wait::Files, || self.file.statvfs()) {
-            // What is left may be less than a block for each of our requests.
+            // The rest of the disk may be smaller than a block for each request.
             Ok(space) if space.f_bavail.saturating_mul(space.f_frsize.max(1)) < WRITE_AHEAD as u64 => {
                 trouble.into_no_space()
             }
@@ -336,7 +340,7 @@ impl Open<'_> {
     }
 }
 
-/// Attributes of which none is set.
+/// Returns attributes of which none is set.
 fn nothing() -> FileStat {
     FileStat { size: None, uid: None, gid: None, perm: None, atime: None, mtime: None }
 }

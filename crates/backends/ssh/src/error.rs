@@ -1,4 +1,4 @@
-//! From errors of libssh2 and of the server to errors of the backend.
+//! Converts errors of libssh2 and of the server into errors of the backend.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,22 +6,20 @@ use std::io;
 use std::time::Duration;
 
 use larder_backend::{Error, ErrorKind, Operation, seconds};
+use larder_backend_files::advice::{CHECK_PERMISSIONS, FREE_SPACE};
 use ssh2::ErrorCode;
 
-const CHECK_PERMISSIONS: &str = "check who may read and write there, and in the directory of the remote";
-const FREE_SPACE: &str = "free some space on the file system of the remote, or ask for a larger quota";
-
-/// An attempt failed, before it is known what for and where: see [`Trouble::at`].
+/// The failure of an attempt, still without operation and location: see [`Trouble::at`].
 #[derive(Debug)]
 pub(crate) struct Trouble {
     pub(crate) kind: ErrorKind,
     hint: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
-    /// What the server said, where it is the server that refused.
+    /// The status that the server answered, if it refused.
     status: Option<Status>,
     /// Who did not answer, and for how long.
     pub(crate) silence: Option<(&'static str, Duration)>,
-    /// The connection is gone, as far as the network is concerned.
+    /// The network has lost the connection.
     pub(crate) is_lost: bool,
     /// The connection cannot be used any more.
     pub(crate) is_broken: bool,
@@ -29,18 +27,18 @@ pub(crate) struct Trouble {
     pub(crate) is_retryable: bool,
 }
 
-/// The answers of an SFTP server, as far as they tell something.
+/// The statuses of SFTP that are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
     NoSuchFile,
     PermissionDenied,
-    /// Anything: version 3 of the protocol, which all servers speak, has no other word for it.
+    /// Any other failure. Version 3 of the protocol, which all servers speak, has no finer statuses.
     Failure,
     NoSpace,
     Unsupported,
 }
 
-/// What libssh2 says, which its wrapper does not name.
+/// Codes of libssh2 for which its wrapper has no names.
 mod code {
     use libssh2_sys as raw;
 
@@ -57,7 +55,7 @@ mod code {
     pub(super) const UNSUPPORTED: i32 = raw::LIBSSH2_FX_OP_UNSUPPORTED;
     pub(super) const CONNECTION_LOST: i32 = raw::LIBSSH2_FX_CONNECTION_LOST;
     pub(super) const NO_CONNECTION: i32 = raw::LIBSSH2_FX_NO_CONNECTION;
-    /// What the end of a connection can look like.
+    /// The codes of a lost connection.
     pub(super) const LOST: [i32; 6] = [
         raw::LIBSSH2_ERROR_BANNER_RECV,
         raw::LIBSSH2_ERROR_SOCKET_SEND,
@@ -66,26 +64,26 @@ mod code {
         raw::LIBSSH2_ERROR_SOCKET_RECV,
         raw::LIBSSH2_ERROR_BAD_SOCKET,
     ];
-    /// All that a server can answer.
+    /// All statuses that a server can answer.
     pub(super) const STATUSES: std::ops::RangeInclusive<i32> = 1..=raw::LIBSSH2_FX_LINK_LOOP;
 }
 
-/// Whether a call that does not block has to be made again.
+/// Whether a call did not block, and has to be repeated.
 pub(crate) fn is_again(error: &ssh2::Error) -> bool {
     error.code() == ErrorCode::Session(code::AGAIN)
 }
 
-/// Whether this is how a directory ends.
+/// Whether a directory has no more entries.
 pub(crate) fn is_end_of_directory(error: &ssh2::Error) -> bool {
     error.code() == ErrorCode::Session(code::END_OF_DIRECTORY)
 }
 
-/// Whether the call is not answered in time.
+/// Whether a call was not answered in time.
 fn is_timeout(error: &ssh2::Error) -> bool {
     error.code() == ErrorCode::Session(code::TIMEOUT)
 }
 
-/// A read or a write failed. The wrapper of libssh2 passes on its words only, not its code.
+/// Finds the error of libssh2 behind a failed read or write. Its wrapper passes on the text only, not the code.
 pub(crate) fn from_io(error: &io::Error) -> ssh2::Error {
     if error.kind() == io::ErrorKind::WouldBlock {
         return ssh2::Error::from_errno(ErrorCode::Session(code::AGAIN));
@@ -123,29 +121,28 @@ impl Trouble {
         self
     }
 
-    /// The connection is of no use any more, and another may do.
+    /// Marks the connection as broken. Another connection may work.
     pub(crate) fn broken(mut self) -> Self {
         self.is_broken = true;
         self.is_retryable = true;
         self
     }
 
-    /// The connection is of no use, and another would be none either.
+    /// Marks the connection as broken. Another connection would fail too.
     pub(crate) fn hopeless(mut self) -> Self {
         self.is_broken = true;
         self.is_retryable = false;
         self
     }
 
-    /// Nothing came for too long. An operation that was tried several times says for how long in all: see
-    /// [`Trouble::after_attempts`].
+    /// Nothing came for too long. After several attempts the error states the time of all: see [`Trouble::after_attempts`].
     pub(crate) fn silent(who: &'static str, limit: Duration) -> Self {
         let silence = Some((who, limit));
         let source = format!("{who} did not answer for {}", seconds(limit));
         Self { silence, ..Self::new(ErrorKind::Timeout).with_source(source).broken() }
     }
 
-    /// The trouble of the last of several attempts, during which nothing came for so long.
+    /// The trouble of the last of several attempts, which were silent for so long together.
     pub(crate) fn after_attempts(self, attempts: u32, idle: Duration) -> Self {
         match self.silence {
             Some((who, _)) if attempts > 1 => {
@@ -156,7 +153,7 @@ impl Trouble {
         }
     }
 
-    /// The server is there, and its files are not.
+    /// The server answers keepalives, but not a request about its files.
     pub(crate) fn hanging(limit: Duration) -> Self {
         Self::new(ErrorKind::Timeout)
             .with_source(format!("the server is there, but its files did not answer for {}", seconds(limit)))
@@ -165,7 +162,7 @@ impl Trouble {
             .hopeless()
     }
 
-    /// The caller does not want it any more.
+    /// The caller has cancelled the operation.
     pub(crate) fn cancelled() -> Self {
         Self::new(ErrorKind::Cancelled).hopeless()
     }
@@ -192,7 +189,7 @@ impl Trouble {
         Self { kind: ErrorKind::NoSpace, hint: Some(FREE_SPACE.to_owned()), ..self }
     }
 
-    /// Says what failed, and where.
+    /// Adds the operation and the location.
     pub(crate) fn at(self, operation: Operation, location: impl Into<String>) -> Error {
         let mut error = Error::new(self.kind, operation, location).with_retryable(self.is_retryable);
         if let Some(hint) = self.hint {
@@ -223,7 +220,7 @@ impl From<ssh2::Error> for Trouble {
 }
 
 impl Trouble {
-    /// The server answered, and the answer is no.
+    /// The server answered with a status of failure.
     fn refused(status: i32) -> Self {
         let (kind, status, hint) = match status {
             code::NO_SUCH_FILE | code::NO_SUCH_PATH | code::NOT_A_DIRECTORY => {
@@ -240,7 +237,7 @@ impl Trouble {
     }
 }
 
-/// What libssh2 or the server said, without its number where there are words.
+/// The text of libssh2 or of the server. Codes of libssh2 are added, statuses of the server are not.
 #[derive(Debug)]
 struct Said(ssh2::Error);
 

@@ -1,8 +1,8 @@
-//! Which keys a host may have.
+//! The keys of known hosts.
 //!
-//! The files of OpenSSH, read as it reads them: plain and hashed names, patterns, negation, `[host]:port`, several keys
-//! of a host, `@revoked`. libssh2's own reader knows neither patterns nor `@revoked`, and does not tell which types of
-//! keys a host has, which have to be asked for before it shows one.
+//! The files are read as OpenSSH reads them: plain and hashed names, patterns, negation, `[host]:port`, several keys of a host,
+//! and `@revoked`. libssh2's own reader knows neither patterns nor `@revoked`. It does not list the types of a host's keys, which
+//! have to be known before the host shows a key.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ use crate::small_file;
 
 /// One line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Line {
+struct HostLine {
     marker: Option<String>,
     hosts: String,
     key_type: String,
@@ -31,17 +31,17 @@ struct Line {
 /// The lines of all files.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KnownHosts {
-    lines: Vec<Line>,
+    lines: Vec<HostLine>,
 }
 
-/// What is known of a host that shows a key.
+/// What is known about the key that a host shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is the host's.
+    /// It is a key of the host.
     Known,
-    /// Nothing is known of the host.
+    /// No key of the host is known.
     Unknown,
-    /// The host has other keys: the file and the line of the first.
+    /// Other keys of the host are known. The first is in this line of this file.
     Changed { file: PathBuf, line: usize },
     /// The key must not be used any more.
     Revoked { file: PathBuf, line: usize },
@@ -52,7 +52,7 @@ impl KnownHosts {
     ///
     /// # Errors
     ///
-    /// One that exists cannot be read: it may revoke a key.
+    /// A file exists and cannot be read. It may revoke a key.
     pub(crate) fn read<'a>(
         files: impl IntoIterator<Item = &'a PathBuf>,
     ) -> Result<Self, (PathBuf, io::Error)> {
@@ -78,11 +78,11 @@ impl KnownHosts {
         types
     }
 
-    fn of(&self, name: &str) -> impl Iterator<Item = &Line> {
+    fn of(&self, name: &str) -> impl Iterator<Item = &HostLine> {
         self.lines.iter().filter(move |line| line.marker.is_none() && names(&line.hosts, name))
     }
 
-    /// Looks at a key that a host shows.
+    /// Checks a key that a host shows.
     pub(crate) fn check(&self, host: &str, port: u16, key: &[u8]) -> Verdict {
         let full = name(host, port);
         let revoked = self.lines.iter().find(|line| {
@@ -90,21 +90,21 @@ impl KnownHosts {
                 && line.key == key
                 && (names(&line.hosts, &full) || names(&line.hosts, host))
         });
-        if let Some(Line { place: (file, line), .. }) = revoked {
+        if let Some(HostLine { place: (file, line), .. }) = revoked {
             return Verdict::Revoked { file: file.clone(), line: *line };
         }
         if self.of(&full).any(|line| line.key == key) {
             return Verdict::Known;
         }
-        if let Some(Line { place: (file, line), .. }) = self.of(&full).next() {
+        if let Some(HostLine { place: (file, line), .. }) = self.of(&full).next() {
             return Verdict::Changed { file: file.clone(), line: *line };
         }
-        // As OpenSSH does: a host at another port is known where its very key is known without a port.
+        // As in OpenSSH, a key that is known without a port is good for every port.
         if self.of(host).any(|line| line.key == key) { Verdict::Known } else { Verdict::Unknown }
     }
 }
 
-/// What stands for a host in the files.
+/// The name of a host in the files.
 pub(crate) fn name(host: &str, port: u16) -> String {
     let host = host.to_lowercase();
     if port == 22 { host } else { format!("[{host}]:{port}") }
@@ -115,7 +115,7 @@ pub(crate) fn line(host: &str, port: u16, key: &[u8]) -> String {
     format!("{} {} {}", name(host, port), key_type(key), STANDARD.encode(key))
 }
 
-/// How people tell keys apart.
+/// The fingerprint of a key, as `ssh-keygen -l` shows it.
 pub(crate) fn fingerprint(key: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(key)))
 }
@@ -127,12 +127,12 @@ pub(crate) fn key_type(key: &[u8]) -> &str {
     text.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or("unknown")
 }
 
-/// Adds a line to a file, which is made where it is missing.
+/// Adds a line to a file. A missing file is created.
 pub(crate) fn append(file: &Path, line: &str) -> io::Result<()> {
     if let Some(parent) = file.parent() {
         fs::create_dir_all(parent)?;
     }
-    // A last line without its end would swallow ours.
+    // The last line may have no end.
     let ends = match small_file::read(file) {
         Ok(bytes) => bytes.last().is_none_or(|byte| *byte == b'\n'),
         Err(error) if error.kind() == io::ErrorKind::NotFound => true,
@@ -143,18 +143,18 @@ pub(crate) fn append(file: &Path, line: &str) -> io::Result<()> {
     opened.write_all(text.as_bytes())
 }
 
-fn parse<'a>(text: &'a str, file: &'a Path) -> impl Iterator<Item = Line> + 'a {
+fn parse<'a>(text: &'a str, file: &'a Path) -> impl Iterator<Item = HostLine> + 'a {
     text.lines().enumerate().filter_map(move |(index, text)| {
         let mut fields = text.split_whitespace().peekable();
         let marker = fields.next_if(|field| field.starts_with('@')).map(str::to_owned);
         let hosts = fields.next().filter(|hosts| !hosts.starts_with('#'))?.to_owned();
         let key_type = fields.next()?.to_owned();
         let key = STANDARD.decode(fields.next()?).ok()?;
-        Some(Line { marker, hosts, key_type, key, place: (file.to_owned(), index + 1) })
+        Some(HostLine { marker, hosts, key_type, key, place: (file.to_owned(), index + 1) })
     })
 }
 
-/// Whether the hosts of a line have a name among them.
+/// Whether a name is among the hosts of a line.
 fn names(hosts: &str, name: &str) -> bool {
     let name = name.to_lowercase();
     if let Some(hashed) = hosts.strip_prefix("|1|") {
@@ -183,7 +183,7 @@ fn is_hash_of(hashed: &str, name: &str) -> bool {
 fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut p, mut n) = (0, 0);
-    // Where the last `*` is, and how much of the name it has taken.
+    // The position of the last `*`, and the end of its match.
     let mut star = None;
     while n < name.len() {
         match pattern.get(p) {

@@ -1,20 +1,19 @@
 //! The larder backend for a directory on a machine that one can log in to, over SFTP.
 //!
-//! An object is a regular file below the root, and its key is its path there, literally. What larder needs for itself
-//! is in `.larder/1`: uploads are written to `.larder/1/tmp` and moved to their name when they are complete, on disk, and
-//! of the length that was written. No key can name anything in there, and no listing shows it.
+//! An object is a regular file below the root, and its key is its path there, literally. larder's own files are in
+//! `.larder/1`. An upload is written to `.larder/1/tmp`, and renamed when it is complete, on disk, and of the right length. Keys
+//! and listings do not reach that directory.
 //!
-//! - **The host** is always checked against the files of known hosts; an unknown, changed or revoked key is refused
-//!   with what would accept it.
-//! - **Nothing is taken from the environment.** [`SshConfig`] says where keys, agent and configuration of SSH are;
-//!   [`SshConfig::with_openssh_defaults`] fills in what OpenSSH uses. Passphrases are asked for by a function.
-//! - **Create-only** holds: version 3 of SFTP renames without replacing. For the same reason an overwrite is two steps, and
-//!   [`Capabilities::atomic_overwrite`] is false.
-//! - **Speed**: a large object is moved by several sessions at once, in parts of one file, because each is held to its
-//!   window.
-//! - **It ends**: every answer has its limit, a lost connection is replaced where that does no harm.
+//! - **The host** is always checked against the files of known hosts. An unknown or changed key is refused, and the error has the
+//!   command that accepts it. A revoked key is refused.
+//! - **Environment variables are not read.** [`SshConfig`] has the paths of keys, agent and configuration, and
+//!   [`SshConfig::with_openssh_defaults`] sets those of OpenSSH. A function asks for passphrases.
+//! - **Create-only** holds, because version 3 of SFTP renames without replacing. For the same reason an overwrite is two steps,
+//!   and [`Capabilities::atomic_overwrite`] is false.
+//! - **Speed**: several sessions transfer one large object, because the window of each limits its speed.
+//! - **Timeouts**: every wait has a limit. A lost connection is replaced if that does no harm.
 //!
-//! Sessions live on threads of their own. The rest takes a tokio runtime with its timers.
+//! Each session has a thread. The crate needs a tokio runtime with timers.
 //!
 //! [`Capabilities::atomic_overwrite`]: larder_backend::Capabilities::atomic_overwrite
 
@@ -22,10 +21,12 @@ mod auth;
 mod backend;
 mod config;
 mod connection;
+mod context;
 mod error;
 mod get;
 mod known_hosts;
 mod list;
+mod object;
 mod opening;
 mod opening_watch;
 mod openssh;
@@ -41,6 +42,7 @@ mod shell;
 mod small_file;
 mod stream;
 mod sweep;
+mod temporary;
 mod upload;
 mod wire;
 

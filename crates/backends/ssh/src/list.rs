@@ -1,7 +1,7 @@
 //! Listing objects.
 //!
-//! Each directory is read by one job, with what the server tells of its files; several are read at once, because each
-//! takes three round trips or more.
+//! One job reads one directory with the attributes of its files. Several directories are read at once, because each takes three
+//! round trips or more.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,26 +10,31 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, stream};
 use larder_backend::{Error, Key, ListOptions, Listed, ObjectStream, Operation, Prefix, Result};
+use larder_backend_files::layout::is_temporary;
 use ssh2::FileStat;
 
-use crate::backend::Remote;
-use crate::connection::Connection;
+use crate::connection::SftpConnection;
+use crate::context::SshContext;
 use crate::error::Trouble;
-use crate::get::describe;
-use crate::root::{Root, is_temporary};
+use crate::object::describe;
+use crate::root::FoundRoot;
 
-/// How many directories are read at once, of one listing.
+/// The number of directories that one listing reads at once.
 const READING: usize = 6;
 
-/// How many entries a directory may have: they are in memory until they are given out.
+/// The most entries of a directory. They are in memory until the caller takes them.
 const MAX_ENTRIES: usize = 2_000_000;
 
-/// Lists while the caller reads, and no further than what is under way.
-pub(crate) fn list(remote: &Arc<Remote>, prefix: &Prefix, options: &ListOptions) -> ObjectStream {
-    let walk = Walk {
-        remote: Arc::clone(remote),
+/// Lists while the caller reads. Nothing new begins while the caller waits.
+pub(crate) fn list(context: &Arc<SshContext>, prefix: &Prefix, options: &ListOptions) -> ObjectStream {
+    let walk = RemoteWalk {
+        context: Arc::clone(context),
         delimiter: options.delimiter,
-        directories: vec![Directory { path: prefix.as_str().to_owned(), is_known: false, only_asks: false }],
+        directories: vec![PendingDirectory {
+            path: prefix.as_str().to_owned(),
+            is_known: false,
+            only_asks: false,
+        }],
         reading: FuturesUnordered::new(),
         found: VecDeque::new(),
     };
@@ -44,33 +49,33 @@ pub(crate) fn list(remote: &Arc<Remote>, prefix: &Prefix, options: &ListOptions)
     .boxed()
 }
 
-/// A directory that is to be read.
+/// A directory that will be read.
 #[derive(Clone, Debug)]
-struct Directory {
-    /// Below the root; empty, or ending in `/`.
+struct PendingDirectory {
+    /// The path below the root. It is empty, or ends in `/`.
     path: String,
-    /// What is above it has shown that it is a directory, and no link.
+    /// The entry in the directory above shows that it is not a link.
     is_known: bool,
-    /// Only whether there is an object in it or below.
+    /// It only matters whether an object is in it or below it.
     only_asks: bool,
 }
 
-/// What a directory has.
+/// The objects and directories in a directory.
 #[derive(Debug, Default)]
-struct Found {
+struct DirectoryContent {
     items: Vec<Listed>,
-    directories: Vec<Directory>,
+    directories: Vec<PendingDirectory>,
 }
 
-struct Walk {
-    remote: Arc<Remote>,
+struct RemoteWalk {
+    context: Arc<SshContext>,
     delimiter: bool,
-    directories: Vec<Directory>,
-    reading: FuturesUnordered<BoxFuture<'static, Result<Found, Error>>>,
+    directories: Vec<PendingDirectory>,
+    reading: FuturesUnordered<BoxFuture<'static, Result<DirectoryContent, Error>>>,
     found: VecDeque<Listed>,
 }
 
-impl Walk {
+impl RemoteWalk {
     async fn next(&mut self) -> Result<Option<Listed>, Error> {
         loop {
             if let Some(item) = self.found.pop_front() {
@@ -82,29 +87,31 @@ impl Walk {
                 self.reading.push(self.read(directory));
             }
             let Some(found) = self.reading.next().await else { return Ok(None) };
-            let Found { items, directories } = found?;
+            let DirectoryContent { items, directories } = found?;
             self.found.extend(items);
             self.directories.extend(directories);
         }
     }
 
-    fn read(&self, directory: Directory) -> BoxFuture<'static, Result<Found, Error>> {
-        let (remote, delimiter) = (Arc::clone(&self.remote), self.delimiter);
-        let location = format!("{}/{}", remote.place.url(), directory.path.trim_end_matches('/'));
-        let task = remote.pool.task(Operation::List, location.trim_end_matches('/'));
-        let pool = Arc::clone(&remote.pool);
+    fn read(&self, directory: PendingDirectory) -> BoxFuture<'static, Result<DirectoryContent, Error>> {
+        let (context, delimiter) = (Arc::clone(&self.context), self.delimiter);
+        let location = format!("{}/{}", context.root.url(), directory.path.trim_end_matches('/'));
+        let task = context.pool.task(Operation::List, location.trim_end_matches('/'));
+        let pool = Arc::clone(&context.pool);
         Box::pin(async move {
             pool.run(task, move |connection, _| {
-                let Some(root) = remote.place.root(connection)? else { return Ok(Found::default()) };
+                let Some(root) = context.root.find(connection)? else {
+                    return Ok(DirectoryContent::default());
+                };
                 let path = directory.path.trim_end_matches('/');
                 if is_temporary(path) || !(directory.is_known || root.is_straight(connection, path)?) {
-                    return Ok(Found::default());
+                    return Ok(DirectoryContent::default());
                 }
                 if directory.only_asks {
                     let has_object = has_object(connection, &root, &directory.path)?;
                     let prefix = Prefix::parse(directory.path.as_str()).ok().filter(|_| has_object);
                     let items = prefix.into_iter().map(Listed::Prefix).collect();
-                    return Ok(Found { items, directories: Vec::new() });
+                    return Ok(DirectoryContent { items, directories: Vec::new() });
                 }
                 entries(connection, &root, &directory.path, delimiter)
             })
@@ -114,15 +121,20 @@ impl Walk {
 }
 
 /// Reads one directory.
-fn entries(connection: &Connection, root: &Root, path: &str, delimiter: bool) -> Result<Found, Trouble> {
-    let mut found = Found::default();
+fn entries(
+    connection: &SftpConnection,
+    root: &FoundRoot,
+    path: &str,
+    delimiter: bool,
+) -> Result<DirectoryContent, Trouble> {
+    let mut found = DirectoryContent::default();
     read(connection, root, path, |key, stat| {
         if stat.is_file() {
             let (size, modified) = (stat.size.unwrap_or_default(), stat.mtime.unwrap_or_default());
             found.items.push(Listed::Object(describe(key, size, modified)));
         } else {
             let path = format!("{key}/");
-            found.directories.push(Directory { path, is_known: true, only_asks: delimiter });
+            found.directories.push(PendingDirectory { path, is_known: true, only_asks: delimiter });
         }
         if found.items.len() + found.directories.len() > MAX_ENTRIES {
             return Err(Trouble::new(larder_backend::ErrorKind::Unsupported)
@@ -134,7 +146,7 @@ fn entries(connection: &Connection, root: &Root, path: &str, delimiter: bool) ->
 }
 
 /// Whether there is an object anywhere below a directory.
-fn has_object(connection: &Connection, root: &Root, path: &str) -> Result<bool, Trouble> {
+fn has_object(connection: &SftpConnection, root: &FoundRoot, path: &str) -> Result<bool, Trouble> {
     let mut directories = vec![path.to_owned()];
     while let Some(path) = directories.pop() {
         let mut has_object = false;
@@ -153,11 +165,11 @@ fn has_object(connection: &Connection, root: &Root, path: &str) -> Result<bool, 
     Ok(false)
 }
 
-/// Tells of the files and directories in a directory that may be part of a key; links are neither. One that is gone is
-/// empty.
+/// Calls `entry` for the files and directories in a directory that may be part of a key. Links are skipped. A directory that is
+/// gone is empty.
 fn read(
-    connection: &Connection,
-    root: &Root,
+    connection: &SftpConnection,
+    root: &FoundRoot,
     path: &str,
     mut entry: impl FnMut(Key, &FileStat) -> Result<(), Trouble>,
 ) -> Result<(), Trouble> {

@@ -1,14 +1,14 @@
-//! The calls of an opening that no timeout can be given to.
+//! Watches the calls of an opening that take no timeout.
 //!
-//! The system looks up names, and libssh2 talks to agents, with calls that block. So a connection is opened on a thread of
-//! its own, which notes here what it is blocked by. Where that takes too long, the thread is abandoned.
+//! The system looks up names, and libssh2 talks to agents, with calls that block. So a connection is opened on a thread of its
+//! own, which notes each such call here. If the call takes too long, the thread is abandoned.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::stream::Stream;
 
-/// What blocks a thread.
+/// The kind of a call that blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blocker {
     /// The system looks up the name of a host.
@@ -49,12 +49,12 @@ impl OpeningWatch {
         value
     }
 
-    /// Notes what has to be shut down with the thread.
+    /// Notes the stream that ends with the thread.
     pub(crate) fn uses(&self, stream: &Arc<Stream>) {
         self.state().stream = Some(Arc::clone(stream));
     }
 
-    /// Whether nobody waits for the thread any more. It then has to end without asking anybody for anything.
+    /// Whether nobody waits for the thread any more. It must then end without asking the user for a passphrase.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.state().is_abandoned
     }

@@ -1,4 +1,4 @@
-//! What the user's configuration of OpenSSH says about a host.
+//! The user's configuration of OpenSSH for one host.
 
 use std::collections::HashSet;
 use std::io::{self, BufReader};
@@ -13,15 +13,15 @@ use crate::error::Trouble;
 use crate::proxy::Proxy;
 use crate::small_file;
 
-/// How a host is reached, with everything filled in.
+/// The settings with which a host is reached.
 #[derive(Clone, Debug)]
-pub(crate) struct Target {
+pub(crate) struct HostSettings {
     pub(crate) host: String,
-    /// The host as the user names it: the configuration of OpenSSH may know it by this name only.
+    /// The name that the user gave. The configuration of OpenSSH may know the host by this name only.
     pub(crate) alias: String,
     pub(crate) port: u16,
     pub(crate) user: String,
-    /// Under which name the host's key is known.
+    /// The name of the host in the files of known hosts.
     pub(crate) key_name: String,
     pub(crate) known_hosts: Vec<PathBuf>,
     pub(crate) global_known_hosts: Vec<PathBuf>,
@@ -34,7 +34,7 @@ pub(crate) struct Target {
     pub(crate) proxy: Option<Proxy>,
 }
 
-impl Target {
+impl HostSettings {
     /// Reads the configuration files.
     pub(crate) fn resolve(config: &SshConfig) -> Result<Self, Trouble> {
         let refuse = |what: &str| Err(Trouble::new(ErrorKind::InvalidInput).with_hint(what));
@@ -64,7 +64,7 @@ impl Target {
             files if files.is_empty() => otherwise.to_vec(),
             files => files.iter().filter(|file| *file != "none").map(|file| tokens.path(file)).collect(),
         };
-        // `no` of OpenSSH goes on with a warning where a key changed; here nothing ever does.
+        // With `no`, OpenSSH only warns of a changed key. Here a changed key is always an error.
         let accept_new = text("stricthostkeychecking").is_some_and(|value| {
             matches!(value.to_lowercase().as_str(), "accept-new" | "no" | "off" | "false")
         });
@@ -124,7 +124,7 @@ fn user_of_process() -> Result<String, Trouble> {
     }
 }
 
-/// The values of a field that the parser knows by name only.
+/// The values of a field that the parser does not interpret.
 fn texts(found: &HostParams, field: &str) -> Vec<String> {
     let same = |name: &str| name.eq_ignore_ascii_case(field);
     let unsupported = found.unsupported_fields.iter().find(|(name, _)| same(name));
@@ -132,7 +132,7 @@ fn texts(found: &HostParams, field: &str) -> Vec<String> {
     values.map(|(_, values)| values.clone()).unwrap_or_default()
 }
 
-/// Reads all files; of two values, the first counts.
+/// Reads all files. The first value of an option counts.
 fn read(config: &SshConfig) -> Result<HostParams, Trouble> {
     let mut found: Option<HostParams> = None;
     for file in &config.config_files {
@@ -150,8 +150,8 @@ fn read(config: &SshConfig) -> Result<HostParams, Trouble> {
         let parsed = parser
             .parse(&mut BufReader::new(without_matches(&text).as_bytes()), rules)
             .map_err(|error| unreadable(file, error))?;
-        // Files of the machine that come with an `Include` have `Match` for what does not concern us; those of the user
-        // could mean anything by it.
+        // Included files of the machine use `Match` for options that do not matter here. Those of the user could use it for
+        // any option.
         let is_users = config.home.as_ref().is_some_and(|home| file.starts_with(home));
         let has_match = |host: &ssh2_config::Host| {
             host.params.ignored_fields.keys().any(|name| name.eq_ignore_ascii_case("match"))
@@ -170,8 +170,7 @@ fn read(config: &SshConfig) -> Result<HostParams, Trouble> {
     Ok(found.unwrap_or_else(|| HostParams::new(&ssh2_config::DefaultAlgorithms::empty())))
 }
 
-/// Reads the files that a configuration includes, because the parser itself would wait for a FIFO, and read a device without
-/// an end.
+/// Checks the files that a configuration includes. The parser itself would wait for a FIFO, and read a device without an end.
 fn check_included(text: &str, home: Option<&Path>, seen: &mut HashSet<PathBuf>) -> Result<(), Trouble> {
     for line in text.lines() {
         let Some((keyword, patterns)) = line.trim().split_once([' ', '\t', '=']) else { continue };
@@ -184,7 +183,7 @@ fn check_included(text: &str, home: Option<&Path>, seen: &mut HashSet<PathBuf>) 
                 (None, Some(home)) if !pattern.starts_with(['/', '~']) => below(&home.join(".ssh"), pattern),
                 _ => pattern.to_owned(),
             };
-            // The parser tells of patterns that are none, and of files that cannot be found.
+            // The parser reports bad patterns and missing files.
             for file in glob::glob(&pattern).into_iter().flatten().flatten() {
                 if seen.insert(file.clone()) {
                     let text = small_file::read_text(&file).map_err(|error| unreadable(&file, error))?;
@@ -196,7 +195,7 @@ fn check_included(text: &str, home: Option<&Path>, seen: &mut HashSet<PathBuf>) 
     Ok(())
 }
 
-/// A pattern below a directory whose name is none.
+/// A pattern below a directory, whose own name is literal.
 fn below(directory: &Path, pattern: &str) -> String {
     format!("{}/{pattern}", glob::Pattern::escape(&directory.display().to_string()))
 }
@@ -207,8 +206,8 @@ fn unreadable(file: &Path, error: impl std::error::Error + Send + Sync + 'static
         .with_source(error)
 }
 
-/// Replaces `Match` blocks, which the parser would take for a part of the block before: those that ask for the name of
-/// the host alone become `Host` blocks, others are left out.
+/// Replaces `Match` blocks, which the parser would add to the block before. Those that only ask for the name of the host become
+/// `Host` blocks, and others are left out.
 fn without_matches(text: &str) -> String {
     let mut lines = Vec::new();
     let mut is_left_out = false;
@@ -242,7 +241,7 @@ fn without_matches(text: &str) -> String {
     lines.join("\n")
 }
 
-/// What `%` stands for in the configuration.
+/// The values of the `%` tokens in the configuration.
 struct Tokens<'a> {
     config: &'a SshConfig,
     host: &'a str,
@@ -296,7 +295,7 @@ mod tests {
     use super::*;
     use crate::config::RemotePath;
 
-    fn target(text: &str, host: &str) -> Result<Target, Trouble> {
+    fn settings(text: &str, host: &str) -> Result<HostSettings, Trouble> {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join(".ssh")).unwrap();
         fs::write(home.path().join(".ssh/config"), text).unwrap();
@@ -304,7 +303,7 @@ mod tests {
         let mut config =
             SshConfig::new(host, RemotePath::Absolute("/x".into())).with_openssh_defaults(home.path());
         config.config_files.truncate(1);
-        Target::resolve(&config.with_local_user(Some("local".into())))
+        HostSettings::resolve(&config.with_local_user(Some("local".into())))
     }
 
     #[test]
@@ -325,51 +324,51 @@ mod tests {
             Host *
               User bob
               Port 1";
-        let target = target(text, "box").unwrap();
+        let settings = settings(text, "box").unwrap();
         assert_eq!(
-            (target.host.as_str(), target.port, target.user.as_str()),
+            (settings.host.as_str(), settings.port, settings.user.as_str()),
             ("box.example.org", 2200, "alice")
         );
-        assert!(target.identities[0].ends_with(".ssh/alice-box.example.org"), "{target:?}");
-        assert_eq!(target.identities[1], Path::new("/keys/two words"));
-        assert!(target.identities_only && target.accept_new);
-        assert_eq!(target.known_hosts.len(), 2);
-        assert_eq!(target.known_hosts[1], Path::new("/etc/b"));
-        assert_eq!(target.connect_timeout, Some(Duration::from_secs(7)));
-        assert_eq!(target.alive_interval, Some(Duration::from_secs(30)));
+        assert!(settings.identities[0].ends_with(".ssh/alice-box.example.org"), "{settings:?}");
+        assert_eq!(settings.identities[1], Path::new("/keys/two words"));
+        assert!(settings.identities_only && settings.accept_new);
+        assert_eq!(settings.known_hosts.len(), 2);
+        assert_eq!(settings.known_hosts[1], Path::new("/etc/b"));
+        assert_eq!(settings.connect_timeout, Some(Duration::from_secs(7)));
+        assert_eq!(settings.alive_interval, Some(Duration::from_secs(30)));
         assert!(
-            matches!(&target.proxy, Some(Proxy::Command(command)) if command == "nc -x \"a b\" box.example.org 2200"),
+            matches!(&settings.proxy, Some(Proxy::Command(command)) if command == "nc -x \"a b\" box.example.org 2200"),
             "{:?}",
-            target.proxy
+            settings.proxy
         );
     }
 
     #[test]
     fn without_a_word_about_the_host_the_defaults_hold() {
-        let target = target("Host other\n  User x\n", "box").unwrap();
-        assert_eq!((target.host.as_str(), target.port, target.user.as_str()), ("box", 22, "local"));
-        assert!(!target.accept_new && !target.identities_only && target.proxy.is_none());
-        assert_eq!(target.identities.len(), 3);
+        let settings = settings("Host other\n  User x\n", "box").unwrap();
+        assert_eq!((settings.host.as_str(), settings.port, settings.user.as_str()), ("box", 22, "local"));
+        assert!(!settings.accept_new && !settings.identities_only && settings.proxy.is_none());
+        assert_eq!(settings.identities.len(), 3);
     }
 
     #[test]
     fn a_match_does_not_leak_into_the_block_before() {
         let text = "Host box\n User alice\nMatch exec \"true\"\n StrictHostKeyChecking no\nMatch host inc\n Port 5\nHost *\n Port 9";
-        let box_ = target(text, "box").unwrap();
+        let box_ = settings(text, "box").unwrap();
         assert!(!box_.accept_new);
         assert_eq!(box_.port, 9);
-        assert_eq!(target(text, "inc").unwrap().port, 5);
+        assert_eq!(settings(text, "inc").unwrap().port, 5);
     }
 
     #[test]
     fn included_files_count() {
-        assert_eq!(target("Include included\n", "inc").unwrap().user, "included");
+        assert_eq!(settings("Include included\n", "inc").unwrap().user, "included");
     }
 
     #[test]
     fn what_is_unsafe_is_refused() {
-        assert!(target("", "-oProxyCommand=x").is_err());
-        assert!(target("Host box\n HostName a;b\n", "box").is_err());
-        assert!(target("Host box\n User $(x)\n", "box").is_err());
+        assert!(settings("", "-oProxyCommand=x").is_err());
+        assert!(settings("Host box\n HostName a;b\n", "box").is_err());
+        assert!(settings("Host box\n User $(x)\n", "box").is_err());
     }
 }

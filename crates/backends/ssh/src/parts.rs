@@ -1,4 +1,4 @@
-//! The parts of an upload on their way: written by several sessions at their places in one file.
+//! The parts of an upload. Several sessions write them at their positions in one file.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,27 +7,29 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use larder_backend::Error;
+use larder_backend_files::advice::TEMPORARY_REMOVED;
 use ssh2::OpenFlags;
 use tokio::sync::Notify;
 
-use crate::connection::Connection;
+use crate::connection::SftpConnection;
 use crate::error::Trouble;
-use crate::pool::Pool;
+use crate::pool::SessionPool;
 
-/// How much one session writes before it takes the next part, in bytes: a little less than sshd's window of 2 MiB takes in
-/// two round trips, in whole packets of libssh2. Of 4 MiB the rest took a third one: at 100 ms, 10.0 s for 512 MiB.
+/// The number of bytes that one session writes before it takes the next part. They are whole packets of libssh2, and a little
+/// less than sshd's window of 2 MiB takes in two round trips. The rest of 4 MiB took a third round trip: with 100 ms each, 512
+/// MiB took 10.0 s.
 pub(crate) const PART: usize = 130 * 30_000;
 
-/// How many parts may be in memory, of all transfers together; each transfer may have two.
+/// The number of parts of all transfers that may be in memory. Each transfer may have two in any case.
 pub(crate) const PARTS_IN_MEMORY: usize = 12;
 
-/// For how long a session waits for the next part, or piece, before it is given back: opening and closing a file takes
-/// two round trips.
+/// How long a session waits for the next part or piece before it is returned. Opening and closing a file again would take two
+/// round trips.
 pub(crate) const LINGER: Duration = Duration::from_millis(300);
 
-/// Bytes and their place in the file.
+/// Bytes and their position in the file.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct UploadPart {
     position: u64,
     bytes: Bytes,
 }
@@ -35,20 +37,20 @@ pub(crate) struct Part {
 /// The parts of one upload.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
-    state: Mutex<State>,
-    /// A part came, or none will.
+    state: Mutex<PartsState>,
+    /// Notified when a part comes, or none will come.
     wake: Condvar,
-    /// A part was written, or a writer ended.
+    /// Notified when a part is written, or a writer ends.
     changed: Notify,
     pub(crate) cancel: Arc<AtomicBool>,
-    /// How much was written, in bytes: for patience.
+    /// Grows with each piece that is written.
     pub(crate) progress: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    queue: VecDeque<Part>,
-    /// How many are being written.
+struct PartsState {
+    queue: VecDeque<UploadPart>,
+    /// The number of parts that are being written.
     writing: usize,
     writers: usize,
     has_ended: bool,
@@ -56,12 +58,12 @@ struct State {
 }
 
 impl Parts {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PartsState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for something about the parts.
-    async fn wait_for<T>(&self, mut look: impl FnMut(&mut State) -> Option<T>) -> T {
+    /// Waits until `look` finds something.
+    async fn wait_for<T>(&self, mut look: impl FnMut(&mut PartsState) -> Option<T>) -> T {
         loop {
             let changed = self.changed.notified();
             if let Some(found) = look(&mut self.state()) {
@@ -71,8 +73,8 @@ impl Parts {
         }
     }
 
-    /// Waits until fewer than `room` parts are in memory. Says whether that came to be: otherwise there is nobody who
-    /// writes, and somebody has to.
+    /// Waits until fewer than `room` parts are in memory. Returns false if there is no writer, so that the caller can start
+    /// one.
     pub(crate) async fn has_room(&self, room: usize) -> Result<bool, Error> {
         self.wait_for(|state| match state.failure.take() {
             Some(error) => Some(Err(error)),
@@ -83,10 +85,10 @@ impl Parts {
         .await
     }
 
-    /// Takes a part. Says whether another writer would find work.
+    /// Adds a part. Returns whether another writer would find work.
     pub(crate) fn push(&self, position: u64, bytes: Bytes) -> bool {
         let mut state = self.state();
-        state.queue.push_back(Part { position, bytes });
+        state.queue.push_back(UploadPart { position, bytes });
         let finds_work = state.queue.len() + state.writing > state.writers;
         drop(state);
         self.wake.notify_one();
@@ -113,8 +115,8 @@ impl Parts {
         self.changed.notify_one();
     }
 
-    /// Waits until everything is written and all writers have closed their files. Without writers and with parts left,
-    /// says so: somebody has to write them.
+    /// Waits until everything is written and all writers have closed their files. Returns false if parts are left without a
+    /// writer, so that the caller can start one.
     pub(crate) async fn finish(&self) -> Result<bool, Error> {
         self.state().has_ended = true;
         self.wake.notify_all();
@@ -138,11 +140,16 @@ impl Parts {
         self.wait_for(|state| (state.writers == 0).then_some(())).await;
     }
 
-    /// On the thread of a session: writes parts while there are some.
-    pub(crate) fn write(&self, connection: &Connection, pool: &Pool, path: &str) -> Result<(), Trouble> {
+    /// Writes parts while there are some. Runs on the thread of a session.
+    pub(crate) fn write(
+        &self,
+        connection: &SftpConnection,
+        pool: &SessionPool,
+        path: &str,
+    ) -> Result<(), Trouble> {
         let Some(first) = self.next(pool) else { return Ok(()) };
-        // Given back where even the file cannot be opened.
-        let mut held = Held { parts: self, part: Some(first) };
+        // The part goes back to the queue if the file cannot be opened.
+        let mut held = HeldPart { parts: self, part: Some(first) };
         let written = connection.with_file(path, OpenFlags::WRITE, 0o600, |file| {
             while let Some(part) = &held.part {
                 file.write(part.position, &part.bytes, || {
@@ -155,15 +162,14 @@ impl Parts {
         });
         written.map_err(|trouble| {
             if trouble.is_absent() {
-                Trouble::new(larder_backend::ErrorKind::Other)
-                    .with_source("somebody removed the temporary file of this upload")
+                Trouble::new(larder_backend::ErrorKind::Other).with_source(TEMPORARY_REMOVED)
             } else {
                 trouble
             }
         })
     }
 
-    fn next(&self, pool: &Pool) -> Option<Part> {
+    fn next(&self, pool: &SessionPool) -> Option<UploadPart> {
         let mut state = self.state();
         if state.queue.is_empty() && !state.has_ended && !pool.is_wanted() {
             let waited = self
@@ -177,13 +183,13 @@ impl Parts {
     }
 }
 
-/// A part that is being written. Goes back where it was not.
-struct Held<'a> {
+/// A part that is being written. It goes back to the queue if the write fails.
+struct HeldPart<'a> {
     parts: &'a Parts,
-    part: Option<Part>,
+    part: Option<UploadPart>,
 }
 
-impl Held<'_> {
+impl HeldPart<'_> {
     fn done(&mut self) {
         if self.part.take().is_some() {
             self.parts.state().writing -= 1;
@@ -192,7 +198,7 @@ impl Held<'_> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for HeldPart<'_> {
     fn drop(&mut self) {
         if let Some(part) = self.part.take() {
             let mut state = self.parts.state();

@@ -1,4 +1,4 @@
-//! The pieces of a download: read ahead by several sessions, and given out in order.
+//! The pieces of a download. Several sessions read ahead, and the caller gets the pieces in order.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,53 +10,53 @@ use larder_backend::Error;
 use ssh2::OpenFlags;
 use tokio::sync::Notify;
 
-use crate::connection::Connection;
+use crate::connection::SftpConnection;
 use crate::error::Trouble;
-use crate::get::{Identity, changed, identity, read_piece};
+use crate::object::{Identity, changed, identity, read_piece};
 use crate::parts::{LINGER, PART};
-use crate::pool::Pool;
+use crate::pool::SessionPool;
 
 /// The pieces of one object.
 #[derive(Debug)]
-pub(crate) struct Pieces {
+pub(crate) struct DownloadPieces {
     path: String,
     expected: Identity,
     end: u64,
-    state: Mutex<State>,
-    /// There is room for another piece, or nobody wants any.
+    state: Mutex<PiecesState>,
+    /// Notified when there is room for another piece, or nobody wants any.
     wake: Condvar,
-    /// A piece was read, or a reader ended.
+    /// Notified when a piece is read, or a reader ends.
     changed: Notify,
     pub(crate) cancel: Arc<AtomicBool>,
-    /// How many pieces were read: for patience.
+    /// The number of pieces that were read.
     pub(crate) progress: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
-struct State {
-    /// The next piece that nobody has begun.
+struct PiecesState {
+    /// The next piece that no reader has begun.
     next: u64,
-    /// Pieces that were begun and given up: others take them.
+    /// Pieces whose readers failed. Other readers take them.
     again: Vec<u64>,
-    /// The next piece to give out.
+    /// The next piece for the caller.
     wanted: u64,
     ready: BTreeMap<u64, Bytes>,
-    /// How far ahead pieces may be read, in bytes.
+    /// The number of bytes that may be read ahead.
     room: u64,
     readers: usize,
     failure: Option<Error>,
 }
 
-impl State {
+impl PiecesState {
     /// Whether there is a piece to read.
     fn has_work(&self, end: u64) -> bool {
         !self.again.is_empty() || (self.next < end && self.next < self.wanted + self.room)
     }
 }
 
-impl Pieces {
+impl DownloadPieces {
     pub(crate) fn new(path: String, expected: Identity, range: Range<u64>) -> Self {
-        let state = State {
+        let state = PiecesState {
             next: range.start,
             again: Vec::new(),
             wanted: range.start,
@@ -77,11 +77,11 @@ impl Pieces {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PiecesState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many bytes were not given out.
+    /// The number of bytes that the caller has not taken.
     pub(crate) fn left(&self) -> u64 {
         self.end - self.state().wanted
     }
@@ -99,9 +99,9 @@ impl Pieces {
     }
 
     /// Counts a reader that begins.
-    pub(crate) fn begin(self: &Arc<Self>) -> Reader {
+    pub(crate) fn begin(self: &Arc<Self>) -> ActiveReader {
         self.state().readers += 1;
-        Reader(Arc::clone(self))
+        ActiveReader(Arc::clone(self))
     }
 
     /// The next bytes.
@@ -137,11 +137,11 @@ impl Pieces {
         self.wake.notify_all();
     }
 
-    /// On the thread of a session: reads pieces while there are some.
-    pub(crate) fn read(&self, connection: &Connection, pool: &Pool) -> Result<(), Trouble> {
+    /// Reads pieces while there are some. Runs on the thread of a session.
+    pub(crate) fn read(&self, connection: &SftpConnection, pool: &SessionPool) -> Result<(), Trouble> {
         let Some(first) = self.next(pool) else { return Ok(()) };
-        // Given back where even the file cannot be opened.
-        let mut held = Held { pieces: self, position: Some(first) };
+        // Other readers take the piece if the file cannot be opened.
+        let mut held = HeldPiece { pieces: self, position: Some(first) };
         let read = connection.with_file(&self.path, OpenFlags::READ, 0, |file| {
             if identity(&file.stat()?) != self.expected {
                 return Err(changed("it was replaced while it was read"));
@@ -160,9 +160,9 @@ impl Pieces {
         }
     }
 
-    fn next(&self, pool: &Pool) -> Option<u64> {
+    fn next(&self, pool: &SessionPool) -> Option<u64> {
         let mut state = self.state();
-        let waits = |state: &mut State| {
+        let waits = |state: &mut PiecesState| {
             !state.has_work(self.end) && state.next < self.end && !self.cancel.load(Ordering::Relaxed)
         };
         if waits(&mut state) && !pool.is_wanted() {
@@ -181,18 +181,18 @@ impl Pieces {
     }
 }
 
-/// What there was to take.
+/// The outcome of taking the next bytes.
 pub(crate) enum Taken {
     Bytes(Bytes),
-    /// Nothing, and nobody reads.
+    /// Nothing is ready, and there is no reader.
     Nothing,
     End,
 }
 
-/// One that reads.
-pub(crate) struct Reader(Arc<Pieces>);
+/// A reader that runs.
+pub(crate) struct ActiveReader(Arc<DownloadPieces>);
 
-impl Reader {
+impl ActiveReader {
     pub(crate) fn end(self, result: Result<(), Error>) {
         if let Err(error) = result {
             self.0.state().failure.get_or_insert(error);
@@ -200,20 +200,20 @@ impl Reader {
     }
 }
 
-impl Drop for Reader {
+impl Drop for ActiveReader {
     fn drop(&mut self) {
         self.0.state().readers -= 1;
         self.0.changed.notify_one();
     }
 }
 
-/// A piece that is being read. Goes back where it was not.
-struct Held<'a> {
-    pieces: &'a Pieces,
+/// A piece that is being read. Another reader takes it if the read fails.
+struct HeldPiece<'a> {
+    pieces: &'a DownloadPieces,
     position: Option<u64>,
 }
 
-impl Held<'_> {
+impl HeldPiece<'_> {
     fn done(&mut self, bytes: Bytes) {
         if let Some(position) = self.position.take() {
             self.pieces.state().ready.insert(position, bytes);
@@ -223,7 +223,7 @@ impl Held<'_> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for HeldPiece<'_> {
     fn drop(&mut self) {
         if let Some(position) = self.position.take() {
             self.pieces.state().again.push(position);

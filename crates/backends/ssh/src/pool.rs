@@ -1,7 +1,7 @@
-//! The sessions with a server: a bounded number, each on a thread of its own, where it is made, used and closed.
+//! The sessions with a server. Their number is bounded, and each has a thread, which uses and closes it.
 //!
-//! A session of libssh2 does one thing at a time, and its destructors block: nothing of it ever comes to the async side.
-//! A job is a function that uses a connection and ends; what wants more of one runs another job.
+//! A session of libssh2 does one thing at a time, and its destructors block. So no session ever comes to the async side. A job is
+//! a function that uses a connection once.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -15,85 +15,85 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::auth::{AgentLimits, LogIn, Passphrases};
 use crate::config::SshConfig;
-use crate::connection::Connection;
+use crate::connection::SftpConnection;
 use crate::error::Trouble;
 use crate::opening;
-use crate::openssh::Target;
+use crate::openssh::HostSettings;
 use crate::retry::Patience;
 
-/// How many sessions there are at most: less than the 10 that sshd lets log in at once, by default.
+/// The most sessions. By default, sshd lets 10 log in at once.
 pub(crate) const MAX_SESSIONS: usize = 8;
 
-/// How often an idle session shows the server, and what is in between, that it is there.
+/// The interval of keepalives of an idle session, for the server and the routers in between.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// After how long an idle session is closed.
+/// The time after which an idle session is closed.
 const IDLE: Duration = Duration::from_mins(1);
 
-type Job = Box<dyn FnOnce(&mut Option<Connection>) + Send>;
+type Job = Box<dyn FnOnce(&mut Option<SftpConnection>) + Send>;
 
 /// A thread that waits for jobs.
-struct Link(mpsc::Sender<Job>);
+struct SessionThread(mpsc::Sender<Job>);
 
 /// The sessions with one server.
-pub(crate) struct Pool {
+pub(crate) struct SessionPool {
     config: SshConfig,
     patience: Patience,
-    target: Mutex<Option<Arc<Target>>>,
+    settings: Mutex<Option<Arc<HostSettings>>>,
     passphrases: Arc<Passphrases>,
     /// For how long the agent did not answer, if it did not.
     silent_agent: Arc<OnceLock<Duration>>,
     permits: Arc<Semaphore>,
-    idle: Mutex<Vec<Link>>,
+    idle: Mutex<Vec<SessionThread>>,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
-    /// How many jobs wait for a session.
+    /// The number of jobs that wait for a session.
     waiting: AtomicUsize,
     /// The number of the next thread.
     number: AtomicUsize,
 }
 
-/// What a job is for, and when it ends.
+/// The purpose of a job, and the conditions of its end.
 #[derive(Clone, Debug)]
-pub(crate) struct Task {
+pub(crate) struct SessionTask {
     pub(crate) operation: Operation,
     pub(crate) location: String,
-    /// Set where nobody wants it any more.
+    /// Set when nobody wants the result any more.
     pub(crate) cancel: Option<Arc<AtomicBool>>,
-    /// Grows as something moves.
+    /// Grows with the progress of the operation.
     pub(crate) progress: Arc<AtomicU64>,
-    /// For how long it is tried.
+    /// How long the job is tried.
     pub(crate) patience: Patience,
 }
 
-/// What a job knows of those before it.
+/// What a job knows about earlier attempts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempt {
-    /// An earlier attempt may have been done, because its answer never came.
+    /// The server may have done an earlier attempt, because its answer was lost.
     pub(crate) is_uncertain: bool,
 }
 
 /// How an attempt ended.
-struct Outcome<T> {
+struct AttemptOutcome<T> {
     result: Result<T, Trouble>,
     /// The session was used before.
     was_used: bool,
-    /// For how long nothing was heard of the server, at the end of an attempt that failed.
+    /// How long the server was silent at the end of a failed attempt.
     silence: Duration,
 }
 
-impl<T> Outcome<T> {
-    /// An attempt that did not come to a session.
+impl<T> AttemptOutcome<T> {
+    /// An attempt that did not get a session.
     fn failed(trouble: Trouble) -> Self {
         Self { result: Err(trouble), was_used: false, silence: Duration::ZERO }
     }
 }
 
-impl Pool {
+impl SessionPool {
     pub(crate) fn new(config: SshConfig) -> Self {
         let patience = Patience { stall_timeout: config.stall_timeout };
         Self {
             config,
             patience,
-            target: Mutex::default(),
+            settings: Mutex::default(),
             passphrases: Arc::default(),
             silent_agent: Arc::default(),
             permits: Arc::new(Semaphore::new(MAX_SESSIONS)),
@@ -105,8 +105,8 @@ impl Pool {
     }
 
     /// A task with the usual patience.
-    pub(crate) fn task(&self, operation: Operation, location: impl Into<String>) -> Task {
-        Task {
+    pub(crate) fn task(&self, operation: Operation, location: impl Into<String>) -> SessionTask {
+        SessionTask {
             operation,
             location: location.into(),
             cancel: None,
@@ -120,23 +120,24 @@ impl Pool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Runs a job on a session, again where the connection is lost. It must not matter whether it was done before.
+    /// Runs a job on a session, and again on another one if the connection is lost. The job must be idempotent.
     pub(crate) async fn run<T: Send + 'static>(
         self: &Arc<Self>,
-        task: Task,
-        job: impl Fn(&Connection, Attempt) -> Result<T, Trouble> + Send + Sync + 'static,
+        task: SessionTask,
+        job: impl Fn(&SftpConnection, Attempt) -> Result<T, Trouble> + Send + Sync + 'static,
     ) -> Result<T, Error> {
         let job = Arc::new(job);
         let mut attempts = task.patience.attempts();
         let mut attempt = Attempt { is_uncertain: false };
         loop {
-            let Outcome { result, was_used, silence } = self.attempt(&task, attempt, Arc::clone(&job)).await;
+            let AttemptOutcome { result, was_used, silence } =
+                self.attempt(&task, attempt, Arc::clone(&job)).await;
             let trouble = match result {
                 Ok(value) => return Ok(value),
                 Err(trouble) => trouble,
             };
             attempt.is_uncertain |= trouble.is_broken;
-            // A session that died while nobody used it says nothing about the next.
+            // The next session may work after one that died while it was idle.
             if was_used && trouble.is_retryable && trouble.kind != ErrorKind::Timeout {
                 continue;
             }
@@ -149,21 +150,24 @@ impl Pool {
 
     async fn attempt<T: Send + 'static>(
         self: &Arc<Self>,
-        task: &Task,
+        task: &SessionTask,
         attempt: Attempt,
-        job: Arc<impl Fn(&Connection, Attempt) -> Result<T, Trouble> + Send + Sync + 'static>,
-    ) -> Outcome<T> {
-        let gone =
-            || Outcome::failed(Trouble::new(ErrorKind::Other).with_source("the thread of the session ended"));
+        job: Arc<impl Fn(&SftpConnection, Attempt) -> Result<T, Trouble> + Send + Sync + 'static>,
+    ) -> AttemptOutcome<T> {
+        let gone = || {
+            AttemptOutcome::failed(
+                Trouble::new(ErrorKind::Other).with_source("the thread of the session ended"),
+            )
+        };
         self.waiting.fetch_add(1, Ordering::Relaxed);
         // Released where this future is dropped, too.
-        let waiting = Waiting(&self.waiting);
+        let waiting = WaitingJob(&self.waiting);
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         drop(waiting);
         let Ok(permit) = permit else { return gone() };
         let link = match self.link() {
             Ok(link) => link,
-            Err(trouble) => return Outcome::failed(trouble),
+            Err(trouble) => return AttemptOutcome::failed(trouble),
         };
         let (sender, receiver) = oneshot::channel();
         let (pool, task) = (Arc::clone(self), task.clone());
@@ -184,20 +188,22 @@ impl Pool {
     /// On the thread of the session.
     fn perform<T>(
         &self,
-        slot: &mut Option<Connection>,
-        task: &Task,
+        slot: &mut Option<SftpConnection>,
+        task: &SessionTask,
         attempt: Attempt,
-        job: &impl Fn(&Connection, Attempt) -> Result<T, Trouble>,
-    ) -> Outcome<T> {
+        job: &impl Fn(&SftpConnection, Attempt) -> Result<T, Trouble>,
+    ) -> AttemptOutcome<T> {
         let is_cancelled = task.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed));
         if is_cancelled {
-            return Outcome::failed(Trouble::cancelled());
+            return AttemptOutcome::failed(Trouble::cancelled());
         }
         let was_used = slot.is_some();
         let begun = Instant::now();
         let mut connection = match slot.take().map_or_else(|| self.connect(task), Ok) {
             Ok(connection) => connection,
-            Err(trouble) => return Outcome { silence: begun.elapsed(), ..Outcome::failed(trouble) },
+            Err(trouble) => {
+                return AttemptOutcome { silence: begun.elapsed(), ..AttemptOutcome::failed(trouble) };
+            }
         };
         connection.wire.limit = task.patience.answer_limit();
         connection.wire.cancel.clone_from(&task.cancel);
@@ -209,15 +215,15 @@ impl Pool {
         } else {
             *slot = Some(connection);
         }
-        Outcome { result, was_used, silence }
+        AttemptOutcome { result, was_used, silence }
     }
 
-    fn connect(&self, task: &Task) -> Result<Connection, Trouble> {
-        let target = {
-            let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
-            match &*target {
-                Some(target) => Arc::clone(target),
-                None => Arc::clone(target.insert(Arc::new(Target::resolve(&self.config)?))),
+    fn connect(&self, task: &SessionTask) -> Result<SftpConnection, Trouble> {
+        let settings = {
+            let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*settings {
+                Some(settings) => Arc::clone(settings),
+                None => Arc::clone(settings.insert(Arc::new(HostSettings::resolve(&self.config)?))),
             }
         };
         let log_in = LogIn {
@@ -225,14 +231,14 @@ impl Pool {
             passphrases: Arc::clone(&self.passphrases),
             limit: task.patience.answer_limit(),
             cancel: task.cancel.clone(),
-            // Not the task's: one that cleans up hurries, and would take an agent for dead that asks its user.
+            // A task that cleans up has less time. It would give up an agent that asks its user.
             agent_limits: AgentLimits::within(self.patience.stall_timeout),
             silent_agent: Arc::clone(&self.silent_agent),
         };
-        opening::open(&target, &Arc::new(log_in))
+        opening::open(&settings, &Arc::new(log_in))
     }
 
-    fn link(self: &Arc<Self>) -> Result<Link, Trouble> {
+    fn link(self: &Arc<Self>) -> Result<SessionThread, Trouble> {
         if let Some(link) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(link);
         }
@@ -245,10 +251,10 @@ impl Pool {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.retain(|thread| !thread.is_finished());
         threads.push(thread);
-        Ok(Link(sender))
+        Ok(SessionThread(sender))
     }
 
-    fn give_back(&self, link: Link, permit: OwnedSemaphorePermit) {
+    fn give_back(&self, link: SessionThread, permit: OwnedSemaphorePermit) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
         drop(permit);
     }
@@ -256,14 +262,14 @@ impl Pool {
     /// Waits for jobs that are running, and closes all sessions.
     pub(crate) async fn close(&self) {
         let all = u32::try_from(MAX_SESSIONS).unwrap_or(1);
-        // A job ends within the limit for its answer, or sooner.
+        // Every job ends within the limit for its answer.
         let quiet = tokio::time::timeout(self.patience.stall_timeout, self.permits.acquire_many(all)).await;
         let threads = {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner))
         };
         if quiet.is_ok() {
-            // Each says goodbye, which takes a second at most.
+            // Each ends its session in order, which takes a second at most.
             let joined = tokio::task::spawn_blocking(|| {
                 for thread in threads {
                     let _ = thread.join();
@@ -274,24 +280,24 @@ impl Pool {
     }
 }
 
-impl fmt::Debug for Pool {
+impl fmt::Debug for SessionPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("SessionPool").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
-/// Counts one that waits.
-struct Waiting<'a>(&'a AtomicUsize);
+/// Counts a job that waits.
+struct WaitingJob<'a>(&'a AtomicUsize);
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingJob<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// The life of a session's thread. Ends when nobody can send jobs any more.
+/// The thread of a session. It ends when nobody can send jobs any more.
 fn work(jobs: &mpsc::Receiver<Job>) {
-    let mut slot: Option<Connection> = None;
+    let mut slot: Option<SftpConnection> = None;
     let mut used = Instant::now();
     loop {
         match jobs.recv_timeout(KEEP_ALIVE) {
@@ -306,7 +312,7 @@ fn work(jobs: &mpsc::Receiver<Job>) {
             }
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(connection) = &slot {
-                    // Where that fails, the next job finds out.
+                    // If it fails, the next job reports it.
                     let _ = connection.wire.session.keepalive_send();
                 }
             }

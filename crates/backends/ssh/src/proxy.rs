@@ -14,20 +14,20 @@ use larder_backend::ErrorKind;
 use crate::config::{SshConfig, is_safe_host};
 use crate::error::Trouble;
 
-/// How much of what the program says is kept for an error, in bytes.
+/// The number of bytes of the program's messages that are kept for an error.
 const KEPT: usize = 4096;
 
-/// A program whose input and output are the connection.
+/// A program whose standard input and output are the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Proxy {
-    /// A line for the shell.
+    /// A command for the shell.
     Command(String),
     /// The arguments of `ssh`.
     Jump(Vec<OsString>),
 }
 
 impl Proxy {
-    /// Through hosts that `ssh` logs in to, in this order.
+    /// Jumps over hosts, which `ssh` logs in to in this order.
     pub(crate) fn jump(jumps: &[String], host: &str, port: u16, config: &SshConfig) -> Result<Self, Trouble> {
         let jumps: Vec<&str> = jumps.iter().flat_map(|jumps| jumps.split(',')).map(str::trim).collect();
         let is_safe = |jump: &&str| {
@@ -48,7 +48,7 @@ impl Proxy {
         }
         let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         arguments.extend(["-W".into(), format!("{bracketed}:{port}").into()]);
-        // Only as a URL can a host have a port.
+        // Only a URL can have a port.
         let last = if last.starts_with("ssh://") { (*last).to_owned() } else { format!("ssh://{last}") };
         arguments.extend(["--".into(), last.into()]);
         Ok(Self::Jump(arguments))
@@ -94,20 +94,20 @@ impl Proxy {
     }
 }
 
-/// How long a program may take to say why it failed.
+/// The time in which a program may write why it failed.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// A program that is running. Ended when it is dropped.
+/// A running program. Dropping it ends the program.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
-    /// Reads what it says.
+    /// Reads the messages of the program.
     listener: Option<thread::JoinHandle<()>>,
     said: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Running {
-    /// What the program said on its standard error. Its connection is closed: it has a moment to end.
+    /// Returns what the program wrote to its standard error. Its connection is closed, so it ends soon.
     pub(crate) fn said(self) -> String {
         let begun = Instant::now();
         while self.listener.as_ref().is_some_and(|listener| !listener.is_finished())

@@ -1,80 +1,40 @@
-//! The one way in which an object gets its name.
+//! The only way in which an object gets its name.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use larder_backend::{ErrorKind, Key, ObjectMeta, PutMode};
+use larder_backend_files::naming::NamingOutcome;
+use larder_backend_files::temporary_name::TemporaryName;
+use larder_backend_files::{advice, layout};
 use ssh2::OpenFlags;
 
-use crate::connection::Connection;
+use crate::connection::SftpConnection;
 use crate::error::Trouble;
-use crate::get::describe;
+use crate::object::describe;
 use crate::pool::Attempt;
-use crate::root::Root;
+use crate::root::FoundRoot;
 use crate::sweep;
+use crate::temporary::remove;
 
-/// How often something is tried again that others were faster with.
+/// The number of attempts at something that other clients undo.
 const ATTEMPTS: u32 = 100;
 
-/// One upload of so many also looks for what uploads of dead processes left behind.
+/// One of so many uploads also removes old temporaries of dead processes.
 const SWEEP_ONE_OF: u32 = 16;
 
-/// A name for a temporary.
-pub(crate) fn unique_name() -> String {
-    format!("put-{:016x}-{:016x}", fastrand::u64(..), fastrand::u64(..))
-}
-
-/// Whether a name is that of a temporary.
-pub(crate) fn is_unique_name(name: &str) -> bool {
-    let digits = |text: &str| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let parts = name.strip_prefix("put-").and_then(|rest| rest.split_once('-'));
-    parts.is_some_and(|(first, second)| digits(first) && digits(second))
-}
-
-/// Makes an empty temporary. Its name is nobody else's: doing it twice does no harm.
-pub(crate) fn create(connection: &Connection, root: &Root, path: &str) -> Result<(), Trouble> {
-    let make = || {
-        connection.with_file(path, OpenFlags::WRITE | OpenFlags::CREATE, root.file_mode, |file| {
-            // The server's umask has had its say: the team has the last word.
-            file.set_mode(root.file_mode)
-        })
-    };
-    match make() {
-        Err(trouble) if trouble.is_absent() => {
-            root.make_own(connection)?;
-            make()
-        }
-        done => done,
-    }
-}
-
-/// Removes a file that may be gone.
-pub(crate) fn remove(connection: &Connection, path: &str) -> Result<(), Trouble> {
-    match connection.remove(path) {
-        Err(trouble) if !trouble.is_absent() => Err(trouble),
-        _ => Ok(()),
-    }
-}
-
-/// A temporary that is to be published.
+/// A temporary that will be published.
 #[derive(Debug)]
 pub(crate) struct Publication {
-    pub(crate) root: Arc<Root>,
+    pub(crate) root: Arc<FoundRoot>,
     pub(crate) key: Key,
     pub(crate) mode: PutMode,
     pub(crate) temporary: String,
-    /// How many bytes are in the file, and what comes behind them.
+    /// The number of bytes in the file.
     pub(crate) position: u64,
+    /// The bytes that follow.
     pub(crate) rest: Bytes,
-}
-
-/// What stands under the name.
-enum Placed {
-    Done,
-    Exists,
-    /// Something was met that is gone: the next attempt meets something else.
-    Again,
 }
 
 impl Publication {
@@ -82,9 +42,13 @@ impl Publication {
         self.position + self.rest.len() as u64
     }
 
-    /// Publishes, durably and in one step. The order matters: what was written is on the server's disk before its length
-    /// is looked at, the file is closed with a look at the answer, and only then does it get its name.
-    pub(crate) fn publish(&self, connection: &Connection, attempt: Attempt) -> Result<ObjectMeta, Trouble> {
+    /// Publishes, durably and in one step. The order matters: the bytes are flushed to the server's disk, then the length is
+    /// checked, then the file is closed, and only after all that succeeded does it get its name.
+    pub(crate) fn publish(
+        &self,
+        connection: &SftpConnection,
+        attempt: Attempt,
+    ) -> Result<ObjectMeta, Trouble> {
         let flags = OpenFlags::READ | OpenFlags::WRITE;
         let finished = connection.with_file(&self.temporary, flags, 0o600, |file| {
             if !self.rest.is_empty() {
@@ -98,28 +62,27 @@ impl Publication {
             Err(trouble) if trouble.is_absent() => {
                 return match self.own(connection, attempt)? {
                     Some(meta) => Ok(meta),
-                    None => Err(Trouble::new(ErrorKind::Other)
-                        .with_source("somebody removed the temporary file of this upload")),
+                    None => Err(Trouble::new(ErrorKind::Other).with_source(advice::TEMPORARY_REMOVED)),
                 };
             }
             Err(trouble) => return Err(trouble),
         };
         if stat.size != Some(self.size()) {
             let has = stat.size.unwrap_or_default();
-            let source = format!("the temporary file has {has} bytes, and {} were written", self.size());
+            let source = advice::wrong_length(has, self.size());
             return Err(Trouble::new(ErrorKind::Integrity).with_source(source));
         }
         let modified = self.give_name(connection, attempt, stat.mtime.unwrap_or_default())?;
         if fastrand::u32(..SWEEP_ONE_OF) == 0 {
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(modified);
-            // The object is published: what else goes wrong is the next one's.
+            // The object is published. A later sweep removes what this one cannot.
             let _ = sweep::sweep_old(connection, &self.root, Some(now));
         }
         Ok(describe(self.key.clone(), self.size(), modified))
     }
 
-    /// The object, where an earlier attempt published it and its answer was lost.
-    fn own(&self, connection: &Connection, attempt: Attempt) -> Result<Option<ObjectMeta>, Trouble> {
+    /// Looks for this upload's object, which an earlier attempt may have published without getting the answer.
+    fn own(&self, connection: &SftpConnection, attempt: Attempt) -> Result<Option<ObjectMeta>, Trouble> {
         if !attempt.is_uncertain {
             return Ok(None);
         }
@@ -136,13 +99,13 @@ impl Publication {
     /// Gives the file its name, and its time back.
     fn give_name(
         &self,
-        connection: &Connection,
+        connection: &SftpConnection,
         attempt: Attempt,
         mut modified: u64,
     ) -> Result<u64, Trouble> {
         let in_the_way = |hint: &str| Trouble::new(ErrorKind::Other).with_hint(hint);
         let path = self.root.path_of(self.key.as_str());
-        let parent = self.key.as_str().rsplit_once('/').map_or("", |(parent, _)| parent);
+        let parent = layout::parent(&self.key);
         for _ in 0..ATTEMPTS {
             if !self.root.is_straight(connection, parent)? {
                 self.root.make_parents(connection, &self.key)?;
@@ -150,23 +113,23 @@ impl Publication {
                     continue;
                 }
             }
-            let placed = match self.mode {
+            let named = match self.mode {
                 PutMode::CreateOnly => self.rename(connection, &path)?,
                 PutMode::Overwrite => self.replace(connection, &path, &mut modified)?,
             };
-            match placed {
-                Placed::Done => return Ok(modified),
-                Placed::Again => {}
-                Placed::Exists => {
+            match named {
+                NamingOutcome::Done => return Ok(modified),
+                NamingOutcome::Again => {}
+                NamingOutcome::Exists => {
                     let is_object = match connection.lstat(&path) {
                         Ok(stat) => stat.is_file(),
                         Err(trouble) if trouble.is_absent() => continue,
                         Err(trouble) => return Err(trouble),
                     };
                     if !is_object {
-                        return Err(in_the_way("what has this name is not a regular file: remove it"));
+                        return Err(in_the_way(advice::NAME_IS_NO_OBJECT));
                     }
-                    // A rename that is two steps on the server may have been cut in between.
+                    // A server that renames in two steps may have been interrupted between them.
                     return match self.own(connection, attempt)? {
                         Some(_) if self.is_gone(connection)? => Ok(modified),
                         _ => Err(Trouble::new(ErrorKind::AlreadyExists)),
@@ -177,7 +140,7 @@ impl Publication {
         Err(in_the_way("others remove the directories above it again and again"))
     }
 
-    fn is_gone(&self, connection: &Connection) -> Result<bool, Trouble> {
+    fn is_gone(&self, connection: &SftpConnection) -> Result<bool, Trouble> {
         match connection.lstat(&self.temporary) {
             Ok(_) => Ok(false),
             Err(trouble) if trouble.is_absent() => Ok(true),
@@ -185,36 +148,41 @@ impl Publication {
         }
     }
 
-    /// Names the file where nothing has the name.
-    fn rename(&self, connection: &Connection, path: &str) -> Result<Placed, Trouble> {
+    /// Names the file if nothing has the name.
+    fn rename(&self, connection: &SftpConnection, path: &str) -> Result<NamingOutcome, Trouble> {
         match connection.rename(&self.temporary, path) {
-            Ok(()) => Ok(Placed::Done),
+            Ok(()) => Ok(NamingOutcome::Done),
             Err(trouble) if trouble.is_broken || trouble.is_denied() => Err(trouble),
             Err(trouble) if trouble.is_absent() => {
                 if self.is_gone(connection)? {
-                    return Err(Trouble::new(ErrorKind::Other)
-                        .with_source("somebody removed the temporary file of this upload"));
+                    return Err(Trouble::new(ErrorKind::Other).with_source(advice::TEMPORARY_REMOVED));
                 }
-                Ok(Placed::Again)
+                Ok(NamingOutcome::Again)
             }
-            // The server says no more than that.
+            // The server gives no reason.
             Err(trouble) => match connection.lstat(path) {
-                Ok(_) => Ok(Placed::Exists),
+                Ok(_) => Ok(NamingOutcome::Exists),
                 Err(other) if other.is_broken => Err(other),
                 Err(_) => Err(trouble),
             },
         }
     }
 
-    /// Names the file, whatever has the name: the old object is moved aside, because version 3 of SFTP cannot replace.
-    fn replace(&self, connection: &Connection, path: &str, modified: &mut u64) -> Result<Placed, Trouble> {
+    /// Names the file, and replaces what has the name. The old object is moved away first, because version 3 of SFTP cannot
+    /// replace.
+    fn replace(
+        &self,
+        connection: &SftpConnection,
+        path: &str,
+        modified: &mut u64,
+    ) -> Result<NamingOutcome, Trouble> {
         let old = match connection.lstat(path) {
             Ok(old) if old.is_file() => old,
-            Ok(_) => return Ok(Placed::Exists),
+            Ok(_) => return Ok(NamingOutcome::Exists),
             Err(trouble) if trouble.is_absent() => {
                 return Ok(match self.rename(connection, path)? {
-                    Placed::Done => Placed::Done,
-                    _ => Placed::Again,
+                    NamingOutcome::Done => NamingOutcome::Done,
+                    _ => NamingOutcome::Again,
                 });
             }
             Err(trouble) => return Err(trouble),
@@ -224,24 +192,24 @@ impl Publication {
             *modified += 1;
             connection.set_modified(&self.temporary, *modified)?;
         }
-        let aside = self.root.temporary(&unique_name());
+        let aside = self.root.temporary(TemporaryName::new());
         match connection.rename(path, &aside) {
             Ok(()) => {}
-            Err(trouble) if trouble.is_absent() => return Ok(Placed::Again),
+            Err(trouble) if trouble.is_absent() => return Ok(NamingOutcome::Again),
             Err(trouble) => return Err(trouble),
         }
         match self.rename(connection, path) {
-            Ok(Placed::Done) => {
-                // What is left of it is swept.
+            Ok(NamingOutcome::Done) => {
+                // A sweep removes it otherwise.
                 match connection.remove(&aside) {
                     Err(trouble) if trouble.is_broken => Err(trouble),
-                    _ => Ok(Placed::Done),
+                    _ => Ok(NamingOutcome::Done),
                 }
             }
-            // Another overwrite was faster: it has replaced what was there, too.
+            // Another overwrite was faster, and has replaced the object.
             Ok(_) => {
                 remove(connection, &aside)?;
-                Ok(Placed::Again)
+                Ok(NamingOutcome::Again)
             }
             Err(trouble) => {
                 if !trouble.is_broken {
@@ -249,21 +217,6 @@ impl Publication {
                 }
                 Err(trouble)
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_temporaries_are_told_from_others() {
-        assert!(is_unique_name(&unique_name()));
-        assert_ne!(unique_name(), unique_name());
-        for foreign in ["put", "put-", "x", "put-12-34", "../put-0000000000000000-0000000000000000", ".nfs01"]
-        {
-            assert!(!is_unique_name(foreign), "{foreign}");
         }
     }
 }

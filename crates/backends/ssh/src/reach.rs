@@ -1,4 +1,4 @@
-//! The way to the host, and whether it is that host.
+//! Connects to the host, and checks its key.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use ssh2::MethodType;
 use crate::error::Trouble;
 use crate::known_hosts::{self, KnownHosts, Verdict};
 use crate::opening_watch::{Blocker, OpeningWatch};
-use crate::openssh::Target;
+use crate::openssh::HostSettings;
 use crate::shell::{quoted, quoted_path};
 use crate::stream::Stream;
-use crate::wire::Wire;
+use crate::wire::SessionWire;
 
 /// The system takes no timeout of zero.
 const SHORTEST_CONNECT: Duration = Duration::from_millis(1);
 
-/// Opens the way to the host.
+/// Connects to the host.
 pub(crate) fn connect(
-    target: &Target,
+    settings: &HostSettings,
     limit: Duration,
     watch: &OpeningWatch,
 ) -> Result<(Arc<Stream>, Option<crate::proxy::Running>), Trouble> {
-    if let Some(proxy) = &target.proxy {
+    if let Some(proxy) = &settings.proxy {
         let (stream, running) = proxy.start().map_err(|error| {
             Trouble::new(ErrorKind::Unavailable)
                 .with_hint("the program of ProxyJump or ProxyCommand cannot be started")
@@ -32,7 +32,7 @@ pub(crate) fn connect(
         })?;
         return Ok((Arc::new(Stream::Local(stream)), Some(running)));
     }
-    let Target { host, port, .. } = target;
+    let HostSettings { host, port, .. } = settings;
     let begun = Instant::now();
     let addresses = watch
         .call(Blocker::NameLookup, limit, || (host.as_str(), *port).to_socket_addrs())
@@ -47,12 +47,12 @@ pub(crate) fn connect(
     let mut last = None;
     let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     for address in addresses {
-        // All of them together have the time of one answer.
+        // All addresses share the time of one answer.
         let share = limit.saturating_sub(begun.elapsed()) / left;
         left -= 1;
         match TcpStream::connect_timeout(&address, share.max(SHORTEST_CONNECT)) {
             Ok(stream) => {
-                // Requests are small, and each is waited for.
+                // Requests are small, and each waits for its answer.
                 stream
                     .set_nodelay(true)
                     .map_err(|error| Trouble::new(ErrorKind::Other).with_source(error))?;
@@ -74,10 +74,10 @@ pub(crate) fn connect(
     Err(Trouble::new(kind).with_hint(hint).with_source(error).broken())
 }
 
-/// Asks for the types of keys that are known of the host: of another type it would look like another host.
-pub(crate) fn prefer_known_types(wire: &Wire, known: &KnownHosts, target: &Target) {
+/// Prefers the types of keys that are known for the host. With another type it would look like an unknown host.
+pub(crate) fn prefer_known_types(wire: &SessionWire, known: &KnownHosts, settings: &HostSettings) {
     let mut types = Vec::new();
-    for known in known.key_types(&target.key_name, target.port) {
+    for known in known.key_types(&settings.key_name, settings.port) {
         match known {
             "ssh-rsa" => types.extend(["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"]),
             other => types.push(other),
@@ -93,13 +93,17 @@ pub(crate) fn prefer_known_types(wire: &Wire, known: &KnownHosts, target: &Targe
             types.push(other);
         }
     }
-    // Where it is refused, libssh2's own order stands, and the key is checked all the same.
+    // If libssh2 refuses the order, it keeps its own. The key is checked in any case.
     let _ = wire.session.method_pref(MethodType::HostKey, &types.join(","));
 }
 
-/// Refuses a host whose key is not known to be its own.
-pub(crate) fn check_host(wire: &Wire, known: &KnownHosts, target: &Target) -> Result<(), Trouble> {
-    let Target { key_name, port, .. } = target;
+/// Refuses a host whose key is not known.
+pub(crate) fn check_host(
+    wire: &SessionWire,
+    known: &KnownHosts,
+    settings: &HostSettings,
+) -> Result<(), Trouble> {
+    let HostSettings { key_name, port, .. } = settings;
     let refuse = |hint: String| Err(Trouble::new(ErrorKind::Untrusted).with_hint(hint).hopeless());
     let Some(key) = wire.session.host_key().map(|(key, _)| key.to_vec()) else {
         return refuse("the host shows no key".to_owned());
@@ -107,11 +111,11 @@ pub(crate) fn check_host(wire: &Wire, known: &KnownHosts, target: &Target) -> Re
     let name = known_hosts::name(key_name, *port);
     let shown = format!("{} {}", known_hosts::key_type(&key), known_hosts::fingerprint(&key));
     let line = known_hosts::line(key_name, *port, &key);
-    let file = target.known_hosts.first();
+    let file = settings.known_hosts.first();
     let file_name = file.map_or("known_hosts".to_owned(), |file| quoted_path(file));
     match known.check(key_name, *port, &key) {
         Verdict::Known => Ok(()),
-        Verdict::Unknown if target.accept_new => match file.map(|file| known_hosts::append(file, &line)) {
+        Verdict::Unknown if settings.accept_new => match file.map(|file| known_hosts::append(file, &line)) {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(Trouble::new(ErrorKind::Other)
                 .with_hint(format!("the key of {name} cannot be added to {file_name}"))

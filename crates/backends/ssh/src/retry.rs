@@ -1,45 +1,45 @@
-//! Trying again: the only place that does.
+//! Retries: how often, with which pauses, and for how long.
 
 use std::time::Duration;
 
 use crate::error::Trouble;
 
-/// The first pause, which doubles from then on. Half of each is random, so that many clients do not return at once:
-/// servers drop connections where too many begin together.
+/// The first pause. Each pause is twice as long as the one before, and half of it is random: servers drop connections if too
+/// many clients return at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How long cleaning up may take without progress, however patient the user is.
+/// The longest no-progress timeout for cleaning up.
 const LONGEST_CLEAN_UP: Duration = Duration::from_secs(10);
-/// Failures in a row after which a server is given up: pauses of 6 s in all.
+/// The number of failures in a row after which a server is given up. Their pauses take 6 s.
 const MAX_FAILURES: u32 = 5;
 
-/// For how long something is tried.
+/// How long an operation is tried.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// Without progress, with all attempts and pauses.
+    /// The longest time without progress, all attempts and pauses included.
     pub(crate) stall_timeout: Duration,
 }
 
 impl Patience {
-    /// How long one answer may take.
+    /// How long one answer may take: a third of the whole, so that a dead connection is replaced before the operation fails.
     pub(crate) fn answer_limit(self) -> Duration {
         self.stall_timeout / 3
     }
 
-    /// For what is not why the user waits: often the link is dead by then, and what is left undone is swept later.
+    /// A shorter time for cleaning up: the link is often dead by then, and a later sweep removes the rest.
     pub(crate) fn for_cleaning_up(self) -> Self {
         Self { stall_timeout: LONGEST_CLEAN_UP.min(self.stall_timeout / 2) }
     }
 
     /// Begins to count attempts.
-    pub(crate) fn attempts(self) -> Attempts {
-        Attempts { patience: self, failures: 0, idle: Duration::ZERO, progress: 0 }
+    pub(crate) fn attempts(self) -> RetryAttempts {
+        RetryAttempts { patience: self, failures: 0, idle: Duration::ZERO, progress: 0 }
     }
 }
 
 /// The attempts at one operation.
 #[derive(Debug)]
-pub(crate) struct Attempts {
+pub(crate) struct RetryAttempts {
     patience: Patience,
     failures: u32,
     /// The time without an answer, in all attempts and between them.
@@ -47,7 +47,7 @@ pub(crate) struct Attempts {
     progress: u64,
 }
 
-impl Attempts {
+impl RetryAttempts {
     /// Returns how long to wait before the next attempt. Nothing was heard during the last `silence` of the failed one. If
     /// `progress` has grown since the last failure, earlier failures do not count.
     ///

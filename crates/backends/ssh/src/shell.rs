@@ -1,9 +1,9 @@
-//! Commands that messages advise.
+//! Commands in messages.
 
 use std::borrow::Cow;
 use std::path::Path;
 
-/// Quotes a word for a shell, where it has to be quoted.
+/// Quotes a word for a shell, if it needs quotes.
 pub(crate) fn quoted(word: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/@:%+=,".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -17,7 +17,7 @@ pub(crate) fn quoted_path(path: &Path) -> String {
     quoted(&path.to_string_lossy()).into_owned()
 }
 
-/// The command that logs in as larder does. The configuration of OpenSSH knows the host by its alias.
+/// The command that logs in as larder does. The configuration of OpenSSH may know the host by its alias only.
 pub(crate) fn log_in(user: &str, alias: &str, port: u16) -> String {
     let option = if port == 22 { String::new() } else { format!("-p {port} ") };
     format!("ssh {option}{}", quoted(&format!("{user}@{alias}")))

@@ -1,7 +1,7 @@
-//! Files of the user that SSH needs: configuration, known hosts and keys.
+//! Reads the user's files for SSH: configuration, known hosts and keys.
 //!
-//! Anything may have their names: a FIFO that blocks, a device without an end. So they are opened without waiting, and
-//! their size is bounded.
+//! A path may lead to a FIFO that blocks, or to a device without an end. So files are opened without waiting, and their size is
+//! bounded.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -11,10 +11,10 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-/// The most bytes of a file, which is a hundred times as much as the known hosts of 10,000 hosts take.
+/// The most bytes of a file. The keys of 10,000 hosts take less than a tenth of it.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Reads a regular file. `/dev/null` is an empty one: users name it where they want none.
+/// Reads a regular file. `/dev/null` counts as an empty file, because users name it instead of none.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What a session talks through.
+//! The stream of a session.
 
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};

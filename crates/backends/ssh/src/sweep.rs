@@ -1,37 +1,40 @@
-//! Removes what dead processes left behind.
+//! Removes the temporaries of dead processes.
 
 use std::time::{Duration, SystemTime};
 
 use larder_backend::UploadToken;
+use larder_backend_files::layout::TEMPORARIES;
+use larder_backend_files::temporary_name::{TemporaryName, is_dead};
 use ssh2::OpenFlags;
 
-use crate::connection::Connection;
+use crate::connection::SftpConnection;
 use crate::error::Trouble;
-use crate::publish::{is_unique_name, remove, unique_name};
-use crate::root::{Root, TEMPORARIES};
+use crate::root::FoundRoot;
+use crate::temporary::remove;
 
-/// What nothing else is known of is dead when it was not written to for so long.
-const DEAD_AFTER: Duration = Duration::from_hours(24);
-
-/// Removes the temporaries that dead processes noted, and those that are old. Files of other names are left alone.
-pub(crate) fn sweep(connection: &Connection, root: &Root, orphans: &[UploadToken]) -> Result<(), Trouble> {
-    // A token comes from a file, and must not lead anywhere else.
-    for orphan in orphans.iter().map(UploadToken::as_str).filter(|name| is_unique_name(name)) {
+/// Removes the temporaries that the journals of dead processes name, and old ones. Files of other names stay.
+pub(crate) fn sweep(
+    connection: &SftpConnection,
+    root: &FoundRoot,
+    orphans: &[UploadToken],
+) -> Result<(), Trouble> {
+    // A token comes from a file, so it could be any text.
+    for orphan in orphans.iter().filter_map(|token| TemporaryName::parse(token.as_str())) {
         remove(connection, &root.temporary(orphan))?;
     }
     sweep_old(connection, root, None)
 }
 
-/// Removes what is old by the server's clock, whose time is `now` where that is known.
+/// Removes the temporaries that are old by the server's clock. `now` is its time, if that is known.
 pub(crate) fn sweep_old(
-    connection: &Connection,
-    root: &Root,
+    connection: &SftpConnection,
+    root: &FoundRoot,
     mut now: Option<SystemTime>,
 ) -> Result<(), Trouble> {
     let mut found = Vec::new();
     let read = connection.read_directory(&root.path_of(TEMPORARIES), |name, stat| {
-        if stat.is_file() && is_unique_name(name) {
-            found.push((name.to_owned(), modified(stat.mtime)));
+        if let Some(name) = TemporaryName::parse(name).filter(|_| stat.is_file()) {
+            found.push((name, modified(stat.mtime)));
         }
         Ok(())
     });
@@ -44,9 +47,9 @@ pub(crate) fn sweep_old(
             Some(now) => now,
             None => *now.insert(clock(connection, root)?),
         };
-        if now.duration_since(modified).is_ok_and(|age| age > DEAD_AFTER) {
-            match remove(connection, &root.temporary(&name)) {
-                // Neither ours nor to be removed by us: its owner's next command does.
+        if is_dead(modified, now) {
+            match remove(connection, &root.temporary(name)) {
+                // The next command of its owner removes it.
                 Err(trouble) if trouble.is_denied() => {}
                 removed => removed?,
             }
@@ -59,11 +62,12 @@ fn modified(seconds: Option<u64>) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.unwrap_or_default())
 }
 
-/// The server's clock: the time of a file that was made there just now.
-fn clock(connection: &Connection, root: &Root) -> Result<SystemTime, Trouble> {
-    let path = root.temporary(&unique_name());
+/// The time of the server's clock: that of a file that was just made there.
+fn clock(connection: &SftpConnection, root: &FoundRoot) -> Result<SystemTime, Trouble> {
+    let path = root.temporary(TemporaryName::new());
     let flags = OpenFlags::WRITE | OpenFlags::CREATE;
-    let time = connection.with_file(&path, flags, root.file_mode, |file| Ok(modified(file.stat()?.mtime)))?;
+    let time =
+        connection.with_file(&path, flags, root.modes.file, |file| Ok(modified(file.stat()?.mtime)))?;
     remove(connection, &path)?;
     Ok(time)
 }

@@ -10,43 +10,46 @@ use larder_backend::{
     Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, PutOptions, Result, Upload, UploadJournal,
     UploadToken,
 };
+use larder_backend_files::advice::broken_upload;
+use larder_backend_files::temporary_name::TemporaryName;
 use tokio::runtime::Handle;
 
-use crate::backend::{Remote, Transfer};
+use crate::context::{SshContext, TransferCount};
 use crate::parts::{PART, Parts};
-use crate::publish::{self, Publication};
-use crate::root::Root;
+use crate::publish::Publication;
+use crate::root::FoundRoot;
+use crate::temporary;
 
-/// An upload: a temporary file on the server, and what is on its way there.
+/// An upload: a temporary file on the server, and the bytes on their way there.
 pub(crate) struct SshUpload {
-    remote: Arc<Remote>,
-    root: Arc<Root>,
+    context: Arc<SshContext>,
+    root: Arc<FoundRoot>,
     key: Key,
     mode: PutMode,
-    temporary: Arc<Temporary>,
+    temporary: Arc<RemoteTemporary>,
     size_hint: Option<u64>,
     parts: Arc<Parts>,
-    /// What is less than a part.
+    /// The bytes that do not fill a part yet.
     buffer: BytesMut,
-    /// Where the buffer begins in the file.
+    /// The position of the buffer in the file.
     position: u64,
-    transfer: Transfer,
+    transfer: TransferCount,
     /// A write failed, or its future was dropped before it was done.
     broken: bool,
     /// Published or removed.
     gone: bool,
 }
 
-/// A file on the server that is not published, and the note of it.
+/// An unpublished file on the server, and its entry in the journal.
 #[derive(Debug)]
-pub(crate) struct Temporary {
+pub(crate) struct RemoteTemporary {
     pub(crate) path: String,
     token: UploadToken,
     journal: Option<Arc<dyn UploadJournal>>,
 }
 
-impl Temporary {
-    /// It is not there any more.
+impl RemoteTemporary {
+    /// Notes that the file does not exist any more.
     fn is_gone(&self) {
         if let Some(journal) = &self.journal {
             journal.closed(&self.token);
@@ -55,45 +58,46 @@ impl Temporary {
 }
 
 impl SshUpload {
-    /// Makes the temporary file.
-    pub(crate) async fn begin(remote: Arc<Remote>, key: Key, options: PutOptions) -> Result<Self> {
+    /// Creates the temporary file.
+    pub(crate) async fn begin(context: Arc<SshContext>, key: Key, options: PutOptions) -> Result<Self> {
         let operation = Operation::Put;
-        let name = publish::unique_name();
-        let token = UploadToken::new(&name);
-        let mut task = remote.pool.task(operation, remote.place.location(&key));
-        // Only a remote that is there is told of: without it nothing is made.
+        let name = TemporaryName::new();
+        let token = UploadToken::new(name.to_string());
+        let mut task = context.pool.task(operation, context.root.location(&key));
+        // The journal gets an entry only if the remote exists. Otherwise nothing is created.
         let root = {
-            let (remote, task) = (Arc::clone(&remote), task.clone());
-            let pool = Arc::clone(&remote.pool);
+            let (context, task) = (Arc::clone(&context), task.clone());
+            let pool = Arc::clone(&context.pool);
             pool.run(task, move |connection, _| {
-                let root = remote.place.root_or_create(connection);
-                remote.note_round_trip(connection.round_trip());
+                let root = context.root.find_or_create(connection);
+                context.note_round_trip(connection.round_trip());
                 root
             })
             .await?
         };
-        // They take as long to log in as the first part takes to be written.
-        for _ in 1..remote.sessions_for(options.size_hint.unwrap_or_default()) {
-            let (pool, task) = (Arc::clone(&remote.pool), task.clone());
+        // Sessions log in while the first part is written.
+        for _ in 1..context.sessions_for(options.size_hint.unwrap_or_default()) {
+            let (pool, task) = (Arc::clone(&context.pool), task.clone());
             let ready = tokio::spawn(async move {
-                // Whoever needs the session finds out.
+                // The job that needs the session reports the error.
                 let _ = pool.run(task, |_, _| Ok(())).await;
             });
-            remote.wait_for(ready);
+            context.wait_for(ready);
         }
         if let Some(journal) = &options.journal {
             journal.opened(&token).map_err(|error| {
-                Error::new(ErrorKind::Other, operation, remote.place.location(&key))
+                Error::new(ErrorKind::Other, operation, context.root.location(&key))
                     .with_hint("the journal of uploads cannot be written")
                     .with_source(error)
             })?;
         }
-        let temporary = Arc::new(Temporary { path: root.temporary(&name), token, journal: options.journal });
+        let temporary =
+            Arc::new(RemoteTemporary { path: root.temporary(name), token, journal: options.journal });
         let mut upload = Self {
             parts: Arc::default(),
             buffer: BytesMut::new(),
             position: 0,
-            transfer: remote.begin_transfer(),
+            transfer: context.begin_transfer(),
             broken: false,
             gone: false,
             mode: options.mode,
@@ -101,16 +105,16 @@ impl SshUpload {
             key,
             temporary: Arc::clone(&temporary),
             root: Arc::clone(&root),
-            remote,
+            context,
         };
         // From here on, dropping the upload removes the file.
         task.cancel = Some(Arc::clone(&upload.parts.cancel));
-        let create = move |connection: &_, _| publish::create(connection, &root, &temporary.path);
-        match upload.remote.pool.run(task, create).await {
+        let create = move |connection: &_, _| temporary::create(connection, &root, &temporary.path);
+        match upload.context.pool.run(task, create).await {
             Ok(()) => Ok(upload),
             Err(error) => {
                 if error.kind() == ErrorKind::PermissionDenied {
-                    // The server has said that it made nothing, and would not let it be removed either.
+                    // The server has created nothing.
                     upload.gone = true;
                     upload.temporary.is_gone();
                 }
@@ -120,11 +124,10 @@ impl SshUpload {
     }
 
     fn broken(&self, operation: Operation) -> Error {
-        Error::new(ErrorKind::Cancelled, operation, self.remote.place.location(&self.key))
-            .with_source("an earlier write failed, or was not waited for: the upload can only be aborted")
+        broken_upload(operation, self.context.root.location(&self.key))
     }
 
-    /// Hands a part to the sessions.
+    /// Passes a part to the sessions.
     async fn push(&mut self, bytes: Bytes) -> Result<()> {
         let length = bytes.len() as u64;
         let room = self.transfer.room();
@@ -135,7 +138,7 @@ impl SshUpload {
         self.position += length;
         let expected = self.size_hint.unwrap_or_default().max(self.position);
         let writers = self.parts.writers();
-        if writers == 0 || (finds_work && writers < self.remote.sessions_for(expected).min(room)) {
+        if writers == 0 || (finds_work && writers < self.context.sessions_for(expected).min(room)) {
             self.start_writer();
         }
         Ok(())
@@ -149,9 +152,9 @@ impl SshUpload {
         while !self.parts.finish().await? {
             self.start_writer();
         }
-        let mut task = self.remote.pool.task(Operation::Commit, self.remote.place.location(&self.key));
+        let mut task = self.context.pool.task(Operation::Commit, self.context.root.location(&self.key));
         task.cancel = Some(Arc::clone(&self.parts.cancel));
-        // What is less than a part is written by the one who flushes and publishes.
+        // The session that publishes also writes the last bytes.
         let publication = Publication {
             root: Arc::clone(&self.root),
             key: self.key.clone(),
@@ -160,22 +163,22 @@ impl SshUpload {
             position: self.position,
             rest,
         };
-        self.remote.pool.run(task, move |connection, attempt| publication.publish(connection, attempt)).await
+        self.context.pool.run(task, move |connection, attempt| publication.publish(connection, attempt)).await
     }
 
     fn start_writer(&self) {
-        let (remote, parts) = (Arc::clone(&self.remote), Arc::clone(&self.parts));
+        let (context, parts) = (Arc::clone(&self.context), Arc::clone(&self.parts));
         let path = self.temporary.path.clone();
-        let mut task = remote.pool.task(Operation::Put, remote.place.location(&self.key));
+        let mut task = context.pool.task(Operation::Put, context.root.location(&self.key));
         task.cancel = Some(Arc::clone(&parts.cancel));
         task.progress = Arc::clone(&parts.progress);
         parts.begin();
-        let ending = Ending(Arc::clone(&parts));
+        let ending = WriterEnding(Arc::clone(&parts));
         tokio::spawn(async move {
-            let written = remote
+            let written = context
                 .pool
                 .run(task, {
-                    let (parts, pool) = (Arc::clone(&parts), Arc::clone(&remote.pool));
+                    let (parts, pool) = (Arc::clone(&parts), Arc::clone(&context.pool));
                     move |connection, _| parts.write(connection, &pool, &path)
                 })
                 .await;
@@ -183,26 +186,26 @@ impl SshUpload {
         });
     }
 
-    /// Removes the file, on a task of its own that `close` waits for.
+    /// Removes the file in a task that `close` waits for.
     fn clean_up(&mut self) -> Option<tokio::sync::oneshot::Receiver<Result<()>>> {
         if std::mem::replace(&mut self.gone, true) {
             return None;
         }
         self.parts.cancel.store(true, Ordering::Relaxed);
-        // Without a runtime nobody can wait: a sweep removes it.
+        // Without a runtime nobody can wait. A later sweep removes the file.
         let runtime = Handle::try_current().ok()?;
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let (remote, parts, temporary) =
-            (Arc::clone(&self.remote), Arc::clone(&self.parts), Arc::clone(&self.temporary));
-        let location = remote.place.location(&self.key);
-        let waiting = Arc::clone(&self.remote);
+        let (context, parts, temporary) =
+            (Arc::clone(&self.context), Arc::clone(&self.parts), Arc::clone(&self.temporary));
+        let location = context.root.location(&self.key);
+        let waiting = Arc::clone(&self.context);
         let job = runtime.spawn(async move {
             parts.cancel().await;
-            let mut task = remote.pool.task(Operation::Abort, location);
+            let mut task = context.pool.task(Operation::Abort, location);
             task.patience = task.patience.for_cleaning_up();
             let path = temporary.path.clone();
             let removed =
-                remote.pool.run(task, move |connection, _| publish::remove(connection, &path)).await;
+                context.pool.run(task, move |connection, _| temporary::remove(connection, &path)).await;
             if removed.is_ok() {
                 temporary.is_gone();
             }
@@ -214,17 +217,17 @@ impl SshUpload {
     }
 }
 
-/// Makes sure that a writer is counted out, however its task ends.
-struct Ending(Arc<Parts>);
+/// Reports the end of a writer, however its task ends.
+struct WriterEnding(Arc<Parts>);
 
-impl Ending {
+impl WriterEnding {
     fn end(self, result: Result<()>) {
         self.0.end(result);
         std::mem::forget(self);
     }
 }
 
-impl Drop for Ending {
+impl Drop for WriterEnding {
     fn drop(&mut self) {
         self.0.end(Ok(()));
     }
@@ -236,7 +239,7 @@ impl Upload for SshUpload {
         if self.broken {
             return Err(self.broken(Operation::Put));
         }
-        // Until the chunk is handed over, a dropped future loses it.
+        // A future that is dropped before the chunk is handed over loses it.
         self.broken = true;
         while !chunk.is_empty() {
             if self.buffer.capacity() == 0 {
@@ -262,7 +265,7 @@ impl Upload for SshUpload {
                 Ok(meta)
             }
             Err(error) => {
-                // Dropped, it would do that too, but nobody would wait.
+                // `Drop` would do it too, but nobody would wait for it.
                 if let Some(removed) = self.clean_up() {
                     let _ = removed.await;
                 }

@@ -1,6 +1,6 @@
-//! A session of libssh2 whose calls do not block: the waiting is done here, so that it ends.
+//! A session of libssh2 whose calls do not block. The waiting is done here, and it ends.
 //!
-//! libssh2's own timeout counts each of the many steps of a call anew, and nothing could interrupt it.
+//! libssh2's own timeout starts again with each of the many steps of a call, and nothing could interrupt it.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd as _, AsRawFd, RawFd};
@@ -15,67 +15,67 @@ use ssh2::{BlockDirections, Session};
 use crate::error::{Trouble, is_again};
 use crate::stream::Stream;
 
-/// How often a wait looks whether it is still wanted.
+/// How often a wait checks whether it is cancelled.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What libssh2 holds of the stream.
-struct Shared(Arc<Stream>);
+/// The share of the stream that libssh2 holds.
+struct SessionSocket(Arc<Stream>);
 
-impl AsRawFd for Shared {
+impl AsRawFd for SessionSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
     }
 }
 
-/// A server that is there, but whose files do not answer, is waited for so many times as long as one that is silent: ten
-/// times the stall timeout. A disk that has much to write makes every call that touches it wait, at times for minutes.
+/// A server that answers keepalives, but not a request about its files, gets this many times the limit of a silent one: ten times
+/// the stall timeout. A disk that has much to write delays every call, sometimes for minutes.
 const BUSY: u32 = 30;
 
-/// What is waited for.
+/// The kind of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// A step of the protocol, which takes no time.
     Protocol,
-    /// The server's files. As long as the server shows that it is there, they are only busy.
+    /// A request about the server's files. They are only busy while the server answers keepalives.
     Files,
 }
 
-/// Since when something is waited for.
-struct Waiting {
+/// A wait for an answer.
+struct AnswerWait {
     wait: Wait,
     begun: Instant,
-    /// When the server was last heard of.
+    /// When anything came from the server last.
     heard: Instant,
 }
 
-/// A session and what it talks through.
-pub(crate) struct Wire {
+/// A session and its stream.
+pub(crate) struct SessionWire {
     pub(crate) session: Session,
     stream: Arc<Stream>,
     /// How long one call may take.
     pub(crate) limit: Duration,
-    /// Set where nobody wants the answer any more.
+    /// Set when nobody wants the answer any more.
     pub(crate) cancel: Option<Arc<AtomicBool>>,
     /// When a call was answered last.
     answered: Cell<Instant>,
 }
 
-impl Wire {
+impl SessionWire {
     pub(crate) fn new(stream: Arc<Stream>, limit: Duration) -> Result<Self, Trouble> {
         let mut session = Session::new()?;
-        session.set_tcp_stream(Shared(Arc::clone(&stream)));
+        session.set_tcp_stream(SessionSocket(Arc::clone(&stream)));
         session.set_blocking(false);
-        // Only destructors block, and they are the last resort.
+        // Only destructors block.
         session.set_timeout(1000);
         Ok(Self { session, stream, limit, cancel: None, answered: Cell::new(Instant::now()) })
     }
 
-    /// Ends everything that this session does, at once.
+    /// Ends everything that the session does, at once.
     pub(crate) fn cut(&self) {
         self.stream.shut_down();
     }
 
-    /// Whether the other end is gone: libssh2 does not always tell that from a refusal.
+    /// Whether the other end is gone. libssh2 does not always tell that from a refusal.
     pub(crate) fn is_dead(&self) -> bool {
         use rustix::net::{RecvFlags, recv};
         let mut byte = [0_u8; 1];
@@ -90,14 +90,14 @@ impl Wire {
         self.answered.get().elapsed()
     }
 
-    /// Calls until there is an answer.
+    /// Repeats a call until it is answered.
     pub(crate) fn drive<T>(
         &self,
         wait: Wait,
         mut call: impl FnMut() -> Result<T, ssh2::Error>,
     ) -> Result<T, Trouble> {
         let begun = Instant::now();
-        let mut waiting = Waiting { wait, begun, heard: begun };
+        let mut waiting = AnswerWait { wait, begun, heard: begun };
         loop {
             match call() {
                 Ok(value) => {
@@ -110,7 +110,7 @@ impl Wire {
         }
     }
 
-    fn wait(&self, waiting: &mut Waiting) -> Result<(), Trouble> {
+    fn wait(&self, waiting: &mut AnswerWait) -> Result<(), Trouble> {
         if self.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
             return Err(Trouble::cancelled());
         }
@@ -127,7 +127,7 @@ impl Wire {
             BlockDirections::None | BlockDirections::Inbound => PollFlags::IN,
         };
         if waiting.wait == Wait::Files && flags == PollFlags::IN {
-            // Sends something only where it is time for it. The request itself is out: nothing gets mixed up.
+            // It sends something only when the interval has passed. The request itself is already sent.
             let _ = self.session.keepalive_send();
         }
         let pause = left.min(LOOK);
