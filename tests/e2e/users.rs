@@ -1,4 +1,4 @@
-//! A shared folder: two users of one group, and one who is not in it.
+//! A shared directory: two users of one group, and one outside of it.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     )
 }
 
-/// Gives everything below `path` to a user.
+/// Changes the owner of everything below `path`.
 fn give(path: &Path, user: u32) {
     chown(path, Some(user), Some(user)).unwrap();
     if path.is_dir() && !path.is_symlink() {
@@ -50,14 +50,14 @@ fn give(path: &Path, user: u32) {
     }
 }
 
-/// A folder that belongs to the team: group-writable, setgid, closed to all others.
+/// Creates a team's directory: group-writable, setgid, closed to other users.
 fn team_folder(sandbox: &Sandbox, mode: u32) {
     fs::create_dir(sandbox.remote()).unwrap();
     chown(sandbox.remote(), None, Some(TEAM)).unwrap();
     fs::set_permissions(sandbox.remote(), fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// A project of one user that uses the remote of `shared`.
+/// Creates a project of one user with the remote of `shared`.
 fn project_of(user: u32, shared: &Sandbox) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.configure(&format!("[remotes]\nshared = '{}'\n", shared.remote().display()));
@@ -86,12 +86,12 @@ fn team() {
     as_user(&anna, ANNA, ["push", "model", "--command-hash", "x"]).run().ok();
     as_user(&ben, BEN, ["pull", "model"]).run().ok();
     Tree::read(&ben.path("model")).assert_same(&Tree::small(1));
-    // Into directories that the other made, in both directions.
+    // Each user pushes into directories that the other created.
     write_as(BEN, &Tree::small(2), &ben.path("model"));
     as_user(&ben, BEN, ["push", "model", "--command-hash", "x"]).run().ok();
     as_user(&anna, ANNA, ["pull", "model", "--force"]).run().ok();
     Tree::read(&anna.path("model")).assert_same(&Tree::small(2));
-    // Replacing what the other pushed.
+    // Each user replaces an object that the other pushed.
     as_user(&anna, ANNA, ["push", "model", "--command-hash", "x", "--force"]).run().ok();
     as_user(&ben, BEN, ["pull", "model", "--to", "again"]).run().ok();
     Tree::read(&ben.path("again/model")).assert_same(&Tree::small(2));
@@ -134,7 +134,7 @@ fn read_only_project() {
     as_user(&anna, ANNA, ["push", "models/en"]).run().ok();
     fs::remove_dir_all(anna.path("models")).unwrap();
     fs::create_dir(anna.path("models")).unwrap();
-    // It belongs to root, and only root may write.
+    // The directory belongs to root, and only root may write.
     fs::set_permissions(anna.path("models"), fs::Permissions::from_mode(0o755)).unwrap();
     as_user(&anna, ANNA, ["pull", "models/en"]).run().fails(1, &["models"]);
     assert_eq!(fs::read_dir(anna.path("models")).unwrap().count(), 0);
@@ -166,28 +166,28 @@ fn dry_run() {
         let dry_run = push.clone().arg("--dry-run").run().fails(code, &["denied"]);
         assert_eq!(dry_run.stderr, push.run().exits(code).stderr);
     };
-    // A remote of others, and one that the push would create in a directory of others.
+    // A remote of other users, and one that the push would create in their directory.
     both_fail(&eve, EVE, "shared", 5);
     both_fail(&eve, EVE, shared.root().join("new").to_str().unwrap(), 5);
-    // An output that another has pushed, with a umask of his own.
+    // A directory of an output that another user created with a private umask.
     fs::create_dir(shared.remote().join("model")).unwrap();
     both_fail(&anna, ANNA, "shared", 5);
     fs::remove_dir(shared.remote().join("model")).unwrap();
     as_user(&anna, ANNA, ["push", "model", "--dry-run"]).run().ok();
     assert!(shared.keys().is_empty());
     as_user(&anna, ANNA, ["push", "model"]).run().ok();
-    // A push of what is there writes nothing.
+    // A push of a present object writes nothing.
     as_user(&eve, EVE, ["push", "model", "--dry-run"]).run().ok();
     as_user(&eve, EVE, ["push", "model"]).run().ok();
 
-    // The embedded remote of a project that cannot be written.
+    // The embedded remote of a read-only project.
     anna.configure("");
     fs::set_permissions(anna.project(), fs::Permissions::from_mode(0o555)).unwrap();
     let push = as_user(&anna, ANNA, ["push", "model"]);
     let dry_run = push.clone().arg("--dry-run").run().fails(1, &[".larder", "denied"]);
     assert_eq!(dry_run.stderr, push.run().exits(1).stderr);
 
-    // Nobody can write to a read-only file system, root included.
+    // Not even root can write to a read-only file system.
     let mut sandbox = Sandbox::new();
     let remote = sandbox.mount_tmpfs("remote", 1);
     fs::write(sandbox.path("model"), "model").unwrap();
@@ -197,7 +197,7 @@ fn dry_run() {
     assert_eq!(dry_run.stderr, sandbox.run(["push", "model"]).exits(5).stderr);
 }
 
-/// Takes the owner's right to write from everything in a tree, and from one directory every right.
+/// Removes the owner's write permission from everything in a tree, and every permission from one directory.
 fn protect(path: &Path) {
     for entry in fs::read_dir(path).unwrap() {
         let entry = entry.unwrap().path();
@@ -213,7 +213,7 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o777
 }
 
-/// Anna's project, where a newer version of each output was pushed than the protected one that is there.
+/// Creates Anna's project. Its outputs are protected, and a newer version of each was pushed.
 fn protected_outputs(anna: &Sandbox, outputs: &[&str]) {
     for output in outputs {
         write_as(ANNA, &Tree::small(2), &anna.path(output));
@@ -237,7 +237,7 @@ fn protected() {
     Tree::read(&anna.path("model")).assert_same(&Tree::small(2));
     assert_eq!(mode(&anna.path("model")), 0o700, "the new tree is not protected");
     anna.assert_clean();
-    // Somebody else's stays, and nothing is lost.
+    // Another user's output stays, and nothing is lost.
     let theirs = anna.path("model");
     fs::remove_dir_all(&theirs).unwrap();
     Tree::small(3).write(&theirs);
@@ -253,7 +253,7 @@ fn protected_and_put_back() {
     team_folder(&shared, 0o2770);
     let anna = project_of(ANNA, &shared);
     protected_outputs(&anna, &["a", "b"]);
-    // Of each output the first rename is refused: the third is the first one of `b`.
+    // The first rename of each output fails. The third rename is the first one of `b`.
     as_user(&anna, ANNA, ["pull", "a", "b", "--force"])
         .inject("renameat2:error=EIO:when=3")
         .run()
@@ -270,11 +270,11 @@ fn protected_and_killed() {
     team_folder(&shared, 0o2770);
     let anna = project_of(ANNA, &shared);
     protected_outputs(&anna, &["model"]);
-    // Removing the old tree is the first that a pull removes.
+    // The first removal of a pull is that of the old tree.
     let killed =
         as_user(&anna, ANNA, ["pull", "model", "--force"]).inject("unlinkat:signal=SIGKILL:when=1").run();
     assert_eq!(killed.signal, Some(9), "{killed}");
-    assert!(!anna.leftovers().is_empty(), "it was killed too early or too late");
+    assert!(!anna.leftovers().is_empty(), "the kill was too early or too late");
     let next = as_user(&anna, ANNA, ["ls"]).run().ok();
     assert_eq!(next.stderr, "");
     Tree::read(&anna.path("model")).assert_same(&Tree::small(2));
@@ -284,7 +284,7 @@ fn protected_and_killed() {
 fn protected_without_exchange() {
     let shared = Sandbox::new();
     team_folder(&shared, 0o2770);
-    // The old trees lie in the lower layer: they are moved entry by entry.
+    // The old trees are in the lower layer, so they are moved entry by entry.
     let anna = Sandbox::on_overlay(|project| {
         for output in ["a", "b"] {
             Tree::small(1).write(&project.join(output));
@@ -302,7 +302,7 @@ fn protected_without_exchange() {
     as_user(&ben, BEN, ["push", "a", "b", "--command-hash", "x"]).run().ok();
     let pull = as_user(&anna, ANNA, ["pull", "a", "b", "--force"]);
     let mut failures = 0;
-    // It comes that far only where the tree can be moved at all.
+    // The run gets this far only if the tree can be moved.
     for nth in 1..200 {
         let run = pull.clone().inject(&format!("renameat2:error=EIO:when={nth}")).run();
         if run.code == Some(0) {

@@ -1,13 +1,13 @@
-//! A file system that refuses renames with flags, as NFS does: it cannot exchange two names.
+//! A file system that refuses renames with flags, as NFS does, and so cannot exchange two names.
 
 use std::io;
 use std::process::{Child, Command};
 
-/// Starts a process for which the kernel refuses such renames.
+/// Starts a process for which the kernel refuses renames with flags.
 #[cfg(target_os = "linux")]
 pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
     let filter = filter().map_err(io::Error::other)?;
-    // A filter is the thread's, and of what it starts. The thread ends with the call.
+    // The filter applies to this thread and its children. The thread ends with the call.
     std::thread::scope(|scope| {
         let started = scope.spawn(|| {
             seccompiler::apply_filter(&filter).map_err(io::Error::other)?;
@@ -31,7 +31,7 @@ fn filter() -> Result<seccompiler::BpfProgram, seccompiler::BackendError> {
     SeccompFilter::new(rules.into(), SeccompAction::Allow, refuse, arch)?.try_into()
 }
 
-/// The number of the system call.
+/// The number of the system call `renameat2`.
 #[cfg(target_os = "linux")]
 const RENAMEAT2: i64 = if cfg!(target_arch = "x86_64") { 316 } else { 276 };
 

@@ -1,4 +1,4 @@
-//! A process that runs while the test looks at it.
+//! A running process that a test observes.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -11,16 +11,16 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::flagless;
 use crate::run::Run;
 
-/// How long something may take that takes a moment: only a failing test ever waits that long.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// The timeout of events that normally happen at once.
+const TIMEOUT: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(1);
 
-/// A started binary; killed when dropped.
+/// A started binary. Drop kills it.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
     call: String,
-    // Files, not pipes: a process that writes much never waits for the test.
+    // Use files instead of pipes, so that a process with much output never waits for the test.
     stdout: File,
     stderr: File,
 }
@@ -30,51 +30,51 @@ impl Running {
         let [stdout, stderr] = [(); 2].map(|()| tempfile::tempfile().unwrap());
         command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
         let started = if is_flagless { flagless::spawn(&mut command) } else { command.spawn() };
-        let child = started.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let child = started.unwrap_or_else(|error| panic!("failed to start {command:?}: {error}"));
         Self { child, call, stdout, stderr }
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends a signal, and says when.
+    /// Sends a signal, and returns the time.
     pub fn signal(&self, signal: Signal) -> Instant {
         let _ = kill_process(Pid::from_child(&self.child), signal);
         Instant::now()
     }
 
-    /// Whether it has not ended.
+    /// Whether the process is still running.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits until `condition` holds, which must happen before the process ends.
+    /// Waits until `condition` holds. It must hold before the process ends.
     ///
     /// # Panics
     ///
-    /// The process ends before, or it takes too long.
+    /// Panics if the process ends first, or after a timeout.
     #[track_caller]
     pub fn wait_until(&mut self, condition: impl Fn(&Self) -> bool) {
-        let patience = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !condition(self) {
             assert!(
                 self.child.try_wait().unwrap().is_none(),
-                "`{}` ended before the awaited point",
+                "`{}` ended before the condition held",
                 self.call
             );
-            assert!(Instant::now() < patience, "`{}` does not come to the awaited point", self.call);
+            assert!(Instant::now() < deadline, "`{}` did not reach the condition in time", self.call);
             std::thread::sleep(POLL);
         }
     }
 
-    /// How many bytes it has read so far, of files or otherwise.
+    /// Returns the number of bytes that the process has read so far, from files or otherwise.
     pub fn bytes_read(&self) -> u64 {
         self.io_counter("rchar: ")
     }
 
-    /// How many bytes it has written so far, to files or otherwise.
+    /// Returns the number of bytes that the process has written so far, to files or otherwise.
     pub fn bytes_written(&self) -> u64 {
         self.io_counter("wchar: ")
     }
@@ -85,21 +85,21 @@ impl Running {
         line.and_then(|count| count.parse().ok()).unwrap_or(0)
     }
 
-    /// The most memory that it has had so far, in KiB. A process that has ended has none.
+    /// Returns the peak memory of the process so far, in KiB, or `None` if it has ended.
     pub(crate) fn peak_kib(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         line.trim().strip_suffix(" kB")?.parse().ok()
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     pub fn wait(mut self) -> Run {
-        let patience = Instant::now() + PATIENCE * 5;
+        let deadline = Instant::now() + TIMEOUT * 5;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(Instant::now() < patience, "`{}` does not end", self.call);
+            assert!(Instant::now() < deadline, "`{}` did not end in time", self.call);
             std::thread::sleep(POLL);
         };
         let ended = Instant::now();

@@ -1,4 +1,4 @@
-//! How the binary is called, and what it answered.
+//! Calls of the binary and their results.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::process::Running;
 use crate::server::Server;
 
-/// One call of the binary, in an environment that holds nothing of the caller's.
+/// One call of the binary, without the caller's environment.
 #[derive(Clone, Debug)]
 pub struct Larder {
     wrapper: Vec<OsString>,
@@ -43,49 +43,49 @@ impl Larder {
         self.args([arg])
     }
 
-    /// Sets a variable of its environment.
+    /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.env.push((name.into(), value.as_ref().to_owned()));
         self
     }
 
-    /// Gives it the variables that lead to a server, credentials among them.
+    /// Sets the variables of a server, including credentials.
     #[must_use]
     pub fn reaching(mut self, server: &Server) -> Self {
         self.env.extend(server.env());
         self
     }
 
-    /// Runs in another directory than the project.
+    /// Runs in another directory instead of the project.
     #[must_use]
     pub fn in_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = dir.into();
         self
     }
 
-    /// Runs another copy of the binary: one that another user can reach.
+    /// Runs another copy of the binary, to which another user has access.
     #[must_use]
     pub fn with_binary(mut self, binary: PathBuf) -> Self {
         self.binary = binary;
         self
     }
 
-    /// Runs through another program, which gets the binary and its arguments as its last arguments.
+    /// Runs through another program, whose last arguments are the binary and its arguments.
     #[must_use]
     pub fn through<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, wrapper: I) -> Self {
         self.wrapper.extend(wrapper.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
-    /// Lets strace inject into system calls: `spec` is the value of its `-e inject=`. The process keeps its id, because
-    /// the tracer is its grandchild.
+    /// Injects into system calls with strace. `spec` is the value of its `-e inject=`. The process keeps its id, because the
+    /// tracer is its grandchild.
     #[must_use]
     pub fn inject(self, spec: &str) -> Self {
         self.inject_all(&[spec])
     }
 
-    /// The same for several kinds of calls.
+    /// Injects into several kinds of system calls.
     #[must_use]
     pub fn inject_all(self, specs: &[&str]) -> Self {
         let calls: Vec<&str> = specs.iter().map(|spec| spec.split(':').next().unwrap()).collect();
@@ -109,7 +109,7 @@ impl Larder {
         Self { is_flagless: true, ..self }
     }
 
-    /// Runs as another user with a private umask: nothing is shared by chance.
+    /// Runs as another user with a private umask, so that files are shared only on purpose.
     #[must_use]
     pub fn as_user(self, user: u32, groups: &[u32]) -> Self {
         let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
@@ -118,9 +118,9 @@ impl Larder {
         self.through(["setpriv"]).through(ids).through(["sh", "-c", "umask 077; exec \"$0\" \"$@\""])
     }
 
-    /// The command, for what this type does not cover.
+    /// Returns the command, for uses that this type does not cover.
     pub fn command(&self) -> Command {
-        // Outermost: what a test itself wraps around the binary has the last word.
+        // Outermost, so that the test's own wrapper can change the signals again.
         let reset = crate::signals::reset().iter().map(OsString::from);
         let wrapped = self.wrapper.iter().cloned().chain([self.binary.clone().into()]);
         let mut line = reset.chain(wrapped).chain(self.args.iter().cloned());
@@ -134,22 +134,22 @@ impl Larder {
         command
     }
 
-    /// Starts it.
+    /// Starts the binary.
     pub fn spawn(&self) -> Running {
         Running::start(self.command(), self.describe(), self.is_flagless)
     }
 
-    /// Runs it to its end.
+    /// Runs the binary to its end.
     pub fn run(&self) -> Run {
         self.spawn().wait()
     }
 
-    /// Runs it to its end, and returns the most memory that it had, in MiB. The kernel keeps the maximum, and tells it
-    /// as long as the process lives: only what came in its last milliseconds can be missed.
+    /// Runs the binary to its end, and returns its peak memory in MiB. The kernel reports the peak only while the process
+    /// exists, so this misses a peak in the last milliseconds.
     ///
     /// # Panics
     ///
-    /// It ended before it was looked at.
+    /// Panics if the process ended before the first measurement.
     pub fn run_and_measure(&self) -> (Run, u64) {
         let running = self.spawn();
         let mut peak = 0;
@@ -157,7 +157,7 @@ impl Larder {
             peak = kib;
             std::thread::sleep(Duration::from_millis(2));
         }
-        assert!(peak > 0, "nothing was measured");
+        assert!(peak > 0, "the process ended before the first measurement");
         (running.wait(), peak.div_ceil(1024))
     }
 
@@ -167,7 +167,7 @@ impl Larder {
     }
 }
 
-/// What a run of the binary answered.
+/// The result of a run of the binary.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// The arguments, for messages.
@@ -176,18 +176,15 @@ pub struct Run {
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// What it wrote.
+    /// The standard output.
     pub stdout: Vec<u8>,
-    /// What it wrote for people.
+    /// The standard error, as text.
     pub stderr: String,
-    /// When it had ended.
+    /// The time of its end.
     pub ended: Instant,
 }
 
-#[expect(
-    clippy::return_self_not_must_use,
-    reason = "an assertion may be the last thing that a test does with it"
-)]
+#[expect(clippy::return_self_not_must_use, reason = "an assertion may be the last use of the result")]
 impl Run {
     /// Asserts an exit code.
     #[track_caller]
@@ -202,42 +199,42 @@ impl Run {
         self.exits(0)
     }
 
-    /// Asserts a failure that is said once, with all of `parts`: what, where, and what to do.
+    /// Asserts a failure with exactly one error message, which contains all of `parts`.
     #[track_caller]
     pub fn fails(self, code: i32, parts: &[&str]) -> Self {
         let run = self.exits(code);
         let errors = run.stderr.lines().filter(|line| line.starts_with("error")).count();
-        // A miss is an answer: a plain line.
+        // A miss is not an error, but a plain line.
         let misses = run.stderr.lines().filter(|line| line.starts_with("nothing in ")).count();
-        assert_eq!(errors + misses, 1, "one line of error is expected: {run}");
+        assert_eq!(errors + misses, 1, "expected one error line: {run}");
         for part in parts {
-            assert!(run.stderr.contains(part), "`{part}` is not in the error: {run}");
+            assert!(run.stderr.contains(part), "expected `{part}` in the error: {run}");
         }
         run
     }
 
-    /// What it wrote to stdout, as text.
+    /// Returns the standard output as text.
     #[track_caller]
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.stdout).expect("stdout is text")
     }
 
-    /// The only line that it wrote to stdout.
+    /// Returns the only line of the standard output.
     #[track_caller]
     pub fn line(&self) -> &str {
         let text = self.text().trim_end_matches('\n');
-        assert!(!text.is_empty() && !text.contains('\n'), "one line is expected: {self}");
+        assert!(!text.is_empty() && !text.contains('\n'), "expected one line: {self}");
         text
     }
 
-    /// The `--json` document.
+    /// Returns the `--json` document.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.stdout)
             .unwrap_or_else(|error| panic!("no JSON document: {error}: {self}"))
     }
 
-    /// The results in the `--json` document.
+    /// Returns the results in the `--json` document.
     #[track_caller]
     pub fn results(&self) -> Vec<Value> {
         let document = self.json();
@@ -245,13 +242,13 @@ impl Run {
         results.clone()
     }
 
-    /// The outcome of the only result.
+    /// Returns the outcome of the only result.
     #[track_caller]
     pub fn outcome(&self) -> String {
         self.field("outcome")
     }
 
-    /// A text of the only result.
+    /// Returns a text field of the only result.
     #[track_caller]
     pub fn field(&self, name: &str) -> String {
         let results = self.results();
@@ -260,12 +257,12 @@ impl Run {
         text.to_owned()
     }
 
-    /// Everything that it said to people.
+    /// Returns the standard output and the standard error as text.
     pub fn said(&self) -> String {
         format!("{}\n{}", String::from_utf8_lossy(&self.stdout), self.stderr)
     }
 
-    /// How long it ran on after `moment`.
+    /// Returns how long the process ran after `moment`.
     pub fn after(&self, moment: Instant) -> Duration {
         self.ended.saturating_duration_since(moment)
     }

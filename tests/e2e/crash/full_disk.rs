@@ -1,4 +1,4 @@
-//! A disk that is full in the middle of a line of the journal.
+//! A disk that becomes full in the middle of a line of the journal.
 
 use std::fs;
 use std::path::Path;
@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 
 use crate::sweep::remove;
 
-/// tmpfs gives space to a file by pages of this size, so a write tears at the end of one.
+/// The page size of tmpfs. It allocates whole pages, so a write tears at the end of a page.
 const PAGE: u64 = 4096;
 
-/// Two commands are pulled by one process. The disk is full when the first is put into place, so its line in the journal
-/// is torn. Its failure frees space, and the process is killed while it puts the second into place.
+/// One process pulls the outputs of two commands. The disk is full when the first is moved into place, so its line in the
+/// journal is torn. Its failure frees space, and the process is killed while it moves the second into place.
 pub(crate) fn torn_line() {
     let remote = Sandbox::new();
     let mut sandbox = Sandbox::without_exchange();
     let mount = sandbox.mount_tmpfs("project", 1);
-    // Lines have whole paths. With this one the second line does not fit into the first page.
+    // A line has whole paths. With this path the second line does not fit into the first page.
     let project = (0..6).fold(mount, |path, _| path.join("d".repeat(230)));
     fs::create_dir_all(&project).unwrap();
     let yml = json!({
@@ -44,7 +44,7 @@ pub(crate) fn torn_line() {
     start_over(&old);
     larder(&["project", "pull", "--force"]).run().ok();
     start_over(&old);
-    // All that is free, but for the first page of the journal.
+    // Fill the disk, except for the first page of the journal.
     let size = (free_pages(&project) - 1) * PAGE;
     fs::write(&first, noise(1, usize::try_from(size).unwrap())).unwrap();
     larder(&["project", "push", "--only", "a"]).run().ok();
@@ -71,7 +71,7 @@ pub(crate) fn torn_line() {
             assert_eq!(left, 0, "{nth}: left in {place}, {next}");
         }
     }
-    assert!(interrupted > 0, "the old tree was never moved away when the process was killed");
+    assert!(interrupted > 0, "no kill happened after the old tree was moved away");
 }
 
 fn free_pages(path: &Path) -> u64 {
@@ -79,7 +79,7 @@ fn free_pages(path: &Path) -> u64 {
     stat.f_bfree * stat.f_frsize / PAGE
 }
 
-/// Asserts that the only journal has one torn line, with others behind it.
+/// Asserts that the only journal has one torn line, followed by others.
 fn assert_torn_before_the_end(journals: &Path) {
     let journal = fs::read_dir(journals).unwrap().next().unwrap().unwrap().path();
     let text = fs::read_to_string(journal).unwrap();

@@ -1,4 +1,4 @@
-//! kill -9 at any moment: swept over every system call by which push and pull change something.
+//! `kill -9` at every system call with which push and pull change something.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -64,7 +64,7 @@ fn killed_push() {
         assert_eq!(again.outcome(), expected, "{when}");
         sandbox.assert_clean();
         assert_eq!(sandbox.run(["ls", "--json"]).ok().results().len(), 1, "{when}");
-        // What was published by then is the whole object.
+        // A published object is complete.
         remove(sandbox.path("copy"));
         sandbox.run(["pull", "model", "--to", "copy"]).ok();
         Tree::read(&sandbox.path("copy/model")).assert_same(&tree);
@@ -79,7 +79,7 @@ fn killed_forced_push() {
     push.run().ok();
     let damage = || fs::write(sandbox.object(), "damaged").unwrap();
     sweep(&push, damage, |killed, when| {
-        // One object, the old one or the new one.
+        // The key has the old or the new object.
         let object = fs::read(sandbox.object()).unwrap();
         let old = object == b"damaged";
         assert!(killed || !old, "{when}");
@@ -115,7 +115,7 @@ fn killed_pull() {
 
 fn staging_is_never_pushed() {
     let mut sandbox = Sandbox::new();
-    // Another file system inside the project: staging must be beside the output, inside what a push of the parent packs.
+    // With another file system inside the project, staging is beside the output, in a tree that a push of the parent packs.
     sandbox.mount_tmpfs("project/models", 64);
     let tree = Tree::small(1);
     tree.write(&sandbox.path("models/en"));
@@ -147,7 +147,7 @@ fn staging_is_never_pushed() {
     sandbox.assert_clean();
 }
 
-/// Lets the first, second, third … use of a call fail until none does, and checks each run.
+/// Lets the first, second, third … use of a call fail, until a run makes fewer calls. Checks each run.
 fn fail_each(command: &Larder, faults: &[(&str, &str)], check: impl Fn(bool, &str)) {
     for (call, error) in faults {
         let mut failures = 0;
@@ -174,7 +174,7 @@ fn failing_calls() {
     push.run().ok();
     remove(sandbox.remote().join("model"));
     fail_each(&push, &[("fsync", "EIO"), ("fsync", "ENOSPC")], |done, when| {
-        // What is there after a failed flush of a directory is whole, but may not outlive a power cut.
+        // After a failed sync of a directory, the object is complete, but may not survive a power cut.
         assert!(sandbox.keys().len() <= 1 && (!done || sandbox.keys().len() == 1), "{when}");
         sandbox.assert_clean();
         push.run().ok();
@@ -213,13 +213,13 @@ fn read_only_leftovers() {
     let (old, new) = (Tree::small(1), Tree::small(2));
     new.write(&sandbox.path("model"));
     sandbox.run(["push", "model", "--command-hash", "x"]).ok();
-    // Killed before the exchange, and behind it: then the journal says that something is to be completed.
+    // Kill before and after the exchange. After it, the journal has an exchange to complete.
     for kill in ["renameat2:signal=SIGKILL:when=1", "unlinkat:signal=SIGKILL:when=1"] {
         remove(sandbox.path("model"));
         old.write(&sandbox.path("model"));
         let killed = sandbox.larder(["pull", "model", "--force"]).inject(kill).run();
         assert_eq!(killed.signal, Some(9), "{killed}");
-        assert!(sandbox.leftovers().len() > 1, "no journal, or no staging was left behind");
+        assert!(sandbox.leftovers().len() > 1, "expected a journal and staging");
         let there = Tree::read(&sandbox.path("model"));
         remount("ro");
         sandbox.run(["ls"]).ok();

@@ -1,4 +1,4 @@
-//! Kills of `larder project pull`, which puts several outputs into place at once, each on its own.
+//! Kills of `larder project pull`, which moves several independent outputs into place in parallel.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::sweep::{remove, sweep};
 
 const OUTPUTS: [&str; 3] = ["one", "deep/two", "three"];
 
-/// Files of the user's beside and below the outputs' parents.
+/// The user's files next to the outputs and in their parent directories.
 const MINE: [&str; 2] = ["in", "deep/mine"];
 
 fn old_tree(number: usize) -> Tree {
@@ -27,7 +27,7 @@ fn put(sandbox: &Sandbox, tree: fn(usize) -> Tree) {
     }
 }
 
-/// Kills a pull that replaces three outputs, and then one that restores them where nothing is.
+/// Kills a pull that replaces three outputs, and then a pull that restores three missing ones.
 fn sweep_pulls(sandbox: &Sandbox) {
     let project = json!({
         "remotes": { "default": sandbox.remote() },
@@ -49,7 +49,7 @@ fn sweep_pulls(sandbox: &Sandbox) {
             }
         };
         sweep(&force, prepare, |killed, when| {
-            // Whatever comes next settles each placing that was under way.
+            // Any next command completes or undoes each interrupted move.
             let next = sandbox.run(["ls"]).ok();
             let mut are_new = true;
             for (number, output) in OUTPUTS.iter().enumerate() {

@@ -1,11 +1,11 @@
-//! Kills at each system call by which a command changes something.
+//! Kills at each system call with which a command changes something.
 
 use std::fs;
 use std::path::PathBuf;
 
 use larder_tests::Larder;
 
-/// The system calls by which files and names change, and the last one. Not every machine has all of them.
+/// The system calls that change files and names, and the exit. Not every machine has all of them.
 const CHANGING: [&str; 23] = [
     "openat",
     "?mkdir",
@@ -32,8 +32,8 @@ const CHANGING: [&str; 23] = [
     "exit_group",
 ];
 
-/// Kills `command` at the first, second, third … use of each changing call (counted by thread), until it makes fewer
-/// calls. `check` is called after every kill, and after the runs that were not killed.
+/// Kills `command` at the first, second, third … use of each changing call (counted per thread), until it makes fewer
+/// calls. Calls `check` after every run, killed or not.
 pub(crate) fn sweep(command: &Larder, mut prepare: impl FnMut(), mut check: impl FnMut(bool, &str)) {
     let mut kills = 0;
     for call in CHANGING {
@@ -42,13 +42,16 @@ pub(crate) fn sweep(command: &Larder, mut prepare: impl FnMut(), mut check: impl
             prepare();
             let run = command.clone().inject(&format!("{call}:signal=SIGKILL:when={nth}")).run();
             let killed = run.signal == Some(9);
-            assert!(killed || run.code == Some(0), "killed at {call} number {nth}, or done: {run}");
+            assert!(
+                killed || run.code == Some(0),
+                "expected a kill at {call} number {nth}, or success: {run}"
+            );
             check(killed, &format!("after the kill at {call} number {nth}"));
             if !killed {
                 break;
             }
             kills += 1;
-            // The first ones each, then fewer: a loop over files or buffers repeats itself.
+            // Kill at each of the first calls, then at fewer, because a loop over files or buffers repeats itself.
             nth += 1 + nth / 10;
         }
     }

@@ -4,7 +4,7 @@ use larder_tests::{Sandbox, Tree};
 
 use crate::sweep::{remove, sweep};
 
-/// A sandbox with `paths` pushed twice, whose contents are the old ones, and a way to put the old ones back.
+/// A sandbox where two versions of `paths` were pushed. The outputs are the old version, which a test can put back.
 struct Versions<'a> {
     sandbox: &'a Sandbox,
     paths: &'a [&'a str],
@@ -39,7 +39,7 @@ impl<'a> Versions<'a> {
         self.paths.iter().map(read).enumerate().all(|(number, found)| found == Some(tree(number)))
     }
 
-    /// Kills forced pulls. `at_once`: the destination is whole even before the next command.
+    /// Kills forced pulls. With `at_once`, the destination is complete even before the next command.
     fn sweep(&self, at_once: bool) {
         let pull = self.sandbox.larder(["pull", "--command-hash", "new"]).args(self.paths);
         let put_old = || self.put(Self::old_tree);
@@ -47,7 +47,7 @@ impl<'a> Versions<'a> {
             let old_or_new = || self.all_are(Self::old_tree) || self.all_are(Self::new_tree);
             assert!(!at_once || old_or_new(), "{when}, a destination is neither old nor new");
             assert!(killed || self.all_are(Self::new_tree), "{when}");
-            // The next command completes or undoes, whatever else it does.
+            // Any next command completes or undoes the move.
             let next = pull.run();
             assert!(
                 old_or_new(),
@@ -81,7 +81,7 @@ pub(crate) fn killed_pair_without_exchange() {
     Versions::push(&sandbox, &["one", "two"]).sweep(false);
 }
 
-/// What an image of a container brings along cannot even be moved: its entries are, one by one.
+/// A directory of a container image cannot be moved as a whole. Its entries are moved one by one.
 pub(crate) fn killed_over_a_lower_layer() {
     let paths = ["one", "two"];
     let origin = Sandbox::new();
@@ -101,10 +101,10 @@ pub(crate) fn killed_over_a_lower_layer() {
             assert!(here.all_are(Versions::new_tree) && nth > 10, "{nth}: {killed}");
             return;
         }
-        // Whatever comes next finds all of them old or all new.
+        // After any next command, all outputs are old, or all are new.
         let next = sandbox.larder(["ls", "-r"]).arg(&remote).run().ok();
         let old_or_new = here.all_are(Versions::old_tree) || here.all_are(Versions::new_tree);
-        assert!(old_or_new, "killed at rename {nth}, and after the next command: {next}");
+        assert!(old_or_new, "mixed versions after a kill at rename {nth} and the next command: {next}");
         pull.clone().arg("--force").run().ok();
         assert!(here.all_are(Versions::new_tree), "killed at rename {nth}");
         sandbox.assert_clean();

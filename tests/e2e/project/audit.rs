@@ -1,4 +1,4 @@
-//! `larder project audit`, and the repairs that it offers.
+//! `larder project audit` and its repairs.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ pub(crate) fn advice_of_audits() {
     let half = fs::read(&object).unwrap().split_off(20);
     fs::write(&object, &half).unwrap();
     sandbox.run(["project", "audit"]).fails(4, &["1 damaged", "`larder project push --force` repairs it"]);
-    // One that was made from other inputs.
+    // An object that was made from other inputs.
     let other = sandbox.remote().join("out").join("0".repeat(32)).join("1".repeat(32));
     fs::create_dir_all(other.parent().unwrap()).unwrap();
     fs::write(&other, &half).unwrap();
@@ -25,7 +25,7 @@ pub(crate) fn advice_of_audits() {
     sandbox.run(["project", "push", "--force"]).ok();
     let audit = sandbox.run(["project", "audit"]).fails(4, &["1 damaged", "`--delete` removes it"]);
     assert!(!audit.stderr.contains("--force"), "{audit}");
-    // What would mend it is gone.
+    // The output for the repair is gone.
     fs::write(&object, &half).unwrap();
     fs::remove_file(sandbox.path("out")).unwrap();
     let audit = sandbox.run(["project", "audit"]).fails(4, &["2 damaged", "`--delete` removes them"]);
@@ -40,7 +40,7 @@ pub(crate) fn audit() {
     sandbox.run(["project", "audit"]).ok();
     let keys = sandbox.keys();
     let object = |number: usize| sandbox.remote().join(&keys[number]);
-    // A killed push, a cut download of somebody's, and a bit that a disk has flipped.
+    // A killed push, another user's truncated upload, and a bit that a disk has flipped.
     fs::write(object(0), "").unwrap();
     let whole = fs::read(object(1)).unwrap();
     fs::write(object(1), &whole[..whole.len() / 3]).unwrap();

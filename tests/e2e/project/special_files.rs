@@ -6,9 +6,9 @@ use std::process::Command;
 
 use crate::plain;
 
-/// What a checkout or an archive can put in the place of a file, and a word of the error.
+/// The special files that a checkout or an archive can have instead of a regular file, and a word of the error.
 ///
-/// A link at `project.lock` is refused whatever it leads to.
+/// A link at `project.lock` is refused, whatever its target is.
 const SPECIAL_FILES: [(&str, &str); 5] = [
     ("mkfifo \"$1\"", "not a regular file"),
     ("ln -s /dev/zero \"$1\"", "not a regular file"),
@@ -32,7 +32,7 @@ pub(crate) fn special_files() {
                 run.fails(1, &["failed to read", name, if is_linked_lock { "symlink" } else { word }]);
                 assert!(peak < 128, "{make} at {name}: {peak} MiB");
             }
-            // A plain command that asks for a remote of larder.toml by name works without it.
+            // A plain command with a remote of larder.toml does not need the file.
             sandbox.run(["push", "out", "--remote", "shared"]).ok();
             let unknown = sandbox.run(["push", "out", "--remote", "absent"]);
             assert!(matches!(unknown.code, Some(1 | 2)), "{unknown}");

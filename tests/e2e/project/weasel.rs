@@ -5,8 +5,8 @@ use std::fs;
 use larder_tests::{Sandbox, Tree, WeaselProject};
 use serde_json::{Value, json};
 
-/// A project like those of weasel's documentation: directories, variables, a workflow, and commands whose dependencies
-/// chain, in another order than they run in. The scripts need nothing but Python.
+/// A project like those in weasel's documentation: directories, variables, a workflow, and commands that depend on each
+/// other, listed in another order than they run. The scripts need only Python.
 fn demo(sandbox: &Sandbox) -> Value {
     let write = |path: &str, text: &str| {
         let path = sandbox.path(path);
@@ -76,7 +76,7 @@ const OUTPUTS: [&str; 4] =
 
 pub(crate) fn project(sandbox: &Sandbox) -> WeaselProject<'_> {
     let mut yml = demo(sandbox);
-    // weasel checks checksums of assets, which have none here.
+    // weasel checks the checksums of assets. These assets have none.
     yml["assets"] = json!([]);
     WeaselProject::of(sandbox, &yml)
 }
@@ -101,7 +101,7 @@ fn assert_outputs(sandbox: &Sandbox, expected: &[Tree]) {
     }
 }
 
-/// Asserts that weasel has nothing to do for any command with outputs.
+/// Asserts that weasel skips every command with outputs.
 #[track_caller]
 fn assert_nothing_changed(weasel: &WeaselProject<'_>) {
     for command in ["preprocess", "train", "evaluate"] {
@@ -118,7 +118,7 @@ pub(crate) fn weasel_to_larder() {
     run_all(&weasel);
     weasel.run("push");
     let keys = sandbox.keys();
-    // Larder names the very same objects.
+    // larder finds the same objects.
     let pushed = sandbox.run(["project", "push", "--json"]).ok();
     for result in pushed.results() {
         assert_eq!(
@@ -128,7 +128,7 @@ pub(crate) fn weasel_to_larder() {
         );
     }
     assert_eq!((pushed.results().len(), sandbox.keys()), (OUTPUTS.len(), keys));
-    // What is not kept is made again by a run: weasel's lock has it.
+    // model-last is never pushed. Without it, weasel would run its command again, because the lock has it.
     let last = Tree::read(&sandbox.path("training/model-last"));
     let expected = remove_outputs(&sandbox);
     last.write(&sandbox.path("training/model-last"));
@@ -168,7 +168,7 @@ pub(crate) fn continuous_integration() {
     let weasel = project(&sandbox);
     fs::create_dir(sandbox.remote()).unwrap();
     sandbox.run(["project", "pull"]).ok();
-    assert!(!sandbox.path("project.lock").exists(), "nothing was made");
+    assert!(!sandbox.path("project.lock").exists(), "no lock was written");
     let said = run_all(&weasel);
     assert!(!said.contains("nothing changed"), "{said}");
     sandbox.run(["project", "push"]).ok();
@@ -181,7 +181,7 @@ pub(crate) fn continuous_integration() {
     sandbox.run(["project", "push", "--strict"]).ok();
 }
 
-/// So that git shows no difference whoever brought the outputs.
+/// Asserts that git shows no difference, whichever program pulled the outputs.
 pub(crate) fn same_lock() {
     let sandbox = Sandbox::new();
     let weasel = project(&sandbox);
@@ -200,7 +200,7 @@ pub(crate) fn overrides() {
     let weasel = project(&sandbox);
     weasel.weasel(&["run", "preprocess", ".", "--vars.dropout", "0.5"]);
     sandbox.run(["project", "push", "--only", "preprocess"]).exits(1);
-    assert!(sandbox.keys().is_empty(), "what ran is another script");
+    assert!(sandbox.keys().is_empty(), "the recorded script is another one");
     let push = ["project", "push", "--only", "preprocess", "--vars.dropout", "0.5", "--json"];
     let results = sandbox.run(push).ok().results();
     assert!(results.iter().all(|result| result["recorded"] == true && result["outcome"] == "uploaded"));

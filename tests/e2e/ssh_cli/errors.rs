@@ -1,4 +1,4 @@
-//! What cannot be done is said in one line, with the host and the path and what to do, under the right exit code, in time.
+//! A failure gives one line with the host, the path and the remedy, and the right exit code, in time.
 
 use std::fs;
 use std::net::TcpListener;
@@ -11,10 +11,10 @@ use larder_tests::{Larder, Run, Tree, noise};
 use crate::sshd::Sshd;
 use crate::store::{Account, Store, temporaries_in};
 
-/// Nobody waits longer for being told that it cannot be. Half of that is for a machine that is busy.
+/// The maximum time until a failure. Half of it is for a busy machine.
 const SECONDS: Duration = Duration::from_secs(10);
 
-/// Every way to ask the remote for something.
+/// Every command that sends a request to the remote.
 pub(crate) const COMMANDS: [&[&str]; 5] = [
     &["push", "model"],
     &["pull", "absent"],
@@ -23,7 +23,7 @@ pub(crate) const COMMANDS: [&[&str]; 5] = [
     &["ls"],
 ];
 
-/// Runs it with `-v`, which says all that is said without and more, and asserts that it fails in time and says `parts`.
+/// Runs the call with `-v`, which adds details, and asserts that it fails in time with a message that contains `parts`.
 #[track_caller]
 pub(crate) fn assert_fails_fast(larder: &Larder, code: i32, parts: &[&str]) -> Run {
     assert_fails_within(larder, SECONDS, code, parts)
@@ -33,30 +33,30 @@ pub(crate) fn assert_fails_fast(larder: &Larder, code: i32, parts: &[&str]) -> R
 fn assert_fails_within(larder: &Larder, limit: Duration, code: i32, parts: &[&str]) -> Run {
     let started = Instant::now();
     let run = larder.clone().arg("-v").run();
-    assert!(run.after(started) < limit, "it took {:?}: {run}", run.after(started));
+    assert!(run.after(started) < limit, "it ended after {:?}: {run}", run.after(started));
     let run = run.fails(code, parts);
     assert_clean_message(&run);
     run
 }
 
-/// Nothing of how the program is made, and no text in another text's quotes.
+/// Texts of the program's internals, and nested quotes, which messages must not have.
 #[track_caller]
 fn assert_clean_message(run: &Run) {
     for part in ["\\n", "Session(", "SFTP(", "panicked", "Some(", "Os {", "[Session", "warning: "] {
-        // A push may say that it created the directory of the remote.
+        // A push may report that it created the directory of the remote.
         let mut lines = run.stderr.lines().filter(|line| !line.contains("created the directory "));
         assert!(lines.all(|line| !line.contains(part)), "`{part}` is not for people: {run}");
     }
 }
 
-/// A store with an output to push.
+/// Creates a store with an output to push.
 pub(crate) fn furnished() -> Store {
     let store = Store::new();
     Tree::small(1).write(&store.path("model"));
     store
 }
 
-/// Asserts that every command fails, and that nothing is left of it.
+/// Asserts that every command fails and leaves nothing.
 #[track_caller]
 pub(crate) fn assert_all_fail(store: &Store, remote: &str, code: i32, parts: &[&str]) {
     for command in COMMANDS {
@@ -67,7 +67,7 @@ pub(crate) fn assert_all_fail(store: &Store, remote: &str, code: i32, parts: &[&
 
 pub(crate) fn a_port_where_nobody_listens() {
     let store = furnished();
-    // A port that was free a moment ago.
+    // A port without a server.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let remote = store.at_port(port);
     for command in COMMANDS {
@@ -84,7 +84,7 @@ pub(crate) fn a_port_where_nobody_listens() {
 
 pub(crate) fn a_host_that_says_nothing() {
     let store = furnished();
-    // Takes connections, and that is all.
+    // The server accepts connections, and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let remote = store.at_port(silent.local_addr().unwrap().port());
     for command in [&["push", "model"][..], &["ls"]] {
@@ -104,7 +104,7 @@ pub(crate) fn a_link_that_dies_in_the_middle() {
     let remote = store.at_port(proxy.address().port());
     assert_fails_within(&push, 3 * SECONDS, 5, &[&remote]);
     assert!(fired.count() > 0);
-    assert_eq!(store.keys(), Vec::<String>::new(), "half an object");
+    assert_eq!(store.keys(), Vec::<String>::new(), "an incomplete object is visible");
 
     store.larder(["push", "model"]).run().ok();
     fs::remove_dir_all(store.path("model")).unwrap();
@@ -134,7 +134,7 @@ pub(crate) fn a_server_without_sftp() {
     assert_all_fail(&store, &remote, 5, &[&remote, "SFTP", "Subsystem sftp"]);
 }
 
-/// A server that flushes for longer than the stall timeout, but answers meanwhile, is busy and not gone.
+/// A server that flushes for longer than the stall timeout, but still answers, does not count as stalled.
 pub(crate) fn a_disk_that_is_slow_is_waited_for() {
     let store = furnished();
     let sshd = Sshd::with_slow_disk(&store, 15);
@@ -158,17 +158,17 @@ pub(crate) fn a_disk_that_hangs_is_given_up() {
 pub(crate) fn a_directory_that_is_missing() {
     let store = furnished();
     let remote = store.remote_url();
-    // A push would create it: nothing can be there.
+    // A push would create the remote, so it has no objects.
     for command in &COMMANDS[1..4] {
         assert_fails_fast(&store.larder([]).args(*command), 3, &[&remote]);
     }
     assert_eq!(store.run(["ls"]).ok().text(), "");
-    // It creates the last component, and no other.
+    // The push creates only the last component.
     let below = format!("{remote}/below");
     assert_all_fail(&store, &below, 5, &[&below]);
     assert!(!store.directory.exists());
     store.run(["push", "model"]).ok();
-    // And a file is no directory.
+    // A file is not a directory.
     let file = store.directory.join("file");
     fs::write(&file, "").unwrap();
     let remote = format!("{remote}/file");
@@ -176,7 +176,7 @@ pub(crate) fn a_directory_that_is_missing() {
     fs::remove_file(file).unwrap();
 }
 
-/// An account that every system has, and that may do nothing.
+/// An account without permissions that every system has.
 pub(crate) const NOBODY: &str = "nobody";
 
 pub(crate) fn a_directory_that_one_may_not_enter() {
@@ -186,7 +186,7 @@ pub(crate) fn a_directory_that_one_may_not_enter() {
     let remote = store.for_user(NOBODY);
     fs::set_permissions(&store.directory, fs::Permissions::from_mode(0o700)).unwrap();
     assert_all_fail(&store, &remote, 5, &[&remote, "denied"]);
-    // To look into, but not to write.
+    // The directory is readable, but not writable.
     Tree::small(2).write(&store.path("other"));
     fs::set_permissions(&store.directory, fs::Permissions::from_mode(0o755)).unwrap();
     assert_fails_fast(&store.larder(["push", "other", "-r", &remote]), 5, &[&remote, "denied"]);
@@ -204,7 +204,7 @@ pub(crate) fn a_full_disk() {
         Tree::new().with("large", noise(seed, mib << 20)).write(&store.path(name));
         let push = store.larder(["push", name, "-r", &url]);
         assert_fails_within(&push, 6 * SECONDS, 1, &[&url, "space"]);
-        assert!(temporaries_in(&remote).is_empty(), "what fills the disk was left there");
+        assert!(temporaries_in(&remote).is_empty(), "the upload that filled the disk was left there");
         store.assert_clean();
     }
     Tree::small(1).write(&store.path("small"));

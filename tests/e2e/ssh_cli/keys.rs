@@ -1,4 +1,4 @@
-//! Who one is, where that does not suffice: said in a sentence of its own, in time, without the secrets.
+//! Missing or insufficient keys: the command says so in time, without the secrets.
 
 use std::fs;
 use std::path::Path;
@@ -19,21 +19,21 @@ fn encrypt(identity: &Path) {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// A store whose only key has a passphrase.
+/// Creates a store whose only key has a passphrase.
 fn encrypted() -> Store {
     let store = furnished();
     encrypt(&store.ssh().join("id_ed25519"));
     store
 }
 
-/// Without the terminal that the tests may have been started from.
+/// Runs the call without the terminal from which the tests may have been started.
 fn without_terminal(larder: Larder) -> Larder {
     larder.through(["setsid", "--wait"])
 }
 
 #[track_caller]
 fn assert_no_secret(run: &Run, secret: &str) {
-    assert!(!run.said().contains(secret), "a secret is printed: {run}");
+    assert!(!run.said().contains(secret), "the output has a secret: {run}");
 }
 
 pub(crate) fn that_are_missing() {
@@ -43,7 +43,7 @@ pub(crate) fn that_are_missing() {
     }
     let who = format!("{} as {}", store.account.host, store.account.user);
     assert_all_fail(&store, &store.remote_url(), 5, &[&store.remote_url(), &who, "id_ed25519", "agent"]);
-    // One that the server does not know.
+    // The server does not know this key.
     let mut keygen = Command::new("ssh-keygen");
     keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(store.ssh().join("id_ed25519"));
     assert!(keygen.status().unwrap().success());
@@ -58,19 +58,19 @@ pub(crate) fn of_another_user() {
     assert_all_fail(&store, &remote, 5, &[&remote, &who, &command]);
 }
 
-/// The URL of a remote that does not say whom to log in as.
+/// Returns the URL of a remote without a user.
 fn without_user(store: &Store) -> String {
     let Account { host, port, .. } = &store.account;
     format!("ssh://{host}:{port}{}", store.directory.display())
 }
 
-/// A container may have neither USER nor LOGNAME: the tests run the binary without them.
+/// A container may have neither USER nor LOGNAME. The tests run the binary without them.
 pub(crate) fn of_the_user_of_the_process() {
     let store = furnished();
     let remote = without_user(&store);
     store.run(["push", "model", "-r", &remote]).ok();
     assert_eq!(store.keys().len(), 1);
-    // A variable names another one.
+    // A variable names another user.
     let larder = store.larder(["ls", "-r", &remote]).env("USER", "larder-no-such-user");
     assert_fails_fast(&larder, 5, &[&remote, "as larder-no-such-user"]);
 }
@@ -103,7 +103,7 @@ pub(crate) fn with_a_passphrase_in_the_environment() {
     assert_no_secret(&run, wrong);
 }
 
-/// An agent. Ended when it is dropped.
+/// An agent. Drop stops it.
 struct Agent(Child);
 
 impl Drop for Agent {
@@ -114,12 +114,12 @@ impl Drop for Agent {
 }
 
 impl Agent {
-    /// Starts one with a key.
+    /// Starts an agent with a key.
     fn with(socket: &Path, identity: &Path) -> Self {
         let mut command = Command::new("ssh-agent");
         let agent = Self(command.arg("-D").arg("-a").arg(socket).stdout(Stdio::null()).spawn().unwrap());
         let deadline = Instant::now() + Duration::from_secs(30);
-        // Ready as soon as a key can be added.
+        // The agent is ready as soon as a key can be added.
         loop {
             let added = Command::new("ssh-add")
                 .arg("-q")
@@ -140,7 +140,7 @@ pub(crate) fn of_an_agent() {
     let store = furnished();
     let (socket, identity) = (store.root().join("agent"), store.ssh().join("id_ed25519"));
     let agent = Agent::with(&socket, &identity);
-    // The agent has it, and its file has a passphrase: nobody is asked.
+    // The agent has the key, so that larder does not ask for the passphrase of its file.
     encrypt(&identity);
     let larder =
         |command: &[&str]| without_terminal(store.larder([]).args(command)).env("SSH_AUTH_SOCK", &socket);
@@ -149,7 +149,7 @@ pub(crate) fn of_an_agent() {
         fs::remove_file(store.ssh().join(name)).unwrap();
     }
     larder(&["ls"]).run().ok();
-    // One that is gone is no reason to wait.
+    // A missing agent causes no delay.
     drop(agent);
     assert_fails_fast(&larder(&["ls"]), 5, &[&store.remote_url(), "agent"]);
 }

@@ -1,4 +1,4 @@
-//! The binary with a remote on a machine that one logs in to: `cargo xtask integration --backend ssh` starts an sshd.
+//! The binary with a remote over SSH. `cargo xtask integration --backend ssh` starts an sshd.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -23,7 +23,7 @@ use larder_tests::{Case, Need, run};
 
 const SERVER: Need = Need::Server("ssh");
 
-/// Makes tests of functions, under their names.
+/// Turns functions into tests of the same name.
 macro_rules! cases {
     ($needs:expr => $($module:ident :: { $($test:ident),* $(,)? }),* $(,)?) => {
         [$($(Case::new(
