@@ -288,7 +288,7 @@ fn completions() {
     let sandbox = Sandbox::new();
     for shell in ["bash", "zsh", "fish"] {
         let script = sandbox.run(["completions", shell]).ok();
-        assert!(script.text().contains("command-hash"), "{shell}");
+        assert!(script.text().contains("LARDER_COMPLETE"), "{shell}");
     }
     let manual = sandbox.run(["man"]).ok();
     assert!(manual.text().contains(".TH larder"), "{manual}");
@@ -300,10 +300,11 @@ fn help() {
     assert!(version.line().starts_with("larder "), "{version}");
     let help = sandbox.run(["--help"]).ok();
     let commands: Vec<&str> = help.text().lines().filter_map(|line| line.split_whitespace().next()).collect();
-    for command in ["push", "pull", "find", "url", "ls", "hash", "completions", "man"] {
+    for command in ["push", "pull", "find", "url", "ls", "hash", "config", "completions", "man"] {
         assert!(commands.contains(&command), "{command} is not in {help}");
         let own = sandbox.run([command, "--help"]).ok();
-        assert!(own.text().contains("Usage"), "{own}");
+        // The help of `config` is the documentation of larder.toml.
+        assert!(own.text().contains(if command == "config" { "# Configuration" } else { "Usage" }), "{own}");
     }
     for command in ["run", "verify", "prune", "doctor"] {
         assert!(!commands.contains(&command), "{command} is shown and does not work: {help}");
