@@ -81,8 +81,8 @@ impl GcsConnection {
     }
 }
 
-/// Refuses to send Google's credentials to other hosts, unless the user has named the endpoint. A file of the project is not
-/// enough.
+/// Refuses to send Google's credentials to other hosts, unless the user has named the endpoint. A file of the project is
+/// not enough.
 fn check_trust(config: &GcsConfig, endpoint: &str, location: &str) -> Result<()> {
     if config.options.anonymous || config.trusts_endpoint || is_googles(endpoint) {
         return Ok(());

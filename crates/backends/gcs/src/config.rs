@@ -31,8 +31,8 @@ pub struct GcsConfig {
     pub prefix: String,
     /// The options from a URL or a configuration file.
     pub options: GcsOptions,
-    /// Whether the user has named the endpoint, and not a file that came with a project. Only then, Google's credentials go to
-    /// hosts that are not Google's.
+    /// Whether the user has named the endpoint, and not a file that came with a project. Only then, Google's credentials
+    /// go to hosts that are not Google's.
     pub trusts_endpoint: bool,
     /// How long an operation may go without progress, in all its attempts together.
     pub stall_timeout: Duration,
@@ -84,8 +84,8 @@ impl GcsConfig {
         Ok(self)
     }
 
-    /// Uses the emulator that `STORAGE_EMULATOR_HOST` (`HOST:PORT` or a URL) and `STORAGE_EMULATOR_GRPC_HOST` name. Sends no
-    /// credentials to it, as Google's tools do. An endpoint that is already set takes precedence.
+    /// Uses the emulator that `STORAGE_EMULATOR_HOST` (`HOST:PORT` or a URL) and `STORAGE_EMULATOR_GRPC_HOST` name. Sends
+    /// no credentials to it, as Google's tools do. An endpoint that is already set takes precedence.
     ///
     /// # Errors
     ///

@@ -266,8 +266,8 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// Whether the server says that the bucket is missing. A missing bucket and a missing object have the same status and reason,
-/// over HTTP and over gRPC, so only the text tells them apart.
+/// Whether the server says that the bucket is missing. A missing bucket and a missing object have the same status and
+/// reason, over HTTP and over gRPC, so only the text tells them apart.
 fn says_no_bucket(message: &str) -> bool {
     message.contains("bucket does not exist")
 }

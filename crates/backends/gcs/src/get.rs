@@ -124,9 +124,9 @@ pub(crate) async fn get(context: Arc<GcsContext>, key: Key, options: GetOptions)
     Ok(GetResult::new(meta, READ_AHEAD.read(reader, first, body, rest)))
 }
 
-/// Takes a generation as the time of its creation in microseconds. "Object versioning" in Google's documentation shows such
-/// numbers, but does not promise them. This saves a request, and nothing depends on the time. Listings and `stat` return the
-/// documented time.
+/// Takes a generation as the time of its creation in microseconds. "Object versioning" in Google's documentation shows
+/// such numbers, but does not promise them. This saves a request, and nothing depends on the time. Listings and `stat`
+/// return the documented time.
 fn time_of(generation: i64) -> SystemTime {
     let micros = u64::try_from(generation).unwrap_or_default();
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(micros)).unwrap_or(SystemTime::UNIX_EPOCH)

@@ -1,5 +1,5 @@
-//! HTTP requests that write, with a timeout that suits them. A timeout for a whole request is too short for a large chunk on a
-//! slow link, or too long for a dead connection. Here, each byte that is sent counts as progress.
+//! HTTP requests that write, with a timeout that suits them. A timeout for a whole request is too short for a large chunk
+//! on a slow link, or too long for a dead connection. Here, each byte that is sent counts as progress.
 
 use std::time::Duration;
 

@@ -4,12 +4,14 @@
 //! Google's own client could write too. Version 1.21.0 of `google-cloud-storage`, tried on 2026-11-30 against the testkit's
 //! server, publishes wrong objects:
 //!
-//! - If sending a chunk fails with an I/O error, `buffered_resumable_attempt` returns before `handle_error`. The next attempt does
-//!   not ask how much the server has. It replaces the buffer, so the object lacks a chunk.
-//! - If the server keeps a part of a chunk, `handle_partial` splits a piece with `split_off(n - s)` instead of `split_off(s)`.
+//! - If sending a chunk fails with an I/O error, `buffered_resumable_attempt` returns before `handle_error`. The next
+//!   attempt does not ask how much the server has. It replaces the buffer, so the object lacks a chunk.
+//! - If the server keeps a part of a chunk, `handle_partial` splits a piece with `split_off(n - s)` instead of
+//!   `split_off(s)`.
 //! - A resumed upload carries no checksum, so the server publishes the object before the client compares checksums.
 //!
-//! It also reports a published object as failed if it cannot read the answer, and it has no timeout for a silent connection.
+//! It also reports a published object as failed if it cannot read the answer, and it has no timeout for a silent
+//! connection.
 
 use std::sync::Arc;
 
@@ -101,8 +103,8 @@ impl ResumableSession {
         }
     }
 
-    /// Sends a chunk until the server has all of it. `end` is the size and the checksum of the whole object, if the chunk is
-    /// the last.
+    /// Sends a chunk until the server has all of it. `end` is the size and the checksum of the whole object, if the chunk
+    /// is the last.
     async fn send_at(
         &mut self,
         chunk: Chunk,

@@ -25,9 +25,9 @@ const QUANTUM: usize = 256 * 1024;
 /// busy. (The testkit's server takes 5 ms on loopback, and 23 ms while it computes an MD5.)
 const NEAR: Duration = Duration::from_millis(40);
 
-/// How much one request sends, in bytes: the bytes that came during the request before it. If the server is near, chunks are
-/// small, and their bytes are still in the processor's cache. If a round trip is long, chunks are large, and the connection is
-/// busy: at 1 Gbit/s and 100 ms, chunks of 8 MiB would leave it idle most of the time.
+/// How much one request sends, in bytes: the bytes that came during the request before it. If the server is near, chunks
+/// are small, and their bytes are still in the processor's cache. If a round trip is long, chunks are large, and the
+/// connection is busy: at 1 Gbit/s and 100 ms, chunks of 8 MiB would leave it idle most of the time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChunkSizes {
     /// The smallest first chunk. It is small, so that the server gets bytes early.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use larder_backend::{Error, ErrorKind, Key, Operation, Result};
 
-/// A bucket and the prefix below which a remote keeps its objects. Its `Display` is the URL, as `s3://bucket/prefix`.
+/// A bucket and the prefix below which a remote keeps its objects. Its `Display` is the URL, such as `s3://bucket/prefix`.
 #[derive(Clone, Debug)]
 pub struct BucketRoot {
     scheme: &'static str,
@@ -14,7 +14,8 @@ pub struct BucketRoot {
 }
 
 impl BucketRoot {
-    /// Describes the root. `scheme` is that of the URL, as `s3`. `prefix` has no `/` at its ends, and may be empty.
+    /// Describes the root. `scheme` is the scheme of the URL, such as `s3`. `prefix` has no `/` at its ends, and may be
+    /// empty.
     pub fn new(scheme: &'static str, bucket: impl Into<String>, prefix: &str) -> Self {
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         Self { scheme, bucket: bucket.into(), prefix }

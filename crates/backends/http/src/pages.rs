@@ -46,8 +46,8 @@ enum NextPage {
 
 /// Streams the items of all pages. A page is requested when the items of the one before have been taken.
 ///
-/// The stream ends with [`ErrorKind::Unsupported`] if the server says that more pages follow and gives no new token: a
-/// listing that is cut short would make an older object the newest.
+/// The stream ends with [`ErrorKind::Unsupported`] if the server says that more pages follow but gives no new token. A
+/// truncated listing could make an older object look like the newest.
 pub fn list(source: impl PageSource) -> ObjectStream {
     let listing = PagedListing { source, items: VecDeque::new(), next: NextPage::First };
     stream::unfold(Some(listing), |listing| async move {
@@ -85,7 +85,7 @@ impl<S: PageSource> PagedListing<S> {
 
     fn no_token(&self) -> Error {
         Error::new(ErrorKind::Unsupported, Operation::List, self.source.location())
-            .with_source("the server says that there is more, and not where it begins")
+            .with_source("the server says that more pages follow, but gives no token for the next one")
     }
 }
 

@@ -1,7 +1,7 @@
-//! Bodies of requests and answers that fail when no byte moves.
+//! Bodies of requests and answers that fail if no byte moves.
 //!
-//! A timeout for a whole request says nothing about a large part on a slow link. Here each byte that is sent or received
-//! counts as progress.
+//! A timeout for a whole request does not suit a large part on a slow link. Here, each byte that is sent or received counts
+//! as progress.
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -19,14 +19,13 @@ use crate::retry::{Activity, RetryBudget};
 
 type BodyError = Box<dyn StdError + Send + Sync>;
 
-/// How much is handed to the connection at once, in bytes: small enough that a slow link (1 Mbit/s) takes one within
-/// the shortest sensible timeout.
+/// How much the connection gets at once, in bytes. A slow link (1 Mbit/s) sends it within the shortest sensible timeout.
 pub const PIECE: usize = 128 * 1024;
 
-/// The last bytes of a request above this size, in bytes, may be in a buffer for a while after they were sent.
+/// The size of a large request, in bytes. Its last bytes may be in a buffer for a while after they were sent.
 const LARGE: u64 = 64 * 1024;
 
-/// No byte moved for too long.
+/// The error of a silence that lasted too long.
 #[derive(Debug, thiserror::Error)]
 #[error("nothing was sent or received for {}", seconds(*.0))]
 pub struct Stalled(pub Duration);
@@ -36,7 +35,7 @@ pub fn is_stall(error: &(dyn StdError + 'static)) -> bool {
     find_cause::<Stalled>(error).is_some()
 }
 
-/// When a byte of a request was sent last.
+/// The time at which a byte of a request was sent last.
 #[derive(Clone, Debug)]
 pub struct SendProgress {
     state: Arc<Mutex<SendState>>,
@@ -93,7 +92,7 @@ impl SendProgress {
     }
 }
 
-/// The body of a request, in pieces, each of which is noted when the connection takes it.
+/// The body of a request, in pieces. Notes each piece that the connection takes.
 #[derive(Debug)]
 pub struct SentBody<B> {
     inner: B,
@@ -151,12 +150,12 @@ impl<B: Body<Data = Bytes, Error: Into<BodyError>> + Unpin> Body for SentBody<B>
     }
 }
 
-/// The body of an answer, which fails when its next piece does not come.
+/// The body of an answer. Fails if its next piece does not come in time.
 #[derive(Debug)]
 pub struct ReceivedBody<B> {
     inner: B,
     timeout: Duration,
-    /// Runs while a reader waits: nothing has to come while nobody reads.
+    /// Runs only while a reader waits.
     silence: Option<Pin<Box<Sleep>>>,
     activity: Activity,
 }

@@ -30,7 +30,7 @@ pub trait RangeSource: Send + Sync + 'static {
     /// The URL of the object, for messages.
     fn location(&self) -> String;
 
-    /// How long reading is tried.
+    /// How long failed requests are retried.
     fn retry_budget(&self) -> &RetryBudget;
 }
 
@@ -40,7 +40,7 @@ pub trait RangeSource: Send + Sync + 'static {
 pub struct ReadAhead {
     /// How much one request reads, in bytes.
     pub chunk: u64,
-    /// How many requests are sent at once. Their unread bytes are all that a download keeps in memory.
+    /// How many requests are sent at once. A download keeps only their unread bytes in memory.
     pub chunks: usize,
     /// Whether the server supports ranges. Otherwise the first answer has the whole object.
     pub is_ranged: bool,
@@ -155,7 +155,7 @@ impl Download {
     }
 }
 
-/// Reads a chunk. When the connection breaks, it continues at that byte.
+/// Reads a chunk. If the connection breaks, continues at that byte.
 async fn read_chunk(
     source: &dyn RangeSource,
     range: Range<u64>,
@@ -173,7 +173,7 @@ async fn read_chunk(
         let failure = match opened {
             Ok(body) => match drain(source, body, &mut at, range.end, pieces, &mut attempts).await {
                 None => continue,
-                // Nobody reads any more.
+                // The reader is gone.
                 Some(_) if pieces.is_closed() => return Ok(()),
                 Some(failure) => failure,
             },
@@ -212,7 +212,7 @@ async fn drain(
                 if pieces.send(Ok(bytes)).await.is_err() {
                     return Some(Error::new(ErrorKind::Cancelled, Operation::Get, source.location()).into());
                 }
-                // After the send: the time of a slow reader is no silence of the server.
+                // After the send, so that the time of a slow reader does not count as silence of the server.
                 attempts.progressed();
             }
             Some(Err(failure)) => return Some(failure),

@@ -1,22 +1,23 @@
-//! Options that remotes of several kinds have.
+//! Options that several kinds of remotes have.
 
 use http::Uri;
 use serde::de::{Deserialize as _, Deserializer, Error as _};
 
-/// What an endpoint is.
-pub const ENDPOINT: &str = "a URL of a server, as https://storage.example:9000, without user and password";
+/// A description of an endpoint, for messages.
+pub const ENDPOINT: &str =
+    "a URL of a server, such as https://storage.example:9000, without user and password";
 
-/// The text is not the URL of a server. `Display` says what an endpoint is, and does not repeat the text.
+/// A text that is not the URL of a server. `Display` describes an endpoint, and does not repeat the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{ENDPOINT}")]
 pub struct InvalidEndpoint;
 
-/// An option does not fit the others.
+/// An option that does not fit the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidOption {
     /// The name of the option.
     pub option: &'static str,
-    /// What is wrong, as the end of a sentence that begins with the option.
+    /// The end of a sentence that begins with the option and says what is wrong.
     pub problem: &'static str,
 }
 
@@ -43,7 +44,7 @@ pub fn endpoint(value: &str) -> Result<String, InvalidEndpoint> {
 ///
 /// # Errors
 ///
-/// The value is not a text, or not such a URL. The error's text is what the option takes.
+/// The value is not a text, or not such a URL. The error's text says which values the option takes.
 pub fn deserialize_endpoint<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
     endpoint(&String::deserialize(value)?).map(Some).map_err(D::Error::custom)
 }
@@ -52,7 +53,7 @@ pub fn deserialize_endpoint<'de, D: Deserializer<'de>>(value: D) -> Result<Optio
 ///
 /// # Errors
 ///
-/// The value is not a text, or is empty. The error's text is what the option takes.
+/// The value is not a text, or is empty. The error's text says which values the option takes.
 pub fn deserialize_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
     match String::deserialize(value)? {
         text if text.is_empty() => Err(D::Error::custom("a text that is not empty")),

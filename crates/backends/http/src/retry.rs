@@ -7,15 +7,15 @@ use std::time::Duration;
 use larder_backend::{Error, ErrorKind, Result, seconds};
 use tokio::time::Instant;
 
-/// The first pause. Each pause is twice as long as the one before, and half of it is random: many clients must not return
+/// The first pause. Each pause is twice as long as the one before. Half of it is random, so that many clients do not return
 /// at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause that the server did not ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// The longest no-progress timeout for cleaning up.
 const LONGEST_CLEAN_UP: Duration = Duration::from_secs(10);
-/// The number of failures in a row after which a server that never answered is given up. Their pauses take 2 s: the name or
-/// the port of the server may be wrong, and the user waits.
+/// How often a request to a server that has never answered may fail in a row. The pauses take 2 s in total, because the
+/// name or the port of the server may be wrong, and the user waits.
 const MAX_FAILURES: u32 = 4;
 /// The same for a server that has answered before. It may be restarting, and an upload of hours is worth 20 s.
 const MAX_FAILURES_OF_KNOWN: u32 = 7;
@@ -26,7 +26,7 @@ const MAX_THROTTLED: u32 = 8;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AttemptFailure {
-    /// Why it failed.
+    /// The error of the attempt.
     pub error: Error,
     /// How long the server asks the client to wait.
     pub retry_after: Option<Duration>,
@@ -86,7 +86,7 @@ impl Activity {
     }
 }
 
-/// How long operations are tried.
+/// How long operations are retried.
 #[derive(Clone, Debug)]
 pub struct RetryBudget {
     /// The longest time without progress, all attempts and pauses included.
@@ -96,24 +96,24 @@ pub struct RetryBudget {
 }
 
 impl RetryBudget {
-    /// Gives an operation up after so long without progress.
+    /// Ends an operation after `stall_timeout` without progress.
     pub fn new(stall_timeout: Duration) -> Self {
         Self { stall_timeout, activity: Activity::default() }
     }
 
-    /// How long one attempt may make no progress: a third of the whole, so that a dead connection is replaced before the
-    /// operation fails.
+    /// How long one attempt may make no progress. It is a third of the whole, so that a dead connection is replaced
+    /// before the operation fails.
     pub fn attempt_timeout(&self) -> Duration {
         self.stall_timeout / 3
     }
 
-    /// How long the answer to a large request may take: sent bytes may still be in a buffer of the system or of a proxy, in
+    /// How long the answer to a large request may take. Sent bytes may still be in a buffer of the system or of a proxy, in
     /// front of a slow link.
     pub fn answer_timeout(&self) -> Duration {
         self.stall_timeout / 2
     }
 
-    /// A smaller budget for cleaning up: the link is often dead by then, and a later sweep removes the rest.
+    /// A smaller budget for cleaning up. The link is often dead by then, and a later sweep removes the rest.
     #[must_use]
     pub fn for_cleaning_up(&self) -> Self {
         let stall_timeout = LONGEST_CLEAN_UP.min(self.stall_timeout / 2);
@@ -131,7 +131,7 @@ impl RetryBudget {
         }
     }
 
-    /// Tries until an attempt succeeds, fails for good, or the budget is used up.
+    /// Retries until an attempt succeeds or fails permanently, or the budget is used up.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ pub struct RetryAttempts {
 }
 
 impl RetryAttempts {
-    /// Notes progress that a later attempt keeps: earlier failures do not count any more.
+    /// Notes progress that a later attempt keeps. Earlier failures do not count any more.
     pub fn progressed(&mut self) {
         self.failures = 0;
         self.idle = Duration::ZERO;

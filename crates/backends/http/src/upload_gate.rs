@@ -2,7 +2,7 @@
 
 use larder_backend::{Error, ErrorKind, Operation, Result};
 
-/// Remembers whether an upload may go on: not after a failed write, nor after a write whose future was dropped.
+/// Remembers whether an upload may continue. It may not after a failed write, or after a write whose future was dropped.
 #[derive(Debug, Default)]
 pub struct UploadGate {
     is_broken: bool,
@@ -25,7 +25,7 @@ impl UploadGate {
         self.is_broken = false;
     }
 
-    /// Refuses to go on with a broken upload.
+    /// Refuses to continue a broken upload.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl UploadGate {
     /// The error of a broken upload.
     pub fn broken(operation: Operation, location: String) -> Error {
         Error::new(ErrorKind::Cancelled, operation, location)
-            .with_source("an earlier write failed, or was not waited for: the upload can only be aborted")
+            .with_source("an earlier write failed or was dropped, so the upload can only be aborted")
     }
 }
 

@@ -57,7 +57,7 @@ impl Backend for S3Backend {
     async fn begin_put(&self, key: &Key, options: PutOptions) -> Result<Box<dyn Upload>> {
         self.context.root.check(key, Operation::Put)?;
         if options.mode == PutMode::CreateOnly {
-            // The commit needs the answer, and waits less when it is asked for now.
+            // The commit needs the answer. Asking now makes it wait less.
             let context = Arc::clone(&self.context);
             tokio::spawn(async move { create_only_support(&context).await });
         }
@@ -84,7 +84,7 @@ impl Backend for S3Backend {
                 let is_dead = matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable);
                 first_error.get_or_insert(error);
                 if is_dead {
-                    // The others would take as long, and somebody waits.
+                    // The others would take as long, and the user waits.
                     break;
                 }
             }

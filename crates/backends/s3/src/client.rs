@@ -29,29 +29,28 @@ use larder_backend_http::retry::RetryBudget;
 use crate::config::S3Config;
 use crate::watch::{RemoteClock, WatchedClient};
 
-/// How long the metadata service of an instance may take, where there is one: it is on the same machine. Elsewhere
-/// nothing answers, and nobody should wait for that.
+/// How long the metadata service of an instance may take. It is on the same machine, and outside of AWS nothing answers.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The longest that a connection may take, however patient the user is.
+/// The longest time for a connection, even if the no-progress timeout is longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a certificate begins with.
+/// The first line of a certificate.
 const PEM_BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
-/// What requests are made with.
+/// The client of one remote.
 #[derive(Debug)]
 pub(crate) struct S3Connection {
     pub(crate) client: Client,
     pub(crate) clock: RemoteClock,
-    /// The URL of the server, where it is not AWS's own: then what it can do is not known.
+    /// The URL of the server, if it is not AWS's own. The abilities of such a server are unknown.
     pub(crate) endpoint: Option<String>,
-    /// Bodies carry a checksum, so that they need not be hashed again for the signature.
+    /// Whether bodies carry a checksum. Then the signature needs no hash of them.
     pub(crate) has_checksums: bool,
 }
 
 impl S3Connection {
-    /// Reads the AWS configuration. Asks nothing of S3, but credentials may be asked for elsewhere.
+    /// Reads the AWS configuration. Makes no request to S3, but may request credentials from other services.
     pub(crate) async fn open(config: &S3Config, budget: &RetryBudget, location: &str) -> Result<Self> {
         let clock = RemoteClock::default();
         let http = http_client(budget.clone(), clock.clone(), location)?;
@@ -66,7 +65,7 @@ impl S3Connection {
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
-            // Trying again is done here, in one place.
+            // `RetryBudget` decides about retries.
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .timeout_config(
@@ -74,7 +73,7 @@ impl S3Connection {
                     .connect_timeout(CONNECT_TIMEOUT.min(budget.attempt_timeout()))
                     .build(),
             )
-            // A wrong clock is said, not worked around: certificates and logs need the right time too.
+            // A wrong clock is an error. Certificates and logs need the right time too.
             .disable_clock_skew_correction(true);
         if let Some(profile) = &config.options.profile {
             loader = loader.profile_name(profile);
@@ -84,7 +83,7 @@ impl S3Connection {
         loader = if config.options.anonymous {
             loader.no_credentials()
         } else if let Some(profile) = &config.options.profile {
-            // Who names a profile means it, whatever else the environment has; so it is with other AWS tools.
+            // A profile takes precedence over the environment, as for other AWS tools.
             let provider = ProfileFileCredentialsProvider::builder()
                 .configure(&provider_config.with_region(Some(region)))
                 .profile_name(profile);
@@ -101,7 +100,7 @@ impl S3Connection {
         let configured = || match configured_endpoint(&sdk).map(|url| endpoint(&url)) {
             None => Ok(None),
             Some(Ok(url)) => Ok(Some(url)),
-            // It is not repeated: it may hold a password.
+            // The message does not repeat the value, which may contain a password.
             Some(Err(_)) => Err(Error::new(ErrorKind::InvalidInput, Operation::Open, location).with_hint(
                 format!("AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL and endpoint_url take {ENDPOINT}"),
             )),
@@ -119,7 +118,7 @@ impl S3Connection {
     }
 }
 
-/// The region: the given one, else what AWS tools use, else the one that servers with an endpoint usually claim to be.
+/// The region: the given one, or else that of AWS tools, or else the usual one of servers with an endpoint.
 async fn region(config: &S3Config, metadata: &imds::Client) -> Region {
     if let Some(region) = &config.options.region {
         return Region::new(region.clone());
@@ -137,7 +136,7 @@ async fn region(config: &S3Config, metadata: &imds::Client) -> Region {
     chain.region().await.unwrap_or(Region::from_static("us-east-1"))
 }
 
-/// The endpoint of the environment or the profile: for S3, or for all services.
+/// The endpoint that the environment or the profile sets, for S3 or for all services.
 fn configured_endpoint(sdk: &SdkConfig) -> Option<String> {
     let key = aws_types::service_config::ServiceConfigKey::builder()
         .service_id("S3")
@@ -150,7 +149,7 @@ fn configured_endpoint(sdk: &SdkConfig) -> Option<String> {
     for_s3.or_else(|| sdk.endpoint_url().map(str::to_owned)).filter(|url| !url.is_empty())
 }
 
-/// The SDK's client, with proxies from the environment, and `AWS_CA_BUNDLE` as other AWS tools have it.
+/// The SDK's HTTP client, with proxies from the environment, and with `AWS_CA_BUNDLE`, as for other AWS tools.
 fn http_client(budget: RetryBudget, clock: RemoteClock, location: &str) -> Result<WatchedClient> {
     let mut trusted = TrustStore::default();
     if let Some(path) = env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
@@ -160,14 +159,14 @@ fn http_client(budget: RetryBudget, clock: RemoteClock, location: &str) -> Resul
                 .with_hint(format!("AWS_CA_BUNDLE names {}, which cannot be read", path.display()))
                 .with_source(error)
         })?;
-        // The TLS library takes no certificates for none, without a word.
+        // The TLS library silently accepts a file without certificates.
         if !pem.windows(PEM_BEGIN.len()).any(|window| window == PEM_BEGIN) {
             return Err(Error::new(ErrorKind::InvalidInput, Operation::Open, location).with_hint(format!(
                 "AWS_CA_BUNDLE names {}, which has no certificate in PEM",
                 path.display()
             )));
         }
-        // As in other AWS tools, the bundle replaces what the system trusts.
+        // The bundle replaces the certificates of the system, as for other AWS tools.
         trusted = TrustStore::empty().with_pem_certificate(pem);
     }
     let tls = TlsContext::builder().with_trust_store(trusted).build().map_err(|error| {

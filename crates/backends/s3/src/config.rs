@@ -1,4 +1,4 @@
-//! Which bucket, and how to reach it.
+//! The bucket, and how to reach it.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,54 +9,54 @@ use serde::de::{Deserializer, Error as _, Visitor};
 
 /// How to open an [`crate::S3Backend`].
 ///
-/// What is not said here comes from where AWS tools take it: environment, profiles, SSO, container and instance roles,
-/// `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_S3`, `AWS_CA_BUNDLE`, `HTTPS_PROXY` and its like.
+/// All other settings come from the same sources as for AWS tools: environment, profiles, SSO, container and instance
+/// roles, `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_S3`, `AWS_CA_BUNDLE`, `HTTPS_PROXY` and similar variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct S3Config {
     /// The bucket, or the alias of an access point.
     pub bucket: String,
-    /// What stands in front of every key, literally, without a `/` at its ends; may be empty.
+    /// The prefix of every object's name, without `/` at its ends. May be empty.
     pub prefix: String,
-    /// What a URL or a configuration file can say besides.
+    /// The options from a URL or a configuration file.
     pub options: S3Options,
-    /// After how long without progress an operation fails, with all its attempts.
+    /// How long an operation may go without progress, in all its attempts together.
     pub stall_timeout: Duration,
-    /// The size of the parts of an upload, in bytes: for tests. By default it follows from the size hint.
+    /// The size of the parts of an upload, in bytes. For tests. By default it follows from the size hint.
     pub part_size: Option<usize>,
 }
 
-/// The options of a remote on S3, by the names that they have in a URL's query and in configuration files.
+/// The options of a remote on S3. Fields have the same names in a URL's query and in configuration files.
 ///
-/// Deserializing checks them. An error's text is then what the option takes.
+/// Deserializing checks the values. The text of an error says which values the option takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct S3Options {
-    /// The URL of a server that is not AWS, or of a special endpoint of AWS.
+    /// The URL of another server than AWS, or of a special endpoint of AWS.
     #[serde(deserialize_with = "deserialize_endpoint")]
     pub endpoint: Option<String>,
     /// The region of the bucket.
     #[serde(deserialize_with = "deserialize_text")]
     pub region: Option<String>,
-    /// Whether the bucket stands in the path of the URL instead of the host name. By default it does where there is an
-    /// endpoint, because few private servers have a name for each bucket.
+    /// Whether the bucket is in the path of the URL instead of the host name. The default is true if there is an endpoint,
+    /// because few private servers have a host name for each bucket.
     pub force_path_style: Option<bool>,
     /// The profile of the AWS configuration files.
     #[serde(deserialize_with = "deserialize_text")]
     pub profile: Option<String>,
-    /// Whether requests are not signed: for public buckets.
+    /// Whether requests are not signed. For public buckets.
     pub anonymous: bool,
-    /// The storage class of what is uploaded, as `STANDARD_IA`.
+    /// The storage class of uploaded objects, such as `STANDARD_IA`.
     #[serde(deserialize_with = "deserialize_text")]
     pub storage_class: Option<String>,
-    /// The server-side encryption of what is uploaded: `AES256`, `aws:kms` or `aws:kms:dsse`.
+    /// The server-side encryption of uploaded objects: `AES256`, `aws:kms` or `aws:kms:dsse`.
     #[serde(deserialize_with = "encryption")]
     pub sse: Option<String>,
-    /// The key of the encryption with KMS.
+    /// The key for encryption with KMS.
     #[serde(deserialize_with = "deserialize_text")]
     pub sse_kms_key_id: Option<String>,
-    /// Whether the one who asks pays, not the owner of the bucket.
+    /// Whether the requester pays instead of the owner of the bucket.
     #[serde(deserialize_with = "payer")]
     pub request_payer: bool,
 }
@@ -80,7 +80,7 @@ impl S3Config {
         self
     }
 
-    /// Sets after how long without progress an operation fails; `None` is the default.
+    /// Sets how long an operation may go without progress. `None` sets the default.
     #[must_use]
     pub fn with_stall_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.stall_timeout = timeout.unwrap_or(larder_backend::DEFAULT_STALL_TIMEOUT);
@@ -95,7 +95,7 @@ impl S3Config {
     }
 }
 
-/// A boolean, or `requester`, as AWS's own tools write it.
+/// Deserializes a boolean, or `requester`, as AWS's own tools write it.
 fn payer<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
     struct Payer;
     impl Visitor<'_> for Payer {

@@ -1,4 +1,4 @@
-//! What the backend, its uploads and its reads share.
+//! The state that all operations of a remote share.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use crate::config::S3Config;
 use crate::error::RequestTarget;
 use crate::precondition::CreateOnlySupport;
 
-/// One remote, and what is known of its server. Its `Display` is `s3://bucket/prefix`.
+/// One remote, and the known abilities of its server. Its `Display` is `s3://bucket/prefix`.
 #[derive(Debug)]
 pub(crate) struct S3Context {
     pub(crate) config: S3Config,

@@ -5,7 +5,7 @@ use larder_backend::{DeleteOptions, Error, ErrorKind, Key, Operation, Result, Ve
 use crate::context::S3Context;
 use crate::get::{is_strong, stat};
 
-/// Deletes an object. An absent one is a success.
+/// Deletes an object. An absent object is a success.
 ///
 /// AWS compares `If-Match` with the `ETag` of the object. Most other servers ignore the header on a deletion, so the
 /// version is checked here first, and the header is sent in addition.
@@ -16,7 +16,7 @@ pub(crate) async fn delete(context: &S3Context, key: &Key, options: &DeleteOptio
         if !has_version(context, key, version).await? {
             return Ok(());
         }
-        // No server matches a weak one.
+        // No server compares a weak `ETag`.
         if_match = if_match.filter(|version| is_strong(Some(version)));
     }
     let deleted = match send(context, key, if_match).await {
@@ -24,7 +24,7 @@ pub(crate) async fn delete(context: &S3Context, key: &Key, options: &DeleteOptio
         Err(error) if error.kind() == ErrorKind::Unsupported && connection.endpoint.is_some() => {
             send(context, key, None).await
         }
-        // An absent object may be answered like another version.
+        // The server may answer in the same way if the object is absent.
         Err(error) if error.kind() == ErrorKind::Conflict && if_match.is_some() => {
             match stat(context, key).await {
                 Err(absent) if absent.is_not_found() => Ok(()),

@@ -1,4 +1,4 @@
-//! From answers of the server, and of the network, to errors of the backend.
+//! Turning answers of the server, and failures of the network, into errors of the backend.
 
 use std::error::Error as StdError;
 use std::time::{Duration, SystemTime};
@@ -13,11 +13,11 @@ use larder_backend_http::progress::is_stall;
 use larder_backend_http::retry::AttemptFailure;
 use larder_backend_http::{find_cause, is_untrusted_certificate};
 
-/// One attempt failed.
+/// A failed attempt.
 #[derive(Debug)]
 pub(crate) struct S3Failure {
     pub(crate) error: Error,
-    /// The server's name for it.
+    /// The server's error code, or an empty text.
     pub(crate) code: String,
     pub(crate) status: Option<u16>,
     /// How long the server asks the client to wait.
@@ -31,7 +31,7 @@ impl S3Failure {
         Self { error, code: String::new(), status: None, retry_after: None, is_uncertain: false }
     }
 
-    /// Makes the failure one of another kind.
+    /// Replaces the kind of the error.
     #[must_use]
     pub(crate) fn into_kind(self, kind: ErrorKind, operation: Operation) -> Self {
         let error = Error::new(kind, operation, self.error.location()).with_source(error_chain(&self.error));
@@ -52,21 +52,21 @@ impl From<S3Failure> for AttemptFailure {
     }
 }
 
-/// Where a request went, for its errors.
+/// The target of a request, for its errors.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestTarget<'a> {
     pub(crate) operation: Operation,
     /// The URL of the object or of the remote.
     pub(crate) location: &'a str,
     pub(crate) bucket: &'a str,
-    /// The URL of the server, where it is not AWS's own.
+    /// The URL of the server, if it is not AWS's own.
     pub(crate) endpoint: Option<&'a str>,
     /// The profile that the remote names.
     pub(crate) profile: Option<&'a str>,
 }
 
 impl RequestTarget<'_> {
-    /// Reads what the SDK makes of an answer, or of its absence.
+    /// Reads an error of the SDK.
     pub(crate) fn failure<E>(self, error: &SdkError<E, HttpResponse>) -> S3Failure
     where
         E: ProvideErrorMetadata + StdError + 'static,
@@ -76,7 +76,7 @@ impl RequestTarget<'_> {
         let header = |name: &str| response.headers().get(name).map(str::to_owned);
         let retry_after = header("retry-after").and_then(|text| retry_after(&text));
         let bucket_region = header("x-amz-bucket-region");
-        // MinIO says in a header what the absent body of an answer to HEAD cannot.
+        // An answer to HEAD has no body. MinIO names the code in a header.
         let code = match error.code() {
             Some(code) if code != "NotFound" => Some(code.to_owned()),
             _ => header("x-minio-error-code"),
@@ -86,7 +86,7 @@ impl RequestTarget<'_> {
         let request_id = error.request_id().map(str::to_owned);
 
         if matches!(error, SdkError::ResponseError(_)) || (status < 300 && code.is_empty()) {
-            // The answer broke off, or is none of S3.
+            // The answer broke off, or does not come from S3.
             let failed = self.error(ErrorKind::Unavailable).with_source(error_chain(error));
             return S3Failure {
                 status: Some(status),
@@ -97,7 +97,7 @@ impl RequestTarget<'_> {
         }
         let mut failed = self.error(kind(status, &code));
         if status == 404 && code.is_empty() && self.operation != Operation::Stat {
-            // S3 says what is not there.
+            // S3 would name the missing thing.
             failed = self.no_s3();
         } else if let Some(hint) = self.hint(status, &code, bucket_region.as_deref()) {
             failed = failed.with_hint(hint);
@@ -111,7 +111,7 @@ impl RequestTarget<'_> {
         if let Some(id) = request_id.filter(|_| status >= 500) {
             cause = format!("{cause} (request {id})");
         }
-        // S3 may say 200 before it knows, and the reason in the body.
+        // S3 may answer 200 too early, and then describe the failure in the body.
         let is_uncertain = !(300..500).contains(&status);
         if is_retryable(status, &code) {
             failed = failed.with_retryable(true);
@@ -119,7 +119,7 @@ impl RequestTarget<'_> {
         S3Failure { error: failed.with_source(cause), code, status: Some(status), retry_after, is_uncertain }
     }
 
-    /// The server answers, but not as S3 does.
+    /// The error of a server that does not answer as S3 does.
     pub(crate) fn no_s3(self) -> Error {
         let hint = self.endpoint.map_or("the server does not answer as S3 does".to_owned(), |endpoint| {
             format!("{endpoint} does not answer as S3 does: check the endpoint")
@@ -127,7 +127,7 @@ impl RequestTarget<'_> {
         self.error(ErrorKind::RootMissing).with_hint(hint)
     }
 
-    /// Reads an error of the body of an answer.
+    /// Reads an error in the body of an answer.
     pub(crate) fn broken_body(self, error: &(dyn StdError + 'static)) -> S3Failure {
         let kind = if is_stall(error) { ErrorKind::Timeout } else { ErrorKind::Unavailable };
         S3Failure::new(self.error(kind).with_source(error_chain(error)))
@@ -150,7 +150,7 @@ impl RequestTarget<'_> {
                 }
             };
             let failed = self.error(ErrorKind::Unauthenticated).with_hint(hint);
-            // Where they are asked for again in the middle of an upload, that may have been the network.
+            // Credentials are renewed in the middle of an upload, where the network may fail.
             let may_pass = matches!(credentials, CredentialsError::ProviderTimedOut(_));
             return S3Failure::new(failed.with_source(error_chain(credentials)).with_retryable(may_pass));
         }
@@ -172,7 +172,7 @@ impl RequestTarget<'_> {
         let server = self.endpoint.map_or("AWS".to_owned(), |endpoint| format!("the endpoint {endpoint}"));
         let causes = root_causes(error);
         let hint = if is_untrusted_certificate(error) {
-            format!("{server} has a certificate that is not trusted here: see AWS_CA_BUNDLE")
+            format!("this machine does not trust the certificate of {server}: see AWS_CA_BUNDLE")
         } else {
             format!("check the network, and {server}")
         };
@@ -186,7 +186,7 @@ impl RequestTarget<'_> {
         Error::new(kind, self.operation, self.location)
     }
 
-    /// What the user can do.
+    /// Tells the user what to do.
     fn hint(self, status: u16, code: &str, region: Option<&str>) -> Option<String> {
         let bucket = self.bucket;
         Some(match code {
@@ -258,7 +258,7 @@ impl RequestTarget<'_> {
     }
 }
 
-/// What an answer means. Codes: "List of error codes" in the Amazon S3 API Reference.
+/// The kind of error that an answer means. Codes: "List of error codes" in the Amazon S3 API Reference.
 fn kind(status: u16, code: &str) -> ErrorKind {
     match code {
         "NoSuchBucket" => ErrorKind::RootMissing,
@@ -307,13 +307,13 @@ fn kind(status: u16, code: &str) -> ErrorKind {
     }
 }
 
-/// What may succeed the next time although its kind says nothing of the sort.
+/// Whether a retry may succeed although the kind of the error does not say so.
 fn is_retryable(status: u16, code: &str) -> bool {
     let passes = [
-        // A conditional conflict is not "exists": somebody else was at work, and may have failed.
+        // A conditional conflict does not mean that an object exists. Another creator was at work, and may have failed.
         "ConditionalRequestConflict",
         "OperationAborted",
-        // Damaged on its way.
+        // The bytes were damaged on their way.
         "BadDigest",
         "XAmzContentSHA256Mismatch",
         "XAmzContentChecksumMismatch",
@@ -321,7 +321,7 @@ fn is_retryable(status: u16, code: &str) -> bool {
     passes.contains(&code) || matches!(status, 500 | 502 | 504)
 }
 
-/// Seconds, or a date.
+/// Reads `Retry-After`: seconds, or a date.
 fn retry_after(text: &str) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));

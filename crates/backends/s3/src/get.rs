@@ -19,12 +19,12 @@ use larder_backend_http::retry::{AttemptFailure, RetryBudget};
 use crate::context::S3Context;
 use crate::error::S3Failure;
 
-/// How much one request reads, in bytes: as other clients of S3 have it. An object up to this size takes one request; a
-/// larger one is read by several at once.
+/// How much one request reads, in bytes, as in other clients of S3. One request reads an object up to this size. Several
+/// requests read a larger one at the same time.
 const CHUNK: u64 = 8 * 1024 * 1024;
 
-/// How many requests read ahead at once. Together they cover the bandwidth times delay of 1 Gbit/s and 400 ms; what
-/// they have read and nobody has taken yet is all that a download keeps in memory.
+/// How many requests read ahead at once. Together they cover the bandwidth times delay of 1 Gbit/s and 400 ms. A download
+/// keeps only their unread bytes in memory.
 const CHUNKS_AHEAD: usize = 6;
 
 const READ_AHEAD: ReadAhead = ReadAhead::new(CHUNK, CHUNKS_AHEAD);
@@ -54,8 +54,8 @@ pub(crate) async fn stat(context: &S3Context, key: &Key) -> Result<ObjectMeta> {
         .await
 }
 
-/// An answer to HEAD has no body, so a wrong clock, a wrong secret and a denial look alike, and a missing bucket looks
-/// like a missing object. A request for one byte says which it is.
+/// Explains a failed HEAD with a request for one byte. An answer to HEAD has no body. So a wrong clock, a wrong secret
+/// and a denial look alike, and a missing bucket looks like a missing object.
 async fn explain_head(context: &S3Context, key: &Key, failure: S3Failure) -> S3Failure {
     let is_vague =
         failure.code.is_empty() && matches!(failure.status, Some(301 | 307 | 400 | 401 | 403 | 404));
@@ -93,7 +93,7 @@ pub(crate) async fn get(context: Arc<S3Context>, key: Key, options: GetOptions) 
     let (output, answer) = loop {
         let output = match get_range(&context, &key, Operation::Get, asked, version).await {
             Ok(output) => output,
-            // Nothing is in the range.
+            // The object ends before the range.
             Err(failure) if failure.status == Some(416) => {
                 return empty(&context, &key, wanted.start, true, version).await;
             }
@@ -106,7 +106,7 @@ pub(crate) async fn get(context: Arc<S3Context>, key: Key, options: GetOptions) 
             Error::new(ErrorKind::Unsupported, Operation::Get, context.location(&key)).with_source(problem)
         })?;
         if answer.is_range && answer.size > answer.range.end && !is_strong(output.e_tag()) {
-            // Several requests could not be held to one version: all of it comes by one.
+            // Several requests might read several versions. So one request reads everything.
             asked = None;
             continue;
         }
@@ -124,14 +124,15 @@ pub(crate) async fn get(context: Arc<S3Context>, key: Key, options: GetOptions) 
     Ok(GetResult::new(meta, stream))
 }
 
-/// What a server has answered to a request for a range, or for all.
+/// The answer to a request for a range, or for the whole object.
 #[derive(Debug, PartialEq, Eq)]
 struct RangeAnswer {
     /// The bytes that follow.
     range: Range<u64>,
     /// The size of the object.
     size: u64,
-    /// Whether it is what was asked for; otherwise the server does not know ranges, and all of it comes.
+    /// Whether this is the range that was requested. Otherwise the server does not support ranges, and sends the whole
+    /// object.
     is_range: bool,
 }
 
@@ -147,26 +148,25 @@ impl RangeAnswer {
         asked: Option<&Range<u64>>,
     ) -> Result<Self, &'static str> {
         let Some(text) = content_range else {
-            let size = length.ok_or("the server does not say how large the object is")?;
+            let size = length.ok_or("the server did not send the size of the object")?;
             return Ok(Self { range: 0..size, size, is_range: false });
         };
-        let (range, size) =
-            parse_content_range(text).ok_or("the server does not say which range it answers with")?;
-        let asked = asked.ok_or("the server answers with a range that it was not asked for")?;
+        let (range, size) = parse_content_range(text).ok_or("the server did not say which range it sent")?;
+        let asked = asked.ok_or("the server sent a range that larder did not request")?;
         let is_asked = range.start == asked.start && range.end == asked.end.min(size);
         if !is_asked || length.is_some_and(|length| length != range.end - range.start) {
-            return Err("the server answers with another range than it was asked for");
+            return Err("the server sent another range than larder requested");
         }
         Ok(Self { range, size, is_range: true })
     }
 }
 
-/// Whether an `ETag` stands for the very bytes: a weak one does not, and no request can be held to it.
+/// Whether an `ETag` identifies the exact bytes. A weak one does not, and no request can depend on it.
 pub(crate) fn is_strong(e_tag: Option<&str>) -> bool {
     e_tag.is_some_and(|e_tag| !e_tag.starts_with("W/"))
 }
 
-/// The object without bytes.
+/// Answers a request for an empty range.
 async fn empty(
     context: &S3Context,
     key: &Key,
@@ -182,7 +182,7 @@ async fn empty(
         Err(error) => return Err(error),
     };
     let is_another = version.is_some_and(|version| meta.version.as_ref() != Some(version));
-    // The server has said that nothing is there: it was replaced since. (An empty range begins anywhere.)
+    // The server has said that the object ends before the range, so it was replaced since by a larger one.
     let has_grown = said_empty && meta.size > start;
     if is_another || has_grown {
         return Err(Error::new(ErrorKind::Conflict, Operation::Get, context.location(key)));
@@ -190,7 +190,7 @@ async fn empty(
     Ok(GetResult::new(meta, stream::empty().boxed()))
 }
 
-/// One request. (The SDK's futures are large, so they are boxed.)
+/// Sends one request. (The SDK's futures are large, so they are boxed.)
 async fn get_range(
     context: &S3Context,
     key: &Key,
@@ -210,12 +210,12 @@ async fn get_range(
         .set_request_payer(context.request_payer());
     Box::pin(request.send()).await.map_err(|error| {
         let failure = context.target(operation, &location).failure(&error);
-        // Here a failed precondition means that the object is another one by now.
+        // A failed precondition means that the object was replaced.
         if failure.status == Some(412) { failure.into_kind(ErrorKind::Conflict, operation) } else { failure }
     })
 }
 
-/// What all requests for one object share.
+/// One version of an object, which several requests read.
 struct S3RangeSource {
     context: Arc<S3Context>,
     key: Key,
@@ -230,7 +230,7 @@ impl RangeSource for S3RangeSource {
         match RangeAnswer::read(&output, Some(&range)) {
             Ok(answer) if answer.is_range => Ok(self.body(output.body.into_inner())),
             other => {
-                let problem = other.err().unwrap_or("the server answers with all of it instead of a range");
+                let problem = other.err().unwrap_or("the server sent the whole object instead of a range");
                 let error = Error::new(ErrorKind::Unsupported, Operation::Get, self.location());
                 Err(error.with_source(problem).into())
             }
@@ -273,7 +273,7 @@ impl S3RangeSource {
     }
 }
 
-/// Takes a range out of a stream that has everything.
+/// Cuts a range out of a stream of the whole object.
 fn cut(stream: ByteStream, wanted: Range<u64>) -> ByteStream {
     let mut at = 0;
     stream
@@ -294,7 +294,7 @@ fn cut(stream: ByteStream, wanted: Range<u64>) -> ByteStream {
         .boxed()
 }
 
-/// Reads `bytes 0-99/1234`: the range, and how large the object is.
+/// Reads `bytes 0-99/1234`: the range, and the size of the object.
 fn parse_content_range(text: &str) -> Option<(Range<u64>, u64)> {
     let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (start, last) = range.split_once('-')?;
@@ -302,7 +302,7 @@ fn parse_content_range(text: &str) -> Option<(Range<u64>, u64)> {
     (start <= last && last < size).then(|| (start..last + 1, size))
 }
 
-/// Describes an object. Times are cut to seconds: HEAD tells no more, and a listing must agree with it.
+/// Describes an object. Times are cut to seconds. HEAD has no smaller unit, and a listing must agree with it.
 pub(crate) fn meta(key: &Key, size: i64, modified: Option<&DateTime>, e_tag: Option<&str>) -> ObjectMeta {
     let seconds = modified.map_or(0, DateTime::secs);
     let modified = SystemTime::try_from(DateTime::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -313,7 +313,7 @@ pub(crate) fn meta(key: &Key, size: i64, modified: Option<&DateTime>, e_tag: Opt
     }
 }
 
-/// The version of an object is its `ETag`. Some servers leave its quotes out in some answers.
+/// Makes a version of an `ETag`. Some servers omit its quotes in some answers.
 pub(crate) fn version(e_tag: &str) -> Version {
     if e_tag.ends_with('"') { Version::new(e_tag) } else { Version::new(format!("\"{e_tag}\"")) }
 }

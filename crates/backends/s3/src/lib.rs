@@ -1,20 +1,20 @@
-//! The larder backend for AWS S3 and what speaks its protocol: MinIO, R2, Ceph, Garage.
+//! The larder backend for AWS S3 and S3-compatible storage: MinIO, R2, Ceph, Garage.
 //!
-//! An object is an object of the bucket, and its key stands behind the prefix of the remote, literally.
+//! Each key is one object of the bucket. The object's name is the remote's prefix, followed by the key.
 //!
-//! - **Create-only** is `If-None-Match: *` on `PutObject` and on `CompleteMultipartUpload`. A process that uploads asks
-//!   a server that is not AWS once whether it honors that. If it does not, or gives no answer,
-//!   [`Capabilities::atomic_create`] turns false, and an upload looks before it publishes.
-//! - **Uploads** need no length. What fits into one part is one request; more goes into parts of one size, which follows
-//!   from the size hint, several at once, in constant memory. Every part has a checksum,
+//! - **Create-only** is `If-None-Match: *` on `PutObject` and on `CompleteMultipartUpload`. If the server is not AWS, each
+//!   process that uploads tests once whether the server honors the condition. If it does not, or does not answer,
+//!   [`Capabilities::atomic_create`] turns false, and an upload looks for the object before it publishes.
+//! - **Uploads** need no length. An object that fits into one part takes one request. A larger one takes several parts at
+//!   once, in constant memory. All parts have the same size, which follows from the size hint. Every part has a checksum,
 //!   unless the AWS configuration says otherwise.
-//! - **Downloads** of more than 8 MiB are read by several requests at once, all of one version (`ETag`), and go on at the
-//!   byte where a connection broke.
-//! - **A killed process** leaves no object, but the parts of a multipart upload, which nobody sees and somebody pays for.
-//!   Its id is in the journal of [`PutOptions`], and [`Backend::sweep`] aborts it. For machines that are lost for good
-//!   the bucket needs a lifecycle rule: see the README.
-//! - **Failures** that may pass are tried again, with pauses that grow and that the server may ask for; an operation
-//!   ends when nothing has moved for [`S3Config::stall_timeout`].
+//! - **Downloads** of more than 8 MiB are read by several requests at once, all of one version (`ETag`). They continue at
+//!   the byte where a connection broke.
+//! - **A killed process** leaves no object, but it may leave the invisible parts of a multipart upload, which cost money.
+//!   The id of the upload is in the journal of [`PutOptions`], and [`Backend::sweep`] aborts it. If a machine is lost,
+//!   only a lifecycle rule of the bucket removes its uploads: see the README.
+//! - **Failures** that may pass are retried, with growing pauses, or after the time that the server asks for. An
+//!   operation ends if no byte moves for [`S3Config::stall_timeout`].
 //!
 //! ```no_run
 //! use larder_backend::{Backend, BackendExt, GetOptions, Key, PutOptions};

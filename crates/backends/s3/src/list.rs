@@ -13,7 +13,7 @@ use crate::context::S3Context;
 use crate::get::meta;
 use crate::probe::{PROBE, PROBE_PREFIXES};
 
-/// Lists what is below a prefix, with one request for each page.
+/// Lists the objects below a prefix, with one request for each page.
 pub(crate) fn list(context: Arc<S3Context>, prefix: &Prefix, options: &ListOptions) -> ObjectStream {
     let prefix = format!("{}{prefix}", context.root.prefix());
     pages::list(S3Pages { context, prefix, delimiter: options.delimiter })
@@ -64,14 +64,14 @@ impl S3Pages {
             let name = if is_encoded { decode(name) } else { name.to_owned() };
             self.context.root.strip(&name).map(str::to_owned)
         };
-        // A name that is no key, such as a console's folder, is not larder's.
+        // Names that are not keys, such as a console's folders, are not larder's.
         let objects = output.contents().iter().filter_map(|object| {
             let key = Key::parse(below(object.key()?)?).ok().filter(|key| key.as_str() != PROBE)?;
             let size = object.size().unwrap_or_default();
             Some(Listed::Object(meta(&key, size, object.last_modified(), object.e_tag())))
         });
         let prefixes = output.common_prefixes().iter().filter_map(|prefix| {
-            // Only another request could tell whether it has more than the probe, and it is larder's own anyway.
+            // The prefix of the probe is larder's own. Only another request could tell whether it has other objects.
             let prefix =
                 below(prefix.prefix()?).filter(|prefix| !PROBE_PREFIXES.contains(&prefix.as_str()))?;
             Some(Listed::Prefix(Prefix::parse(prefix).ok()?))
@@ -84,7 +84,7 @@ impl S3Pages {
     }
 }
 
-/// Decodes a name of a listing: a space is written as `+`, or as `%20`.
+/// Decodes a name of a listing, which writes a space as `+` or `%20`.
 fn decode(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }

@@ -1,4 +1,4 @@
-//! Multipart uploads: beginning, sending parts, and aborting, whoever is gone by then.
+//! Multipart uploads: beginning, sending parts, and aborting, even if the caller does not wait any more.
 
 use std::mem;
 use std::sync::Arc;
@@ -14,37 +14,37 @@ use crate::client::S3Connection;
 use crate::context::S3Context;
 use crate::part::{S3Part, spool_error};
 
-/// S3's limit.
+/// How many parts S3 allows.
 const MAX_PARTS: i32 = 10_000;
 
-/// What objects of larder are.
+/// The media type of objects.
 pub(crate) const CONTENT_TYPE: &str = "application/octet-stream";
 
-/// Aborts an upload of a process that is gone.
+/// Aborts an upload of a process that has ended.
 pub(crate) async fn abort_orphan(context: &S3Context, token: &UploadToken) -> Result<()> {
     let mut words = token.as_str().splitn(3, ' ');
     let (Some(endpoint), Some(id), Some(Ok(key))) =
         (words.next(), words.next(), words.next().map(Key::parse))
     else {
-        // Not written by this backend.
+        // This backend did not write the token.
         return Ok(());
     };
     let connection = context.connection().await?;
     if endpoint != endpoint_name(connection) {
-        // Another server would not know it, and it would be forgotten.
+        // Another server does not know the upload, and the journal would lose it.
         return Err(Error::new(ErrorKind::Other, Operation::Sweep, context.location(&key)).with_hint(
-            format!("an upload is open at the endpoint {endpoint}: push or pull with that again"),
+            format!("an upload is open at the endpoint {endpoint}: push or pull with that endpoint again"),
         ));
     }
     abort(context, &key, id, Operation::Sweep).await
 }
 
-/// What tells servers apart that have buckets of one name.
+/// The name of a server, because several servers may have a bucket of the same name.
 fn endpoint_name(connection: &S3Connection) -> &str {
     connection.endpoint.as_deref().unwrap_or("aws")
 }
 
-/// Makes the server forget an upload, which may be gone.
+/// Aborts an upload. An absent upload is a success.
 async fn abort(context: &S3Context, key: &Key, id: &str, operation: Operation) -> Result<()> {
     let connection = context.connection().await?;
     let location = context.location(key);
@@ -62,7 +62,7 @@ async fn abort(context: &S3Context, key: &Key, id: &str, operation: Operation) -
             return Err(Error::new(ErrorKind::Timeout, operation, location.as_str()).into());
         };
         match sent.map_err(|error| target.failure(&error)) {
-            // Any other 404 may be another server's.
+            // Any other 404 may come from another kind of server.
             Err(failure) if matches!(&*failure.code, "NoSuchUpload" | "NoSuchBucket") => Ok(()),
             aborted => aborted.map(drop),
         }
@@ -70,7 +70,7 @@ async fn abort(context: &S3Context, key: &Key, id: &str, operation: Operation) -
     budget.retrying(request).await
 }
 
-/// A multipart upload that is open. Dropped, it is aborted by a task for which [`larder_backend::Backend::close`] waits.
+/// An open multipart upload. If it is dropped, a task aborts it, which [`larder_backend::Backend::close`] awaits.
 pub(crate) struct Multipart {
     context: Arc<S3Context>,
     key: Key,
@@ -80,17 +80,17 @@ pub(crate) struct Multipart {
     pub(crate) opened_after: SystemTime,
     journal: Option<Arc<dyn UploadJournal>>,
     parts: JoinSet<Result<CompletedPart>>,
-    /// How many of them may be under way.
+    /// How many parts may be sent at once.
     at_once: usize,
-    /// How many parts were begun.
+    /// The number of parts so far.
     begun: i32,
     done: Vec<CompletedPart>,
-    /// Nothing is left to abort.
+    /// The upload is completed or aborted.
     is_over: bool,
 }
 
 impl Multipart {
-    /// Creates it on a task: the server may know of it when the caller does not wait any more.
+    /// Creates an upload in a task, because the server may have created it when the caller stops waiting.
     pub(crate) async fn begin(
         context: &Arc<S3Context>,
         key: &Key,
@@ -100,7 +100,7 @@ impl Multipart {
         let (sender, receiver) = oneshot::channel();
         let create = Self::create(Arc::clone(context), key.clone(), at_once, journal);
         context.aborts.add(tokio::spawn(async move {
-            // Where nobody receives it, it is dropped, and so aborted.
+            // If nobody receives the upload, it is dropped, and so aborted.
             drop(sender.send(create.await));
         }));
         receiver.await.unwrap_or_else(|_| {
@@ -126,7 +126,7 @@ impl Multipart {
                 .bucket(&config.bucket)
                 .key(context.object(&key))
                 .content_type(CONTENT_TYPE)
-                // S3 takes parts with the checksum that the upload was begun with, and no other.
+                // S3 accepts parts only with the kind of checksum that the upload began with.
                 .set_checksum_algorithm(connection.has_checksums.then_some(ChecksumAlgorithm::Crc32))
                 .set_storage_class(config.options.storage_class.as_deref().map(StorageClass::from))
                 .set_server_side_encryption(config.options.sse.as_deref().map(ServerSideEncryption::from))
@@ -151,7 +151,7 @@ impl Multipart {
             context: Arc::clone(&context),
         };
         if let Some(journal) = &multipart.journal {
-            // Dropped where that fails, and so aborted.
+            // If that fails, the upload is dropped, and so aborted.
             journal.opened(&multipart.token()).map_err(|error| {
                 Error::new(ErrorKind::Other, Operation::Put, location.as_str())
                     .with_hint("the upload could not be noted in the project's journal")
@@ -165,7 +165,7 @@ impl Multipart {
         UploadToken::new(format!("{} {} {}", self.endpoint, self.id, self.key))
     }
 
-    /// Sends a part, as soon as there is room beside those that are under way.
+    /// Sends a part, and first waits until fewer parts are being sent.
     pub(crate) async fn send(&mut self, part: S3Part) -> Result<()> {
         while self.parts.len() >= self.at_once {
             self.wait_for_one().await?;
@@ -176,7 +176,7 @@ impl Multipart {
                 Operation::Put,
                 self.context.location(&self.key),
             )
-            .with_hint("the object became much larger than it was said to be, and S3 takes 10,000 parts"));
+            .with_hint("the object is much larger than expected, and S3 accepts at most 10,000 parts"));
         }
         self.begun += 1;
         let send = send_part(Arc::clone(&self.context), self.key.clone(), self.id.clone(), self.begun, part);
@@ -206,7 +206,7 @@ impl Multipart {
         Ok(parts)
     }
 
-    /// The server has made an object of it.
+    /// Notes that the server has published the object.
     pub(crate) fn published(mut self) {
         self.is_over = true;
         if let Some(journal) = &self.journal {
@@ -222,19 +222,19 @@ impl Multipart {
         }
     }
 
-    /// Aborts on a task, which goes on where nobody waits.
+    /// Aborts in a task, which continues if nobody waits.
     fn start_abort(&mut self) -> Option<oneshot::Receiver<Result<()>>> {
         if mem::replace(&mut self.is_over, true) {
             return None;
         }
-        // Without a runtime nothing can be sent; the journal remembers.
+        // Without a runtime nothing can be sent. The journal keeps the upload.
         let runtime = Handle::try_current().ok()?;
         let (sender, receiver) = oneshot::channel();
         let mut parts = mem::take(&mut self.parts);
         let (context, key, id) = (Arc::clone(&self.context), self.key.clone(), self.id.clone());
         let (journal, token) = (self.journal.take(), self.token());
         self.context.aborts.add(runtime.spawn(async move {
-            // A part that arrives behind the abort would stay.
+            // A part that arrives after the abort would stay.
             parts.shutdown().await;
             let aborted = abort(&context, &key, &id, Operation::Abort).await;
             if let (Ok(()), Some(journal)) = (&aborted, journal) {

@@ -1,4 +1,4 @@
-//! Parts of uploads: in memory, or where they are large in a temporary file.
+//! Parts of uploads, in memory or, if they are large, in temporary files.
 
 use std::io;
 
@@ -11,14 +11,14 @@ use tokio::io::AsyncWriteExt as _;
 
 const MIB: usize = 1024 * 1024;
 
-/// The size of parts where 10,000 of them are enough, in bytes.
+/// The size of parts in bytes, if 10,000 of them are enough.
 const USUAL_PART: usize = 8 * MIB;
 
-/// Parts above this size, in bytes, are kept in a temporary file: memory must not grow with the output.
+/// Parts above this size, in bytes, are kept in a temporary file, so that memory does not grow with the output.
 const LARGEST_IN_MEMORY: usize = 64 * MIB;
 
-/// The parts of an upload whose hint was right. S3 takes 10,000; the rest is for hints that are too small, as one is that
-/// says nothing of what an archive adds to its files.
+/// The number of parts if the size hint is right. S3 allows 10,000. The rest is for hints that are too small, for example
+/// because they do not count what an archive adds to its files.
 const PLANNED_PARTS: u64 = 9_000;
 
 /// Chooses the one size of all parts, in bytes, so that S3's 10,000 of them hold the object.
@@ -28,12 +28,12 @@ pub(crate) fn part_size(size_hint: Option<u64>) -> usize {
     needed.max(USUAL_PART)
 }
 
-/// How much may be under way at once, in bytes, besides the part that is being filled: the bandwidth times delay of 1 Gbit/s
-/// and 400 ms. It is most of what an upload takes of memory.
+/// How many bytes are sent at once, besides the part that is being filled: the bandwidth times delay of 1 Gbit/s and 400
+/// ms. They are most of the memory of an upload.
 const IN_FLIGHT: usize = 48 * MIB;
 
-/// How many parts of this size are sent at once: fewer of those that are larger, so that memory does not grow as they do,
-/// and two at the least, so that one is on its way while another waits for its answer.
+/// How many parts of this size are sent at once. Larger parts are fewer, so that memory does not grow. There are at least
+/// two, so that one is sent while another waits for its answer.
 pub(crate) fn parts_at_once(part_size: usize) -> usize {
     (IN_FLIGHT / part_size.max(1)).clamp(2, IN_FLIGHT / USUAL_PART)
 }
@@ -49,12 +49,12 @@ pub(crate) struct PartBuffer {
 #[derive(Debug)]
 enum PartContent {
     Memory(Vec<u8>, BufferPool),
-    /// Not there before the first byte.
+    /// `None` before the first byte.
     File(Option<(NamedTempFile, File)>),
 }
 
 impl PartBuffer {
-    /// For a part of at most `size` bytes, from `pool` where that is not too much.
+    /// Prepares a part of at most `size` bytes. Small parts take their memory from `pool`.
     pub(crate) fn new(size: usize, pool: &BufferPool) -> Self {
         let content = if size <= LARGEST_IN_MEMORY {
             PartContent::Memory(Vec::new(), pool.clone())
@@ -68,18 +68,18 @@ impl PartBuffer {
         self.len == self.size
     }
 
-    /// Takes what fits.
+    /// Takes the bytes that fit.
     pub(crate) async fn take(&mut self, chunk: &mut Bytes) -> io::Result<()> {
         let taken = chunk.split_to(chunk.len().min(self.size - self.len));
         match &mut self.content {
             PartContent::Memory(buffer, pool) => {
                 if buffer.capacity() == 0 {
-                    // Not earlier: until there is room for another part, all of them are in use.
+                    // Not earlier: all buffers are in use until there is room for another part.
                     *buffer = pool.take();
                 }
                 let len = buffer.len() + taken.len();
                 if len > buffer.capacity() && len >= MIB {
-                    // It is going to be full: growing step by step would copy it again and again.
+                    // The part will be full, and growing step by step would copy it again and again.
                     buffer.reserve_exact(self.size - buffer.len());
                 }
                 buffer.extend_from_slice(&taken);
@@ -112,7 +112,7 @@ impl PartBuffer {
     }
 }
 
-/// A part that can be sent, as often as it takes.
+/// A part that can be sent several times.
 #[derive(Debug)]
 pub(crate) enum S3Part {
     Memory(Bytes),
@@ -120,7 +120,7 @@ pub(crate) enum S3Part {
 }
 
 impl S3Part {
-    /// In bytes.
+    /// The length in bytes.
     pub(crate) fn len(&self) -> i64 {
         let len = match self {
             Self::Memory(bytes) => bytes.len() as u64,
@@ -143,7 +143,7 @@ impl S3Part {
     }
 }
 
-/// A part could not be kept in a temporary file.
+/// The error of a part that could not be kept in a temporary file.
 pub(crate) fn spool_error(location: impl Into<String>, error: io::Error) -> Error {
     let kind = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,

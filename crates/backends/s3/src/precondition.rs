@@ -2,15 +2,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// What is known of the server. Only an answer that proves it counts as support.
+/// The knowledge about the server. Only an answer that proves support counts as support.
 #[derive(Debug, Default)]
 pub(crate) struct CreateOnlySupport {
     knowledge: Mutex<Knowledge>,
-    /// Held while the server is being asked.
+    /// Held during the request to the server.
     pub(crate) asking: tokio::sync::Mutex<()>,
 }
 
-/// An answer to the question, or its absence.
+/// Whether the server honors the condition, as far as known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Knowledge {
     /// Nobody has asked yet.
@@ -20,9 +20,9 @@ pub(crate) enum Knowledge {
     Honored,
     /// The server replaces objects, or refuses the condition.
     Ignored,
-    /// The server could not be asked, and the next upload asks again.
+    /// The server could not be reached, and the next upload tries again.
     Unknown,
-    /// The server refuses the question, as to credentials that may not write there.
+    /// The server refuses the test, for example because the credentials may not write there.
     Refused,
 }
 
@@ -31,12 +31,12 @@ impl CreateOnlySupport {
         *self.knowledge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets what is known, and returns what was known before.
+    /// Sets the knowledge, and returns the earlier one.
     pub(crate) fn set(&self, knowledge: Knowledge) -> Knowledge {
         std::mem::replace(&mut *self.knowledge.lock().unwrap_or_else(PoisonError::into_inner), knowledge)
     }
 
-    /// Whether creators exclude each other as far as is known. Before anybody has asked they are believed to.
+    /// Whether creators exclude each other, as far as known. Before the first request, the answer is yes.
     pub(crate) fn is_believed(&self) -> bool {
         matches!(self.get(), Knowledge::NotAsked | Knowledge::Honored)
     }

@@ -6,13 +6,13 @@ use larder_backend::Operation;
 use crate::context::S3Context;
 use crate::precondition::Knowledge;
 
-/// The object that is written to find out. It stays, so that later processes need one request, and no listing has it.
+/// The object that is written for the test. It stays, so that later processes need only one request. Listings omit it.
 pub(crate) const PROBE: &str = ".larder/1/create-only";
 pub(crate) const PROBE_PREFIXES: [&str; 2] = [".larder/", ".larder/1/"];
 const PROBE_TEXT: &str = "written by larder, to see whether this server honors If-None-Match\n";
 
-/// Finds out whether creators of one key exclude each other, once for each process. AWS promises it. Some other servers
-/// ignore the condition and overwrite.
+/// Finds out whether creators of one key exclude each other, once for each process. AWS guarantees it. Some other servers
+/// ignore the condition, and overwrite.
 pub(crate) async fn create_only_support(context: &S3Context) -> Knowledge {
     let support = &context.create_only;
     let _asking = support.asking.lock().await;
@@ -25,7 +25,7 @@ pub(crate) async fn create_only_support(context: &S3Context) -> Knowledge {
     found
 }
 
-/// Writes the probe, which exists at the latest when it is written again.
+/// Writes the probe, twice if it did not exist before.
 async fn ask(context: &S3Context) -> Knowledge {
     let Ok(connection) = context.connection().await else { return Knowledge::Unknown };
     if connection.endpoint.is_none() {
@@ -46,7 +46,7 @@ async fn ask(context: &S3Context) -> Knowledge {
         return match failure.status {
             Some(412) => Knowledge::Honored,
             Some(501) => Knowledge::Ignored,
-            // The upload itself reports what is wrong.
+            // The upload itself reports the error.
             _ if failure.error.is_retryable() => Knowledge::Unknown,
             _ => Knowledge::Refused,
         };

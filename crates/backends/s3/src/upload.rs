@@ -61,14 +61,14 @@ impl S3Upload {
         UploadGate::broken(operation, self.location())
     }
 
-    /// Ends the part that was being filled.
+    /// Ends the current part.
     async fn take_part(&mut self) -> Result<S3Part> {
         let next = PartBuffer::new(self.part_size, &self.buffers);
         let part = mem::replace(&mut self.buffer, next);
         part.finish().await.map_err(|error| spool_error(self.location(), error))
     }
 
-    /// Sends the buffer as a part, while others are under way.
+    /// Sends the buffer as a part, while other parts are being sent.
     async fn send_part(&mut self) -> Result<()> {
         let part = self.take_part().await?;
         let multipart = if let Some(multipart) = &mut self.multipart {
@@ -211,7 +211,7 @@ impl S3Upload {
                     .set_request_payer(this.context.request_payer());
                 let output = request.send().await.map_err(|error| {
                     let failure = target.failure(&error);
-                    // Who asks for the same id again gets the same answer: all of it has to be sent again.
+                    // The same upload would get the same answer again. The caller has to send everything again.
                     match failure.error.kind() {
                         ErrorKind::Conflict => failure.into_kind(ErrorKind::Conflict, Operation::Commit),
                         _ => failure,
@@ -224,12 +224,12 @@ impl S3Upload {
         if let (Some(multipart), Certainty::Certain) = (self.multipart.take(), certainty) {
             multipart.published();
         }
-        // Otherwise it is dropped, and so aborted: the object may be another's.
+        // Otherwise the upload is dropped, and so aborted, because another creator may have published the object.
         Ok(meta)
     }
 }
 
-/// Whether an object is known to be the one that was sent.
+/// How sure it is that an object is the one that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Certainty {
     Certain,
@@ -244,7 +244,7 @@ impl Upload for S3Upload {
         self.gate.enter(|| context.location(key))?;
         self.written += chunk.len() as u64;
         while !chunk.is_empty() {
-            // A full buffer is sent when more comes: the last part of a small object is the only one.
+            // A full buffer is sent only when more bytes come, because a small object takes one request.
             if self.buffer.is_full() {
                 self.send_part().await?;
             }
@@ -270,7 +270,7 @@ impl Upload for S3Upload {
         if committed.is_err()
             && let Some(multipart) = self.multipart.take()
         {
-            // Why the commit failed is what the caller should read; the journal keeps what could not be aborted.
+            // The caller needs the error of the commit. The journal keeps an upload that could not be aborted.
             multipart.abort().await.ok();
         }
         committed

@@ -1,5 +1,5 @@
-//! The SDK's HTTP client, which fails when no byte moves. The SDK's own timeouts are for whole attempts, or end when an
-//! answer begins.
+//! The SDK's HTTP client with a timeout for silence. The SDK's own timeouts are for whole attempts, or end when an answer
+//! begins.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,12 +19,12 @@ use http_body::Body as _;
 use larder_backend_http::progress::{ReceivedBody, SendProgress, SentBody};
 use larder_backend_http::retry::RetryBudget;
 
-/// The clock of the remote, as its last answer told it.
+/// The clock of the remote, from its last answer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RemoteClock(Arc<AtomicU64>);
 
 impl RemoteClock {
-    /// The time of the last answer; our own where there was none.
+    /// The time of the last answer, or the time of this machine before the first one.
     pub(crate) fn last_answer(&self) -> SystemTime {
         match self.0.load(Ordering::Relaxed) {
             0 => SystemTime::now(),
@@ -44,17 +44,17 @@ impl RemoteClock {
 type BuildConnector =
     dyn Fn(&HttpConnectorSettings, Option<SharedAsyncSleep>) -> SharedHttpConnector + Send + Sync;
 
-/// The SDK's client, watched.
+/// The SDK's client, with watched bodies.
 pub(crate) struct WatchedClient {
     build: Box<BuildConnector>,
-    /// A connector has a pool of connections: one for each of the settings, of which there are few.
+    /// One connector for each of the few settings. A connector has a pool of connections.
     connectors: Mutex<Vec<(HttpConnectorSettings, SharedHttpConnector)>>,
     budget: RetryBudget,
     clock: RemoteClock,
 }
 
 impl WatchedClient {
-    /// Watches what `build` makes.
+    /// Watches the client that `build` makes.
     pub(crate) fn new(
         budget: RetryBudget,
         clock: RemoteClock,
