@@ -7,6 +7,7 @@ use larder_hashing::OutputPath;
 use larder_storage::{Checked, RemoteObject, RemoteStorage, Stored, StoredKind};
 
 use crate::error::Result;
+use crate::exchange::AT_ONCE;
 
 /// What is in a remote, and what is wrong with it.
 #[derive(Debug, Default)]
@@ -91,7 +92,7 @@ impl Audit {
         let all = storage.list_all().await?;
         let mut audit = Self::default();
         let checks: Vec<_> = all.iter().map(|stored| check(storage, stored)).collect();
-        let mut checks = futures::stream::iter(checks).buffered(crate::AT_ONCE);
+        let mut checks = futures::stream::iter(checks).buffered(AT_ONCE);
         while let Some(checked) = checks.next().await {
             let One { is_object, verified, finding } = checked?;
             audit.objects += usize::from(is_object);

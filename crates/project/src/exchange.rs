@@ -14,6 +14,9 @@ use crate::lock::FileInfo;
 use crate::project::{Project, ProjectCommand};
 use crate::report::{OutputOutcome, OutputReport};
 
+/// How many outputs of a command are transferred at once, as the storage does with several.
+pub(crate) const AT_ONCE: usize = 4;
+
 /// How to exchange the outputs of a project with a remote.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -199,7 +202,7 @@ pub(crate) async fn transfer_all<'c>(
             if repeats { not_tried(command, path) } else { report }
         })
         .collect();
-    let mut transfers = futures::stream::iter(transfers).buffered(crate::AT_ONCE);
+    let mut transfers = futures::stream::iter(transfers).buffered(AT_ONCE);
     let mut reports = Vec::new();
     while let Some(report) = transfers.next().await {
         on_done(&report);

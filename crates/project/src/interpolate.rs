@@ -4,36 +4,20 @@
 //! still JSON text: so a value may change the type, or break the quotes, of what it stands in. Where that makes something
 //! else of the project than weasel can use, the variable that does it is named.
 
+mod fault;
 mod sections;
 mod variables;
 
 use crate::json::{self, Dialect};
 use crate::overrides::Overrides;
 use crate::value::{Map, Value};
+pub(crate) use fault::VariableFault;
 use sections::Sections;
 use variables::{Interpolation, SECTION};
 
 /// How deep sections may stand in sections, and how many values that may make.
 const MAX_SECTIONS: usize = 64;
 const MAX_VALUES: usize = 100_000;
-
-/// Why a project cannot be interpolated.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct VariableFault {
-    /// The variable that is the cause, where it is known.
-    pub(crate) variable: Option<String>,
-    pub(crate) problem: String,
-}
-
-impl VariableFault {
-    fn variable(name: String, problem: impl Into<String>) -> Self {
-        Self { variable: Some(name), problem: problem.into() }
-    }
-
-    fn other(problem: impl Into<String>) -> Self {
-        Self { variable: None, problem: problem.into() }
-    }
-}
 
 /// An interpolated project.
 #[derive(Debug)]

@@ -36,9 +36,6 @@ pub use pull::PullReport;
 pub use report::{OutputOutcome, OutputReport};
 pub use status::{OutputState, OutputStatus};
 
-/// How many outputs of a command are transferred at once, as the storage does with several.
-const AT_ONCE: usize = 4;
-
 /// The README's examples, compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -3,15 +3,20 @@
 use std::time::SystemTime;
 
 use futures::TryStreamExt as _;
+use larder_archive::UnpackError;
 use larder_backend::{
     BackendExt as _, DeleteOptions, ErrorKind, Key, ListOptions, Listed, ObjectMeta, Prefix, Version,
+    error_chain,
 };
 use larder_hashing::OutputPath;
 
-use crate::error::Result;
+use crate::context::StorageContext;
+use crate::error::{Error, Result};
 use crate::layout::{Listing, OWN_SEGMENT, OutputKeys, output_name};
+use crate::options::PullOptions;
 use crate::outcome::RemoteObject;
-use crate::remote_storage::RemoteStorage;
+use crate::pull::{Candidate, ContentDiffers, Wanted, fetch_candidate};
+use crate::tasks::run_blocking;
 
 /// Something that a remote holds.
 #[derive(Clone, Debug)]
@@ -94,95 +99,104 @@ pub enum Checked {
     Gone,
 }
 
-impl RemoteStorage {
-    /// Lists all that the remote holds, in the order of the keys, without larder's own.
-    ///
-    /// # Errors
-    ///
-    /// The remote fails.
-    pub async fn list_all(&self) -> Result<Vec<Stored>> {
-        self.recover().await?;
-        self.everything().await
-    }
+/// See [`crate::RemoteStorage::list_all`].
+pub(crate) async fn list_all(context: &StorageContext) -> Result<Vec<Stored>> {
+    context.recover().await?;
+    everything(context).await
+}
 
-    async fn everything(&self) -> Result<Vec<Stored>> {
-        let mut all = Vec::new();
-        let mut listing = self.backend.list(&Prefix::root(), ListOptions::default());
-        while let Some(item) = self.or_cancelled(listing.try_next()).await?? {
-            let Listed::Object(meta) = item else { continue };
-            if meta.key.segments().next() != Some(OWN_SEGMENT) {
-                all.push(self.stored(&meta));
-            }
+async fn everything(context: &StorageContext) -> Result<Vec<Stored>> {
+    let mut all = Vec::new();
+    let mut listing = context.backend.list(&Prefix::root(), ListOptions::default());
+    while let Some(item) = context.or_cancelled(listing.try_next()).await?? {
+        let Listed::Object(meta) = item else { continue };
+        if meta.key.segments().next() != Some(OWN_SEGMENT) {
+            all.push(stored(context, &meta));
         }
-        all.sort_by(|a, b| a.key.as_str().cmp(b.key.as_str()));
-        Ok(all)
     }
+    all.sort_by(|a, b| a.key.as_str().cmp(b.key.as_str()));
+    Ok(all)
+}
 
-    fn stored(&self, meta: &ObjectMeta) -> Stored {
-        let remote = self.backend.to_string();
-        let url = format!("{remote}/{}", meta.key);
-        let name = meta.key.segments().next().unwrap_or_default();
-        let output = Prefix::parse(name)
-            .ok()
-            .and_then(|prefix| output_name(&prefix))
-            .and_then(|name| OutputPath::with_literal_key(&name).ok());
-        let what = match output {
-            None => StoredKind::Foreign { reason: "its name is not that of an output" },
-            Some(output) => match OutputKeys::new(remote, self.backend.capabilities(), &output) {
-                Err(_) => StoredKind::Foreign { reason: "its name is too long" },
-                Ok(keys) => match keys.read(meta) {
-                    Listing::Object(object) => StoredKind::Object { output, object },
-                    Listing::Empty { reason, .. } => StoredKind::Empty { output, reason },
-                    Listing::Foreign { reason, .. } => StoredKind::Foreign { reason },
-                },
+fn stored(context: &StorageContext, meta: &ObjectMeta) -> Stored {
+    let remote = context.backend.to_string();
+    let url = format!("{remote}/{}", meta.key);
+    let name = meta.key.segments().next().unwrap_or_default();
+    let output = Prefix::parse(name)
+        .ok()
+        .and_then(|prefix| output_name(&prefix))
+        .and_then(|name| OutputPath::with_literal_key(&name).ok());
+    let what = match output {
+        None => StoredKind::Foreign { reason: "its name is not that of an output" },
+        Some(output) => match OutputKeys::new(remote, context.backend.capabilities(), &output) {
+            Err(_) => StoredKind::Foreign { reason: "its name is too long" },
+            Ok(keys) => match keys.read(meta) {
+                Listing::Object(object) => StoredKind::Object { output, object },
+                Listing::Empty { reason, .. } => StoredKind::Empty { output, reason },
+                Listing::Foreign { reason, .. } => StoredKind::Foreign { reason },
             },
-        };
-        Stored {
-            url,
-            bytes: meta.size,
-            last_modified: meta.last_modified,
-            what,
-            key: meta.key.clone(),
-            version: meta.version.clone(),
-        }
+        },
+    };
+    Stored {
+        url,
+        bytes: meta.size,
+        last_modified: meta.last_modified,
+        what,
+        key: meta.key.clone(),
+        version: meta.version.clone(),
     }
+}
 
-    /// Reads an object to its end, as a pull would, and keeps nothing of it. It is unpacked into the project's `.larder`
-    /// meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// The remote fails, or the project's file system.
-    pub async fn check(&self, output: &OutputPath, object: &RemoteObject) -> Result<Checked> {
-        self.sweep().await?;
-        self.check_object(output, object).await
+/// See [`crate::RemoteStorage::check`].
+pub(crate) async fn check(
+    context: &StorageContext,
+    output: &OutputPath,
+    object: &RemoteObject,
+) -> Result<Checked> {
+    context.sweep().await?;
+    let wanted = Wanted { output: output.clone(), destination: output.below(&context.root) };
+    let candidate = Candidate::Listed(object.clone());
+    let source = match fetch_candidate(context, &wanted, &candidate, &PullOptions::default()).await {
+        Ok(fetched) => {
+            let verified = fetched.verified;
+            // Removing what was unpacked may take a while: not on a thread that others wait for.
+            run_blocking(move || drop(fetched)).await;
+            return Ok(Checked::Whole { verified });
+        }
+        Err(Error::NotFound { .. }) => return Ok(Checked::Gone),
+        Err(Error::NeedsNewerLarder { .. }) => return Ok(Checked::NeedsNewerLarder),
+        Err(Error::Damaged { source, .. }) => source,
+        Err(error) => return Err(error),
+    };
+    if let Some(ContentDiffers { actual }) = source.downcast_ref() {
+        return Ok(Checked::OtherContent { actual: actual.to_string() });
     }
+    let reason = error_chain(&*source);
+    Ok(match source.downcast_ref() {
+        Some(UnpackError::Refused { .. }) => Checked::Refused { reason },
+        Some(UnpackError::OtherOutput { .. }) => Checked::OtherOutput { reason },
+        Some(UnpackError::Truncated { .. }) => Checked::Truncated { reason },
+        _ => Checked::Damaged { reason },
+    })
+}
 
-    /// Removes something from the remote, unless it has been replaced since it was listed. Returns whether it was removed.
-    ///
-    /// Where the remote cannot compare versions itself, what is published at the very moment of the removal may be removed
-    /// too.
-    ///
-    /// # Errors
-    ///
-    /// The remote fails.
-    pub async fn delete(&self, stored: &Stored) -> Result<bool> {
-        let found = self.or_cancelled(self.backend.stat_if_exists(&stored.key)).await??;
-        // An S3 ETag is the same after an upload of the same bytes. The time tells them apart.
-        let is_same = found.is_some_and(|meta| {
-            meta.size == stored.bytes
-                && meta.last_modified == stored.last_modified
-                && meta.version == stored.version
-        });
-        if !is_same {
-            return Ok(false);
-        }
-        let mut options = DeleteOptions::default();
-        options.if_version.clone_from(&stored.version);
-        match self.or_cancelled(self.backend.delete(&stored.key, options)).await? {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+/// See [`crate::RemoteStorage::delete`].
+pub(crate) async fn delete(context: &StorageContext, stored: &Stored) -> Result<bool> {
+    let found = context.or_cancelled(context.backend.stat_if_exists(&stored.key)).await??;
+    // An S3 ETag is the same after an upload of the same bytes. The time tells them apart.
+    let is_same = found.is_some_and(|meta| {
+        meta.size == stored.bytes
+            && meta.last_modified == stored.last_modified
+            && meta.version == stored.version
+    });
+    if !is_same {
+        return Ok(false);
+    }
+    let mut options = DeleteOptions::default();
+    options.if_version.clone_from(&stored.version);
+    match context.or_cancelled(context.backend.delete(&stored.key, options)).await? {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }

@@ -6,127 +6,104 @@ use futures::TryStreamExt as _;
 use larder_backend::{BackendExt as _, ListOptions, Listed};
 use larder_hashing::OutputPath;
 
-use crate::error::{Error, Result};
+use crate::context::StorageContext;
+use crate::error::Result;
 use crate::layout::{Listing, OutputKeys};
 use crate::options::FindOptions;
 use crate::outcome::{Found, RemoteObject};
-use crate::remote_storage::RemoteStorage;
 use crate::report::Warning;
 
 /// Foreign objects that are named one by one; a folder that somebody else fills would fill the screen.
 const MAX_NAMED_FOREIGN: u64 = 10;
 
-impl RemoteStorage {
-    /// Finds the newest object of an output that has the given hashes. With both it is one exact look-up, otherwise
-    /// one listing.
-    ///
-    /// Newest is the greatest modification time by the remote's clock; ties go to the greater content hash, then to
-    /// the greater command hash, so that every reader agrees.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`] where nothing matches; the remote fails.
-    pub async fn find(&self, output: &OutputPath, options: &FindOptions) -> Result<Found> {
-        self.recover().await?;
-        let mut newest: Option<RemoteObject> = None;
-        let mut count = 0;
-        self.each_match(output, options, |object| {
-            count += 1;
-            if newest.as_ref().is_none_or(|newest| by_age(&object, newest).is_gt()) {
-                newest = Some(object);
-            }
-        })
-        .await?;
-        newest.map(|newest| Found { newest, count }).ok_or_else(|| self.not_found(output, options))
-    }
-
-    /// Finds all objects of an output that have the given hashes, newest first.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`] where nothing matches; the remote fails.
-    pub async fn find_all(&self, output: &OutputPath, options: &FindOptions) -> Result<Vec<RemoteObject>> {
-        self.recover().await?;
-        let objects = self.matches(output, options).await?;
-        if objects.is_empty() { Err(self.not_found(output, options)) } else { Ok(objects) }
-    }
-
-    /// All matches, newest first; none is no error.
-    pub(crate) async fn matches(
-        &self,
-        output: &OutputPath,
-        options: &FindOptions,
-    ) -> Result<Vec<RemoteObject>> {
-        let mut objects = Vec::new();
-        self.each_match(output, options, |object| objects.push(object)).await?;
-        objects.sort_unstable_by(|a, b| by_age(b, a));
-        Ok(objects)
-    }
-
-    async fn each_match(
-        &self,
-        output: &OutputPath,
-        options: &FindOptions,
-        mut take: impl FnMut(RemoteObject),
-    ) -> Result<()> {
-        let keys = self.keys_of(output)?;
-        let mut foreign = Foreign::default();
-        if let (Some(command), Some(content)) = (&options.command_hash, &options.content_hash) {
-            let key = keys.key(command, content)?;
-            if let Some(meta) = self.or_cancelled(self.backend.stat_if_exists(&key)).await?? {
-                self.take_listed(&keys, &meta, &mut foreign, &mut take);
-            }
-        } else {
-            let mut listing =
-                self.backend.list(&keys.prefix(options.command_hash.as_ref())?, ListOptions::default());
-            while let Some(item) = self.or_cancelled(listing.try_next()).await?? {
-                let Listed::Object(meta) = item else { continue };
-                self.take_listed(&keys, &meta, &mut foreign, &mut |object| {
-                    if options.content_hash.as_ref().is_none_or(|wanted| *wanted == object.content_hash) {
-                        take(object);
-                    }
-                });
-            }
+/// See [`crate::RemoteStorage::find`].
+pub(crate) async fn find(
+    context: &StorageContext,
+    output: &OutputPath,
+    options: &FindOptions,
+) -> Result<Found> {
+    context.recover().await?;
+    let mut newest: Option<RemoteObject> = None;
+    let mut count = 0;
+    each_match(context, output, options, |object| {
+        count += 1;
+        if newest.as_ref().is_none_or(|newest| by_age(&object, newest).is_gt()) {
+            newest = Some(object);
         }
-        if foreign.unnamed > 0 {
-            self.warn(&Warning::MoreForeignObjects { count: foreign.unnamed });
-        }
-        Ok(())
-    }
+    })
+    .await?;
+    newest.map(|newest| Found { newest, count }).ok_or_else(|| context.not_found(output, options))
+}
 
-    fn take_listed(
-        &self,
-        keys: &OutputKeys,
-        meta: &larder_backend::ObjectMeta,
-        foreign: &mut Foreign,
-        take: &mut impl FnMut(RemoteObject),
-    ) {
-        match keys.read(meta) {
-            Listing::Object(object) => take(object),
-            Listing::Empty { .. } | Listing::Foreign { .. } if foreign.named == MAX_NAMED_FOREIGN => {
-                foreign.unnamed += 1;
-            }
-            Listing::Empty { url, reason } | Listing::Foreign { url, reason } => {
-                foreign.named += 1;
-                self.warn(&Warning::ForeignObject { url, reason });
-            }
+/// See [`crate::RemoteStorage::find_all`].
+pub(crate) async fn find_all(
+    context: &StorageContext,
+    output: &OutputPath,
+    options: &FindOptions,
+) -> Result<Vec<RemoteObject>> {
+    context.recover().await?;
+    let objects = matches(context, output, options).await?;
+    if objects.is_empty() { Err(context.not_found(output, options)) } else { Ok(objects) }
+}
+
+/// All matches, newest first; none is no error.
+pub(crate) async fn matches(
+    context: &StorageContext,
+    output: &OutputPath,
+    options: &FindOptions,
+) -> Result<Vec<RemoteObject>> {
+    let mut objects = Vec::new();
+    each_match(context, output, options, |object| objects.push(object)).await?;
+    objects.sort_unstable_by(|a, b| by_age(b, a));
+    Ok(objects)
+}
+
+async fn each_match(
+    context: &StorageContext,
+    output: &OutputPath,
+    options: &FindOptions,
+    mut take: impl FnMut(RemoteObject),
+) -> Result<()> {
+    let keys = context.keys_of(output)?;
+    let mut foreign = Foreign::default();
+    if let (Some(command), Some(content)) = (&options.command_hash, &options.content_hash) {
+        let key = keys.key(command, content)?;
+        if let Some(meta) = context.or_cancelled(context.backend.stat_if_exists(&key)).await?? {
+            take_listed(context, &keys, &meta, &mut foreign, &mut take);
+        }
+    } else {
+        let mut listing =
+            context.backend.list(&keys.prefix(options.command_hash.as_ref())?, ListOptions::default());
+        while let Some(item) = context.or_cancelled(listing.try_next()).await?? {
+            let Listed::Object(meta) = item else { continue };
+            take_listed(context, &keys, &meta, &mut foreign, &mut |object| {
+                if options.content_hash.as_ref().is_none_or(|wanted| *wanted == object.content_hash) {
+                    take(object);
+                }
+            });
         }
     }
-
-    pub(crate) fn not_found(&self, output: &OutputPath, options: &FindOptions) -> Error {
-        Error::NotFound {
-            remote: self.backend.to_string(),
-            outputs: vec![output.clone()],
-            narrowed: options.command_hash.is_some() || options.content_hash.is_some(),
-        }
+    if foreign.unnamed > 0 {
+        context.warn(&Warning::MoreForeignObjects { count: foreign.unnamed });
     }
+    Ok(())
+}
 
-    /// Waits for `future`, unless the caller asks to stop.
-    pub(crate) async fn or_cancelled<T>(&self, future: impl Future<Output = T>) -> Result<T> {
-        tokio::select! {
-            biased;
-            () = self.options.cancel.cancelled() => Err(Error::Cancelled),
-            value = future => Ok(value),
+fn take_listed(
+    context: &StorageContext,
+    keys: &OutputKeys,
+    meta: &larder_backend::ObjectMeta,
+    foreign: &mut Foreign,
+    take: &mut impl FnMut(RemoteObject),
+) {
+    match keys.read(meta) {
+        Listing::Object(object) => take(object),
+        Listing::Empty { .. } | Listing::Foreign { .. } if foreign.named == MAX_NAMED_FOREIGN => {
+            foreign.unnamed += 1;
+        }
+        Listing::Empty { url, reason } | Listing::Foreign { url, reason } => {
+            foreign.named += 1;
+            context.warn(&Warning::ForeignObject { url, reason });
         }
     }
 }

@@ -7,38 +7,29 @@ use larder_hashing::{ContentHash, HashOptions, OutputPath, Scheme};
 use larder_tree::Observer;
 use tokio_util::sync::CancellationToken;
 
+use crate::context::StorageContext;
 use crate::error::{Error, Result};
-use crate::remote_storage::{RemoteStorage, run_blocking};
 use crate::report::{Phase, PhaseReport};
+use crate::tasks::run_blocking;
 
-impl RemoteStorage {
-    /// The content hash of what is at `path`, under the storage's scheme. Progress is reported for `label`, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// There is nothing at the path, or it cannot be hashed.
-    pub async fn content_hash(&self, path: &Path, label: Option<&OutputPath>) -> Result<ContentHash> {
-        self.content_hash_under(self.options.scheme, path, label).await
-    }
-
-    pub(crate) async fn content_hash_under(
-        &self,
-        scheme: Scheme,
-        path: &Path,
-        label: Option<&OutputPath>,
-    ) -> Result<ContentHash> {
-        let (reporter, cancel) = (&self.options.reporter, &self.options.cancel);
-        let observer: Arc<dyn Observer> = match label {
-            Some(label) => PhaseReport::start(reporter, cancel, label, Phase::Hash, None),
-            None => Arc::new(Unreported(cancel.clone())),
-        };
-        let options =
-            HashOptions::new(scheme).with_workers(self.options.workers.clone()).with_observer(observer);
-        let path = path.to_owned();
-        match run_blocking(move || larder_hashing::content_hash(&path, &options)).await {
-            Err(error) if error.is_cancelled() => Err(Error::Cancelled),
-            hash => Ok(hash?),
-        }
+/// The content hash of what is at `path`. Progress is reported for `label`, if there is one.
+pub(crate) async fn content_hash(
+    context: &StorageContext,
+    scheme: Scheme,
+    path: &Path,
+    label: Option<&OutputPath>,
+) -> Result<ContentHash> {
+    let (reporter, cancel) = (&context.options.reporter, &context.options.cancel);
+    let observer: Arc<dyn Observer> = match label {
+        Some(label) => PhaseReport::start(reporter, cancel, label, Phase::Hash, None),
+        None => Arc::new(Unreported(cancel.clone())),
+    };
+    let options =
+        HashOptions::new(scheme).with_workers(context.options.workers.clone()).with_observer(observer);
+    let path = path.to_owned();
+    match run_blocking(move || larder_hashing::content_hash(&path, &options)).await {
+        Err(error) if error.is_cancelled() => Err(Error::Cancelled),
+        hash => Ok(hash?),
     }
 }
 

@@ -7,6 +7,7 @@
 //! An object's key is `<encoded output path>/<command hash>/<content hash>`, the layout of weasel and spaCy projects.
 
 mod audit;
+mod context;
 mod error;
 mod find;
 mod hash;
@@ -20,6 +21,7 @@ mod remote;
 mod remote_storage;
 mod report;
 mod state;
+mod tasks;
 mod turns;
 
 pub use audit::{Checked, Stored, StoredKind};

@@ -13,12 +13,13 @@ use larder_backend::{
 use larder_hashing::{CommandHash, ContentHash, OutputPath, Scheme};
 use tokio_util::sync::CancellationToken;
 
+use crate::context::StorageContext;
 use crate::error::{Error, Result};
 use crate::options::PushOptions;
 use crate::outcome::{PushOutcome, Pushed};
-use crate::remote_storage::{MAX_TRANSFERS, RemoteStorage};
 use crate::report::{Phase, PhaseReport};
 use crate::state::UploadRecorder;
+use crate::tasks::MAX_TRANSFERS;
 use crate::turns::turn_to_upload;
 
 /// About what an archive adds to each file: its header, padding, and now and then an extended header.
@@ -30,36 +31,40 @@ const KEPT_OF_SEVERAL: usize = 32 << 20;
 /// How often an output is sent again because somebody else got in between, before it is given up.
 const MAX_CONFLICTS: u32 = 3;
 
-impl RemoteStorage {
-    /// Publishes an output as one object, under what made it and what it contains.
-    ///
-    /// The output is hashed first. Where the object exists nothing is sent; otherwise the output is packed, compressed
-    /// and uploaded as a stream, and hashed again on the way: if it has changed, nothing is published. Of several
-    /// pushers of one key, one publishes, and the others find it present.
-    ///
-    /// # Errors
-    ///
-    /// The output is missing, changes, or cannot be packed; it does not have the given content hash
-    /// ([`crate::ErrorKind::Integrity`]); the remote fails.
-    pub async fn push(
-        &self,
-        output: &OutputPath,
-        command: &CommandHash,
-        options: &PushOptions,
-    ) -> Result<Pushed> {
-        self.push_one_of(1, output, command, options).await
-    }
+/// See [`crate::RemoteStorage::push_all`].
+pub(crate) fn push_all<'a>(
+    context: &'a StorageContext,
+    outputs: &'a [OutputPath],
+    command: &'a CommandHash,
+    options: &'a PushOptions,
+) -> impl Stream<Item = (usize, Result<Pushed>)> + 'a {
+    let pushes: Vec<_> = outputs
+        .iter()
+        .enumerate()
+        .map(|(index, output)| async move {
+            let request = PushRequest { context, output, command, options, outputs: outputs.len() };
+            (index, request.run().await)
+        })
+        .collect();
+    stream::iter(pushes).buffer_unordered(MAX_TRANSFERS)
+}
 
-    /// Pushes one of so many outputs, which share the memory of the process.
-    async fn push_one_of(
-        &self,
-        outputs: usize,
-        output: &OutputPath,
-        command: &CommandHash,
-        options: &PushOptions,
-    ) -> Result<Pushed> {
+/// An output to be pushed.
+pub(crate) struct PushRequest<'a> {
+    pub(crate) context: &'a StorageContext,
+    pub(crate) output: &'a OutputPath,
+    pub(crate) command: &'a CommandHash,
+    pub(crate) options: &'a PushOptions,
+    /// How many outputs share the memory of the process.
+    pub(crate) outputs: usize,
+}
+
+impl PushRequest<'_> {
+    /// See [`crate::RemoteStorage::push`].
+    pub(crate) async fn run(&self) -> Result<Pushed> {
+        let Self { context, output, options, .. } = *self;
         let started = Instant::now();
-        let path = output.below(self.root());
+        let path = output.below(&context.root);
         match fs::metadata(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::MissingSource { path });
@@ -67,116 +72,86 @@ impl RemoteStorage {
             Err(error) => return Err(Error::io("look at", &path)(error)),
             Ok(_) => {}
         }
-        self.check_apart(output, &path)?;
-        self.keys_of(output)?;
+        context.check_apart(output, &path)?;
+        context.keys_of(output)?;
         if options.dry_run {
-            if self.keeps_remote_in_state() {
-                self.state.check_dir()?;
+            if context.keeps_remote_in_state() {
+                context.state.check_dir()?;
             }
-            self.recover().await?;
+            context.recover().await?;
         } else {
-            if self.keeps_remote_in_state() {
-                self.state.ensure_dir()?;
+            if context.keeps_remote_in_state() {
+                context.state.ensure_dir()?;
             }
-            self.sweep().await?;
+            context.sweep().await?;
         }
 
-        let prepared = self.prepare_and_get_ready(outputs, output, options).await?;
-        let content = self.content_hash_of(output, &prepared, options)?;
-        let push = Push { storage: self, output, command, content, options, prepared, started };
+        let prepared = self.prepare_and_get_ready().await?;
+        let content = self.content_hash_of(&prepared)?;
+        let push =
+            PreparedPush { context, output, command: self.command, content, options, prepared, started };
         push.run().await
-    }
-
-    /// Pushes several outputs of one command, up to four at once. Each stands alone: a failure does not stop the others.
-    ///
-    /// Yields each result as soon as it is known, with the index of its output.
-    pub fn push_all<'a>(
-        &'a self,
-        outputs: &'a [OutputPath],
-        command: &'a CommandHash,
-        options: &'a PushOptions,
-    ) -> impl Stream<Item = (usize, Result<Pushed>)> + 'a {
-        let pushes: Vec<_> = outputs
-            .iter()
-            .enumerate()
-            .map(|(index, output)| async move {
-                (index, self.push_one_of(outputs.len(), output, command, options).await)
-            })
-            .collect();
-        stream::iter(pushes).buffer_unordered(MAX_TRANSFERS)
     }
 
     /// Prepares the output, unless the remote cannot be used: whoever has no credentials should not learn it after a
     /// terabyte was hashed.
-    async fn prepare_and_get_ready(
-        &self,
-        outputs: usize,
-        output: &OutputPath,
-        options: &PushOptions,
-    ) -> Result<Prepared> {
-        let stop = self.options.cancel.child_token();
+    async fn prepare_and_get_ready(&self) -> Result<Prepared> {
+        let stop = self.context.options.cancel.child_token();
         let mut refused = None;
         let get_ready = async {
-            if let Err(error) = self.or_cancelled(self.backend.get_ready()).await? {
+            if let Err(error) = self.context.or_cancelled(self.context.backend.get_ready()).await? {
                 // The hashing ends by itself then, and is waited for.
                 stop.cancel();
                 refused = Some(error);
             }
             Ok(())
         };
-        let prepared = try_join(self.prepare(outputs, output, options, &stop), get_ready).await;
+        let prepared = try_join(self.prepare(&stop), get_ready).await;
         match (prepared, refused) {
             (Ok(_) | Err(Error::Cancelled), Some(error)) => Err(error.into()),
             (prepared, _) => prepared.map(|(prepared, ())| prepared),
         }
     }
 
-    async fn prepare(
-        &self,
-        outputs: usize,
-        output: &OutputPath,
-        options: &PushOptions,
-        stop: &CancellationToken,
-    ) -> Result<Prepared> {
-        let report = PhaseReport::start(&self.options.reporter, stop, output, Phase::Hash, None);
-        let pack = self.pack_options(options).with_observer(report);
+    async fn prepare(&self, stop: &CancellationToken) -> Result<Prepared> {
+        let Self { context, output, .. } = *self;
+        let report = PhaseReport::start(&context.options.reporter, stop, output, Phase::Hash, None);
+        let pack = self.pack_options().with_observer(report);
         // Of several, each may wait in memory for its turn.
-        let kept = if outputs > 1 { KEPT_OF_SEVERAL / MAX_TRANSFERS } else { pack.kept_bytes };
-        larder_archive::prepare(self.root(), output, &pack.with_kept_bytes(kept)).await.map_err(from_pack)
+        let kept = if self.outputs > 1 { KEPT_OF_SEVERAL / MAX_TRANSFERS } else { pack.kept_bytes };
+        larder_archive::prepare(&context.root, output, &pack.with_kept_bytes(kept)).await.map_err(from_pack)
     }
 
-    fn pack_options(&self, options: &PushOptions) -> PackOptions {
+    fn pack_options(&self) -> PackOptions {
+        let (options, settings) = (self.options, &self.context.options);
         let scheme = options
             .content_hash
             .as_ref()
-            .and_then(|hash| hash.verifiable_under(self.options.scheme))
-            .unwrap_or(self.options.scheme);
-        let compression = options.compression.unwrap_or(match self.options.scheme {
+            .and_then(|hash| hash.verifiable_under(settings.scheme))
+            .unwrap_or(settings.scheme);
+        let compression = options.compression.unwrap_or(match settings.scheme {
             Scheme::Weasel => Compression::gzip(),
             Scheme::Blake3 | Scheme::Sha256 => Compression::default(),
         });
         PackOptions::new(scheme)
             .with_compression(compression)
             .with_dereference(options.dereference)
-            .with_limits(self.options.limits)
-            .with_workers(self.options.workers.clone())
+            .with_limits(settings.limits)
+            .with_workers(settings.workers.clone())
     }
 
     /// The content hash of the key: the given one, if what is there does not contradict it.
-    fn content_hash_of(
-        &self,
-        output: &OutputPath,
-        prepared: &Prepared,
-        options: &PushOptions,
-    ) -> Result<ContentHash> {
+    fn content_hash_of(&self, prepared: &Prepared) -> Result<ContentHash> {
         let actual = prepared.content_hash();
-        match &options.content_hash {
+        match &self.options.content_hash {
             None => Ok(actual.clone()),
-            Some(given) if given.verifiable_under(self.options.scheme).is_none() || given == actual => {
+            Some(given)
+                if given.verifiable_under(self.context.options.scheme).is_none() || given == actual =>
+            {
                 Ok(given.clone())
             }
             Some(given) => Err(Error::ContentMismatch {
-                output: output.clone(),
+                output: self.output.clone(),
                 expected: given.clone(),
                 actual: actual.clone(),
             }),
@@ -184,8 +159,9 @@ impl RemoteStorage {
     }
 }
 
-struct Push<'a> {
-    storage: &'a RemoteStorage,
+/// An output that was hashed.
+struct PreparedPush<'a> {
+    context: &'a StorageContext,
     output: &'a OutputPath,
     command: &'a CommandHash,
     content: ContentHash,
@@ -194,12 +170,12 @@ struct Push<'a> {
     started: Instant,
 }
 
-impl Push<'_> {
+impl PreparedPush<'_> {
     async fn run(&self) -> Result<Pushed> {
-        let keys = self.storage.keys_of(self.output)?;
+        let keys = self.context.keys_of(self.output)?;
         let key = keys.key(self.command, &self.content)?;
-        let backend = &self.storage.backend;
-        let existing = self.storage.or_cancelled(backend.stat_if_exists(&key)).await??;
+        let backend = &self.context.backend;
+        let existing = self.context.or_cancelled(backend.stat_if_exists(&key)).await??;
         let pushed = |outcome, bytes| Pushed {
             output: self.output.clone(),
             outcome,
@@ -221,14 +197,14 @@ impl Push<'_> {
             mode = PutMode::Overwrite;
         }
         if self.options.dry_run {
-            self.storage.or_cancelled(backend.check_put(&key)).await??;
+            self.context.or_cancelled(backend.check_put(&key)).await??;
             return Ok(pushed(PushOutcome::Uploaded, 0));
         }
         let mut conflicts = 0;
         loop {
             let error = match self.upload(&key, mode).await {
                 Ok(meta) => {
-                    self.storage.warn_where_not_exclusive();
+                    self.context.warn_where_not_exclusive();
                     return Ok(pushed(PushOutcome::Uploaded, meta.size));
                 }
                 Err(Error::Backend(error)) => error,
@@ -236,7 +212,7 @@ impl Push<'_> {
             };
             match error.kind() {
                 BackendErrorKind::AlreadyExists if mode == PutMode::CreateOnly => {
-                    match self.storage.or_cancelled(backend.stat_if_exists(&key)).await?? {
+                    match self.context.or_cancelled(backend.stat_if_exists(&key)).await?? {
                         Some(meta) if meta.size > 0 => {
                             return Ok(pushed(PushOutcome::AlreadyPresent, meta.size));
                         }
@@ -250,7 +226,7 @@ impl Push<'_> {
                 // Somebody else was at work, and may or may not have published. All of it has to be sent again.
                 BackendErrorKind::Conflict if conflicts < MAX_CONFLICTS => {
                     conflicts += 1;
-                    let found = self.storage.or_cancelled(backend.stat_if_exists(&key)).await??;
+                    let found = self.context.or_cancelled(backend.stat_if_exists(&key)).await??;
                     if let Some(meta) = found.filter(|meta| meta.size > 0 && mode == PutMode::CreateOnly) {
                         return Ok(pushed(PushOutcome::AlreadyPresent, meta.size));
                     }
@@ -263,8 +239,8 @@ impl Push<'_> {
     /// An object of a later format is not ours to replace.
     async fn refuse_later_format(&self, key: &Key) -> Result<()> {
         let range = GetOptions::default().with_range(0..LATER_FORMAT.len() as u64);
-        let backend = &self.storage.backend;
-        let head = self.storage.or_cancelled(backend.get_bytes(key, range, LATER_FORMAT.len())).await?;
+        let backend = &self.context.backend;
+        let head = self.context.or_cancelled(backend.get_bytes(key, range, LATER_FORMAT.len())).await?;
         match head {
             Ok(head) if head == LATER_FORMAT => {
                 Err(Error::NeedsNewerLarder { url: format!("{backend}/{key}") })
@@ -275,28 +251,28 @@ impl Push<'_> {
     }
 
     async fn upload(&self, key: &Key, mode: PutMode) -> Result<ObjectMeta> {
-        let storage = self.storage;
-        let _turn = storage.or_cancelled(turn_to_upload(self.prepared.content_bytes())).await?;
+        let context = self.context;
+        let _turn = context.or_cancelled(turn_to_upload(self.prepared.content_bytes())).await?;
         let total = Some(self.prepared.content_bytes());
         let report = PhaseReport::start(
-            &storage.options.reporter,
-            &storage.options.cancel,
+            &context.options.reporter,
+            &context.options.cancel,
             self.output,
             Phase::Upload,
             total,
         );
         let journal =
-            UploadRecorder { state: Arc::clone(&storage.state), remote: storage.backend.to_string() };
+            UploadRecorder { state: Arc::clone(&context.state), remote: context.backend.to_string() };
         let options = PutOptions::new(mode)
             .with_size_hint(self.prepared.content_bytes() + self.prepared.entries() * BYTES_OF_AN_ENTRY)
             .with_journal(Arc::new(journal));
         let packing = self.prepared.pack_observed(report);
-        let begun = storage.or_cancelled(storage.backend.begin_put(key, options)).await?;
-        storage.warn_where_created();
+        let begun = context.or_cancelled(context.backend.begin_put(key, options)).await?;
+        context.warn_where_created();
         let mut upload = begun?;
         match self.send(packing, upload.as_mut()).await {
             // Parts may still be under way. Dropped, it is aborted, and `close` waits for that.
-            Ok(()) => Ok(storage.or_cancelled(upload.commit()).await??),
+            Ok(()) => Ok(context.or_cancelled(upload.commit()).await??),
             Err(error) => {
                 // What failed first is what the caller should read; what an abort leaves behind is for a later sweep.
                 upload.abort().await.ok();
@@ -307,11 +283,11 @@ impl Push<'_> {
 
     /// Succeeds only where the packing says that it is complete: that a stream has ended means nothing.
     async fn send(&self, mut packing: Packing, upload: &mut dyn Upload) -> Result<()> {
-        while let Some(chunk) = self.storage.or_cancelled(packing.next()).await? {
-            self.storage.or_cancelled(upload.write(chunk.map_err(from_pack)?)).await??;
+        while let Some(chunk) = self.context.or_cancelled(packing.next()).await? {
+            self.context.or_cancelled(upload.write(chunk.map_err(from_pack)?)).await??;
         }
         packing.finish().await.map_err(from_pack)?;
-        self.storage.check_cancelled()
+        self.context.check_cancelled()
     }
 }
 

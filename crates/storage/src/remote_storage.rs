@@ -2,38 +2,27 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::{Stream, StreamExt as _, stream};
-use larder_backend::{Backend, CreatedRoot, error_chain};
+use futures::Stream;
+use larder_backend::Backend;
 use larder_hashing::{CommandHash, ContentHash, OutputPath};
-use tokio::sync::OnceCell;
 
-use crate::error::{Error, Result};
-use crate::layout::OutputKeys;
-use crate::options::StorageOptions;
+use crate::audit::{self, Checked, Stored};
+use crate::context::StorageContext;
+use crate::error::Result;
+use crate::options::{FindOptions, PullOptions, PushOptions, StorageOptions};
+use crate::outcome::{Found, Pulled, Pushed, RemoteObject};
+use crate::push::PushRequest;
 use crate::remote::RemoteUrl;
-use crate::report::{Event, Warning};
-use crate::state::ProjectState;
-
-/// How many outputs are transferred at once. Each has its own buffers, so memory grows with it; threads do not.
-pub(crate) const MAX_TRANSFERS: usize = 4;
+use crate::tasks::run_blocking;
+use crate::{find, hash, list, pull, push};
 
 /// Keeps the outputs of one project in one remote.
 ///
-/// Call [`RemoteStorage::close`] at the end: what was aborted may still be under way, and a destructor cannot wait.
+/// Call [`RemoteStorage::close`] at the end: aborts may still be under way, and a destructor cannot wait.
 #[derive(Debug)]
 pub struct RemoteStorage {
-    root: PathBuf,
-    remote_path: Option<PathBuf>,
-    /// Whether the remote is the default one in the project, which the first push makes.
-    is_embedded: bool,
-    pub(crate) backend: Arc<dyn Backend>,
-    pub(crate) options: StorageOptions,
-    pub(crate) state: Arc<ProjectState>,
-    swept: OnceCell<()>,
-    is_said_not_exclusive: AtomicBool,
-    is_said_created: AtomicBool,
+    context: StorageContext,
 }
 
 impl RemoteStorage {
@@ -43,41 +32,26 @@ impl RemoteStorage {
     ///
     /// The remote cannot be used at all: this build has no backend for it, or it has an unknown option.
     pub fn open(root: impl Into<PathBuf>, remote: &RemoteUrl, options: StorageOptions) -> Result<Self> {
-        let backend = remote.open(&options.environment, options.stall_timeout)?;
-        let mut storage = Self::with_backend(root, backend, options);
-        storage.remote_path = remote.local_path().map(Path::to_owned);
-        storage.is_embedded = remote.is_embedded();
-        Ok(storage)
+        Ok(Self { context: StorageContext::open(root.into(), remote, options)? })
     }
 
-    /// Joins the project at `root` with a backend of one's own.
+    /// Joins the project at `root` with any backend.
     pub fn with_backend(
         root: impl Into<PathBuf>,
         backend: Arc<dyn Backend>,
         options: StorageOptions,
     ) -> Self {
-        let root = root.into();
-        Self {
-            state: Arc::new(ProjectState::new(&root)),
-            root,
-            remote_path: None,
-            is_embedded: false,
-            backend,
-            options,
-            swept: OnceCell::new(),
-            is_said_not_exclusive: AtomicBool::new(false),
-            is_said_created: AtomicBool::new(false),
-        }
+        Self { context: StorageContext::new(root.into(), backend, options) }
     }
 
     /// The project root.
     pub fn root(&self) -> &Path {
-        &self.root
+        &self.context.root
     }
 
     /// The remote, as URLs of objects begin.
     pub fn remote(&self) -> String {
-        self.backend.to_string()
+        self.context.backend.to_string()
     }
 
     /// The URL of an object, whether it exists or not: remote, `/`, key.
@@ -91,8 +65,142 @@ impl RemoteStorage {
         command: &CommandHash,
         content: &ContentHash,
     ) -> Result<String> {
-        let keys = self.keys_of(output)?;
+        let keys = self.context.keys_of(output)?;
         Ok(keys.url(&keys.key(command, content)?))
+    }
+
+    /// The content hash of what is at `path`, under the storage's scheme. Progress is reported for `label`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// There is nothing at the path, or it cannot be hashed.
+    pub async fn content_hash(&self, path: &Path, label: Option<&OutputPath>) -> Result<ContentHash> {
+        hash::content_hash(&self.context, self.context.options.scheme, path, label).await
+    }
+
+    /// Publishes an output as one object, under what made it and what it contains.
+    ///
+    /// The output is hashed first. Where the object exists nothing is sent; otherwise the output is packed, compressed
+    /// and uploaded as a stream, and hashed again on the way: if it has changed, nothing is published. Of several
+    /// pushers of one key, one publishes, and the others find it present.
+    ///
+    /// # Errors
+    ///
+    /// The output is missing, changes, or cannot be packed; it does not have the given content hash
+    /// ([`crate::ErrorKind::Integrity`]); the remote fails.
+    pub async fn push(
+        &self,
+        output: &OutputPath,
+        command: &CommandHash,
+        options: &PushOptions,
+    ) -> Result<Pushed> {
+        PushRequest { context: &self.context, output, command, options, outputs: 1 }.run().await
+    }
+
+    /// Pushes several outputs of one command, up to four at once. Each stands alone: a failure does not stop the others.
+    ///
+    /// Yields each result as soon as it is known, with the index of its output.
+    pub fn push_all<'a>(
+        &'a self,
+        outputs: &'a [OutputPath],
+        command: &'a CommandHash,
+        options: &'a PushOptions,
+    ) -> impl Stream<Item = (usize, Result<Pushed>)> + 'a {
+        push::push_all(&self.context, outputs, command, options)
+    }
+
+    /// Restores outputs, all or none: they come from one command hash (the given one, or the newest that has all of
+    /// them), and the first is put into place only when every one of them has been fetched and verified.
+    ///
+    /// An existing output is compared with the remote's, and kept. [`PullOptions::force`] replaces it where it differs,
+    /// in one step where the file system can exchange two names.
+    ///
+    /// Once outputs are being put into place, a request to stop waits until that is done.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::ErrorKind::NotFound`] where nothing matches; [`crate::ErrorKind::Integrity`] where no whole object
+    /// is left; [`crate::Error::Differs`] where one of several outputs exists and differs, [`crate::Error::Incomparable`] where it
+    /// cannot be compared; the remote or the project's file system fails. Nothing has been changed then.
+    pub async fn pull(&self, outputs: &[OutputPath], options: &PullOptions) -> Result<Vec<Pulled>> {
+        pull::pull(&self.context, outputs, options).await
+    }
+
+    /// Finds the newest object of an output that has the given hashes. With both it is one exact look-up, otherwise
+    /// one listing.
+    ///
+    /// Newest is the greatest modification time by the remote's clock; ties go to the greater content hash, then to
+    /// the greater command hash, so that every reader agrees.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::NotFound`] where nothing matches; the remote fails.
+    pub async fn find(&self, output: &OutputPath, options: &FindOptions) -> Result<Found> {
+        find::find(&self.context, output, options).await
+    }
+
+    /// Finds all objects of an output that have the given hashes, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::NotFound`] where nothing matches; the remote fails.
+    pub async fn find_all(&self, output: &OutputPath, options: &FindOptions) -> Result<Vec<RemoteObject>> {
+        find::find_all(&self.context, output, options).await
+    }
+
+    /// Lists the outputs that the remote has objects of, by the text of their keys, sorted.
+    ///
+    /// It lists the names at the top of the remote, then looks below each: with one request in a bucket. Of each name it
+    /// looks at no more than 1000 objects. A name with only foreign objects among these is counted in
+    /// [`crate::Warning::ForeignNames`].
+    ///
+    /// # Errors
+    ///
+    /// The remote fails.
+    pub async fn list_outputs(&self) -> Result<Vec<String>> {
+        list::list_outputs(&self.context).await
+    }
+
+    /// Lists the names at the top of the remote that an output can have, sorted: for the completion of a command line.
+    ///
+    /// Unlike [`Self::list_outputs`] it does not look below the names, and repairs nothing in the project.
+    ///
+    /// # Errors
+    ///
+    /// The remote fails.
+    pub async fn list_names(&self) -> Result<Vec<String>> {
+        list::list_names(&self.context).await
+    }
+
+    /// Lists all that the remote holds, in the order of the keys, without larder's own.
+    ///
+    /// # Errors
+    ///
+    /// The remote fails.
+    pub async fn list_all(&self) -> Result<Vec<Stored>> {
+        audit::list_all(&self.context).await
+    }
+
+    /// Reads an object to its end, as a pull would, and keeps nothing of it. It is unpacked into the project's `.larder`
+    /// meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The remote fails, or the project's file system.
+    pub async fn check(&self, output: &OutputPath, object: &RemoteObject) -> Result<Checked> {
+        audit::check(&self.context, output, object).await
+    }
+
+    /// Removes something from the remote, unless it has been replaced since it was listed. Returns whether it was removed.
+    ///
+    /// Where the remote cannot compare versions itself, what is published at the very moment of the removal may be removed
+    /// too.
+    ///
+    /// # Errors
+    ///
+    /// The remote fails.
+    pub async fn delete(&self, stored: &Stored) -> Result<bool> {
+        audit::delete(&self.context, stored).await
     }
 
     /// Waits for what is being aborted, removes what this process kept for a crash, and closes connections.
@@ -101,166 +209,9 @@ impl RemoteStorage {
     ///
     /// Something could not be ended in order.
     pub async fn close(&self) -> Result<()> {
-        let closed = self.backend.close().await;
-        let state = Arc::clone(&self.state);
+        let closed = self.context.backend.close().await;
+        let state = Arc::clone(&self.context.state);
         run_blocking(move || state.close()).await;
         Ok(closed?)
     }
-
-    pub(crate) fn keys_of(&self, output: &OutputPath) -> Result<OutputKeys> {
-        OutputKeys::new(self.backend.to_string(), self.backend.capabilities(), output)
-    }
-
-    pub(crate) fn warn(&self, warning: &Warning) {
-        self.options.reporter.report(Event::Warning(warning));
-    }
-
-    /// Says once that pushers may overwrite each other, where an upload has shown that.
-    pub(crate) fn warn_where_not_exclusive(&self) {
-        if !self.backend.capabilities().atomic_create
-            && !self.is_said_not_exclusive.swap(true, Ordering::Relaxed)
-        {
-            self.warn(&Warning::NotExclusive { remote: self.backend.to_string() });
-        }
-    }
-
-    /// Says once that an upload created the directory of the remote. The embedded remote is always created.
-    pub(crate) fn warn_where_created(&self) {
-        if let Some(how) = self.backend.created_root()
-            && !self.is_embedded
-            && !self.is_said_created.swap(true, Ordering::Relaxed)
-        {
-            let is_parent_empty = how == CreatedRoot::InEmptyParent;
-            self.warn(&Warning::CreatedRemote { remote: self.backend.to_string(), is_parent_empty });
-        }
-    }
-
-    /// Fails where the caller has asked to stop.
-    pub(crate) fn check_cancelled(&self) -> Result<()> {
-        if self.options.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
-    }
-
-    /// Completes or undoes what dead processes of this project had begun, and removes what they left in it: before a
-    /// command reads anything that changes nothing itself.
-    pub(crate) async fn recover(&self) -> Result<()> {
-        self.recover_for(true).await
-    }
-
-    async fn recover_for(&self, only_reads: bool) -> Result<()> {
-        self.check_cancelled()?;
-        if let Some(remote) = self.remote_path.as_deref().filter(|path| self.state.contains(path)) {
-            self.state.check_no_symlinks(remote)?;
-        }
-        let state = Arc::clone(&self.state);
-        for warning in run_blocking(move || state.recover(only_reads)).await? {
-            self.warn(&warning);
-        }
-        Ok(())
-    }
-
-    /// The same for a command that changes something, and removes what dead processes left on the remote. Once for each storage.
-    pub(crate) async fn sweep(&self) -> Result<()> {
-        self.swept
-            .get_or_try_init(|| async {
-                self.recover_for(false).await?;
-                let remote = self.backend.to_string();
-                let orphans = self.state.orphans(&remote);
-                match self.backend.sweep(&orphans).await {
-                    Ok(()) => self.state.forget_orphans(&remote),
-                    // Of nothing that was interrupted anything is known, and why the remote cannot be used is what
-                    // the operation itself is about to say.
-                    Err(error) if orphans.is_empty() && is_of_remote(error.kind()) => {}
-                    Err(error) => self.warn(&Warning::Sweep { reason: error_chain(&error) }),
-                }
-                Ok(())
-            })
-            .await
-            .copied()
-    }
-
-    /// Whether the remote is the embedded one, in the directory of the project's state.
-    pub(crate) fn keeps_remote_in_state(&self) -> bool {
-        self.remote_path.as_deref().is_some_and(|path| self.state.contains(path))
-    }
-
-    /// Refuses a destination in larder's own directory, where it would be swept.
-    pub(crate) fn check_outside_state(&self, destination: &Path) -> Result<()> {
-        if real_path(destination).starts_with(real_path(&self.root).join(".larder")) {
-            let place = destination.display();
-            return Err(Error::Usage(format!(
-                "{place} is in larder's own directory: restore to another place"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Refuses to put a remote into an output, or an output into a remote.
-    pub(crate) fn check_apart(&self, output: &OutputPath, path: &Path) -> Result<()> {
-        let Some(remote) = &self.remote_path else { return Ok(()) };
-        let (remote_real, path_real) = (real_path(remote), real_path(path));
-        if remote_real.starts_with(&path_real) {
-            return Err(Error::Usage(format!(
-                "the remote {} lies inside the output {output}: keep it elsewhere",
-                remote.display()
-            )));
-        }
-        if path_real.starts_with(&remote_real) {
-            return Err(Error::Usage(format!(
-                "the output {output} lies inside the remote {}: nothing but larder writes there",
-                remote.display()
-            )));
-        }
-        Ok(())
-    }
-}
-
-/// The path with symlinks resolved as far as it exists.
-fn real_path(path: &Path) -> PathBuf {
-    let mut missing = Vec::new();
-    let mut existing = path;
-    loop {
-        if let Ok(real) = existing.canonicalize() {
-            return missing.iter().rev().fold(real, |path: PathBuf, name| path.join(name));
-        }
-        match (existing.parent(), existing.file_name()) {
-            (Some(parent), Some(name)) => {
-                missing.push(name.to_owned());
-                existing = parent;
-            }
-            _ => return path.to_owned(),
-        }
-    }
-}
-
-/// Runs futures in order, at most [`MAX_TRANSFERS`] at once.
-pub(crate) fn few_at_once<F: Future>(futures: impl IntoIterator<Item = F>) -> impl Stream<Item = F::Output> {
-    // Collected, because the compiler cannot prove that a stream which borrows in a closure may move between threads.
-    let futures: Vec<F> = futures.into_iter().collect();
-    stream::iter(futures).buffered(MAX_TRANSFERS)
-}
-
-/// Runs `work` on a thread that may block.
-pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => unreachable!("blocking tasks are never aborted, and the runtime outlives this future"),
-        },
-    }
-}
-
-/// Whether the remote as a whole refuses, or cannot be reached.
-fn is_of_remote(kind: larder_backend::ErrorKind) -> bool {
-    use larder_backend::ErrorKind as Kind;
-    matches!(
-        kind,
-        Kind::RootMissing
-            | Kind::PermissionDenied
-            | Kind::Unauthenticated
-            | Kind::Untrusted
-            | Kind::RateLimited
-            | Kind::Timeout
-            | Kind::Unavailable
-    )
 }

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::VariableFault;
+use super::fault::VariableFault;
 use super::sections::Sections;
 use crate::json::{self, Dialect};
 use crate::value::Value;

@@ -7,17 +7,18 @@ use futures::TryStreamExt as _;
 use larder_backend::{BackendExt as _, Key};
 use larder_hashing::{CommandHash, ContentHash};
 
-use super::Wanted;
+use super::wanted::Wanted;
+use crate::context::StorageContext;
 use crate::error::{Error, Result};
-use crate::find::by_age;
+use crate::find::{by_age, matches};
 use crate::layout::{Listing, OutputKeys};
 use crate::options::{FindOptions, PullOptions};
 use crate::outcome::RemoteObject;
-use crate::remote_storage::{RemoteStorage, few_at_once};
+use crate::tasks::few_at_once;
 
 /// An object that may be restored.
 #[derive(Clone, Debug)]
-pub(super) enum Candidate {
+pub(crate) enum Candidate {
     /// A listing showed it.
     Listed(RemoteObject),
     /// The caller named it, and whether it exists is not known yet: fetching it tells.
@@ -49,62 +50,68 @@ impl Candidate {
 /// For each output its candidates, the best one first. All of a choice belong together.
 pub(super) type Choice = Vec<Vec<Candidate>>;
 
-impl RemoteStorage {
-    /// All choices, the best one first.
-    pub(super) async fn choices(&self, wanted: &[Wanted], options: &PullOptions) -> Result<Vec<Choice>> {
-        if let (Some(command), Some(content)) = (&options.command_hash, &options.content_hash) {
-            let named = Candidate::Named { command: command.clone(), content: content.clone() };
-            return Ok(vec![wanted.iter().map(|_| vec![named.clone()]).collect()]);
-        }
-        let find = FindOptions {
-            command_hash: options.command_hash.clone(),
-            content_hash: options.content_hash.clone(),
-        };
-        let found = wanted.iter().map(|wanted| self.matches(&wanted.output, &find));
-        let found: Vec<Vec<RemoteObject>> = few_at_once(found).try_collect().await?;
-        let missing: Vec<_> = wanted
-            .iter()
-            .zip(&found)
-            .filter(|(_, objects)| objects.is_empty())
-            .map(|(wanted, _)| wanted.output.clone())
-            .collect();
-        if !missing.is_empty() {
-            return Err(Error::NotFound {
-                remote: self.backend.to_string(),
-                outputs: missing,
-                narrowed: options.command_hash.is_some() || options.content_hash.is_some(),
-            });
-        }
-        Ok(if found.len() == 1 { vec![listed(found)] } else { common_commands(found) })
+/// All choices, the best one first.
+pub(super) async fn choices(
+    context: &StorageContext,
+    wanted: &[Wanted],
+    options: &PullOptions,
+) -> Result<Vec<Choice>> {
+    if let (Some(command), Some(content)) = (&options.command_hash, &options.content_hash) {
+        let named = Candidate::Named { command: command.clone(), content: content.clone() };
+        return Ok(vec![wanted.iter().map(|_| vec![named.clone()]).collect()]);
     }
-
-    /// The error where no choice is left to try.
-    pub(super) fn none_found(&self, wanted: &[Wanted], options: &PullOptions) -> Error {
-        let outputs = wanted.iter().map(|wanted| wanted.output.clone()).collect();
-        let remote = self.backend.to_string();
-        if options.command_hash.is_none() && wanted.len() > 1 {
-            Error::NoCommonCommand { remote, outputs }
-        } else {
-            Error::NotFound { remote, outputs, narrowed: options.command_hash.is_some() }
-        }
+    let find = FindOptions {
+        command_hash: options.command_hash.clone(),
+        content_hash: options.content_hash.clone(),
+    };
+    let found = wanted.iter().map(|wanted| matches(context, &wanted.output, &find));
+    let found: Vec<Vec<RemoteObject>> = few_at_once(found).try_collect().await?;
+    let missing: Vec<_> = wanted
+        .iter()
+        .zip(&found)
+        .filter(|(_, objects)| objects.is_empty())
+        .map(|(wanted, _)| wanted.output.clone())
+        .collect();
+    if !missing.is_empty() {
+        return Err(Error::NotFound {
+            remote: context.backend.to_string(),
+            outputs: missing,
+            narrowed: options.command_hash.is_some() || options.content_hash.is_some(),
+        });
     }
+    Ok(if found.len() == 1 { vec![listed(found)] } else { common_commands(found) })
+}
 
-    /// Describes a candidate without fetching it.
-    pub(super) async fn look_at(&self, wanted: &Wanted, candidate: &Candidate) -> Result<RemoteObject> {
-        let (command, content) = match candidate {
-            Candidate::Listed(object) => return Ok(object.clone()),
-            Candidate::Named { command, content } => (command, content),
-        };
-        let keys = self.keys_of(&wanted.output)?;
-        let meta = self.or_cancelled(self.backend.stat_if_exists(&keys.key(command, content)?)).await??;
-        match meta.map(|meta| keys.read(&meta)) {
-            Some(Listing::Object(object)) => Ok(object),
-            _ => Err(Error::NotFound {
-                remote: self.backend.to_string(),
-                outputs: vec![wanted.output.clone()],
-                narrowed: true,
-            }),
-        }
+/// The error where no choice is left to try.
+pub(super) fn none_found(context: &StorageContext, wanted: &[Wanted], options: &PullOptions) -> Error {
+    let outputs = wanted.iter().map(|wanted| wanted.output.clone()).collect();
+    let remote = context.backend.to_string();
+    if options.command_hash.is_none() && wanted.len() > 1 {
+        Error::NoCommonCommand { remote, outputs }
+    } else {
+        Error::NotFound { remote, outputs, narrowed: options.command_hash.is_some() }
+    }
+}
+
+/// Describes a candidate without fetching it.
+pub(super) async fn look_at(
+    context: &StorageContext,
+    wanted: &Wanted,
+    candidate: &Candidate,
+) -> Result<RemoteObject> {
+    let (command, content) = match candidate {
+        Candidate::Listed(object) => return Ok(object.clone()),
+        Candidate::Named { command, content } => (command, content),
+    };
+    let keys = context.keys_of(&wanted.output)?;
+    let meta = context.or_cancelled(context.backend.stat_if_exists(&keys.key(command, content)?)).await??;
+    match meta.map(|meta| keys.read(&meta)) {
+        Some(Listing::Object(object)) => Ok(object),
+        _ => Err(Error::NotFound {
+            remote: context.backend.to_string(),
+            outputs: vec![wanted.output.clone()],
+            narrowed: true,
+        }),
     }
 }
 

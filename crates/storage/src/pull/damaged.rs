@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use larder_backend::error_chain;
 
-use crate::remote_storage::RemoteStorage;
+use crate::context::StorageContext;
 use crate::report::Warning;
 
 /// How many damaged objects one pull names.
@@ -19,17 +19,17 @@ pub(super) struct DamagedCandidates {
 
 impl DamagedCandidates {
     /// Warns of an object that another is tried for.
-    pub(super) fn report(&self, storage: &RemoteStorage, url: &str, cause: &(dyn StdError + 'static)) {
+    pub(super) fn report(&self, context: &StorageContext, url: &str, cause: &(dyn StdError + 'static)) {
         if self.count.fetch_add(1, Ordering::Relaxed) < NAMED {
-            storage.warn(&Warning::DamagedObject { url: url.to_owned(), reason: error_chain(cause) });
+            context.warn(&Warning::DamagedObject { url: url.to_owned(), reason: error_chain(cause) });
         }
     }
 
     /// Warns of those that were not named.
-    pub(super) fn finish(&self, storage: &RemoteStorage) {
+    pub(super) fn finish(&self, context: &StorageContext) {
         let count = self.count.load(Ordering::Relaxed).saturating_sub(NAMED);
         if count > 0 {
-            storage.warn(&Warning::MoreDamagedObjects { count });
+            context.warn(&Warning::MoreDamagedObjects { count });
         }
     }
 }

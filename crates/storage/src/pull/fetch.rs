@@ -5,27 +5,27 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, stream};
 use larder_archive::{UnpackError, UnpackErrorKind, UnpackOptions, Unpacked};
-use larder_backend::{ByteStream, GetOptions, GetResult, error_chain};
-use larder_hashing::{ContentHash, OutputPath};
+use larder_backend::{ByteStream, GetOptions, GetResult};
+use larder_hashing::ContentHash;
 use tokio_util::sync::CancellationToken;
 
-use super::Wanted;
 use super::candidates::Candidate;
 use super::damaged::DamagedCandidates;
-use crate::audit::Checked;
+use super::wanted::Wanted;
+use crate::context::StorageContext;
 use crate::error::{Error, Result};
 use crate::layout::Listing;
 use crate::options::{FindOptions, PullOptions};
 use crate::outcome::RemoteObject;
-use crate::remote_storage::{RemoteStorage, run_blocking};
 use crate::report::{Phase, PhaseReport};
 use crate::state::{Planned, Staging};
+use crate::tasks::run_blocking;
 use crate::turns::turn_to_download;
 
 /// A restored output that waits in its staging directory.
-pub(super) struct Fetched {
+pub(crate) struct Fetched {
     pub(super) object: RemoteObject,
-    pub(super) verified: bool,
+    pub(crate) verified: bool,
     /// The size of what was unpacked, in bytes.
     pub(super) content_bytes: u64,
     staging: Arc<Staging>,
@@ -42,147 +42,122 @@ impl Fetched {
     }
 }
 
-impl RemoteStorage {
-    /// Fetches the first candidate that is whole. A damaged one is reported, and the next one tried.
-    pub(super) async fn fetch(
-        &self,
-        wanted: &Wanted,
-        candidates: &[Candidate],
-        options: &PullOptions,
-        damaged: &DamagedCandidates,
-    ) -> Result<Fetched> {
-        let mut failure = None;
-        for (index, candidate) in candidates.iter().enumerate() {
-            match self.fetch_candidate(wanted, candidate, options).await {
-                Err(Error::Damaged { url, source }) => {
-                    if index + 1 < candidates.len() {
-                        damaged.report(self, &url, &*source);
-                    }
-                    // The newest one is what the caller asked for: it is named where none is whole.
-                    failure.get_or_insert(Error::Damaged { url, source });
+/// Fetches the first candidate that is whole. A damaged one is reported, and the next one tried.
+pub(super) async fn fetch(
+    context: &StorageContext,
+    wanted: &Wanted,
+    candidates: &[Candidate],
+    options: &PullOptions,
+    damaged: &DamagedCandidates,
+) -> Result<Fetched> {
+    let mut failure = None;
+    for (index, candidate) in candidates.iter().enumerate() {
+        match fetch_candidate(context, wanted, candidate, options).await {
+            Err(Error::Damaged { url, source }) => {
+                if index + 1 < candidates.len() {
+                    damaged.report(context, &url, &*source);
                 }
-                // It was deleted since it was listed.
-                Err(error @ Error::NotFound { .. }) => {
-                    failure.get_or_insert(error);
-                }
-                outcome => return outcome,
+                // The newest one is what the caller asked for: it is named where none is whole.
+                failure.get_or_insert(Error::Damaged { url, source });
             }
-        }
-        Err(failure.unwrap_or_else(|| self.not_found(&wanted.output, &FindOptions::default())))
-    }
-
-    async fn fetch_candidate(
-        &self,
-        wanted: &Wanted,
-        candidate: &Candidate,
-        options: &PullOptions,
-    ) -> Result<Fetched> {
-        let keys = self.keys_of(&wanted.output)?;
-        let key = candidate.key(&keys)?;
-        let missing = || Error::NotFound {
-            remote: self.backend.to_string(),
-            outputs: vec![wanted.output.clone()],
-            narrowed: options.command_hash.is_some() || options.content_hash.is_some(),
-        };
-        let _turn = self.or_cancelled(turn_to_download(candidate.size())).await?;
-        let got = match self.or_cancelled(self.backend.get(&key, GetOptions::default())).await? {
-            Err(error) if error.is_not_found() => return Err(missing()),
-            got => got?,
-        };
-        let Listing::Object(object) = keys.read(&got.meta) else { return Err(missing()) };
-        let staging = self.stage(wanted).await?;
-        let (verified, content_bytes) = self.unpack(wanted, &object, got, &staging, options).await?;
-        Ok(Fetched { object, verified, content_bytes, staging })
-    }
-
-    /// Reads the beginning of an object: whether its output is an executable file. `None` where it is no file.
-    pub(super) async fn is_executable(&self, wanted: &Wanted, candidate: &Candidate) -> Result<Option<bool>> {
-        let key = candidate.key(&self.keys_of(&wanted.output)?)?;
-        let _turn = self.or_cancelled(turn_to_download(candidate.size())).await?;
-        let got = self.or_cancelled(self.backend.get(&key, GetOptions::default())).await??;
-        let options = UnpackOptions::default()
-            .with_limits(self.options.limits)
-            .with_workers(self.options.workers.clone());
-        let executable = larder_archive::is_executable(got.stream, &wanted.output, &options);
-        self.or_cancelled(executable).await?.map_err(Error::Unpack)
-    }
-
-    /// Fetches an object for nothing but to see whether it is whole.
-    pub(crate) async fn check_object(&self, output: &OutputPath, object: &RemoteObject) -> Result<Checked> {
-        let wanted = Wanted { output: output.clone(), destination: output.below(self.root()) };
-        let candidate = Candidate::Listed(object.clone());
-        let source = match self.fetch_candidate(&wanted, &candidate, &PullOptions::default()).await {
-            Ok(fetched) => {
-                let verified = fetched.verified;
-                // Removing what was unpacked may take a while: not on a thread that others wait for.
-                run_blocking(move || drop(fetched)).await;
-                return Ok(Checked::Whole { verified });
+            // It was deleted since it was listed.
+            Err(error @ Error::NotFound { .. }) => {
+                failure.get_or_insert(error);
             }
-            Err(Error::NotFound { .. }) => return Ok(Checked::Gone),
-            Err(Error::NeedsNewerLarder { .. }) => return Ok(Checked::NeedsNewerLarder),
-            Err(Error::Damaged { source, .. }) => source,
-            Err(error) => return Err(error),
-        };
-        if let Some(ContentDiffers { actual }) = source.downcast_ref() {
-            return Ok(Checked::OtherContent { actual: actual.to_string() });
+            outcome => return outcome,
         }
-        let reason = error_chain(&*source);
-        Ok(match source.downcast_ref() {
-            Some(UnpackError::Refused { .. }) => Checked::Refused { reason },
-            Some(UnpackError::OtherOutput { .. }) => Checked::OtherOutput { reason },
-            Some(UnpackError::Truncated { .. }) => Checked::Truncated { reason },
-            _ => Checked::Damaged { reason },
-        })
     }
+    Err(failure.unwrap_or_else(|| context.not_found(&wanted.output, &FindOptions::default())))
+}
 
-    async fn stage(&self, wanted: &Wanted) -> Result<Arc<Staging>> {
-        let (state, destination) = (Arc::clone(&self.state), wanted.destination.clone());
-        Ok(Arc::new(run_blocking(move || state.staging_for(&destination)).await?))
-    }
+/// Fetches an object into a staging directory of its own.
+pub(crate) async fn fetch_candidate(
+    context: &StorageContext,
+    wanted: &Wanted,
+    candidate: &Candidate,
+    options: &PullOptions,
+) -> Result<Fetched> {
+    let keys = context.keys_of(&wanted.output)?;
+    let key = candidate.key(&keys)?;
+    let missing = || Error::NotFound {
+        remote: context.backend.to_string(),
+        outputs: vec![wanted.output.clone()],
+        narrowed: options.command_hash.is_some() || options.content_hash.is_some(),
+    };
+    let _turn = context.or_cancelled(turn_to_download(candidate.size())).await?;
+    let got = match context.or_cancelled(context.backend.get(&key, GetOptions::default())).await? {
+        Err(error) if error.is_not_found() => return Err(missing()),
+        got => got?,
+    };
+    let Listing::Object(object) = keys.read(&got.meta) else { return Err(missing()) };
+    let staging = stage(context, wanted).await?;
+    let (verified, content_bytes) = unpack(context, wanted, &object, got, &staging, options).await?;
+    Ok(Fetched { object, verified, content_bytes, staging })
+}
 
-    /// Unpacks the object into the staging. Returns whether its content was verified, and the size of the content.
-    async fn unpack(
-        &self,
-        wanted: &Wanted,
-        object: &RemoteObject,
-        got: GetResult,
-        staging: &Arc<Staging>,
-        options: &PullOptions,
-    ) -> Result<(bool, u64)> {
-        let scheme = object.content_hash.verifiable_under(self.options.scheme).filter(|_| options.verify);
-        let report = PhaseReport::start(
-            &self.options.reporter,
-            &self.options.cancel,
-            &wanted.output,
-            Phase::Download,
-            Some(object.bytes),
-        );
-        // The worker threads hold the staging, so that it is not removed under them.
-        let unpack_options = UnpackOptions::default()
-            .with_scheme(scheme)
-            .with_limits(self.options.limits)
-            .with_workers(self.options.workers.clone())
-            .with_observer(report)
-            .with_keep_alive(Arc::clone(staging) as _);
-        let stream = until_cancelled(got.stream, self.options.cancel.clone());
-        let root = staging.new_root();
-        let unpacked = larder_archive::unpack(stream, &root, &wanted.output, &unpack_options).await;
-        self.check_cancelled()?;
-        match unpacked {
-            Ok(Unpacked { content_hash: Some(actual), .. }) if actual != object.content_hash => {
-                Err(damaged(object, ContentDiffers { actual }))
-            }
-            Ok(unpacked) => Ok((scheme.is_some(), unpacked.content_bytes)),
-            Err(error) => Err(from_unpack(object, error)),
+/// Reads the beginning of an object: whether its output is an executable file. `None` where it is no file.
+pub(super) async fn is_executable(
+    context: &StorageContext,
+    wanted: &Wanted,
+    candidate: &Candidate,
+) -> Result<Option<bool>> {
+    let key = candidate.key(&context.keys_of(&wanted.output)?)?;
+    let _turn = context.or_cancelled(turn_to_download(candidate.size())).await?;
+    let got = context.or_cancelled(context.backend.get(&key, GetOptions::default())).await??;
+    let options = UnpackOptions::default()
+        .with_limits(context.options.limits)
+        .with_workers(context.options.workers.clone());
+    let executable = larder_archive::is_executable(got.stream, &wanted.output, &options);
+    context.or_cancelled(executable).await?.map_err(Error::Unpack)
+}
+
+async fn stage(context: &StorageContext, wanted: &Wanted) -> Result<Arc<Staging>> {
+    let (state, destination) = (Arc::clone(&context.state), wanted.destination.clone());
+    Ok(Arc::new(run_blocking(move || state.staging_for(&destination)).await?))
+}
+
+/// Unpacks the object into the staging. Returns whether its content was verified, and the size of the content.
+async fn unpack(
+    context: &StorageContext,
+    wanted: &Wanted,
+    object: &RemoteObject,
+    got: GetResult,
+    staging: &Arc<Staging>,
+    options: &PullOptions,
+) -> Result<(bool, u64)> {
+    let scheme = object.content_hash.verifiable_under(context.options.scheme).filter(|_| options.verify);
+    let report = PhaseReport::start(
+        &context.options.reporter,
+        &context.options.cancel,
+        &wanted.output,
+        Phase::Download,
+        Some(object.bytes),
+    );
+    // The worker threads hold the staging, so that it is not removed under them.
+    let unpack_options = UnpackOptions::default()
+        .with_scheme(scheme)
+        .with_limits(context.options.limits)
+        .with_workers(context.options.workers.clone())
+        .with_observer(report)
+        .with_keep_alive(Arc::clone(staging) as _);
+    let stream = until_cancelled(got.stream, context.options.cancel.clone());
+    let root = staging.new_root();
+    let unpacked = larder_archive::unpack(stream, &root, &wanted.output, &unpack_options).await;
+    context.check_cancelled()?;
+    match unpacked {
+        Ok(Unpacked { content_hash: Some(actual), .. }) if actual != object.content_hash => {
+            Err(damaged(object, ContentDiffers { actual }))
         }
+        Ok(unpacked) => Ok((scheme.is_some(), unpacked.content_bytes)),
+        Err(error) => Err(from_unpack(object, error)),
     }
 }
 
 /// The content of an object is not what its name says.
 #[derive(Debug, thiserror::Error)]
 #[error("its content has the hash {actual}")]
-struct ContentDiffers {
-    actual: ContentHash,
+pub(crate) struct ContentDiffers {
+    pub(crate) actual: ContentHash,
 }
 
 fn damaged(object: &RemoteObject, source: impl StdError + Send + Sync + 'static) -> Error {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 #[cfg(any(feature = "gcs", feature = "ssh"))]
 use crate::remote::error::InvalidRemote;
 
-type Variables = dyn Fn(&str) -> Option<OsString> + Send + Sync;
+type ReadVariable = dyn Fn(&str) -> Option<OsString> + Send + Sync;
 type AskSecret = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 /// What remotes need of the user and the process: a library does not look for it by itself.
@@ -18,7 +18,7 @@ type AskSecret = dyn Fn(&str) -> Option<String> + Send + Sync;
 pub struct UserEnvironment {
     home: Option<PathBuf>,
     user: Option<String>,
-    variables: Option<Arc<Variables>>,
+    variables: Option<Arc<ReadVariable>>,
     ask_secret: Option<Arc<AskSecret>>,
 }
 

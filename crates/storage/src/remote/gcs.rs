@@ -26,7 +26,7 @@ impl RemoteLocation for GcsLocation {
     fn open(&self, request: &OpenRequest<'_>) -> Result<Arc<dyn Backend>, OpenError> {
         use larder_backend_gcs::{GcsBackend, GcsConfig};
 
-        use crate::remote::InvalidRemote;
+        use crate::remote::error::InvalidRemote;
 
         let mut config = GcsConfig::new(&self.0.bucket, &self.0.prefix)
             .with_options(request.options.read()?)
@@ -46,7 +46,7 @@ impl RemoteLocation for GcsLocation {
 
     #[cfg(not(feature = "gcs"))]
     fn open(&self, _request: &OpenRequest<'_>) -> Result<Arc<dyn Backend>, OpenError> {
-        Err(crate::remote::InvalidRemote::NoBackend { scheme: "gs", feature: "gcs" }.into())
+        Err(crate::remote::error::InvalidRemote::NoBackend { scheme: "gs", feature: "gcs" }.into())
     }
 }
 

@@ -14,14 +14,14 @@ pub(crate) const KIND: RemoteKind = RemoteKind { schemes: &["file"], has_query: 
 
 /// A directory.
 #[derive(Clone, Debug)]
-pub(crate) struct Directory {
+pub(crate) struct LocalDirectory {
     path: PathBuf,
     /// Whether an upload creates the directory with all its parents, and not only its last component.
     #[cfg_attr(not(feature = "local"), expect(dead_code, reason = "only the backend creates directories"))]
     creates_parents: bool,
 }
 
-impl Directory {
+impl LocalDirectory {
     /// The directory at `path`, which must be absolute.
     pub(crate) fn new(path: &Path) -> Self {
         Self { path: without_dots(path), creates_parents: false }
@@ -33,13 +33,13 @@ impl Directory {
     }
 }
 
-impl fmt::Display for Directory {
+impl fmt::Display for LocalDirectory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.path.display().fmt(f)
     }
 }
 
-impl RemoteLocation for Directory {
+impl RemoteLocation for LocalDirectory {
     #[cfg(feature = "local")]
     fn open(&self, request: &OpenRequest<'_>) -> Result<Arc<dyn Backend>, OpenError> {
         use larder_backend_local::{CreateRoot, LocalBackend, LocalConfig};
@@ -52,7 +52,7 @@ impl RemoteLocation for Directory {
 
     #[cfg(not(feature = "local"))]
     fn open(&self, _request: &OpenRequest<'_>) -> Result<Arc<dyn Backend>, OpenError> {
-        Err(crate::remote::InvalidRemote::NoBackend { scheme: "file", feature: "local" }.into())
+        Err(crate::remote::error::InvalidRemote::NoBackend { scheme: "file", feature: "local" }.into())
     }
 
     fn local_path(&self) -> Option<&Path> {
@@ -76,7 +76,7 @@ fn read(rest: &str) -> Result<Arc<dyn RemoteLocation>, &'static str> {
     if path.contains('\0') {
         return Err("its path has a NUL");
     }
-    Ok(Arc::new(Directory::new(Path::new(&*path))))
+    Ok(Arc::new(LocalDirectory::new(Path::new(&*path))))
 }
 
 /// Removes `.` and `..` from a path that leads where it led before. The file system decides: `..` leads away from the

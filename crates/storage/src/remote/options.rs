@@ -259,7 +259,7 @@ mod tests {
 
     #[derive(Debug, Default, PartialEq, Deserialize)]
     #[serde(default, deny_unknown_fields)]
-    struct Example {
+    struct ExampleOptions {
         region: Option<String>,
         anonymous: bool,
         parts: Option<u64>,
@@ -280,7 +280,7 @@ mod tests {
         if text.is_empty() { Err(D::Error::custom("a text that is not empty")) } else { Ok(Some(text)) }
     }
 
-    fn read(query: &str, configured: &[(&str, OptionScalar)]) -> Result<Example, String> {
+    fn read(query: &str, configured: &[(&str, OptionScalar)]) -> Result<ExampleOptions, String> {
         let configured = configured.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let given = GivenOptions::new("s3://b".into(), &read_query(query).unwrap(), &configured);
         given.and_then(|given| given.read()).map_err(|error| error.to_string())
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn both_sources_give_the_same_types() {
-        let expected = Example {
+        let expected = ExampleOptions {
             region: Some("5".into()),
             anonymous: true,
             parts: Some(7),

@@ -33,7 +33,7 @@ impl RemoteLocation for S3Location {
 
     #[cfg(not(feature = "s3"))]
     fn open(&self, _request: &OpenRequest<'_>) -> Result<Arc<dyn Backend>, OpenError> {
-        Err(crate::remote::InvalidRemote::NoBackend { scheme: "s3", feature: "s3" }.into())
+        Err(crate::remote::error::InvalidRemote::NoBackend { scheme: "s3", feature: "s3" }.into())
     }
 }
 

@@ -91,7 +91,7 @@ impl RemoteLocation for SshLocation {
 
     #[cfg(not(feature = "ssh"))]
     fn open(&self, _request: &OpenRequest<'_>) -> Result<Arc<dyn Backend>, OpenError> {
-        Err(crate::remote::InvalidRemote::NoBackend { scheme: "ssh", feature: "ssh" }.into())
+        Err(crate::remote::error::InvalidRemote::NoBackend { scheme: "ssh", feature: "ssh" }.into())
     }
 }
 

@@ -9,7 +9,7 @@ use larder_backend::Backend;
 
 use crate::remote::environment::UserEnvironment;
 use crate::remote::error::{InvalidRemote, OpenError};
-use crate::remote::local::Directory;
+use crate::remote::local::LocalDirectory;
 use crate::remote::location::{OpenRequest, RemoteKind, RemoteLocation};
 use crate::remote::options::{GivenOptions, QueryOptions, RemoteOptions, read_query};
 use crate::remote::{gcs, local, s3, ssh};
@@ -54,7 +54,7 @@ impl RemoteUrl {
         let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {
             return match lookalike(text)? {
                 Some(reason) => Err(malformed(&reason)),
-                None => Ok(Self::at(Arc::new(Directory::new(&base.join(text))))),
+                None => Ok(Self::at(Arc::new(LocalDirectory::new(&base.join(text))))),
             };
         };
         refuse_secrets(rest)?;
@@ -82,7 +82,7 @@ impl RemoteUrl {
 
     /// The remote inside the project, which is used where none is configured: it exists on this machine only.
     pub fn embedded(project_root: &Path) -> Self {
-        let directory = Directory::with_parents(project_root.join(".larder/store"));
+        let directory = LocalDirectory::with_parents(project_root.join(".larder/store"));
         Self { is_embedded: true, ..Self::at(Arc::new(directory)) }
     }
 

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::directory::StateDirectory;
 use super::journal::{is_journal_id, owner};
 use super::lock::lock_if_dead;
-use super::record::{Line, Move, Record};
+use super::record::{JournalLine, JournalRecord, Move};
 use crate::error::{Error, Result};
 
 /// The largest journal that is read, in bytes. A push of a hundred thousand outputs writes some 40 MB.
@@ -29,7 +29,7 @@ pub(super) struct DeadJournal {
     directory: Arc<StateDirectory>,
     name: String,
     file: File,
-    records: Vec<Record>,
+    records: Vec<JournalRecord>,
 }
 
 /// What a file in the journal directory turned out to be.
@@ -86,13 +86,13 @@ impl DeadJournal {
 
     /// The placings that were not settled, in the order in which they began.
     pub(super) fn unsettled(&self) -> Vec<Unsettled<'_>> {
-        let settled: HashSet<u64> = self.records.iter().filter_map(Record::as_settled).collect();
+        let settled: HashSet<u64> = self.records.iter().filter_map(JournalRecord::as_settled).collect();
         let mut found: Vec<Unsettled<'_>> = Vec::new();
         let mut indices: HashMap<u64, usize> = HashMap::new();
         for record in &self.records {
             let (placing, new_parents, new_moves) = match record {
-                Record::Parents { placing, paths } => (*placing, paths.as_slice(), &[][..]),
-                Record::Placing { placing, moves } => (*placing, &[][..], moves.as_slice()),
+                JournalRecord::Parents { placing, paths } => (*placing, paths.as_slice(), &[][..]),
+                JournalRecord::Placing { placing, moves } => (*placing, &[][..], moves.as_slice()),
                 _ => continue,
             };
             if settled.contains(&placing) {
@@ -115,7 +115,7 @@ impl DeadJournal {
     pub(super) fn outside_stagings(&self) -> impl Iterator<Item = &Path> {
         let begins = [STAGING_PREFIX, self.name.as_bytes(), b"."].concat();
         self.records.iter().filter_map(move |record| match record {
-            Record::Staging { path } => {
+            JournalRecord::Staging { path } => {
                 let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
                 name.starts_with(&begins).then_some(path.as_path())
             }
@@ -127,8 +127,8 @@ impl DeadJournal {
         let mut open = Vec::new();
         for record in &self.records {
             match record {
-                Record::UploadOpened { remote, token } => open.push((remote.as_str(), token.as_str())),
-                Record::UploadClosed { remote, token } => {
+                JournalRecord::UploadOpened { remote, token } => open.push((remote.as_str(), token.as_str())),
+                JournalRecord::UploadClosed { remote, token } => {
                     open.retain(|upload| *upload != (remote.as_str(), token.as_str()));
                 }
                 _ => {}
@@ -149,8 +149,8 @@ impl DeadJournal {
     /// Forgets the uploads to a remote. Says whether others are left, so that the journal has to stay.
     pub(super) fn forget_uploads(&mut self, of_remote: &str) -> bool {
         let others = self.open_uploads().into_iter().filter(|(remote, _)| *remote != of_remote);
-        let left: Vec<Record> = others
-            .map(|(remote, token)| Record::UploadOpened { remote: remote.into(), token: token.into() })
+        let left: Vec<JournalRecord> = others
+            .map(|(remote, token)| JournalRecord::UploadOpened { remote: remote.into(), token: token.into() })
             .collect();
         if left.is_empty() {
             self.remove();
@@ -180,7 +180,7 @@ impl DeadJournal {
     }
 }
 
-impl Record {
+impl JournalRecord {
     fn as_settled(&self) -> Option<u64> {
         if let Self::Settled { placing } = self { Some(*placing) } else { None }
     }
@@ -204,19 +204,19 @@ fn open_regular(directory: &StateDirectory, name: &str) -> rustix::io::Result<Op
 }
 
 /// The records of a journal; `None` where it is not one that was written here, in this format.
-fn read_records(text: &[u8], owner: &Record) -> Option<Vec<Record>> {
+fn read_records(text: &[u8], owner: &JournalRecord) -> Option<Vec<JournalRecord>> {
     let mut lines = text.split(|byte| *byte == b'\n');
     // Whatever follows the last line break was being written when the process died: it has not happened.
     lines.next_back();
     let mut records = Vec::new();
     for line in lines {
-        match Line::parse(line) {
-            Line::Record(record) if records.is_empty() && record != *owner => return None,
-            Line::Record(record) => records.push(record),
+        match JournalLine::parse(line) {
+            JournalLine::Record(record) if records.is_empty() && record != *owner => return None,
+            JournalLine::Record(record) => records.push(record),
             // The first record is the first line.
-            Line::Torn if records.is_empty() => return None,
-            Line::Torn => {}
-            Line::Unknown => return None,
+            JournalLine::Torn if records.is_empty() => return None,
+            JournalLine::Torn => {}
+            JournalLine::Unknown => return None,
         }
     }
     Some(records)

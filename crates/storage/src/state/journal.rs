@@ -13,7 +13,7 @@ use larder_backend::UploadToken;
 
 use super::directory::{JOURNALS, StateDirectory};
 use super::lock::{lock, lock_if_dead};
-use super::record::{FORMAT, Record, RecordWriter};
+use super::record::{FORMAT, JournalRecord, RecordWriter};
 use super::steps::step;
 use crate::error::{Error, Result};
 
@@ -105,7 +105,7 @@ impl ProcessJournal {
         lock(&self.writer).get_ref().sync_data().map_err(Error::io("write", &self.path))
     }
 
-    pub(super) fn append(&self, record: &Record) -> Result<()> {
+    pub(super) fn append(&self, record: &JournalRecord) -> Result<()> {
         step();
         lock(&self.writer).append(record).map_err(Error::io("write", &self.path))
     }
@@ -113,14 +113,14 @@ impl ProcessJournal {
     pub(super) fn upload_opened(&self, remote: &str, token: &UploadToken) -> Result<()> {
         let (remote, token) = (remote.to_owned(), token.as_str().to_owned());
         lock(&self.open_uploads).insert((remote.clone(), token.clone()));
-        self.append(&Record::UploadOpened { remote, token })
+        self.append(&JournalRecord::UploadOpened { remote, token })
     }
 
     pub(super) fn upload_closed(&self, remote: &str, token: &UploadToken) {
         let (remote, token) = (remote.to_owned(), token.as_str().to_owned());
         lock(&self.open_uploads).remove(&(remote.clone(), token.clone()));
         // Where this fails, a later sweep finds nothing to abort, which is a success.
-        self.append(&Record::UploadClosed { remote, token }).ok();
+        self.append(&JournalRecord::UploadClosed { remote, token }).ok();
     }
 
     /// Keeps the journal and its stagings: the next command has to complete something in it.
@@ -161,6 +161,6 @@ pub(super) fn is_journal_id(name: &str) -> bool {
 }
 
 /// The first record of an open journal of the project.
-pub(super) fn owner(file: &File, root: &Path) -> io::Result<Record> {
-    Ok(Record::Owner { format: FORMAT, root: root.canonicalize()?, inode: file.metadata()?.ino() })
+pub(super) fn owner(file: &File, root: &Path) -> io::Result<JournalRecord> {
+    Ok(JournalRecord::Owner { format: FORMAT, root: root.canonicalize()?, inode: file.metadata()?.ino() })
 }

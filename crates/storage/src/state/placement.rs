@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::journal::ProcessJournal;
 use super::mounts::mount_within;
-use super::record::{FileIdentity, Move, Record};
+use super::record::{FileIdentity, JournalRecord, Move};
 use super::rename::{
     Stopped, exchange, exists, hard_link, is_dir, is_unsupported, move_tree, rename, rename_file,
     rename_noreplace,
@@ -51,7 +51,7 @@ pub(crate) fn place(journal: &ProcessJournal, planned: &[Planned]) -> Result<(),
     let placing = journal.next_placing();
     let parents = missing_parents(planned);
     if !parents.is_empty() {
-        journal.append(&Record::Parents { placing, paths: parents.clone() })?;
+        journal.append(&JournalRecord::Parents { placing, paths: parents.clone() })?;
     }
     let outcome = create_parents(&parents)
         .map_err(NotPlaced::undone)
@@ -61,7 +61,7 @@ pub(crate) fn place(journal: &ProcessJournal, planned: &[Planned]) -> Result<(),
     }
     if outcome.as_ref().err().is_none_or(|failure| failure.is_undone) {
         // Where this fails, the next command finds everything in place, or back.
-        journal.append(&Record::Settled { placing }).ok();
+        journal.append(&JournalRecord::Settled { placing }).ok();
     } else {
         journal.leave_unfinished();
     }
@@ -82,7 +82,7 @@ impl NotPlaced {
 
 fn place_all(journal: &ProcessJournal, placing: u64, planned: &[Planned]) -> Result<(), NotPlaced> {
     let moves = planned.iter().map(Move::plan).collect::<Result<Vec<_>>>().map_err(NotPlaced::undone)?;
-    let record = Record::Placing { placing, moves: moves.clone() };
+    let record = JournalRecord::Placing { placing, moves: moves.clone() };
     journal.append(&record).map_err(NotPlaced::undone)?;
     if moves.iter().any(|planned| planned.previous.is_some()) {
         journal.sync().map_err(NotPlaced::undone)?;

@@ -12,9 +12,9 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 /// A directory whose mode can be changed, whatever its name is meanwhile.
-pub(super) struct Directory(OwnedFd);
+pub(super) struct OpenDirectory(OwnedFd);
 
-impl Directory {
+impl OpenDirectory {
     /// Opens a directory, of which no more than its name need be accessible.
     pub(super) fn open(parent: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<Self> {
         // Elsewhere what its owner may not even read cannot be opened, and stays.
@@ -55,7 +55,7 @@ impl Directory {
     }
 }
 
-impl AsFd for Directory {
+impl AsFd for OpenDirectory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -63,21 +63,21 @@ impl AsFd for Directory {
 
 /// A directory that was protected, and is not while this lives. A process that dies meanwhile leaves it so.
 pub(super) struct Unprotected {
-    directory: Directory,
+    directory: OpenDirectory,
     before: Mode,
 }
 
 impl Unprotected {
     /// `None` where there is nothing to be done, or nothing that can be done.
     pub(super) fn new(path: &Path) -> Option<Self> {
-        let directory = Directory::open(CWD, path).ok()?;
+        let directory = OpenDirectory::open(CWD, path).ok()?;
         let before = directory.unprotect()?;
         Some(Self { directory, before })
     }
 
     /// Protects another directory like this one: the one that takes its place.
     pub(super) fn protect(&self, path: &Path) -> io::Result<()> {
-        Ok(Directory::open(CWD, path)?.set_mode(self.before)?)
+        Ok(OpenDirectory::open(CWD, path)?.set_mode(self.before)?)
     }
 }
 

@@ -17,7 +17,7 @@ const CHECKSUM_DIGITS: usize = 16;
 /// What a process has open. Later versions may add kinds: a journal with an unknown record is left alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum Record {
+pub(super) enum JournalRecord {
     /// The first record: which file in which project this is. A journal that was copied here, as by a checkout or an
     /// archive, names another one, and is not believed.
     Owner {
@@ -83,15 +83,15 @@ impl PartialEq for FileIdentity {
 
 /// A line of a journal.
 #[derive(Debug, PartialEq)]
-pub(super) enum Line {
-    Record(Record),
+pub(super) enum JournalLine {
+    Record(JournalRecord),
     /// It was not written to its end.
     Torn,
     /// A later version wrote it.
     Unknown,
 }
 
-impl Record {
+impl JournalRecord {
     /// The line of the record, with its line break.
     pub(super) fn to_line(&self) -> io::Result<Vec<u8>> {
         let json = serde_json::to_vec(self)?;
@@ -103,7 +103,7 @@ impl Record {
     }
 }
 
-impl Line {
+impl JournalLine {
     /// Reads a line without its line break.
     pub(super) fn parse(line: &[u8]) -> Self {
         let Some((sum, json)) = line.split_at_checked(CHECKSUM_DIGITS) else { return Self::Torn };
@@ -135,7 +135,7 @@ impl<W: io::Write> RecordWriter<W> {
     }
 
     /// Appends a record. After a failure the next one begins a line of its own.
-    pub(super) fn append(&mut self, record: &Record) -> io::Result<()> {
+    pub(super) fn append(&mut self, record: &JournalRecord) -> io::Result<()> {
         let mut line = record.to_line()?;
         if self.is_torn {
             line.insert(0, b'\n');
@@ -203,15 +203,15 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &[u8]) -> Vec<Line> {
-        text.strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n').map(Line::parse).collect()
+    fn read(text: &[u8]) -> Vec<JournalLine> {
+        text.strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n').map(JournalLine::parse).collect()
     }
 
     #[test]
     fn records_survive_strange_paths() {
         let path = PathBuf::from(OsStr::from_bytes(b"/x/\xff %41\n"));
-        let record = Record::Staging { path };
-        assert_eq!(read(&record.to_line().unwrap()), [Line::Record(record)]);
+        let record = JournalRecord::Staging { path };
+        assert_eq!(read(&record.to_line().unwrap()), [JournalLine::Record(record)]);
     }
 
     /// Takes half of the third line, and then has no space for a while.
@@ -241,22 +241,22 @@ mod tests {
     fn a_torn_line_loses_itself_only() {
         let mut writer = RecordWriter::new(FullDisk { written: Vec::new(), calls: 0 });
         let outcomes: Vec<bool> =
-            (0..5).map(|placing| writer.append(&Record::Settled { placing }).is_ok()).collect();
+            (0..5).map(|placing| writer.append(&JournalRecord::Settled { placing }).is_ok()).collect();
         assert_eq!(outcomes, [true, true, false, true, true]);
-        let settled = |placing| Line::Record(Record::Settled { placing });
-        let expected = [settled(0), settled(1), Line::Torn, settled(3), settled(4)];
+        let settled = |placing| JournalLine::Record(JournalRecord::Settled { placing });
+        let expected = [settled(0), settled(1), JournalLine::Torn, settled(3), settled(4)];
         assert_eq!(read(&writer.get_ref().written), expected);
     }
 
     #[test]
     fn damaged_lines_are_torn_and_those_of_later_versions_unknown() {
-        let mut line = Record::Settled { placing: 1 }.to_line().unwrap();
+        let mut line = JournalRecord::Settled { placing: 1 }.to_line().unwrap();
         line.pop();
         for len in 0..line.len() {
-            assert_eq!(Line::parse(&line[..len]), Line::Torn);
+            assert_eq!(JournalLine::parse(&line[..len]), JournalLine::Torn);
         }
         let json = b"{\"record\":\"from a later version\"}";
         let later = [checksum(json).as_bytes(), b" ", json].concat();
-        assert_eq!(Line::parse(&later), Line::Unknown);
+        assert_eq!(JournalLine::parse(&later), JournalLine::Unknown);
     }
 }

@@ -11,7 +11,7 @@ use larder_tree::STAGING_PREFIX;
 use super::directory::{STAGINGS, StateDirectory};
 use super::journal::{ProcessJournal, is_journal_id};
 use super::mounts::same_mount;
-use super::record::Record;
+use super::record::JournalRecord;
 use super::removal::remove;
 use crate::error::{Error, Result};
 
@@ -35,7 +35,7 @@ impl Staging {
             path
         } else {
             let path = anchor.join(OsStr::from_bytes(&[STAGING_PREFIX, name.as_bytes()].concat()));
-            journal.append(&Record::Staging { path: path.clone() })?;
+            journal.append(&JournalRecord::Staging { path: path.clone() })?;
             fs::create_dir(&path).map_err(Error::io("create", &path))?;
             path
         };

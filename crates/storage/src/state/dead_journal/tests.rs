@@ -22,7 +22,7 @@ fn dead(project: &tempfile::TempDir, name: &str) -> DeadJournal {
 }
 
 /// A journal with these records, whose process is gone.
-fn left_behind(project: &tempfile::TempDir, records: &[Record]) -> String {
+fn left_behind(project: &tempfile::TempDir, records: &[JournalRecord]) -> String {
     let journal = ProcessJournal::begin(project.path()).unwrap();
     for record in records {
         journal.append(record).unwrap();
@@ -42,7 +42,7 @@ fn a_living_journal_is_left_alone_and_a_dead_one_can_be_read() {
     let id = journal.id().to_owned();
     let name = [STAGING_PREFIX, journal.staging_name().as_bytes(), b"\xff %41\n"].concat();
     let strange = Path::new("/x").join(OsStr::from_bytes(&name));
-    journal.append(&Record::Staging { path: strange.clone() }).unwrap();
+    journal.append(&JournalRecord::Staging { path: strange.clone() }).unwrap();
     assert!(matches!(open(&dir, &id), OpenedJournal::InUse));
 
     journal.leave_unfinished();
@@ -61,7 +61,7 @@ fn a_journal_ends_with_its_process() {
 fn a_torn_record_has_not_happened_and_an_unknown_one_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let id = left_behind(&dir, &[]);
-    let settled = Record::Settled { placing: 7 };
+    let settled = JournalRecord::Settled { placing: 7 };
     let line = settled.to_line().unwrap();
     append(&dir, &id, &line[..20]);
     assert_eq!(dead(&dir, &id).records.len(), 1);
@@ -83,11 +83,11 @@ fn each_settled_placing_leaves_the_others_open() {
     let id = left_behind(
         &dir,
         &[
-            Record::Parents { placing: 0, paths: path("p0") },
-            Record::Placing { placing: 1, moves: moved("m1") },
-            Record::Placing { placing: 0, moves: moved("m0") },
-            Record::Placing { placing: 2, moves: moved("m2") },
-            Record::Settled { placing: 1 },
+            JournalRecord::Parents { placing: 0, paths: path("p0") },
+            JournalRecord::Placing { placing: 1, moves: moved("m1") },
+            JournalRecord::Placing { placing: 0, moves: moved("m0") },
+            JournalRecord::Placing { placing: 2, moves: moved("m2") },
+            JournalRecord::Settled { placing: 1 },
         ],
     );
     let journal = dead(&dir, &id);
@@ -108,7 +108,7 @@ fn a_journal_that_was_not_written_here_is_not_believed() {
     fs::copy(journals(&dir).join(&id), journals(&copy).join(&id)).unwrap();
     assert!(matches!(open(&copy, &id), OpenedJournal::Foreign));
     // Nor one that does not say where it was written.
-    let line = Record::Staging { path: "/home".into() }.to_line().unwrap();
+    let line = JournalRecord::Staging { path: "/home".into() }.to_line().unwrap();
     fs::write(journals(&dir).join(&id), line).unwrap();
     assert!(matches!(open(&dir, &id), OpenedJournal::Foreign));
 }

@@ -1,0 +1,213 @@
+//! A project, its remote, and how to work: what every operation needs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use larder_backend::{Backend, CreatedRoot, error_chain};
+use larder_hashing::OutputPath;
+use tokio::sync::OnceCell;
+
+use crate::error::{Error, Result};
+use crate::layout::OutputKeys;
+use crate::options::{FindOptions, StorageOptions};
+use crate::remote::RemoteUrl;
+use crate::report::{Event, Warning};
+use crate::state::ProjectState;
+use crate::tasks::run_blocking;
+
+/// A project, its remote, and how to work.
+#[derive(Debug)]
+pub(crate) struct StorageContext {
+    pub(crate) root: PathBuf,
+    remote_path: Option<PathBuf>,
+    /// Whether the remote is the default one in the project, which the first push creates.
+    is_embedded: bool,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) options: StorageOptions,
+    pub(crate) state: Arc<ProjectState>,
+    swept: OnceCell<()>,
+    is_said_not_exclusive: AtomicBool,
+    is_said_created: AtomicBool,
+}
+
+impl StorageContext {
+    pub(crate) fn open(root: PathBuf, remote: &RemoteUrl, options: StorageOptions) -> Result<Self> {
+        let backend = remote.open(&options.environment, options.stall_timeout)?;
+        Ok(Self {
+            remote_path: remote.local_path().map(Path::to_owned),
+            is_embedded: remote.is_embedded(),
+            ..Self::new(root, backend, options)
+        })
+    }
+
+    pub(crate) fn new(root: PathBuf, backend: Arc<dyn Backend>, options: StorageOptions) -> Self {
+        Self {
+            state: Arc::new(ProjectState::new(&root)),
+            root,
+            remote_path: None,
+            is_embedded: false,
+            backend,
+            options,
+            swept: OnceCell::new(),
+            is_said_not_exclusive: AtomicBool::new(false),
+            is_said_created: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn keys_of(&self, output: &OutputPath) -> Result<OutputKeys> {
+        OutputKeys::new(self.backend.to_string(), self.backend.capabilities(), output)
+    }
+
+    pub(crate) fn warn(&self, warning: &Warning) {
+        self.options.reporter.report(Event::Warning(warning));
+    }
+
+    /// Says once that pushers may overwrite each other, where an upload has shown that.
+    pub(crate) fn warn_where_not_exclusive(&self) {
+        if !self.backend.capabilities().atomic_create
+            && !self.is_said_not_exclusive.swap(true, Ordering::Relaxed)
+        {
+            self.warn(&Warning::NotExclusive { remote: self.backend.to_string() });
+        }
+    }
+
+    /// Says once that an upload created the directory of the remote. The embedded remote is always created.
+    pub(crate) fn warn_where_created(&self) {
+        if let Some(how) = self.backend.created_root()
+            && !self.is_embedded
+            && !self.is_said_created.swap(true, Ordering::Relaxed)
+        {
+            let is_parent_empty = how == CreatedRoot::InEmptyParent;
+            self.warn(&Warning::CreatedRemote { remote: self.backend.to_string(), is_parent_empty });
+        }
+    }
+
+    /// Fails where the caller has asked to stop.
+    pub(crate) fn check_cancelled(&self) -> Result<()> {
+        if self.options.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    /// Completes or undoes what dead processes of this project had begun, and removes what they left in it: before a
+    /// command reads anything that changes nothing itself.
+    pub(crate) async fn recover(&self) -> Result<()> {
+        self.recover_for(true).await
+    }
+
+    async fn recover_for(&self, only_reads: bool) -> Result<()> {
+        self.check_cancelled()?;
+        if let Some(remote) = self.remote_path.as_deref().filter(|path| self.state.contains(path)) {
+            self.state.check_no_symlinks(remote)?;
+        }
+        let state = Arc::clone(&self.state);
+        for warning in run_blocking(move || state.recover(only_reads)).await? {
+            self.warn(&warning);
+        }
+        Ok(())
+    }
+
+    /// The same for a command that changes something, and removes what dead processes left on the remote. Once for each storage.
+    pub(crate) async fn sweep(&self) -> Result<()> {
+        self.swept
+            .get_or_try_init(|| async {
+                self.recover_for(false).await?;
+                let remote = self.backend.to_string();
+                let orphans = self.state.orphans(&remote);
+                match self.backend.sweep(&orphans).await {
+                    Ok(()) => self.state.forget_orphans(&remote),
+                    // Of nothing that was interrupted anything is known, and why the remote cannot be used is what
+                    // the operation itself is about to say.
+                    Err(error) if orphans.is_empty() && is_of_remote(error.kind()) => {}
+                    Err(error) => self.warn(&Warning::Sweep { reason: error_chain(&error) }),
+                }
+                Ok(())
+            })
+            .await
+            .copied()
+    }
+
+    /// Whether the remote is the embedded one, in the directory of the project's state.
+    pub(crate) fn keeps_remote_in_state(&self) -> bool {
+        self.remote_path.as_deref().is_some_and(|path| self.state.contains(path))
+    }
+
+    /// Refuses a destination in larder's own directory, where it would be swept.
+    pub(crate) fn check_outside_state(&self, destination: &Path) -> Result<()> {
+        if real_path(destination).starts_with(real_path(&self.root).join(".larder")) {
+            let place = destination.display();
+            return Err(Error::Usage(format!(
+                "{place} is in larder's own directory: restore to another place"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Refuses to put a remote into an output, or an output into a remote.
+    pub(crate) fn check_apart(&self, output: &OutputPath, path: &Path) -> Result<()> {
+        let Some(remote) = &self.remote_path else { return Ok(()) };
+        let (remote_real, path_real) = (real_path(remote), real_path(path));
+        if remote_real.starts_with(&path_real) {
+            return Err(Error::Usage(format!(
+                "the remote {} lies inside the output {output}: keep it elsewhere",
+                remote.display()
+            )));
+        }
+        if path_real.starts_with(&remote_real) {
+            return Err(Error::Usage(format!(
+                "the output {output} lies inside the remote {}: nothing but larder writes there",
+                remote.display()
+            )));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn not_found(&self, output: &OutputPath, options: &FindOptions) -> Error {
+        Error::NotFound {
+            remote: self.backend.to_string(),
+            outputs: vec![output.clone()],
+            narrowed: options.command_hash.is_some() || options.content_hash.is_some(),
+        }
+    }
+
+    /// Waits for `future`, unless the caller asks to stop.
+    pub(crate) async fn or_cancelled<T>(&self, future: impl Future<Output = T>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.options.cancel.cancelled() => Err(Error::Cancelled),
+            value = future => Ok(value),
+        }
+    }
+}
+
+/// The path with symlinks resolved as far as it exists.
+fn real_path(path: &Path) -> PathBuf {
+    let mut missing = Vec::new();
+    let mut existing = path;
+    loop {
+        if let Ok(real) = existing.canonicalize() {
+            return missing.iter().rev().fold(real, |path: PathBuf, name| path.join(name));
+        }
+        match (existing.parent(), existing.file_name()) {
+            (Some(parent), Some(name)) => {
+                missing.push(name.to_owned());
+                existing = parent;
+            }
+            _ => return path.to_owned(),
+        }
+    }
+}
+
+/// Whether the remote as a whole refuses, or cannot be reached.
+fn is_of_remote(kind: larder_backend::ErrorKind) -> bool {
+    use larder_backend::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::RootMissing
+            | Kind::PermissionDenied
+            | Kind::Unauthenticated
+            | Kind::Untrusted
+            | Kind::RateLimited
+            | Kind::Timeout
+            | Kind::Unavailable
+    )
+}

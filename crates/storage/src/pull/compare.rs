@@ -1,0 +1,142 @@
+//! Comparing what is at a destination with what the remote has.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+use larder_hashing::{ContentHash, Scheme};
+
+use super::candidates::{Candidate, look_at};
+use super::fetch::is_executable;
+use super::wanted::Wanted;
+use crate::context::StorageContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hash::content_hash;
+use crate::options::{FindOptions, PullOptions};
+use crate::outcome::{Incomparable, RemoteObject};
+
+/// What is at the destination, beside what the remote has.
+pub(super) struct Compared {
+    destination: PathBuf,
+    pub(super) object: RemoteObject,
+    pub(super) found: Comparison,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Comparison {
+    Same,
+    Differs,
+    Impossible(Incomparable),
+    /// Nothing is there, and a dry run leaves it so.
+    Absent,
+}
+
+impl Compared {
+    /// Why several outputs cannot be restored as one.
+    pub(super) fn as_error(&self) -> Option<Error> {
+        let (destination, url) = (self.destination.clone(), self.object.url.clone());
+        match self.found {
+            Comparison::Same | Comparison::Absent => None,
+            Comparison::Differs => Some(Error::Differs { destination, url }),
+            Comparison::Impossible(reason) => Some(Error::Incomparable { destination, url, reason }),
+        }
+    }
+}
+
+/// Compares what is at the destination with the newest candidate. `None` where the output is to be restored.
+pub(super) async fn compare(
+    context: &StorageContext,
+    wanted: &Wanted,
+    candidates: &[Candidate],
+    options: &PullOptions,
+) -> Result<Option<Compared>> {
+    let Ok(existing) = fs::symlink_metadata(&wanted.destination) else { return Ok(None) };
+    let Some(candidate) = candidates.first() else { return Ok(None) };
+    if !options.force {
+        let object = look_at(context, wanted, candidate).await?;
+        return compare_with(context, wanted, object).await.map(Some);
+    }
+    // A link is replaced by what the remote has, wherever it leads.
+    if existing.is_symlink() {
+        return Ok(None);
+    }
+    match compare_content(context, wanted, candidate.content_hash()).await {
+        Ok(Comparison::Same) if has_same_mode(context, wanted, candidate, &existing).await? => {
+            let object = look_at(context, wanted, candidate).await?;
+            let destination = wanted.destination.clone();
+            Ok(Some(Compared { destination, object, found: Comparison::Same }))
+        }
+        Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
+        // What cannot even be hashed is not what the remote has.
+        Ok(_) | Err(_) => Ok(None),
+    }
+}
+
+pub(super) async fn compare_with(
+    context: &StorageContext,
+    wanted: &Wanted,
+    object: RemoteObject,
+) -> Result<Compared> {
+    let found = compare_content(context, wanted, &object.content_hash).await?;
+    Ok(Compared { destination: wanted.destination.clone(), object, found })
+}
+
+async fn compare_content(
+    context: &StorageContext,
+    wanted: &Wanted,
+    expected: &ContentHash,
+) -> Result<Comparison> {
+    Ok(match expected.verifiable_under(context.options.scheme) {
+        Some(scheme) if hash_destination(context, wanted, scheme).await?.as_ref() == Some(expected) => {
+            Comparison::Same
+        }
+        Some(_) => Comparison::Differs,
+        None if expected.verifiable_under(Scheme::Weasel).is_some() => {
+            Comparison::Impossible(Incomparable::OtherScheme)
+        }
+        // A custom name says nothing about the content.
+        None => Comparison::Impossible(Incomparable::OwnName),
+    })
+}
+
+async fn hash_destination(
+    context: &StorageContext,
+    wanted: &Wanted,
+    scheme: Scheme,
+) -> Result<Option<ContentHash>> {
+    if fs::metadata(&wanted.destination).is_err() {
+        // A dangling link is none of what a remote holds.
+        return Ok(None);
+    }
+    content_hash(context, scheme, &wanted.destination, Some(&wanted.output)).await.map(Some)
+}
+
+/// Whether a file at the destination is executable if the remote's is. The content hash of a file does not tell; that of
+/// a directory does, except under weasel's scheme.
+async fn has_same_mode(
+    context: &StorageContext,
+    wanted: &Wanted,
+    candidate: &Candidate,
+    existing: &fs::Metadata,
+) -> Result<bool> {
+    if !existing.is_file() {
+        return Ok(true);
+    }
+    match is_executable(context, wanted, candidate).await {
+        Ok(executable) => Ok(executable == Some(existing.mode() & 0o100 != 0)),
+        Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
+        // Fetching it reports the failure.
+        Err(_) => Ok(false),
+    }
+}
+
+pub(super) async fn would_restore(
+    context: &StorageContext,
+    wanted: &Wanted,
+    candidates: &[Candidate],
+) -> Result<Compared> {
+    let candidate =
+        candidates.first().ok_or_else(|| context.not_found(&wanted.output, &FindOptions::default()))?;
+    let object = look_at(context, wanted, candidate).await?;
+    Ok(Compared { destination: wanted.destination.clone(), object, found: Comparison::Absent })
+}
