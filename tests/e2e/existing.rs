@@ -78,10 +78,10 @@ fn incomparable() {
         }
         assert!(!run.said().contains("differs") && !run.said().contains('≠'), "nothing was compared: {run}");
     };
-    said(&["one"], &["one was kept", "x/v1 is a name of the user's own", "cannot tell", "--force"]);
+    said(&["one"], &["one was kept", "x/v1 is a custom name", "cannot tell", "--force"]);
     fs::remove_file(sandbox.path("one")).unwrap();
     let several = sandbox.run(["pull", "one", "two"]);
-    let several = several.fails(1, &["nothing was restored", "two exists", "own", "cannot tell", "--force"]);
+    let several = several.fails(1, &["nothing was restored", "two exists", "custom name", "cannot tell", "--force"]);
     assert!(!several.stderr.contains("differs"), "{several}");
     assert!(!sandbox.path("one").exists());
     sandbox.run(["pull", "one", "two", "--force"]).ok();
@@ -104,7 +104,7 @@ fn race() {
         Tree::read(&sandbox.path("model")).assert_same(&Tree::small(1));
         fs::remove_dir_all(sandbox.path("model")).unwrap();
         let pull = sandbox.larder(["pull", "model"]).args(force);
-        pull.inject("renameat2:error=EEXIST").run().fails(1, &["model", "keeps making", "pull it again"]);
+        pull.inject("renameat2:error=EEXIST").run().fails(1, &["model", "keeps creating", "pull again"]);
         assert!(!sandbox.path("model").exists());
         sandbox.assert_clean();
     }

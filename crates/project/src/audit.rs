@@ -1,4 +1,4 @@
-//! Looking through a remote that weasel has filled.
+//! Checking a remote that weasel has filled.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,54 +9,54 @@ use larder_storage::{Checked, RemoteObject, RemoteStorage, Stored, StoredKind};
 use crate::error::Result;
 use crate::exchange::AT_ONCE;
 
-/// What is in a remote, and what is wrong with it.
+/// The objects of a remote, and the problems found.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Audit {
-    /// How many objects there are.
+    /// The number of objects.
     pub objects: usize,
-    /// How many of them have the content that their names say; a name that is no hash says nothing.
+    /// The number of objects whose content was checked against the hash in the name.
     pub verified: usize,
-    /// What there is to say, in the order of the keys; what concerns several of them at the end.
+    /// The findings in the order of their keys. Findings about several keys come last.
     pub findings: Vec<Finding>,
 }
 
-/// Something that is not as it should be.
+/// A problem in a remote.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What it is.
+    /// Its kind.
     pub kind: FindingKind,
-    /// Where it is: one place, or the several that it is about.
+    /// The URLs that it concerns.
     pub urls: Vec<String>,
-    /// The output, as keys spell it, where it is about one.
+    /// The output, as its key spells it, if the finding concerns one.
     pub path: Option<String>,
     /// What is wrong, in words.
     pub reason: String,
     stored: Option<Stored>,
 }
 
-/// What is not as it should be.
+/// The kind of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FindingKind {
-    /// The object is empty, or its bytes end before it does.
+    /// The object is empty or ends too early.
     Truncated,
-    /// The bytes of the object are not what was written.
+    /// The bytes of the object were changed.
     Damaged,
-    /// The object does not contain what its name says.
+    /// The content of the object does not have the hash in its name.
     WrongContent,
-    /// The object holds what larder does not restore, and weasel may have written so.
+    /// The object holds an entry that larder does not restore, as weasel may write it.
     Refused,
     /// A later larder wrote the object.
     Unsupported,
-    /// There is something that is no object.
+    /// It is not an object of larder's.
     Stray,
-    /// There are several contents of one output under one command hash: which of them a pull takes is decided by time.
+    /// An output has several contents under one command hash. A pull takes the newest.
     SeveralContents,
-    /// Names of outputs that are spellings of one path (`out`, `out/`).
+    /// Several names of outputs spell one path (`out`, `out/`).
     SamePath,
-    /// Names of outputs that are one name on file systems that do not tell cases apart.
+    /// Several names of outputs differ only by case, so some file systems take them for one.
     SameButForCase,
 }
 
@@ -76,18 +76,18 @@ impl FindingKind {
         }
     }
 
-    /// Whether the object is of no use to anybody.
+    /// Returns whether the object is damaged.
     pub const fn is_damage(self) -> bool {
         matches!(self, Self::Truncated | Self::Damaged | Self::WrongContent)
     }
 }
 
 impl Audit {
-    /// Reads everything that the remote holds. The storage must be under weasel's scheme.
+    /// Reads all objects of the remote. The storage must use weasel's scheme.
     ///
     /// # Errors
     ///
-    /// The remote fails, or there is no place to unpack an object.
+    /// The remote fails, or an object cannot be unpacked in the project.
     pub async fn of(storage: &RemoteStorage) -> Result<Self> {
         let all = storage.list_all().await?;
         let mut audit = Self::default();
@@ -105,12 +105,12 @@ impl Audit {
         Ok(audit)
     }
 
-    /// What is damaged.
+    /// Returns the damaged objects.
     pub fn damage(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.kind.is_damage())
     }
 
-    /// Removes a damaged object, unless somebody has replaced it meanwhile. Says whether it is gone.
+    /// Removes a damaged object, unless it was replaced meanwhile. Returns whether it was removed.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl Audit {
     }
 }
 
-/// What a look at one thing told.
+/// The result of checking one object.
 struct One {
     is_object: bool,
     verified: bool,
@@ -194,7 +194,7 @@ fn several_contents(all: &[Stored]) -> Vec<Finding> {
         .collect()
 }
 
-/// The names of outputs that are one path, and those that are one but for the case of letters.
+/// Returns findings for names of outputs that spell one path, and for names that differ only by case.
 fn same_names(all: &[Stored]) -> Vec<Finding> {
     let outputs: BTreeSet<&OutputPath> = all
         .iter()

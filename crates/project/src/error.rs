@@ -32,7 +32,7 @@ pub enum Error {
     /// There is no project.
     #[error("there is no {}: name the directory of a project, or run this in one", path.display())]
     NoProject {
-        /// The file that is not there.
+        /// The missing file.
         path: PathBuf,
     },
     /// A file of the project cannot be read.
@@ -40,7 +40,7 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why it cannot.
+        /// Why it failed.
         source: io::Error,
     },
     /// A file of the project, or a directory that it names, cannot be written.
@@ -48,23 +48,23 @@ pub enum Error {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why it cannot.
+        /// Why it failed.
         source: io::Error,
     },
     /// A file is not the YAML that weasel reads.
     #[error("{place}: not valid YAML: {problem}")]
     Yaml {
-        /// Where it stops to be.
+        /// The line of the problem.
         place: SourceLine,
-        /// What is wrong there.
+        /// The problem.
         problem: String,
     },
-    /// A value of a file is not what it must be.
+    /// A value of a file is invalid.
     #[error("{place}: `{key}` {problem}")]
     Invalid {
-        /// Where it stands.
+        /// Its line.
         place: SourceLine,
-        /// The keys that lead to it.
+        /// Its path of keys.
         key: String,
         /// What it must be, as the end of a sentence.
         problem: String,
@@ -72,19 +72,19 @@ pub enum Error {
     /// A variable cannot be replaced by its value.
     #[error("{place}: the variable `{variable}` {problem}")]
     Variable {
-        /// Where it stands, as far as that is known.
+        /// Its line, if it is known.
         place: SourceLine,
         /// Its name.
         variable: String,
         /// What is wrong with it, as the end of a sentence.
         problem: String,
     },
-    /// An override is none.
+    /// An argument is not an override.
     #[error("{origin}: `{word}` overrides nothing: {problem}")]
     Override {
-        /// Who gave it.
+        /// Its source.
         origin: &'static str,
-        /// What was given.
+        /// The argument.
         word: String,
         /// What it must be.
         problem: String,
@@ -99,20 +99,20 @@ pub enum Error {
         /// The names of the commands and the workflows.
         known: Vec<String>,
     },
-    /// The path cannot be that of an output.
+    /// The path cannot be an output.
     #[error(transparent)]
     Path(#[from] InvalidOutputPath),
-    /// What is in the project could not be hashed.
+    /// A file of the project could not be hashed.
     #[error(transparent)]
     Hash(#[from] HashError),
     /// A command could not be hashed.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// An object does not contain what its name says, or is no archive of the output.
+    /// The content of an object does not have the hash in its name, or is not an archive of the output.
     #[error("{url} {}", if larder_storage::holds_refused(&**source) {
-        "holds what larder does not restore: the command has to run again"
+        "holds an entry that larder does not restore: run the command again"
     } else {
-        "is damaged: `larder project push --force` mends it, where the output is whole"
+        "is damaged: `larder project push --force` repairs it where the output is whole"
     })]
     Damaged {
         /// The object.
@@ -135,12 +135,12 @@ impl From<larder_storage::Error> for Error {
 }
 
 impl Error {
-    /// Whether trying further is in vain: the remote cannot be used, or the user interrupted the command.
+    /// Whether no other output can succeed: the remote cannot be used, or the user interrupted the command.
     pub(crate) fn ends_everything(&self) -> bool {
         matches!(self.kind(), ErrorKind::Remote | ErrorKind::Cancelled)
     }
 
-    /// Why it failed, for code.
+    /// Returns the kind of the failure, for code.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoProject { .. }

@@ -1,4 +1,4 @@
-//! What push, pull and status have in common: a project, a remote, and the keys of its commands.
+//! A project, a remote, and the keys of the commands: the common part of push, pull and status.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -21,11 +21,11 @@ pub(crate) const AT_ONCE: usize = 4;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ExchangeOptions {
-    /// The names of the commands, or of workflows that run them; all where there are none.
+    /// The names of commands or workflows. All commands if this is empty.
     pub only: Vec<String>,
-    /// Push what was made from something else, and replace what a remote has; replace outputs that differ.
+    /// Push also outputs that were made from other inputs, and replace objects. Replace outputs that differ.
     pub force: bool,
-    /// Say what would be done, and do nothing.
+    /// Report what would be done, without a change.
     pub dry_run: bool,
     /// The minor version (`3.6`) of a spaCy before 3.7, whose keys begin with it.
     pub spacy_version: Option<String>,
@@ -36,7 +36,7 @@ impl ExchangeOptions {
     ///
     /// # Errors
     ///
-    /// It is none of 3.0 to 3.6, as the end of a sentence.
+    /// The version is not one of 3.0 to 3.6. The error is the end of a sentence.
     pub fn parse_spacy_version(text: &str) -> Result<String, &'static str> {
         let is_known = matches!(text.strip_prefix("3."), Some("0" | "1" | "2" | "3" | "4" | "5" | "6"));
         if is_known {
@@ -76,13 +76,13 @@ impl<'a> ProjectExchange<'a> {
     ///
     /// # Errors
     ///
-    /// [`ExchangeOptions::only`] names what is no command.
+    /// [`ExchangeOptions::only`] has a name that no command and no workflow has.
     pub fn new(project: &'a Project, storage: &'a RemoteStorage, options: ExchangeOptions) -> Result<Self> {
         let commands = project.select(&options.only)?;
         Ok(Self { project, storage, options, commands, files: ProjectFiles::new(project, storage) })
     }
 
-    /// The URLs under which a push keeps the outputs that are here. One whose key cannot be told now has none.
+    /// Returns the URLs to which a push would upload the existing outputs. Outputs without a known key are left out.
     pub async fn urls_of_push(&self) -> BTreeSet<String> {
         let mut urls = BTreeSet::new();
         for command in &self.commands {
@@ -98,17 +98,17 @@ impl<'a> ProjectExchange<'a> {
         urls
     }
 
-    /// The first dependency of a command that is not there.
+    /// Returns the first missing dependency of a command.
     pub(crate) fn missing_dependency<'c>(&self, command: &'c ProjectCommand) -> Option<&'c str> {
         command.deps.iter().map(String::as_str).find(|dep| !self.files.has(dep))
     }
 
-    /// Hashes a command and its dependencies, all of which are there. `None` where one of them is only known when something
-    /// else has been restored.
+    /// Hashes a command and its dependencies, which must all exist. Returns `None` if a dependency is known only after
+    /// another command is restored.
     pub(crate) async fn key(&self, command: &ProjectCommand) -> Result<Option<Keyed>> {
         let mut known: Vec<(PathBuf, ContentHash)> = Vec::new();
         let mut deps = Vec::new();
-        // Weasel sorts paths that begin with the project's, which matters where others do not.
+        // Weasel sorts absolute paths, which matters if any dependency is absolute.
         let is_any_absolute = command.deps.iter().any(|dep| dep.starts_with('/'));
         for dep in &command.deps {
             let hash = match self.files.known(dep).await? {
@@ -130,7 +130,7 @@ impl<'a> ProjectExchange<'a> {
         Ok(Some(Keyed { deps, hash }))
     }
 
-    /// The outputs of a command, once each.
+    /// Returns the outputs of a command, each once.
     pub(crate) fn outputs(command: &ProjectCommand) -> Vec<(&str, Result<OutputPath, InvalidOutputPath>)> {
         let mut outputs: Vec<(&str, Result<OutputPath, InvalidOutputPath>)> = Vec::new();
         for text in &command.outputs {
@@ -141,14 +141,14 @@ impl<'a> ProjectExchange<'a> {
         outputs
     }
 
-    /// Where in the file an output stands.
+    /// Returns the position of an output in the file.
     pub(crate) fn place(&self, report: &OutputReport) -> Option<(usize, usize)> {
         let command = self.commands.iter().position(|command| command.name == report.command)?;
         let output = self.commands[command].outputs.iter().position(|output| *output == report.path)?;
         Some((command, output))
     }
 
-    /// Reports for each output of a command that nothing was done, and why.
+    /// Reports each output of a command as skipped, with the reason.
     pub(crate) fn skip_all(command: &ProjectCommand, reason: &str) -> Vec<OutputReport> {
         let skipped = |(text, _)| {
             OutputReport::new(&command.name, text, OutputOutcome::Skipped { reason: reason.to_owned() })
@@ -156,7 +156,7 @@ impl<'a> ProjectExchange<'a> {
         Self::outputs(command).into_iter().map(skipped).collect()
     }
 
-    /// Reports that a command failed as a whole: the error stands with its first output.
+    /// Reports a failure of a whole command: the first output gets the error.
     pub(crate) fn fail_all(command: &ProjectCommand, error: Error) -> Vec<OutputReport> {
         let mut reports = Self::skip_all(command, "its command could not be hashed");
         if let Some(first) = reports.first_mut() {
@@ -166,7 +166,7 @@ impl<'a> ProjectExchange<'a> {
     }
 }
 
-/// The reason of outputs that are left after a failure that concerns all of them.
+/// The reason for outputs that were not tried after a failure of the remote.
 pub(crate) const NOT_TRIED: &str = "not tried, after what failed for another output";
 
 pub(crate) fn not_tried(command: &ProjectCommand, path: &str) -> OutputReport {
@@ -175,7 +175,7 @@ pub(crate) fn not_tried(command: &ProjectCommand, path: &str) -> OutputReport {
 
 /// Transfers outputs of a command, some at once. `on_done` gets each report in the order of the outputs.
 ///
-/// The first failure that ends everything is reported once. Outputs that are left then are not tried.
+/// A failure of the remote as a whole is reported once. The outputs after it are not tried.
 pub(crate) async fn transfer_all<'c>(
     command: &ProjectCommand,
     outputs: Vec<(&'c str, Result<OutputPath, InvalidOutputPath>)>,

@@ -1,4 +1,4 @@
-//! What is in a project's directory, as its commands see it.
+//! The files in a project's directory, as its commands see them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -16,11 +16,11 @@ use crate::project::Project;
 /// Deeper directories, and loops of links, count as holding a file.
 const MAX_DEPTH: usize = 64;
 
-/// The files of a project, and what is assumed about those that a pull would restore.
+/// The files of a project, with assumed hashes for those that a dry run would restore.
 pub(crate) struct ProjectFiles<'a> {
     root: PathBuf,
     storage: &'a RemoteStorage,
-    /// The project's `directories` and all above them, normalised: they count as there, and empty.
+    /// The project's `directories` and all above them, normalized. They count as existing and empty.
     directories: BTreeSet<String>,
     state: Mutex<KnownHashes>,
 }
@@ -31,21 +31,21 @@ struct KnownHashes {
     assumed: BTreeMap<String, ContentHash>,
 }
 
-/// What is known of a path.
+/// What is known about a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// Nothing is there.
+    /// It does not exist.
     Absent,
-    /// This is there.
+    /// It exists, with this content hash.
     Hash(ContentHash),
-    /// What is there is known when something has been restored.
+    /// Its content is known only after another output is restored.
     Later,
 }
 
 impl<'a> ProjectFiles<'a> {
     pub(crate) fn new(project: &Project, storage: &'a RemoteStorage) -> Self {
         let mut directories = BTreeSet::new();
-        // One that is no place in the project is nobody's to make.
+        // A directory outside of the project is not created.
         for directory in project.directories.iter().filter_map(|path| OutputPath::new(path).ok()) {
             let path = directory.as_str();
             directories.extend(path.match_indices('/').map(|(end, _)| path[..end].to_owned()));
@@ -58,7 +58,7 @@ impl<'a> ProjectFiles<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the project's `directories`, where they are missing.
+    /// Creates the project's `directories` that are missing.
     pub(crate) fn make_directories(&self) -> Vec<Error> {
         let missing = self.directories.iter().map(|path| self.root.join(path)).filter(|path| !exists(path));
         missing
@@ -68,12 +68,12 @@ impl<'a> ProjectFiles<'a> {
             .collect()
     }
 
-    /// Where it is, as Python's `Path` has it: a slash at its end does not ask for a directory, and `..` stays.
+    /// Returns the path as Python's `Path` has it: without a slash at the end, and with `..`.
     fn full(&self, path: &str) -> PathBuf {
         self.root.join(path).components().collect()
     }
 
-    /// Whether something is at the path, or would be.
+    /// Returns whether the path exists, or would exist after a dry run.
     pub(crate) fn has(&self, path: &str) -> bool {
         if exists(&self.full(path)) {
             return true;
@@ -87,23 +87,23 @@ impl<'a> ProjectFiles<'a> {
                 .any(|other| contains(other, normal.as_str()) || contains(normal.as_str(), other))
     }
 
-    /// Takes what a remote has for what is there, where nothing is really restored.
+    /// Assumes the content of a remote's object, in a dry run.
     pub(crate) fn assume(&self, output: &OutputPath, hash: ContentHash) {
         self.state().assumed.entry(output.as_str().to_owned()).or_insert(hash);
     }
 
-    /// Remembers the hash of what is at a path, which was computed while it was written there or just now.
+    /// Remembers the content hash of a path.
     pub(crate) fn learn(&self, path: &str, hash: ContentHash) {
         let full = self.full(path);
         self.state().hashes.insert(full, hash);
     }
 
-    /// Forgets all hashes: something has been restored, and links may lead there from anywhere.
+    /// Forgets all hashes after an output was restored, because links may lead there from anywhere.
     pub(crate) fn changed(&self) {
         self.state().hashes.clear();
     }
 
-    /// The hash of what is at the path.
+    /// Returns the content hash of the path.
     pub(crate) async fn known(&self, path: &str) -> Result<Known> {
         let full = self.full(path);
         let normal = OutputPath::new(path).ok();
@@ -130,7 +130,7 @@ impl<'a> ProjectFiles<'a> {
         Ok(Known::Hash(hash))
     }
 
-    /// What a lock says of a path; nothing where it is only known later.
+    /// Returns the entry of a path for the lock, without a hash if that is known only later.
     pub(crate) async fn info(&self, path: &str) -> Result<FileInfo> {
         let hash = match self.known(path).await? {
             Known::Hash(hash) => Some(hash),
@@ -140,22 +140,22 @@ impl<'a> ProjectFiles<'a> {
     }
 }
 
-/// Whether the one path is the other, or lies above it. Both are normalised.
+/// Returns whether the first path is the second, or lies above it. Both are normalized.
 fn contains(outer: &str, inner: &str) -> bool {
     inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The hash of nothing: of a directory without files.
+/// Returns the hash of a directory without files.
 pub(crate) fn empty() -> ContentHash {
     ContentHash::of_tree(Scheme::Weasel, &Scheme::Weasel.digest(b""))
 }
 
-/// Whether something is there, and not only a link to nothing. What may not be looked at is there.
+/// Returns whether a path exists and is not a dangling link. A path that may not be looked at counts as existing.
 pub(crate) fn exists(path: &Path) -> bool {
     fs::metadata(path).map_or_else(|error| error.kind() == io::ErrorKind::PermissionDenied, |_| true)
 }
 
-/// Whether there is a file, or a directory with a file somewhere in it.
+/// Returns whether the path is a file, or a directory with a file somewhere below it.
 pub(crate) fn holds_a_file(path: &Path) -> bool {
     fn holds(path: &Path, depth: usize) -> bool {
         if !path.is_dir() || depth > MAX_DEPTH {

@@ -1,8 +1,9 @@
-//! Variables, as weasel replaces them: by passing the project through a configuration of confection's, up to three times.
+//! Replacement of variables as weasel does it: it passes the project through a configuration of confection, up to three
+//! times.
 //!
-//! Each pass writes sections of keys and JSON texts, reads them again, and puts values in the place of variables in what is
-//! still JSON text: so a value may change the type, or break the quotes, of what it stands in. Where that makes something
-//! else of the project than weasel can use, the variable that does it is named.
+//! Each pass writes sections of keys and JSON texts, reads them again, and replaces variables inside of the JSON text. So a
+//! value may change the type of the text around it, or break its quotes. If weasel cannot use the result, the error names
+//! the variable.
 
 mod fault;
 mod sections;
@@ -23,11 +24,11 @@ const MAX_VALUES: usize = 100_000;
 #[derive(Debug)]
 pub(crate) struct Interpolated {
     pub(crate) project: Map,
-    /// The variable that has most likely broken what is not as it should be.
+    /// The variable that most likely broke the project, if it is broken.
     pub(crate) breaking: Option<String>,
 }
 
-/// Replaces the variables of a project. `environment` tells the variables of the process that its `env` may name.
+/// Replaces the variables of a project. `environment` returns variables of the process, which the project's `env` may name.
 pub(crate) fn interpolate(
     mut project: Map,
     overrides: &Overrides,
@@ -134,7 +135,7 @@ fn section<'a>(root: &'a Map, path: &str) -> Option<&'a Value> {
     parts.try_fold(first, |value, part| value.as_map()?.get(part))
 }
 
-/// Reads a text as JSON, where it is. One that still has a variable in it stays as it is written.
+/// Reads a text as JSON, if it is. A text that still has a variable stays as it is.
 fn interpret(text: String) -> Result<Value, VariableFault> {
     let value = match json::parse(&text, Dialect::Python) {
         Ok(value) => value,
@@ -155,7 +156,7 @@ fn interpret(text: String) -> Result<Value, VariableFault> {
     })
 }
 
-/// Puts sections in the place of the texts that stand for them.
+/// Replaces the texts that stand for sections by the sections.
 struct Replacement<'a> {
     root: &'a Map,
     /// The keys that lead to what is being made, and the names of the sections that it came from.
@@ -196,7 +197,7 @@ impl Replacement<'_> {
             ));
         };
         let place = self.path.join(".");
-        // Weasel would go round in a circle for ever.
+        // Weasel would loop forever.
         let is_inside = format!("{place}.").starts_with(&format!("{name}."));
         if is_inside || self.path.len() > MAX_SECTIONS || self.made > MAX_VALUES {
             let problem = "is a section that would stand inside of itself, or make the project too large";

@@ -15,12 +15,12 @@ pub(crate) enum Dialect {
     Ujson,
 }
 
-/// Why a text could not be read.
+/// Why a text cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JsonFault {
-    /// It is no JSON: both packages' callers take it for a plain text then.
+    /// It is not JSON. The callers of both packages take it for plain text.
     Syntax,
-    /// It is JSON that has no place in a project: half of a surrogate pair, or nested without end.
+    /// It is JSON that a project cannot hold: half of a surrogate pair, or nested too deep.
     Refused(&'static str),
 }
 

@@ -1,13 +1,13 @@
 //! weasel and spaCy projects, and their outputs in a remote storage.
 //!
-//! A [`Project`] is what a `project.yml` says, read as weasel 1.0.1 reads it: YAML 1.2 as ruamel has it, variables as
-//! confection replaces them, and [`Overrides`] as `weasel run` takes them. A [`LockFile`] is its `project.lock`, written in
-//! srsly's layout.
+//! A [`Project`] is read from a `project.yml` as weasel 1.0.1 reads it: YAML 1.2 by ruamel's rules, variables replaced as by
+//! confection, and [`Overrides`] as `weasel run` takes them. A [`LockFile`] is its `project.lock`, written in srsly's
+//! layout.
 //!
 //! A [`ProjectExchange`] joins a project with a [`larder_storage::RemoteStorage`]: it pushes, pulls and compares the outputs of
-//! the project's commands, under the keys that weasel has for them. An [`Audit`] reads all that a remote holds.
+//! the project's commands, under weasel's keys. An [`Audit`] checks all objects of a remote.
 //!
-//! Nothing here prints, starts a process, or reads a variable of the environment but through the function that is passed.
+//! This crate neither prints nor starts a process. It reads the environment only through a function that the caller passes.
 
 mod audit;
 mod error;

@@ -1,4 +1,4 @@
-//! `project.lock`: what each command was last run with, and what it made.
+//! `project.lock`: the inputs and outputs of the last run of each command.
 
 mod emit;
 
@@ -13,16 +13,16 @@ use crate::project::{MAX_FILE_BYTES, ProjectCommand, utf8};
 use crate::value::{Map, Value};
 use crate::yaml;
 
-/// A file or directory that a command reads or makes.
+/// A file or directory that a command reads or writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileInfo {
     /// Its path, as the project spells it.
     pub path: String,
-    /// The hash of what is in it under weasel's scheme, if it is there.
+    /// The content hash under weasel's scheme, if the path exists.
     pub hash: Option<ContentHash>,
 }
 
-/// The `project.lock` of a project, with all that other programs have put into it.
+/// The `project.lock` of a project, including the entries and keys of other programs.
 ///
 /// ```
 /// use larder_project::{ProjectCommand, LockFile};
@@ -85,13 +85,12 @@ impl LockFile {
         if change(&mut lock) { lock.write() } else { Ok(()) }
     }
 
-    /// What is recorded of a command.
+    /// Returns the entry of a command.
     pub fn entry(&self, name: &str) -> Option<LockEntry<'_>> {
         Some(LockEntry(self.entries.get(name)?.as_map()?))
     }
 
-    /// Records a command that was run with these dependencies and made this, as weasel does. Says whether that changes the
-    /// lock.
+    /// Records a run of a command with these dependencies and outputs, as weasel does. Returns whether the lock changes.
     pub fn record(&mut self, command: &ProjectCommand, deps: &[FileInfo], outs: &[FileInfo]) -> bool {
         let text = |text: &str| Value::Text(text.to_owned());
         let files = |files: &[FileInfo]| {
@@ -124,12 +123,12 @@ impl LockFile {
     }
 }
 
-/// What is recorded of a command. Keys that are missing count as empty, and those that weasel does not know do not count.
+/// The entry of a command. Missing keys count as empty. Keys that weasel does not know are ignored.
 #[derive(Clone, Copy, Debug)]
 pub struct LockEntry<'a>(&'a Map);
 
 impl<'a> LockEntry<'a> {
-    /// Why what it made was not made from this script and these dependencies, if it was not.
+    /// Returns the difference, if the command was run with another script or other dependencies.
     pub fn difference(self, command: &ProjectCommand, deps: &[FileInfo]) -> Option<String> {
         let script = self.0.get("script").and_then(Value::as_list).unwrap_or_default();
         let is_same_script = script.len() == command.script.len()
@@ -139,7 +138,7 @@ impl<'a> LockEntry<'a> {
         }
         let mut recorded = self.files("deps");
         for FileInfo { path, hash } in deps {
-            // Their order has no part in what is made.
+            // Their order does not matter.
             match recorded.iter().position(|(other, _)| *other == path) {
                 None => return Some(format!("it did not depend on `{path}` when it ran")),
                 Some(place) => {
@@ -153,7 +152,7 @@ impl<'a> LockEntry<'a> {
         recorded.first().map(|(path, _)| format!("it depended on `{path}` when it ran"))
     }
 
-    /// Whether this content of an output is what the command made.
+    /// Returns whether the command made this content of an output.
     pub fn has_output(self, path: &str, hash: &ContentHash) -> bool {
         self.files("outs").contains(&(path, Some(hash.as_str())))
     }

@@ -6,16 +6,16 @@ use crate::error::{Error, Result};
 use crate::json::{self, Dialect};
 use crate::value::Value;
 
-/// The variable of the environment that has overrides too.
+/// The environment variable with more overrides.
 pub const OVERRIDES_VARIABLE: &str = "WEASEL_CONFIG_OVERRIDES";
 
-/// Values that take the place of those in a project, by path (`vars.seed`).
+/// Values that replace those of a project, by path (`vars.seed`).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides(IndexMap<String, Value>);
 
 impl Overrides {
     /// Reads arguments (`--vars.seed 3`, `--vars.seed=3`; one without a value is `true`) and the text of
-    /// [`OVERRIDES_VARIABLE`], which goes before them. A value is read as JSON, and is a text where it is none.
+    /// [`OVERRIDES_VARIABLE`], which has precedence. A value is read as JSON, or else as text.
     ///
     /// # Errors
     ///
@@ -40,7 +40,7 @@ impl Overrides {
         Ok(Self(overrides))
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no overrides.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -70,7 +70,7 @@ fn read(words: impl Iterator<Item = String>, origin: &'static str) -> Result<Ind
         if !word.starts_with("--") {
             return refused(&word, "it begins with `--`");
         }
-        // Wherever they stand, as weasel has it.
+        // At any position, as in weasel.
         let option = word.replace("--", "");
         if !option.contains('.') {
             return refused(&word, "it names a section and a key, with a dot between them");
@@ -89,7 +89,7 @@ fn read(words: impl Iterator<Item = String>, origin: &'static str) -> Result<Ind
     Ok(overrides)
 }
 
-/// The value that a text from outside stands for: JSON, where srsly takes it for that, else the text.
+/// Reads a text from outside: as JSON if srsly does, or else as text.
 pub(crate) fn value_of(text: &str) -> Result<Value, &'static str> {
     match json::parse(text, Dialect::Ujson) {
         Ok(value) => Ok(value),

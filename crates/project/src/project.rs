@@ -1,4 +1,4 @@
-//! A project: what its `project.yml` says.
+//! A project: the contents of its `project.yml`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,36 +13,36 @@ use crate::schema;
 use crate::value::{Map, Value};
 use crate::yaml::{self, Node};
 
-/// The most that is read of a `project.yml` or a `project.lock`, in bytes. A thousand commands take some 500 KiB.
+/// The size limit of `project.yml` and `project.lock`, in bytes. A thousand commands take some 500 KiB.
 pub(crate) const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// A weasel or spaCy project.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Project {
-    /// Where it is.
+    /// Its directory.
     pub root: PathBuf,
-    /// The directories that are to be there before a command runs.
+    /// The directories that must exist before a command runs.
     pub directories: Vec<String>,
-    /// The remotes that it names.
+    /// Its remotes.
     pub remotes: Vec<ProjectRemote>,
     /// The commands, in the order of the file.
     pub commands: Vec<ProjectCommand>,
     /// The workflows, and the commands that they run.
     pub workflows: Vec<(String, Vec<String>)>,
-    /// The overrides (`vars.seed`) that change nothing, because the project neither has such a variable nor names it.
+    /// The overrides (`vars.seed`) without effect, because the project neither has nor uses such a variable.
     pub idle_overrides: Vec<String>,
 }
 
-/// A remote that a project names.
+/// A remote of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProjectRemote {
     /// Its name.
     pub name: String,
-    /// Where it is: a URL, or a path. `Err` has the JSON of what stands there instead of a text.
+    /// Its URL or path. If the value is not a string, `Err` has its JSON.
     pub location: Result<String, String>,
-    /// Where that is written.
+    /// The line of the file.
     pub place: SourceLine,
 }
 
@@ -56,16 +56,16 @@ pub struct ProjectCommand {
     pub script: Vec<String>,
     /// The files and directories that it reads.
     pub deps: Vec<String>,
-    /// The files and directories that it makes, and that remotes keep.
+    /// The files and directories that it makes, and that are pushed to remotes.
     pub outputs: Vec<String>,
-    /// What it makes besides, and remotes do not keep.
+    /// The files and directories that it makes, and that are not pushed.
     pub outputs_no_cache: Vec<String>,
-    /// Whether it runs although nothing has changed.
+    /// Whether it runs even if nothing has changed.
     pub no_skip: bool,
 }
 
 impl ProjectCommand {
-    /// A command that does nothing yet.
+    /// Returns a command without a script.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
     }
@@ -82,12 +82,12 @@ impl Project {
     /// The name of the file that makes a directory a project.
     pub const FILE: &str = "project.yml";
 
-    /// Reads the project in the directory `root`. `environment` tells the variables of the process, of which the project's
-    /// `env` may name some.
+    /// Reads the project in the directory `root`. `environment` returns variables of the process, which the project's `env`
+    /// may name.
     ///
     /// # Errors
     ///
-    /// There is no project, or weasel could not use it either: the error names the file, the line, and the key or variable.
+    /// There is no project, or weasel could not use it. The error names the file, the line, and the key or variable.
     pub fn read(
         root: &Path,
         overrides: &Overrides,
@@ -150,7 +150,7 @@ impl Project {
         SectionReader { file: &file, project: &project, breaking }.read(Self { idle_overrides, ..empty })
     }
 
-    /// The commands that `names` stand for, all where there are none; the name of a workflow stands for its commands.
+    /// Returns the commands with these names, or all if there are no names. The name of a workflow selects its commands.
     ///
     /// # Errors
     ///
@@ -188,7 +188,7 @@ pub(crate) fn utf8(bytes: Vec<u8>, path: &Path) -> Result<String> {
 }
 
 impl yaml::Problem {
-    /// The error where this is a problem of the file at `path`.
+    /// Returns the error for this problem in the file at `path`.
     pub(crate) fn into_error(self, path: &Path) -> Error {
         let place = SourceLine { path: path.to_owned(), line: self.line };
         if self.keys.is_empty() {
@@ -199,7 +199,7 @@ impl yaml::Problem {
     }
 }
 
-/// The file as it is written.
+/// The file before the replacement of variables.
 struct ParsedFile {
     node: Rc<Node>,
     path: PathBuf,
@@ -210,7 +210,7 @@ impl ParsedFile {
         SourceLine { path: self.path.clone(), line }
     }
 
-    /// What is in the file, without the empty sections that weasel would crash at.
+    /// Returns the contents of the file, without the empty sections at which weasel would crash.
     fn values(&self) -> Result<Map> {
         let Value::Map(mut values) =
             self.node.to_value(false).map_err(|problem| problem.into_error(&self.path))?
@@ -225,7 +225,7 @@ impl ParsedFile {
         Ok(values)
     }
 
-    /// Whether the value at this path (`vars.seed`) is there, or a text refers to it, to something in it, or to all around it.
+    /// Returns whether the value at this path (`vars.seed`) exists, or a text refers to it, to a part of it, or to its section.
     fn uses(&self, path: &str) -> bool {
         let keys = path.strip_prefix("project.").unwrap_or(path).split('.');
         let is_there = keys.clone().try_fold(&self.node, |node, key| node.get(key)).is_some();
@@ -241,7 +241,7 @@ impl ParsedFile {
         is_there || is_named
     }
 
-    /// The line of what `keys` lead to, or of the last that is there.
+    /// Returns the line of the value at these keys, or of the innermost key that exists.
     fn line_of(&self, keys: &[&str]) -> usize {
         let mut node = &self.node;
         for key in keys {
@@ -251,7 +251,7 @@ impl ParsedFile {
         node.line
     }
 
-    /// An error about a variable, where it is known which; it is then looked for in the file.
+    /// Returns an error for a fault of a variable. A known variable is looked up in the file.
     fn variable_error(&self, variable: Option<&str>, problem: String) -> Error {
         let Some(variable) = variable else {
             return Error::Invalid { place: self.place(1), key: Project::FILE.to_owned(), problem };
@@ -269,7 +269,7 @@ impl ParsedFile {
     }
 }
 
-/// Reads what interpolation has made of a project. Its types may be others than before.
+/// Reads an interpolated project. Interpolation may change the types of values.
 struct SectionReader<'a> {
     file: &'a ParsedFile,
     project: &'a Map,
@@ -316,7 +316,7 @@ impl SectionReader<'_> {
         };
         let no_skip = match map.get("no_skip") {
             Some(Value::Bool(value)) => *value,
-            // As Python tells true from false.
+            // By Python's rules of truth.
             Some(Value::Text(text)) => !text.is_empty(),
             Some(Value::Int(digits)) => digits != "0",
             Some(Value::Float(value)) => *value != 0.0,

@@ -12,33 +12,34 @@ use crate::lock::{FileInfo, LockEntry, LockFile};
 use crate::project::ProjectCommand;
 use crate::report::{OutputOutcome, OutputReport};
 
-/// What a pull did.
+/// The result of a pull.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct PullReport {
-    /// What became of each output, in the order of the file.
+    /// The report of each output, in the order of the file.
     pub outputs: Vec<OutputReport>,
-    /// What failed besides: a directory, or the lock, could not be written.
+    /// Other failures: a directory or the lock could not be written.
     pub failures: Vec<Error>,
 }
 
-/// Which command has made what is at a path, by the path.
+/// The command that made the content of a path, by the path.
 type Makers = HashMap<String, String>;
 
 impl<'a> ProjectExchange<'a> {
-    /// Restores the outputs of the commands: of the first in the file whose dependencies are there, and so on, until nothing
-    /// more can be done. A command is recorded in the lock where each of its outputs is what the remote has under its key.
+    /// Restores the outputs of the commands. It takes the first command in the file whose dependencies exist, then the next,
+    /// until no command is left that it can restore. A command is recorded in the lock if each of its outputs has the content
+    /// of an object under its key.
     ///
-    /// What exists is kept, and reported where it is not what the remote has;
-    /// [`ExchangeOptions::force`](crate::ExchangeOptions::force) replaces it.
+    /// An existing output is kept, and reported if it differs. [`ExchangeOptions::force`](crate::ExchangeOptions::force)
+    /// replaces it.
     ///
     /// `on_done` gets each report as soon as it is known. All of them are returned, in the order of the file.
     ///
     /// # Errors
     ///
-    /// The lock cannot be read. What fails for one output is in its report.
+    /// The lock cannot be read. A failure of one output is in its report.
     pub async fn pull(&self, on_done: &mut dyn FnMut(&OutputReport)) -> Result<PullReport> {
-        // Before anything is restored that could not be recorded.
+        // Checked first, because a command without a record is restored in vain.
         LockFile::read(&self.project.root)?;
         let mut report = PullReport::default();
         if !self.options.dry_run {
@@ -73,7 +74,7 @@ impl<'a> ProjectExchange<'a> {
         Ok(report)
     }
 
-    /// Takes the first command whose dependencies are there.
+    /// Takes the first command whose dependencies exist.
     pub(crate) fn next_command(&self, pending: &mut Vec<&'a ProjectCommand>) -> Option<&'a ProjectCommand> {
         pending.retain(|command| !command.outputs.is_empty());
         let place = pending.iter().position(|command| self.missing_dependency(command).is_none())?;
@@ -98,14 +99,14 @@ impl<'a> ProjectExchange<'a> {
             }
             let pull =
                 async |text, output: OutputPath| self.pull_output(command, text, &output, key, makers).await;
-            // What is recorded is known at the end of the command: nothing is reported before.
+            // Whether the command is recorded is known only at its end, so nothing is reported before.
             reports.extend(transfer_all(command, level, pull, &mut |_| ()).await);
         }
         if reports.iter().any(|report| matches!(report.outcome, OutputOutcome::Restored)) {
             self.files.changed();
         }
         for report in reports.iter().filter(|report| report.verified == Some(true)) {
-            // Where one lies in another, restoring the one may have changed the other: they are read again.
+            // If one output lies in another, restoring one may change the other: both are read again.
             if let (true, Some(hash)) = (is_flat, &report.content_hash) {
                 self.files.learn(&report.path, hash.clone());
             }
@@ -139,7 +140,7 @@ impl<'a> ProjectExchange<'a> {
         report.outputs.extend(reports);
     }
 
-    /// Outputs may have been recorded before, when all of the command's were there.
+    /// Reports which outputs an earlier run or pull recorded.
     fn say_what_was_recorded(&self, command: &ProjectCommand, key: &Keyed, reports: &mut [OutputReport]) {
         let lock = LockFile::read(&self.project.root).ok();
         let entry = lock.as_ref().and_then(|lock| lock.entry(&command.name));
@@ -163,7 +164,7 @@ impl<'a> ProjectExchange<'a> {
         for path in command.outputs.iter().chain(&command.outputs_no_cache) {
             outs.push(self.files.info(path).await?);
         }
-        // Read anew: another process may have written it meanwhile.
+        // Read again, because another process may have written it meanwhile.
         LockFile::update(&self.project.root, |lock| lock.record(command, &key.deps, &outs))?;
         Ok(true)
     }
@@ -221,7 +222,7 @@ impl<'a> ProjectExchange<'a> {
             }
             options.force = true;
         } else {
-            // A directory without files, or a link to nothing, counts as missing, and gives way.
+            // A directory without files, or a dangling link, counts as missing and is replaced.
             options.force = fs::symlink_metadata(&path).is_ok();
         }
         let pulled = self.storage.pull(std::slice::from_ref(output), &options).await?;
@@ -232,7 +233,7 @@ impl<'a> ProjectExchange<'a> {
         Ok(OutputReport::of_pull(&command.name, text, pulled, self.options.dry_run))
     }
 
-    /// Looks for an object with the content that the output has now, or would have.
+    /// Looks for an object with the current content of the output, or with its assumed content in a dry run.
     pub(crate) async fn find_same(&self, output: &OutputPath, key: &Keyed) -> Result<ContentMatch> {
         let content = match self.files.known(output.as_str()).await? {
             Known::Hash(content) => content,
@@ -255,23 +256,23 @@ impl<'a> ProjectExchange<'a> {
     }
 }
 
-/// What a remote has of the content that an output has.
+/// Whether a remote has the content of an output.
 pub(crate) enum ContentMatch {
-    /// It.
+    /// An object has this content.
     Same(RemoteObject),
-    /// Not this content.
+    /// No object has this content.
     Other,
 }
 
-/// Whether the output is now what the remote has.
+/// Returns whether the output has the content of the remote's object now.
 fn is_of_remote(report: &OutputReport) -> bool {
     matches!(report.outcome, OutputOutcome::Restored | OutputOutcome::UpToDate)
 }
 
 type NamedOutput<'c, E> = (&'c str, Result<OutputPath, E>);
 
-/// Orders outputs into groups, each to be restored before the next: what lies in another output, or has the same path,
-/// comes after it.
+/// Orders outputs into groups that are restored one after the other. An output inside another one, or with the same path,
+/// comes in a later group.
 fn levels<E>(outputs: Vec<NamedOutput<'_, E>>) -> Vec<Vec<NamedOutput<'_, E>>> {
     let paths: Vec<Option<String>> = outputs
         .iter()

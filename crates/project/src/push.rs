@@ -10,17 +10,17 @@ use crate::project::ProjectCommand;
 use crate::report::{OutputOutcome, OutputReport};
 
 impl ProjectExchange<'_> {
-    /// Pushes the outputs of the commands, in the order of the file: each under what makes it now.
+    /// Pushes the outputs of the commands in the order of the file, each under its command's current hash.
     ///
-    /// What the lock says was made from another script or other dependencies is refused, unless
-    /// [`ExchangeOptions::force`](crate::ExchangeOptions::force) is set. A command with a missing dependency, and an output
-    /// without any file, are skipped. One failure does not stop the others; a remote that cannot be used does.
+    /// If the lock records another script or other dependencies, the output is refused, unless
+    /// [`ExchangeOptions::force`](crate::ExchangeOptions::force) is set. Commands with a missing dependency and outputs
+    /// without a file are skipped. A failure of one output does not stop the others. A failure of the remote does.
     ///
     /// `on_done` gets each report as soon as it is known. All of them are returned, in the order of the file.
     ///
     /// # Errors
     ///
-    /// The lock cannot be read. What fails for one output is in its report.
+    /// The lock cannot be read. A failure of one output is in its report.
     pub async fn push(&self, on_done: &mut dyn FnMut(&OutputReport)) -> Result<Vec<OutputReport>> {
         let lock = LockFile::read(&self.project.root)?;
         let mut reports = Vec::new();
@@ -62,7 +62,7 @@ impl ProjectExchange<'_> {
         .await
     }
 
-    /// The key of a command. Where there is none, the reports of its outputs say why.
+    /// Returns the key of a command, or reports with the reason why it has none.
     async fn key_to_push(&self, command: &ProjectCommand) -> Result<Keyed, Vec<OutputReport>> {
         if command.outputs.is_empty() {
             return Err(Vec::new());

@@ -1,4 +1,4 @@
-//! What was done with the outputs of a project.
+//! The results for the outputs of a project.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use larder_storage::{CommandHash, ContentHash, PullOutcome, Pulled, PushOutcome,
 
 use crate::error::Error;
 
-/// What was done with one output of one command.
+/// The result for one output of one command.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct OutputReport {
@@ -14,15 +14,15 @@ pub struct OutputReport {
     pub command: String,
     /// The output, as the project spells it.
     pub path: String,
-    /// What was done.
+    /// The outcome.
     pub outcome: OutputOutcome,
-    /// What made it: the hash of the command as it is now.
+    /// The hash of the command as it is now.
     pub command_hash: Option<CommandHash>,
-    /// What it contains.
+    /// The content hash.
     pub content_hash: Option<ContentHash>,
-    /// Where the object is.
+    /// The URL of the object.
     pub url: Option<String>,
-    /// The size of the object, in bytes, where it is known.
+    /// The size of the object in bytes, if it is known.
     pub bytes: Option<u64>,
     /// The size of what was uploaded or restored, in bytes.
     pub content_bytes: Option<u64>,
@@ -30,44 +30,44 @@ pub struct OutputReport {
     pub elapsed: Option<Duration>,
     /// Whether the bytes were checked against their hash.
     pub verified: Option<bool>,
-    /// Whether `project.lock` says that the command made this.
+    /// Whether `project.lock` records that the command made this content.
     pub recorded: Option<bool>,
 }
 
-/// What was done with an output.
+/// The outcome for an output.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OutputOutcome {
-    /// It was published. In a dry run: it would be.
+    /// It was uploaded. In a dry run: it would be.
     Uploaded,
     /// The remote had it.
     AlreadyPresent,
     /// It was restored. In a dry run: it would be.
     Restored,
-    /// What is there is what the remote has.
+    /// The output has the content of the remote's object.
     UpToDate,
-    /// What is there is stale: the remote has another content of this command. It was kept.
+    /// The output is stale: the remote has another content of this command. It was kept.
     Kept,
-    /// The remote has nothing of it.
+    /// The remote has no object of it.
     NotFound,
-    /// It is what another command made, and this one's key holds something else, or nothing.
+    /// Another command made this content, and the remote has no such object of this command.
     MadeBy {
         /// The other command.
         command: String,
     },
-    /// Nothing could be done.
+    /// It was skipped.
     Skipped {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// It was not pushed, because it was made from something else than its key would say.
+    /// It was not pushed, because it was made from other inputs than those of its key.
     Refused {
-        /// What differs.
+        /// The difference.
         reason: String,
     },
-    /// It cannot be an output: its path is none within the project, or is reserved.
+    /// It cannot be an output: its path leaves the project or is reserved.
     Invalid {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// It failed.
@@ -75,7 +75,7 @@ pub enum OutputOutcome {
 }
 
 impl OutputOutcome {
-    /// The name in machine-readable output; a failure has none.
+    /// Returns the name in machine-readable output. A failure has none.
     pub const fn name(&self) -> Option<&'static str> {
         Some(match self {
             Self::Uploaded => "uploaded",
@@ -91,7 +91,7 @@ impl OutputOutcome {
         })
     }
 
-    /// Whether something is left to be wished for: the output is not there, or not what the remote has.
+    /// Returns whether the output is missing, or does not have the content of the remote's object.
     pub const fn is_incomplete(&self) -> bool {
         matches!(
             self,

@@ -1,8 +1,8 @@
-//! What a `project.yml` may say, before its variables are replaced: the rules of weasel's schema.
+//! The rules of weasel's schema for a `project.yml`, before its variables are replaced.
 
 use crate::yaml::{MapKey, Node, NodeData, Scalar, repeated};
 
-/// What is wrong, and the keys that lead there.
+/// A problem, and its path of keys.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Violation {
     pub(crate) line: usize,
@@ -27,7 +27,7 @@ pub(crate) fn check(root: &Node) -> CheckResult {
         }),
         "assets" => each_item(value, name, asset),
         "commands" => each_item(value, name, command),
-        // weasel crashes where these are neither that nor empty.
+        // weasel crashes if these have another type and are not empty.
         "directories" if !value.is_null() => texts(value, name),
         "remotes" if !value.is_null() => each_entry(value, name, |_, _, _| Ok(())),
         _ => Ok(()),
@@ -55,7 +55,7 @@ fn command(value: &Node, path: &str) -> CheckResult {
     if value.get("name").is_none() { violation(value.line, path, "has no `name`") } else { Ok(()) }
 }
 
-/// What stands for true and false where weasel takes any of it.
+/// The strings that weasel accepts for true and false.
 pub(crate) fn truth(value: &Node) -> Option<bool> {
     let NodeData::Scalar(scalar) = &value.data else { return None };
     match scalar {

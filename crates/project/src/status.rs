@@ -1,4 +1,4 @@
-//! What is here, and what a remote has, of the outputs of a project.
+//! The state of a project's outputs, here and in a remote.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::lock::{LockEntry, LockFile};
 use crate::project::ProjectCommand;
 use crate::pull::ContentMatch;
 
-/// The reason of outputs that are left after the remote failed.
+/// The reason for outputs that were not looked up after a failure of the remote.
 const NOT_ASKED: &str = "the remote could not be asked";
 
 /// The state of one output of one command.
@@ -24,13 +24,13 @@ pub struct OutputStatus {
     pub path: String,
     /// The state.
     pub state: OutputState,
-    /// What makes it: the hash of the command as it is now, where its dependencies are there.
+    /// The hash of the command as it is now, if its dependencies exist.
     pub command_hash: Option<CommandHash>,
-    /// What is here of it.
+    /// The content hash of the output here.
     pub content_hash: Option<ContentHash>,
-    /// The object with this content, else the newest one of this command.
+    /// The object with this content, or else the newest object of this command.
     pub url: Option<String>,
-    /// Whether `project.lock` says that the command, as it is now, made this.
+    /// Whether `project.lock` records that the command, as it is now, made this content.
     pub recorded: Option<bool>,
 }
 
@@ -38,44 +38,44 @@ pub struct OutputStatus {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OutputState {
-    /// It is here, the lock has it, and the remote too.
+    /// It exists, and the lock and the remote have its content.
     UpToDate,
-    /// It is here, and the lock has it; the remote does not: a push would send it.
+    /// It exists, and the lock has its content. The remote does not: a push would upload it.
     NotPushed,
-    /// It is here, and the lock does not say that this command made it.
+    /// It exists, and the lock does not record that this command made it.
     NotRecorded,
-    /// It is here, and was made from another script or other dependencies.
+    /// It exists, and was made from another script or other dependencies.
     Changed {
-        /// What differs.
+        /// The difference.
         reason: String,
     },
-    /// It is here, and the remote has another content of this command.
+    /// It exists, and the remote has another content of this command.
     Stale,
-    /// It is here, and is what another command made.
+    /// It exists, and another command made it.
     MadeBy {
         /// The other command.
         command: String,
     },
-    /// It is not here, and the remote has it: a pull would restore it.
+    /// It is missing, and the remote has it: a pull would restore it.
     Available,
-    /// It is not here, and not on the remote.
+    /// It is missing here and in the remote.
     Missing,
-    /// What makes it is not known, because a dependency is missing.
+    /// Its key is unknown, because a dependency is missing.
     Waiting {
-        /// Which one.
+        /// The dependency.
         reason: String,
     },
     /// It cannot be an output.
     Refused {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// It could not be found out.
+    /// The state could not be found out.
     Failed(Error),
 }
 
 impl OutputState {
-    /// The name in machine-readable output; a failure has none.
+    /// Returns the name in machine-readable output. A failure has none.
     pub const fn name(&self) -> Option<&'static str> {
         Some(match self {
             Self::UpToDate => "up_to_date",
@@ -92,19 +92,19 @@ impl OutputState {
         })
     }
 
-    /// Whether nothing is to be done.
+    /// Returns whether nothing is to be done.
     pub const fn is_up_to_date(&self) -> bool {
         matches!(self, Self::UpToDate | Self::MadeBy { .. })
     }
 }
 
 impl<'a> ProjectExchange<'a> {
-    /// Says for each output of the commands what is here and what the remote has, in the order of the file. Nothing is
-    /// transferred; for an output that the remote has, what follows from it is looked up as well.
+    /// Returns the state of each output of the commands, in the order of the file. It transfers nothing. For an output that
+    /// only the remote has, the commands that depend on it are looked up too.
     ///
     /// # Errors
     ///
-    /// The lock cannot be read. What fails for one output is in its state.
+    /// The lock cannot be read. A failure of one output is in its state.
     pub async fn status(&self) -> Result<Vec<OutputStatus>> {
         let lock = LockFile::read(&self.project.root)?;
         let mut by_command: HashMap<&str, Vec<OutputStatus>> = HashMap::new();
@@ -205,7 +205,7 @@ impl<'a> ProjectExchange<'a> {
         found
     }
 
-    /// Finds out what is here and what the remote has of one output.
+    /// Finds out the state of one output.
     async fn look(
         &self,
         output: &OutputPath,

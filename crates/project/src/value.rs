@@ -1,4 +1,4 @@
-//! Values as Python has them after it read a YAML or JSON text, and how it writes them.
+//! Values as Python reads them from YAML or JSON, and how it writes them.
 
 use std::fmt::Write as _;
 
@@ -7,8 +7,7 @@ use indexmap::IndexMap;
 /// A mapping that keeps its order.
 pub(crate) type Map = IndexMap<String, Value>;
 
-/// A value of a project file. Keys of mappings are texts: what else they may be in YAML, Python turns into texts where it
-/// writes JSON.
+/// A value of a project file. Keys of mappings are strings: Python converts other keys of YAML when it writes JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Null,
@@ -43,7 +42,7 @@ impl Value {
         }
     }
 
-    /// The text that Python's `json.dumps` makes of it.
+    /// Returns the result of Python's `json.dumps`.
     pub(crate) fn to_json(&self) -> String {
         let mut json = String::new();
         self.write_json(&mut json);
@@ -83,7 +82,7 @@ impl Value {
     }
 }
 
-/// Writes a text in quotes, with everything but ASCII escaped.
+/// Writes a string in quotes, with all characters escaped that are not ASCII.
 fn write_json_text(json: &mut String, text: &str) {
     json.push('"');
     for character in text.chars() {
@@ -95,11 +94,11 @@ fn write_json_text(json: &mut String, text: &str) {
             '\t' => json.push_str("\\t"),
             '\u{8}' => json.push_str("\\b"),
             '\u{c}' => json.push_str("\\f"),
-            // DEL is ASCII, and Python leaves it.
+            // DEL is ASCII, so Python does not escape it.
             ' '..='\u{7f}' => json.push(character),
             other => {
                 for unit in other.encode_utf16(&mut [0; 2]) {
-                    // Writing to a text does not fail.
+                    // Writing to a string does not fail.
                     let _ = write!(json, "\\u{unit:04x}");
                 }
             }
@@ -118,14 +117,14 @@ fn float_json(value: f64) -> String {
     }
 }
 
-/// Python's `repr` of a finite float: the shortest digits that are read back as the same number, in scientific notation
-/// where its exponent is below -4 or above 15.
+/// Returns Python's `repr` of a finite float: the shortest digits that read back as the same number, in scientific notation
+/// if the exponent is below -4 or above 15.
 pub(crate) fn float_repr(value: f64) -> String {
     let scientific = format!("{value:e}");
     let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
     let Ok(exponent) = exponent.parse::<i32>() else { return scientific };
     if (-4..16).contains(&exponent) {
-        // Without an exponent both languages write the same, but for the fraction of a whole number.
+        // Without an exponent, both languages write the same digits. Python adds `.0` to a whole number.
         let plain = value.to_string();
         return if plain.contains('.') { plain } else { plain + ".0" };
     }

@@ -1,4 +1,4 @@
-//! YAML as ruamel reads it for weasel: version 1.2, with a few numbers of its own, merge keys, and no duplicate keys.
+//! YAML as ruamel reads it for weasel: version 1.2, with a few more forms of numbers, merge keys, and no duplicate keys.
 
 mod scalar;
 
@@ -16,13 +16,13 @@ const MAX_DEPTH: usize = 100;
 /// How many values there may be when each alias is written out: aliases of aliases grow without end.
 const MAX_VALUES: usize = 1_000_000;
 
-/// A value, and where it stands.
+/// A value, and its line.
 #[derive(Debug)]
 pub(crate) struct Node {
     /// Counted from 1.
     pub(crate) line: usize,
     pub(crate) data: NodeData,
-    /// How many values it holds, itself too, each alias written out.
+    /// How many values it holds, including itself, with each alias expanded.
     values: usize,
     depth: usize,
 }
@@ -41,12 +41,12 @@ pub(crate) struct MapKey {
     pub(crate) scalar: Scalar,
 }
 
-/// Why the text cannot be used, and in which line.
+/// Why the text cannot be used, and its line.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Problem {
     pub(crate) line: usize,
     pub(crate) text: String,
-    /// The keys that lead there, where it is about a value; the innermost first.
+    /// The path of keys to the value, the innermost first.
     pub(crate) keys: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ impl Problem {
 
 type Result<T, E = Problem> = std::result::Result<T, E>;
 
-/// Reads the only document of a text. `None` where there is nothing in it.
+/// Reads the only document of a text. Returns `None` if it is empty.
 pub(crate) fn parse(text: &str) -> Result<Option<Rc<Node>>> {
     // As Python reads files.
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
@@ -84,7 +84,7 @@ pub(crate) fn parse(text: &str) -> Result<Option<Rc<Node>>> {
     }
 }
 
-/// Refuses what ruamel refuses, and line breaks that YAML 1.2 does not know and ruamel does.
+/// Refuses characters that ruamel refuses, and line breaks that only ruamel takes for such.
 fn check_characters(text: &str) -> Result<()> {
     for (index, line) in text.split('\n').enumerate() {
         for character in line.chars() {
@@ -115,7 +115,7 @@ struct Composer {
     root: Option<Rc<Node>>,
 }
 
-/// A list or mapping of which the end has not been seen.
+/// A list or mapping that is still open.
 struct OpenCollection {
     line: usize,
     anchor: usize,
@@ -224,8 +224,8 @@ impl Composer {
     }
 }
 
-/// The entries of a mapping with those of the mappings that it merges, which stand in front and give way. Where nothing
-/// is merged, no key may stand twice.
+/// Merges mappings into the entries of a mapping. Merged entries come first, and the mapping's own entries replace them.
+/// Without a merge, no key may occur twice.
 fn merged(own: Vec<(MapKey, Rc<Node>)>, merges: &[(usize, Rc<Node>)]) -> Result<Vec<(MapKey, Rc<Node>)>> {
     let mut inherited: Vec<(MapKey, Rc<Node>)> = Vec::new();
     for (line, source) in merges {
@@ -233,7 +233,7 @@ fn merged(own: Vec<(MapKey, Rc<Node>)>, merges: &[(usize, Rc<Node>)]) -> Result<
             return Err(Problem::new(*line, "the key `<<` stands twice"));
         }
         let sources = match &source.data {
-            // Of several, the first has the last word.
+            // Of several merged mappings, the first one wins.
             NodeData::List(items) => items.iter().rev().collect(),
             _ => vec![source],
         };
@@ -263,7 +263,7 @@ fn merged(own: Vec<(MapKey, Rc<Node>)>, merges: &[(usize, Rc<Node>)]) -> Result<
     Ok(entries)
 }
 
-/// The tag of a value, without what all of YAML's own begin with.
+/// Returns the tag of a value, without the prefix of YAML's own tags.
 fn tag_of(tag: Option<&Tag>) -> Option<String> {
     let tag = tag?;
     Some(if tag.is_yaml_core_schema() {
@@ -285,7 +285,7 @@ fn check_tag(tag: Option<&Tag>, own: &str, line: usize) -> Result<()> {
 }
 
 impl Node {
-    /// The text, where it is one.
+    /// Returns the string, if it is one.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.data {
             NodeData::Scalar(Scalar::Text(text)) => Some(text),
@@ -297,7 +297,7 @@ impl Node {
         matches!(self.data, NodeData::Scalar(Scalar::Null))
     }
 
-    /// The value of a key, where this is a mapping that has it.
+    /// Returns the value of a key, if this is a mapping that has it.
     pub(crate) fn get(&self, name: &str) -> Option<&Rc<Self>> {
         let NodeData::Map(entries) = &self.data else { return None };
         entries
@@ -306,7 +306,7 @@ impl Node {
             .map(|(_, value)| value)
     }
 
-    /// What it is, with an article, for messages.
+    /// Returns its type with an article, for messages.
     pub(crate) fn kind(&self) -> &'static str {
         match &self.data {
             NodeData::Scalar(scalar) => scalar.kind(),
@@ -315,7 +315,7 @@ impl Node {
         }
     }
 
-    /// The value. Below a list Python writes JSON, and turns keys that are no texts into texts; elsewhere they are an error.
+    /// Returns the value. Below a list Python writes JSON, which converts keys to strings. Elsewhere such keys are an error.
     pub(crate) fn to_value(&self, is_in_list: bool) -> Result<Value> {
         Ok(match &self.data {
             NodeData::Scalar(scalar) => scalar.to_value().ok_or_else(|| {
@@ -350,7 +350,7 @@ impl Node {
         })
     }
 
-    /// Calls `visit` for each text in it, with the line and the keys that lead there.
+    /// Calls `visit` for each string in it, with its line and its path of keys.
     pub(crate) fn each_text(&self, path: &mut Vec<String>, visit: &mut dyn FnMut(&str, usize, &[String])) {
         match &self.data {
             NodeData::Scalar(Scalar::Text(text)) => visit(text, self.line, path),
@@ -373,7 +373,7 @@ impl Node {
     }
 }
 
-/// The names that stand more than once.
+/// Returns the names that occur more than once.
 pub(crate) fn repeated<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let mut seen = HashSet::new();
     names.into_iter().find(|name| !seen.insert(*name))

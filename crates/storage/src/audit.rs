@@ -1,4 +1,4 @@
-//! Looking through all that a remote holds, and taking damaged objects out of it.
+//! Checking all objects of a remote, and removing damaged ones.
 
 use std::time::SystemTime;
 
@@ -22,19 +22,19 @@ use crate::tasks::run_blocking;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Stored {
-    /// Where it is: remote, `/`, key.
+    /// Its URL: remote, `/`, key.
     pub url: String,
     /// Its size, in bytes.
     pub bytes: u64,
     /// When it was published, by the remote's clock.
     pub last_modified: SystemTime,
-    /// What it is.
+    /// Its kind.
     pub what: StoredKind,
     key: Key,
     version: Option<Version>,
 }
 
-/// What something in a remote is.
+/// The kind of something in a remote.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum StoredKind {
@@ -52,50 +52,50 @@ pub enum StoredKind {
         /// Why it is empty, as far as its name tells.
         reason: &'static str,
     },
-    /// Nothing of larder's. It is never used.
+    /// Not an object of larder's. It is never used.
     Foreign {
-        /// Why it is none.
+        /// Why it is not an object of larder's.
         reason: &'static str,
     },
 }
 
-/// What a look at an object told.
+/// The result of reading an object to its end.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Checked {
     /// It is whole.
     Whole {
-        /// Whether its content has the hash of its name; some names say nothing about it.
+        /// Whether its content was checked against its name. A custom name cannot be checked.
         verified: bool,
     },
-    /// Its bytes end before it does.
+    /// It ends too early.
     Truncated {
-        /// Where in it that is.
+        /// Where it ends.
         reason: String,
     },
-    /// Its bytes are not what was written.
+    /// Its bytes were changed.
     Damaged {
         /// What is wrong.
         reason: String,
     },
-    /// It is whole, and does not contain what its name says.
+    /// It is whole, but its content does not have the hash in its name.
     OtherContent {
-        /// The hash of what it contains.
+        /// The hash of its content.
         actual: String,
     },
     /// It is the archive of another output.
     OtherOutput {
-        /// What it holds.
+        /// Its content, in words.
         reason: String,
     },
-    /// It holds what larder does not restore: a link that leads out of it, or in the place of the output.
+    /// It holds an entry that larder does not restore: a link that leads out of it, or in the place of the output.
     Refused {
-        /// What it holds.
+        /// Its content, in words.
         reason: String,
     },
     /// A later larder wrote it.
     NeedsNewerLarder,
-    /// It is not there any more.
+    /// It was removed meanwhile.
     Gone,
 }
 
@@ -159,7 +159,7 @@ pub(crate) async fn check(
     let source = match fetch_candidate(context, &wanted, &candidate, &PullOptions::default()).await {
         Ok(fetched) => {
             let verified = fetched.verified;
-            // Removing what was unpacked may take a while: not on a thread that others wait for.
+            // Removing the unpacked files may take a while, so it does not run on an async thread.
             run_blocking(move || drop(fetched)).await;
             return Ok(Checked::Whole { verified });
         }

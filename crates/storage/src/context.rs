@@ -63,7 +63,7 @@ impl StorageContext {
         self.options.reporter.report(Event::Warning(warning));
     }
 
-    /// Says once that pushers may overwrite each other, where an upload has shown that.
+    /// Warns once that pushers may overwrite each other, if an upload has shown it.
     pub(crate) fn warn_where_not_exclusive(&self) {
         if !self.backend.capabilities().atomic_create
             && !self.is_said_not_exclusive.swap(true, Ordering::Relaxed)
@@ -72,7 +72,7 @@ impl StorageContext {
         }
     }
 
-    /// Says once that an upload created the directory of the remote. The embedded remote is always created.
+    /// Warns once that an upload created the directory of the remote. Creating the embedded remote needs no warning.
     pub(crate) fn warn_where_created(&self) {
         if let Some(how) = self.backend.created_root()
             && !self.is_embedded
@@ -83,13 +83,13 @@ impl StorageContext {
         }
     }
 
-    /// Fails where the caller has asked to stop.
+    /// Fails if the caller has asked to stop.
     pub(crate) fn check_cancelled(&self) -> Result<()> {
         if self.options.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
-    /// Completes or undoes what dead processes of this project had begun, and removes what they left in it: before a
-    /// command reads anything that changes nothing itself.
+    /// Completes or undoes the placings of dead processes, and removes their files in the project. For commands that change
+    /// nothing themselves.
     pub(crate) async fn recover(&self) -> Result<()> {
         self.recover_for(true).await
     }
@@ -106,7 +106,7 @@ impl StorageContext {
         Ok(())
     }
 
-    /// The same for a command that changes something, and removes what dead processes left on the remote. Once for each storage.
+    /// The same for commands that change something. Also removes what dead processes left on the remote. Once per storage.
     pub(crate) async fn sweep(&self) -> Result<()> {
         self.swept
             .get_or_try_init(|| async {
@@ -115,8 +115,7 @@ impl StorageContext {
                 let orphans = self.state.orphans(&remote);
                 match self.backend.sweep(&orphans).await {
                     Ok(()) => self.state.forget_orphans(&remote),
-                    // Of nothing that was interrupted anything is known, and why the remote cannot be used is what
-                    // the operation itself is about to say.
+                    // No interrupted upload is known, and the operation will report the remote's error itself.
                     Err(error) if orphans.is_empty() && is_of_remote(error.kind()) => {}
                     Err(error) => self.warn(&Warning::Sweep { reason: error_chain(&error) }),
                 }
@@ -126,12 +125,12 @@ impl StorageContext {
             .copied()
     }
 
-    /// Whether the remote is the embedded one, in the directory of the project's state.
+    /// Returns whether the remote is the embedded one, in the directory of the project's state.
     pub(crate) fn keeps_remote_in_state(&self) -> bool {
         self.remote_path.as_deref().is_some_and(|path| self.state.contains(path))
     }
 
-    /// Refuses a destination in larder's own directory, where it would be swept.
+    /// Refuses a destination in larder's own directory, where a sweep would remove it.
     pub(crate) fn check_outside_state(&self, destination: &Path) -> Result<()> {
         if real_path(destination).starts_with(real_path(&self.root).join(".larder")) {
             let place = destination.display();
@@ -142,7 +141,7 @@ impl StorageContext {
         Ok(())
     }
 
-    /// Refuses to put a remote into an output, or an output into a remote.
+    /// Refuses a remote inside an output, and an output inside a remote.
     pub(crate) fn check_apart(&self, output: &OutputPath, path: &Path) -> Result<()> {
         let Some(remote) = &self.remote_path else { return Ok(()) };
         let (remote_real, path_real) = (real_path(remote), real_path(path));
@@ -179,7 +178,7 @@ impl StorageContext {
     }
 }
 
-/// The path with symlinks resolved as far as it exists.
+/// Resolves the symlinks in the part of the path that exists.
 fn real_path(path: &Path) -> PathBuf {
     let mut missing = Vec::new();
     let mut existing = path;
@@ -197,7 +196,7 @@ fn real_path(path: &Path) -> PathBuf {
     }
 }
 
-/// Whether the remote as a whole refuses, or cannot be reached.
+/// Returns whether the error concerns the remote as a whole.
 fn is_of_remote(kind: larder_backend::ErrorKind) -> bool {
     use larder_backend::ErrorKind as Kind;
     matches!(

@@ -39,12 +39,12 @@ pub enum Error {
         outputs: Vec<OutputPath>,
     },
     /// The source of a push is missing.
-    #[error("failed to push {}: there is no such file or directory; check the path, or make it first", path.display())]
+    #[error("failed to push {}: there is no such file or directory; check the path, or create it first", path.display())]
     MissingSource {
         /// The path.
         path: PathBuf,
     },
-    /// What is to be pushed does not have the content hash that was given.
+    /// The output does not have the given content hash.
     #[error(
         "{output} does not have the given content hash {expected}: it is {actual}; nothing was published"
     )]
@@ -53,14 +53,14 @@ pub enum Error {
         output: OutputPath,
         /// The given hash.
         expected: ContentHash,
-        /// The hash of what is there.
+        /// The hash of the output.
         actual: ContentHash,
     },
-    /// An object does not contain what its name says, or is no archive of the output.
+    /// The content of an object does not have the hash in its name, or is not an archive of the output.
     #[error("{url} {}", if holds_refused(&**source) {
-        "holds what larder does not restore: pull another version, or push it anew with `larder push --force`"
+        "holds an entry that larder does not restore: pull another version, or push it again with `larder push --force`"
     } else {
-        "is damaged: pull another version, or mend it with `larder push --force`"
+        "is damaged: pull another version, or repair it with `larder push --force`"
     })]
     Damaged {
         /// The object.
@@ -77,9 +77,9 @@ pub enum Error {
     /// Several outputs were to be restored, and one exists and differs.
     #[error("nothing was restored: {} exists and differs from {url}; `--force` replaces it", destination.display())]
     Differs {
-        /// What exists.
+        /// The existing output.
         destination: PathBuf,
-        /// What the remote has.
+        /// The URL of the remote's object.
         url: String,
     },
     /// Several outputs were to be restored, and one exists and cannot be compared.
@@ -89,35 +89,35 @@ pub enum Error {
         reason.sentence(url)
     )]
     Incomparable {
-        /// What exists.
+        /// The existing output.
         destination: PathBuf,
-        /// What the remote has.
+        /// The URL of the remote's object.
         url: String,
         /// Why it cannot be compared.
         reason: Incomparable,
     },
-    /// What is at the destination was made or removed again and again while an output was being put there.
+    /// Another process created and removed the destination again and again while an output was being put there.
     #[error(
-        "failed to put {} into place: something else keeps making and removing it; pull it again when that has ended",
+        "failed to put {} into place: another process keeps creating and removing it; pull again when that process has ended",
         destination.display()
     )]
     Contended {
         /// The destination.
         destination: PathBuf,
     },
-    /// Something above the destination is no directory, so that nothing can be put below it.
+    /// Something above the destination is not a directory.
     #[error(
-        "failed to restore {}: {} is in the way, for it is not a directory; move it away, and pull again",
+        "failed to restore {}: {} is in the way and is not a directory; move it away, and pull again",
         destination.display(),
         obstacle.display()
     )]
     Obstructed {
         /// The destination.
         destination: PathBuf,
-        /// What is there instead of a directory.
+        /// The file or link that is not a directory.
         obstacle: PathBuf,
     },
-    /// Something is mounted where an output was to be replaced.
+    /// A mount point is at or below an output that was to be replaced.
     #[error(
         "failed to replace {}: {} is a mount point or on another device; unmount it, or restore to another place with `--to`",
         destination.display(),
@@ -129,7 +129,7 @@ pub enum Error {
         /// The mount point, or the directory on another device.
         mount: PathBuf,
     },
-    /// A symlink is in the place of a directory of larder's own state.
+    /// A directory of larder's own is a symlink.
     #[error("failed to use {}: it is a symlink; remove it, and larder creates a directory", path.display())]
     StateIsSymlink {
         /// The symlink.
@@ -143,7 +143,7 @@ pub enum Error {
     Remote(#[from] InvalidRemote),
     /// The encoded path does not fit into the names of the remote.
     #[error(
-        "the name of {output} is too long for {remote}: encoded it has {len} bytes, and {max} are possible"
+        "the name of {output} is too long for {remote}: encoded it has {len} bytes, and the limit is {max}"
     )]
     NameTooLong {
         /// The output.
@@ -191,9 +191,9 @@ pub enum Error {
 pub enum ErrorKind {
     /// Nothing in the remote matches.
     NotFound,
-    /// Bytes are not what they should be.
+    /// Bytes do not have the expected hash.
     Integrity,
-    /// The arguments, the URL or the configuration cannot be right.
+    /// The arguments, the URL or the configuration are invalid.
     Usage,
     /// The remote cannot be reached, denies access, or does not exist.
     Remote,
@@ -263,7 +263,7 @@ impl Error {
         }
     }
 
-    /// Whether the project's file system takes no changes at all.
+    /// Whether the project's file system is read-only.
     pub(crate) fn is_read_only_file_system(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem)
     }
@@ -278,7 +278,7 @@ fn list(outputs: &[OutputPath]) -> String {
     names.join(", ")
 }
 
-/// Whether the damage of an object is no more than that larder does not restore what it holds, as others may have written it.
+/// Returns whether an object is whole but holds an entry that larder does not restore, as other programs may write it.
 pub fn holds_refused(damage: &(dyn std::error::Error + 'static)) -> bool {
     matches!(damage.downcast_ref(), Some(UnpackError::Refused { .. }))
 }

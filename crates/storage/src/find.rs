@@ -13,7 +13,7 @@ use crate::options::FindOptions;
 use crate::outcome::{Found, RemoteObject};
 use crate::report::Warning;
 
-/// Foreign objects that are named one by one; a folder that somebody else fills would fill the screen.
+/// How many foreign objects of an output are named one by one. The rest are counted.
 const MAX_NAMED_FOREIGN: u64 = 10;
 
 /// See [`crate::RemoteStorage::find`].
@@ -46,7 +46,7 @@ pub(crate) async fn find_all(
     if objects.is_empty() { Err(context.not_found(output, options)) } else { Ok(objects) }
 }
 
-/// All matches, newest first; none is no error.
+/// Returns all matches, newest first. No match is not an error.
 pub(crate) async fn matches(
     context: &StorageContext,
     output: &OutputPath,

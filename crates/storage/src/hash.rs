@@ -1,4 +1,4 @@
-//! Hashing what is in the project, with the storage's threads and progress.
+//! Hashing files of the project, with the storage's threads and progress.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::report::{Phase, PhaseReport};
 use crate::tasks::run_blocking;
 
-/// The content hash of what is at `path`. Progress is reported for `label`, if there is one.
+/// Returns the content hash of a path. Progress is reported for `label`, if there is one.
 pub(crate) async fn content_hash(
     context: &StorageContext,
     scheme: Scheme,
@@ -33,7 +33,7 @@ pub(crate) async fn content_hash(
     }
 }
 
-/// Passes on nothing but that the caller has asked to stop.
+/// Reports no progress, and passes on a request to stop.
 struct Unreported(CancellationToken);
 
 impl Observer for Unreported {

@@ -1,4 +1,4 @@
-//! Where things are in a remote: `<encoded output path>/<command hash>/<content hash>`.
+//! The keys of objects in a remote: `<encoded output path>/<command hash>/<content hash>`.
 
 use larder_backend::{Capabilities, Key, ObjectMeta, Prefix};
 use larder_hashing::{CommandHash, ContentHash, HashForm, OutputPath, decode_name};
@@ -16,7 +16,7 @@ pub(crate) struct OutputKeys {
     encoded: String,
 }
 
-/// What a listing below an output's prefix showed.
+/// An item of a listing below an output's prefix.
 pub(crate) enum Listing {
     Object(RemoteObject),
     /// An object without a byte, under the name of one of larder's. It counts as absent.

@@ -1,4 +1,4 @@
-//! What the callers of a storage choose.
+//! Options of operations on a storage.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -21,15 +21,15 @@ pub struct StorageOptions {
     pub scheme: Scheme,
     /// The threads that hash, compress and open files.
     pub workers: Workers,
-    /// The bounds that archives keep to, both ways.
+    /// The limits of archives, for packing and unpacking.
     pub limits: Limits,
-    /// After how long without progress a remote is given up; by default whatever its backend finds right.
+    /// After how long without progress an operation fails. Each backend has a default.
     pub stall_timeout: Option<Duration>,
-    /// What remotes may use of the user's environment, such as SSH keys; by default nothing.
+    /// The part of the user's environment that remotes may use, such as SSH keys. Nothing by default.
     pub environment: UserEnvironment,
-    /// Learns what goes on.
+    /// Gets progress and warnings.
     pub reporter: Arc<dyn Reporter>,
-    /// When it is cancelled, operations abort what they have begun, clean up, and end with
+    /// When it is cancelled, operations abort, clean up, and end with
     /// [`crate::ErrorKind::Cancelled`].
     pub cancel: CancellationToken,
 }
@@ -64,12 +64,12 @@ impl fmt::Debug for StorageOptions {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PushOptions {
-    /// The content hash to publish under. One in a form that says how it was made must match what is there; any
-    /// other is taken as it is. By default it is computed.
+    /// The content hash to publish under. A hash in a known form must match the output; any other is a custom name. By
+    /// default it is computed.
     pub content_hash: Option<ContentHash>,
     /// How the archive is compressed: by default zstd, under [`Scheme::Weasel`] gzip.
     pub compression: Option<Compression>,
-    /// Upload although the key exists, and replace the object.
+    /// Upload even if the object exists, and replace it.
     pub force: bool,
     /// Store what symlinks point at, instead of the links.
     pub dereference: bool,
@@ -83,15 +83,15 @@ pub struct PushOptions {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PullOptions {
-    /// What made the outputs; by default whatever is newest.
+    /// The command hash of the outputs. The newest by default.
     pub command_hash: Option<CommandHash>,
-    /// What the output contains; by default whatever is newest. Only for a single output.
+    /// The content hash of the output. The newest by default. Only for a single output.
     pub content_hash: Option<ContentHash>,
     /// Replace what differs. A file also differs if only its execute bit does.
     pub force: bool,
     /// Restore below this directory instead of the project root.
     pub to: Option<PathBuf>,
-    /// Check the bytes against the content hash, where it is in a form that allows that.
+    /// Check the bytes against the content hash, if it is in a known form.
     pub verify: bool,
     /// Say what would be done, and do nothing.
     pub dry_run: bool,

@@ -1,4 +1,4 @@
-//! What operations did.
+//! The results of operations.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub struct Found {
     pub count: u64,
 }
 
-/// What a push did.
+/// The outcome of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushOutcome {
     /// The object was published. In a dry run: it would be.
@@ -63,24 +63,24 @@ pub struct Pushed {
     pub elapsed: Duration,
 }
 
-/// What a pull did.
+/// The outcome of a pull.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PullOutcome {
     /// The output was restored. In a dry run: it would be.
     Restored,
-    /// What is there is what the remote has.
+    /// The output has the content of the remote's object.
     UpToDate,
-    /// What is there differs from what the remote has, or cannot be compared with it, and was kept.
+    /// The output differs from the remote's object, or cannot be compared with it, and was kept.
     Kept,
 }
 
-/// Why what is at a destination cannot be compared with an object.
+/// Why a destination cannot be compared with an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Incomparable {
-    /// The content hash of the object is a name of the user's own.
+    /// The content hash of the object is a custom name.
     OwnName,
-    /// The content hash of the object has the form of weasel's, which another scheme does not take for one.
+    /// The content hash of the object has weasel's form, which other schemes do not verify.
     OtherScheme,
 }
 
@@ -88,7 +88,7 @@ impl Incomparable {
     /// Says that the object at `url` cannot be compared, why, and what to do.
     pub fn sentence(self, url: &str) -> impl fmt::Display {
         let (why, how) = match self {
-            Self::OwnName => ("is a name of the user's own", ""),
+            Self::OwnName => ("is a custom name", ""),
             Self::OtherScheme => ("looks like one of weasel's", "`--hash weasel` compares them, "),
         };
         format!(
@@ -113,9 +113,9 @@ pub struct Pulled {
     pub command_hash: CommandHash,
     /// What the object contains.
     pub content_hash: ContentHash,
-    /// Whether the bytes at the destination were checked against the content hash and have it.
+    /// Whether the destination was checked and has the content hash.
     pub verified: bool,
-    /// Why what was kept could not be compared with the object.
+    /// Why a kept output could not be compared with the object.
     pub incomparable: Option<Incomparable>,
     /// The size of the object, in bytes.
     pub bytes: u64,

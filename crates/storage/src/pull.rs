@@ -58,7 +58,7 @@ pub(crate) async fn pull(
     Ok(pulled)
 }
 
-/// The outputs of one pull, which are restored all or none.
+/// The outputs of one pull: all are restored, or none.
 struct PullPlan<'a> {
     context: &'a StorageContext,
     wanted: Vec<Wanted>,
@@ -121,7 +121,7 @@ impl<'a> PullPlan<'a> {
                     would_restore(context, wanted, candidates).await.map(OutputStep::Leave)
                 }
                 None => {
-                    // Before anything is fetched in vain.
+                    // Checked before the download.
                     let destination = wanted.destination.clone();
                     if options.force {
                         run_blocking(move || check_one_mount(&destination)).await?;
@@ -163,13 +163,13 @@ impl<'a> PullPlan<'a> {
                     let index = restores[index];
                     let destination = &wanted[index].destination;
                     if options.force || fs::symlink_metadata(destination).is_err() {
-                        // To be replaced in the next plan, or gone again.
+                        // The next attempt replaces it, or it is gone again.
                         if tries.next().is_none() {
                             return Err(Error::Contended { destination: destination.clone() });
                         }
                         continue;
                     }
-                    // Another pull was faster: compare, and keep what it has put there.
+                    // Another pull was faster: compare its result with the object, and keep it.
                     let OutputStep::Restore(fetched) = &steps[index] else { continue };
                     let object = fetched.object.clone();
                     let compared = compare_with(self.context, &wanted[index], object).await?;
@@ -183,7 +183,7 @@ impl<'a> PullPlan<'a> {
             }
         }
         let pulled = wanted.iter().zip(&steps).map(|(wanted, step)| step.pulled(wanted)).collect();
-        // Removing what was replaced may take a while: not on a thread that others wait for.
+        // Removing the previous versions may take a while, so it does not run on an async thread.
         run_blocking(move || drop(steps)).await;
         drop(placing);
         Ok(pulled)
@@ -195,7 +195,7 @@ impl<'a> PullPlan<'a> {
     }
 }
 
-/// What a pull does with one output.
+/// The step of a pull for one output.
 enum OutputStep {
     Leave(Compared),
     Restore(Fetched),
@@ -233,12 +233,12 @@ impl OutputStep {
     }
 }
 
-/// Refuses a destination that can never be made, because something above it is no directory and no link to one.
+/// Refuses a destination that cannot be created, because something above it is not a directory or a link to one.
 fn check_reachable(destination: &Path) -> Result<()> {
     for above in destination.ancestors().skip(1) {
         match fs::metadata(above) {
             Ok(found) if found.is_dir() => break,
-            // A link to nothing is in the way like a file.
+            // A dangling link is in the way like a file.
             Err(_) if fs::symlink_metadata(above).is_err() => {}
             Err(error) if error.kind() != io::ErrorKind::NotFound => break,
             _ => {

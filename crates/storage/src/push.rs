@@ -22,13 +22,13 @@ use crate::state::UploadRecorder;
 use crate::tasks::MAX_TRANSFERS;
 use crate::turns::turn_to_upload;
 
-/// About what an archive adds to each file: its header, padding, and now and then an extended header.
+/// About how many bytes an archive adds per file: header, padding, and sometimes an extended header.
 const BYTES_OF_AN_ENTRY: u64 = 1_024;
 
-/// How much of several outputs is kept in memory between hashing and packing, in bytes.
+/// How many bytes of several outputs are kept in memory between hashing and packing.
 const KEPT_OF_SEVERAL: usize = 32 << 20;
 
-/// How often an output is sent again because somebody else got in between, before it is given up.
+/// How often an upload is repeated after a conflict with another pusher.
 const MAX_CONFLICTS: u32 = 3;
 
 /// See [`crate::RemoteStorage::push_all`].
@@ -93,14 +93,14 @@ impl PushRequest<'_> {
         push.run().await
     }
 
-    /// Prepares the output, unless the remote cannot be used: whoever has no credentials should not learn it after a
-    /// terabyte was hashed.
+    /// Prepares the output while the backend gets ready. Missing credentials are reported at once, not after a terabyte was
+    /// hashed.
     async fn prepare_and_get_ready(&self) -> Result<Prepared> {
         let stop = self.context.options.cancel.child_token();
         let mut refused = None;
         let get_ready = async {
             if let Err(error) = self.context.or_cancelled(self.context.backend.get_ready()).await? {
-                // The hashing ends by itself then, and is waited for.
+                // This ends the hashing, which is awaited below.
                 stop.cancel();
                 refused = Some(error);
             }
@@ -117,7 +117,7 @@ impl PushRequest<'_> {
         let Self { context, output, .. } = *self;
         let report = PhaseReport::start(&context.options.reporter, stop, output, Phase::Hash, None);
         let pack = self.pack_options().with_observer(report);
-        // Of several, each may wait in memory for its turn.
+        // Several outputs may wait for their turn in memory.
         let kept = if self.outputs > 1 { KEPT_OF_SEVERAL / MAX_TRANSFERS } else { pack.kept_bytes };
         larder_archive::prepare(&context.root, output, &pack.with_kept_bytes(kept)).await.map_err(from_pack)
     }
@@ -140,7 +140,7 @@ impl PushRequest<'_> {
             .with_workers(settings.workers.clone())
     }
 
-    /// The content hash of the key: the given one, if what is there does not contradict it.
+    /// Returns the content hash for the key: the given one, unless the output contradicts it.
     fn content_hash_of(&self, prepared: &Prepared) -> Result<ContentHash> {
         let actual = prepared.content_hash();
         match &self.options.content_hash {
@@ -216,14 +216,14 @@ impl PreparedPush<'_> {
                         Some(meta) if meta.size > 0 => {
                             return Ok(pushed(PushOutcome::AlreadyPresent, meta.size));
                         }
-                        // An empty object, as an interrupted weasel leaves it, came in between: it counts as absent.
+                        // An empty object appeared, as an interrupted weasel leaves it: it counts as absent.
                         Some(_) => mode = PutMode::Overwrite,
                         // It was deleted since.
                         None if conflicts < MAX_CONFLICTS => conflicts += 1,
                         None => return Err(error.into()),
                     }
                 }
-                // Somebody else was at work, and may or may not have published. All of it has to be sent again.
+                // Another pusher may or may not have published. The whole output must be sent again.
                 BackendErrorKind::Conflict if conflicts < MAX_CONFLICTS => {
                     conflicts += 1;
                     let found = self.context.or_cancelled(backend.stat_if_exists(&key)).await??;
@@ -236,7 +236,7 @@ impl PreparedPush<'_> {
         }
     }
 
-    /// An object of a later format is not ours to replace.
+    /// Refuses to replace an object of a later format.
     async fn refuse_later_format(&self, key: &Key) -> Result<()> {
         let range = GetOptions::default().with_range(0..LATER_FORMAT.len() as u64);
         let backend = &self.context.backend;
@@ -245,7 +245,7 @@ impl PreparedPush<'_> {
             Ok(head) if head == LATER_FORMAT => {
                 Err(Error::NeedsNewerLarder { url: format!("{backend}/{key}") })
             }
-            // It was deleted meanwhile, or it cannot be read: replacing it is what the caller wants.
+            // It was deleted meanwhile, or it cannot be read: the caller wants to replace it.
             _ => Ok(()),
         }
     }
@@ -271,17 +271,17 @@ impl PreparedPush<'_> {
         context.warn_where_created();
         let mut upload = begun?;
         match self.send(packing, upload.as_mut()).await {
-            // Parts may still be under way. Dropped, it is aborted, and `close` waits for that.
+            // Parts may still be under way. A dropped upload is aborted, and `close` waits for that.
             Ok(()) => Ok(context.or_cancelled(upload.commit()).await??),
             Err(error) => {
-                // What failed first is what the caller should read; what an abort leaves behind is for a later sweep.
+                // The caller gets the first error. A later sweep removes what the abort leaves behind.
                 upload.abort().await.ok();
                 Err(error)
             }
         }
     }
 
-    /// Succeeds only where the packing says that it is complete: that a stream has ended means nothing.
+    /// Succeeds only if the packing confirms that it is complete: the end of a stream does not.
     async fn send(&self, mut packing: Packing, upload: &mut dyn Upload) -> Result<()> {
         while let Some(chunk) = self.context.or_cancelled(packing.next()).await? {
             self.context.or_cancelled(upload.write(chunk.map_err(from_pack)?)).await??;

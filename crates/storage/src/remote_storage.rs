@@ -30,7 +30,7 @@ impl RemoteStorage {
     ///
     /// # Errors
     ///
-    /// The remote cannot be used at all: this build has no backend for it, or it has an unknown option.
+    /// This build has no backend for the remote, or the remote has an unknown option.
     pub fn open(root: impl Into<PathBuf>, remote: &RemoteUrl, options: StorageOptions) -> Result<Self> {
         Ok(Self { context: StorageContext::open(root.into(), remote, options)? })
     }
@@ -44,17 +44,17 @@ impl RemoteStorage {
         Self { context: StorageContext::new(root.into(), backend, options) }
     }
 
-    /// The project root.
+    /// Returns the project root.
     pub fn root(&self) -> &Path {
         &self.context.root
     }
 
-    /// The remote, as URLs of objects begin.
+    /// Returns the remote: the beginning of the URLs of its objects.
     pub fn remote(&self) -> String {
         self.context.backend.to_string()
     }
 
-    /// The URL of an object, whether it exists or not: remote, `/`, key.
+    /// Returns the URL of an object, whether it exists or not: remote, `/`, key.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl RemoteStorage {
         Ok(keys.url(&keys.key(command, content)?))
     }
 
-    /// The content hash of what is at `path`, under the storage's scheme. Progress is reported for `label`, if there is one.
+    /// Returns the content hash of a path under the storage's scheme. Progress is reported for `label`, if there is one.
     ///
     /// # Errors
     ///
@@ -78,11 +78,11 @@ impl RemoteStorage {
         hash::content_hash(&self.context, self.context.options.scheme, path, label).await
     }
 
-    /// Publishes an output as one object, under what made it and what it contains.
+    /// Publishes an output as one object, under its command hash and its content hash.
     ///
-    /// The output is hashed first. Where the object exists nothing is sent; otherwise the output is packed, compressed
-    /// and uploaded as a stream, and hashed again on the way: if it has changed, nothing is published. Of several
-    /// pushers of one key, one publishes, and the others find it present.
+    /// The output is hashed first. If the object exists, nothing is sent. Otherwise the output is packed, compressed and
+    /// uploaded as a stream, and hashed again meanwhile: if it has changed, nothing is published. Of several pushers of one
+    /// key, one publishes, and the others find the object present.
     ///
     /// # Errors
     ///
@@ -172,7 +172,7 @@ impl RemoteStorage {
         list::list_names(&self.context).await
     }
 
-    /// Lists all that the remote holds, in the order of the keys, without larder's own.
+    /// Lists all objects of the remote in the order of their keys, without larder's own files.
     ///
     /// # Errors
     ///
@@ -181,8 +181,7 @@ impl RemoteStorage {
         audit::list_all(&self.context).await
     }
 
-    /// Reads an object to its end, as a pull would, and keeps nothing of it. It is unpacked into the project's `.larder`
-    /// meanwhile.
+    /// Reads an object to its end, as a pull would. It is unpacked into the project's `.larder` and removed again.
     ///
     /// # Errors
     ///
@@ -191,10 +190,10 @@ impl RemoteStorage {
         audit::check(&self.context, output, object).await
     }
 
-    /// Removes something from the remote, unless it has been replaced since it was listed. Returns whether it was removed.
+    /// Removes an object from the remote, unless it was replaced since it was listed. Returns whether it was removed.
     ///
-    /// Where the remote cannot compare versions itself, what is published at the very moment of the removal may be removed
-    /// too.
+    /// If the remote cannot compare versions itself, an object that is published at the very moment of the removal may be
+    /// removed too.
     ///
     /// # Errors
     ///
@@ -203,11 +202,11 @@ impl RemoteStorage {
         audit::delete(&self.context, stored).await
     }
 
-    /// Waits for what is being aborted, removes what this process kept for a crash, and closes connections.
+    /// Waits for aborts under way, removes the journal of this process, and closes connections.
     ///
     /// # Errors
     ///
-    /// Something could not be ended in order.
+    /// An abort or a connection could not be ended in order.
     pub async fn close(&self) -> Result<()> {
         let closed = self.context.backend.close().await;
         let state = Arc::clone(&self.context.state);

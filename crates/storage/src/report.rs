@@ -50,7 +50,7 @@ pub enum Event<'a> {
         /// The phase.
         phase: Phase,
     },
-    /// Something that a person should know, and that is no failure.
+    /// Something that the user should know, and that is not a failure.
     Warning(&'a Warning),
 }
 
@@ -68,18 +68,18 @@ pub enum Phase {
     Place,
 }
 
-/// Something that a person should know, and that is no failure.
+/// Something that the user should know, and that is not a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// There is something in the remote that is no object of larder's; it is never used.
+    /// An object in the remote is not one of larder's. It is never used.
     ForeignObject {
         /// Where it is.
         url: String,
-        /// Why it is none.
+        /// Why it is not one of larder's.
         reason: &'static str,
     },
-    /// There are more foreign objects than are worth naming.
+    /// There are more foreign objects than are named.
     MoreForeignObjects {
         /// How many.
         count: u64,
@@ -96,7 +96,7 @@ pub enum Warning {
         /// What is wrong with it.
         reason: String,
     },
-    /// More objects are damaged than are worth naming.
+    /// More objects are damaged than are named.
     MoreDamagedObjects {
         /// How many.
         count: u64,
@@ -106,7 +106,7 @@ pub enum Warning {
         /// What failed.
         reason: String,
     },
-    /// The remote cannot keep several pushers of one key apart: they may overwrite each other, with the same.
+    /// The remote has no exclusive create: pushers of one key may overwrite each other, with the same content.
     NotExclusive {
         /// The remote.
         remote: String,
@@ -137,7 +137,10 @@ impl fmt::Display for Warning {
                 write!(f, "{count} names are not listed: there is no object of larder's below them")
             }
             Self::DamagedObject { url, reason } => {
-                write!(f, "{url} is damaged ({reason}), so another is tried; a push with `--force` mends it")
+                write!(
+                    f,
+                    "{url} is damaged ({reason}), so another is tried; a push with `--force` repairs it"
+                )
             }
             Self::MoreDamagedObjects { count } => write!(f, "{count} more objects are damaged"),
             Self::Sweep { reason } => write!(f, "failed to clean up after an interrupted command: {reason}"),
@@ -159,7 +162,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Joins a reporter and a cancellation token into what the reading and writing threads look at.
+/// Joins a reporter and a cancellation token for the threads that read and write.
 #[derive(Clone)]
 pub(crate) struct PhaseReport {
     reporter: Arc<dyn Reporter>,

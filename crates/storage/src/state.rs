@@ -1,6 +1,6 @@
-//! What larder keeps in a project, below `<root>/.larder`: staging directories in `tmp`, and in `journal` one locked file
-//! for each process that has something open. A journal that can be locked is left over from a dead process, and the
-//! next command completes, undoes or removes what it names.
+//! larder's own files in a project, below `<root>/.larder`: staging directories in `tmp`, and in `journal` one locked file
+//! for each process that has something open. A journal that can be locked belongs to a dead process. The next command
+//! completes, undoes or removes what it names.
 
 mod dead_journal;
 mod directory;

@@ -1,8 +1,8 @@
-//! How work runs beside other work.
+//! Running work concurrently and on blocking threads.
 
 use futures::{Stream, StreamExt as _, stream};
 
-/// How many outputs are transferred at once. Each has its own buffers, so memory grows with it; threads do not.
+/// How many outputs are transferred at once. Each has its own buffers, but no threads of its own.
 pub(crate) const MAX_TRANSFERS: usize = 4;
 
 /// Runs futures in order, at most [`MAX_TRANSFERS`] at once.

@@ -84,7 +84,7 @@ fn exit_codes() {
     let object = sandbox.object();
     let bytes = fs::read(&object).unwrap();
     fs::write(&object, &bytes[..bytes.len() - 9]).unwrap();
-    sandbox.run(["project", "pull"]).fails(4, &["damaged", "`larder project push --force` mends it"]);
+    sandbox.run(["project", "pull"]).fails(4, &["damaged", "`larder project push --force` repairs it"]);
     sandbox.run(["project", "push", "--only", "nothing"]).fails(2, &["no command `nothing`", "`a`, `b`"]);
     sandbox.run(["project", "push", "--spacy-version", "3.7"]).exits(2);
     sandbox.run(["push", "out", "--vars.x=1"]).fails(2, &["--vars.x"]);

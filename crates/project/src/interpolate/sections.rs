@@ -1,5 +1,5 @@
-//! Sections of keys and texts, as the configuration files have them through which confection passes a project: written by
-//! Python's `configparser`, and read again by it. What does not survive that does not survive here either.
+//! Sections of keys and texts, as in the configuration files of confection, which Python's `configparser` writes and reads.
+//! Values that do not survive that do not survive here either.
 
 use indexmap::IndexMap;
 
@@ -8,7 +8,7 @@ use crate::value::{Map, Value};
 /// Sections by name, and in them texts by key.
 pub(super) type Sections = IndexMap<String, IndexMap<String, String>>;
 
-/// What Python does to a project, and cannot do to this one.
+/// Why Python cannot write or read this project.
 pub(super) type UnsupportedText = String;
 
 /// The separators between a key and its text.

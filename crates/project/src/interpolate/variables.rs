@@ -1,4 +1,4 @@
-//! Putting values in the place of variables.
+//! Replacing variables by their values.
 
 use indexmap::IndexMap;
 
@@ -7,19 +7,19 @@ use super::sections::Sections;
 use crate::json::{self, Dialect};
 use crate::value::Value;
 
-/// What stands for a whole section until all of them are known.
+/// The text that stands for a whole section until all sections are known.
 pub(super) const SECTION: &str = "__SECTION__:";
 
 /// How often a variable may lead to another one.
 const MAX_DEPTH: usize = 10;
 
-/// How much text the variables of a project may come to: they may double it with each step.
+/// The limit of the text that variables produce, in bytes: each step may double it.
 const MAX_TEXT: usize = 16 << 20;
 
 /// Interpolates the texts of all sections.
 pub(super) struct Interpolation<'a> {
     sections: &'a Sections,
-    /// What has been made, in bytes.
+    /// The text produced so far, in bytes.
     made: usize,
     /// The first variable whose value cannot stand inside of a text.
     pub(super) breaking: Option<String>,

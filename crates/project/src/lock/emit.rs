@@ -1,5 +1,5 @@
-//! YAML in the layout that srsly writes, so that git shows no difference where there is none: mappings indented by two,
-//! lists by four with the dash at two, folded behind column 80, characters as they are.
+//! YAML in srsly's layout, so that git shows no difference for the same content: mappings are indented by two, lists by four
+//! with the dash at two. Lines are folded at column 80. Characters are not escaped.
 
 use crate::value::{Map, Value, float_repr};
 use crate::yaml::{Scalar, resolve};
@@ -9,10 +9,10 @@ const LIST_INDENT: usize = 4;
 const DASH: &str = "  -";
 const WIDTH: usize = 80;
 
-/// Longer keys get a line of their own, which a question mark begins.
+/// Longer keys get a line of their own that begins with a question mark.
 const MAX_KEY: usize = 128;
 
-/// What is counted for the tag of a key, which is not written.
+/// The length that ruamel counts for the tag of a key, although it does not write the tag.
 const KEY_TAG: usize = "!!str".len();
 
 /// Line breaks to ruamel besides `\n`.
@@ -31,7 +31,7 @@ pub(crate) fn emit(map: &Map) -> String {
     emitter.out
 }
 
-/// Where a value stands.
+/// The position of a value.
 #[derive(Clone, Copy, PartialEq)]
 enum In {
     Key,
@@ -44,7 +44,7 @@ struct Emitter {
     column: usize,
     indent: usize,
     is_after_space: bool,
-    /// Whether nothing but spaces and indicators stands in the line.
+    /// Whether the line has only spaces and indicators.
     is_at_indent: bool,
 }
 
@@ -61,7 +61,7 @@ impl Emitter {
         self.is_at_indent = true;
     }
 
-    /// Goes to the indentation, in the next line where this one is used or already beyond it.
+    /// Moves to the indentation, in the next line if this one has text or is longer.
     fn start_line(&mut self) {
         if !self.is_at_indent
             || self.column > self.indent
@@ -120,7 +120,7 @@ impl Emitter {
             }
             Value::List(items) => {
                 let outer = self.indent;
-                // Right behind a key, a list is not indented but for its dashes.
+                // Directly below a key, only the dashes of a list are indented.
                 if place != In::Mapping || self.is_at_indent {
                     self.indent += Self::step(place);
                 }
@@ -255,7 +255,7 @@ struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// What is no text, and is written as it is.
+    /// A value that is not a string, written without quotes.
     fn plain(text: &'a str) -> Self {
         Self { characters: text, is_plain: true, may_be_single_quoted: true, has_breaks: false }
     }
@@ -306,7 +306,7 @@ fn is_printable(character: char) -> bool {
         && character != '\u{feff}'
 }
 
-/// Whether it stands in double quotes as it is.
+/// Returns whether double quotes take it without an escape.
 fn is_literal(character: char) -> bool {
     matches!(character, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
         && !matches!(character, '"' | '\\' | '\u{2028}' | '\u{2029}' | '\u{feff}')

@@ -1,4 +1,4 @@
-//! What a single value is. The rules are those of ruamel's resolver for YAML 1.2, which knows more numbers than YAML does.
+//! Scalars of YAML, by the rules of ruamel's resolver for YAML 1.2. It accepts more numbers than YAML.
 
 use std::fmt::Write as _;
 
@@ -22,7 +22,7 @@ pub(crate) enum Scalar {
 }
 
 impl Scalar {
-    /// The value; `None` for what weasel cannot use.
+    /// Returns the value, or `None` if weasel cannot use it.
     pub(super) fn to_value(&self) -> Option<Value> {
         Some(match self {
             Self::Null => Value::Null,
@@ -34,7 +34,7 @@ impl Scalar {
         })
     }
 
-    /// A text that is the same for what Python takes for the same key.
+    /// Returns a string that is equal for keys that are equal in Python.
     pub(super) fn identity(&self) -> String {
         match self {
             Self::Text(text) => format!("t{text}"),
@@ -81,7 +81,7 @@ pub(super) fn construct(text: &str, is_plain: bool, tag: Option<String>) -> Resu
     }
 }
 
-/// What a text without quotes is. `None` where it has the form of a number and is none, as `0b_`.
+/// Resolves a text without quotes. Returns `None` if it has the form of a number and is not one, as `0b_`.
 pub(crate) fn resolve(text: &str) -> Option<Scalar> {
     Some(match text {
         "" | "~" | "null" | "Null" | "NULL" => Scalar::Null,
@@ -100,7 +100,7 @@ fn unsigned(text: &str) -> &str {
     text.strip_prefix(['-', '+']).unwrap_or(text)
 }
 
-/// Splits off what consists of such bytes.
+/// Splits off the leading bytes of this kind.
 fn split_run(text: &str, is_in: impl Fn(u8) -> bool) -> (&str, &str) {
     text.split_at(text.bytes().take_while(|byte| is_in(*byte)).count())
 }
@@ -200,7 +200,7 @@ fn is_date(text: &str) -> bool {
     day_only().or_else(with_time).is_some()
 }
 
-/// Longer numbers Python refuses to read.
+/// Python refuses to read longer numbers.
 const MAX_DIGITS: usize = 4_300;
 
 fn int(text: &str) -> Option<String> {
@@ -243,7 +243,7 @@ fn to_decimal(digits: &str, base: u32) -> Option<String> {
     }
     let mut all = String::new();
     for limb in limbs.iter().rev() {
-        // Writing to a text does not fail.
+        // Writing to a string does not fail.
         let _ = write!(all, "{limb:09}");
     }
     let digits = all.trim_start_matches('0');

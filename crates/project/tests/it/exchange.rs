@@ -119,7 +119,7 @@ fn a_link_in_the_place_of_an_output_is_no_damage() {
     lab.remove("corpus");
     let reports = lab.pull(ExchangeOptions::default()).outputs;
     let OutputOutcome::Failed(error) = &reports[1].outcome else { panic!("it cannot be restored") };
-    assert!(error.to_string().contains("holds what larder does not restore"), "{error}");
+    assert!(error.to_string().contains("holds an entry that larder does not restore"), "{error}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Which objects a pull may restore, in the order in which it tries them.
+//! The objects that a pull may restore, in the order in which it tries them.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -21,7 +21,7 @@ use crate::tasks::few_at_once;
 pub(crate) enum Candidate {
     /// A listing showed it.
     Listed(RemoteObject),
-    /// The caller named it, and whether it exists is not known yet: fetching it tells.
+    /// The caller named it. The download shows whether it exists.
     Named { command: CommandHash, content: ContentHash },
 }
 
@@ -47,7 +47,7 @@ impl Candidate {
     }
 }
 
-/// For each output its candidates, the best one first. All of a choice belong together.
+/// For each output its candidates, the best one first. All candidates of a choice have one command hash in common.
 pub(super) type Choice = Vec<Vec<Candidate>>;
 
 /// All choices, the best one first.
@@ -82,7 +82,7 @@ pub(super) async fn choices(
     Ok(if found.len() == 1 { vec![listed(found)] } else { common_commands(found) })
 }
 
-/// The error where no choice is left to try.
+/// Returns the error for the case that no choice is left to try.
 pub(super) fn none_found(context: &StorageContext, wanted: &[Wanted], options: &PullOptions) -> Error {
     let outputs = wanted.iter().map(|wanted| wanted.output.clone()).collect();
     let remote = context.backend.to_string();
@@ -119,8 +119,8 @@ fn listed(found: Vec<Vec<RemoteObject>>) -> Choice {
     found.into_iter().map(|objects| objects.into_iter().map(Candidate::Listed).collect()).collect()
 }
 
-/// Groups the objects of several outputs by command hash, and keeps those commands that have all of the outputs: the
-/// one with the newest object first, by the order in which `find` would name that object.
+/// Groups the objects of several outputs by command hash, and keeps the commands that have all outputs. The command with
+/// the newest object comes first, in the order of `find`.
 fn common_commands(found: Vec<Vec<RemoteObject>>) -> Vec<Choice> {
     type Rank = (SystemTime, ContentHash, CommandHash);
     let outputs = found.len();

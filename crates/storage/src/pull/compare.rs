@@ -1,4 +1,4 @@
-//! Comparing what is at a destination with what the remote has.
+//! Comparing a destination with the remote's objects.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -15,7 +15,7 @@ use crate::hash::content_hash;
 use crate::options::{FindOptions, PullOptions};
 use crate::outcome::{Incomparable, RemoteObject};
 
-/// What is at the destination, beside what the remote has.
+/// A destination, compared with an object.
 pub(super) struct Compared {
     destination: PathBuf,
     pub(super) object: RemoteObject,
@@ -27,12 +27,12 @@ pub(super) enum Comparison {
     Same,
     Differs,
     Impossible(Incomparable),
-    /// Nothing is there, and a dry run leaves it so.
+    /// The destination does not exist, and a dry run does not create it.
     Absent,
 }
 
 impl Compared {
-    /// Why several outputs cannot be restored as one.
+    /// Returns why several outputs cannot be restored as one.
     pub(super) fn as_error(&self) -> Option<Error> {
         let (destination, url) = (self.destination.clone(), self.object.url.clone());
         match self.found {
@@ -43,7 +43,7 @@ impl Compared {
     }
 }
 
-/// Compares what is at the destination with the newest candidate. `None` where the output is to be restored.
+/// Compares the destination with the newest candidate. Returns `None` if the output is to be restored.
 pub(super) async fn compare(
     context: &StorageContext,
     wanted: &Wanted,
@@ -56,7 +56,7 @@ pub(super) async fn compare(
         let object = look_at(context, wanted, candidate).await?;
         return compare_with(context, wanted, object).await.map(Some);
     }
-    // A link is replaced by what the remote has, wherever it leads.
+    // A link is always replaced.
     if existing.is_symlink() {
         return Ok(None);
     }
@@ -67,7 +67,7 @@ pub(super) async fn compare(
             Ok(Some(Compared { destination, object, found: Comparison::Same }))
         }
         Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
-        // What cannot even be hashed is not what the remote has.
+        // If the destination cannot be hashed, it differs.
         Ok(_) | Err(_) => Ok(None),
     }
 }
@@ -105,14 +105,14 @@ async fn hash_destination(
     scheme: Scheme,
 ) -> Result<Option<ContentHash>> {
     if fs::metadata(&wanted.destination).is_err() {
-        // A dangling link is none of what a remote holds.
+        // A dangling link differs from every object.
         return Ok(None);
     }
     content_hash(context, scheme, &wanted.destination, Some(&wanted.output)).await.map(Some)
 }
 
-/// Whether a file at the destination is executable if the remote's is. The content hash of a file does not tell; that of
-/// a directory does, except under weasel's scheme.
+/// Returns whether a file at the destination has the execute bit of the remote's. The content hash of a file does not cover
+/// this bit. That of a directory does, except under weasel's scheme.
 async fn has_same_mode(
     context: &StorageContext,
     wanted: &Wanted,

@@ -18,14 +18,14 @@ pub(super) struct DamagedCandidates {
 }
 
 impl DamagedCandidates {
-    /// Warns of an object that another is tried for.
+    /// Warns of a damaged object, while another is tried instead.
     pub(super) fn report(&self, context: &StorageContext, url: &str, cause: &(dyn StdError + 'static)) {
         if self.count.fetch_add(1, Ordering::Relaxed) < NAMED {
             context.warn(&Warning::DamagedObject { url: url.to_owned(), reason: error_chain(cause) });
         }
     }
 
-    /// Warns of those that were not named.
+    /// Warns of the number of objects that were not named.
     pub(super) fn finish(&self, context: &StorageContext) {
         let count = self.count.load(Ordering::Relaxed).saturating_sub(NAMED);
         if count > 0 {

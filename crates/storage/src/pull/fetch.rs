@@ -42,7 +42,7 @@ impl Fetched {
     }
 }
 
-/// Fetches the first candidate that is whole. A damaged one is reported, and the next one tried.
+/// Fetches the first candidate that is whole. Reports damaged ones.
 pub(super) async fn fetch(
     context: &StorageContext,
     wanted: &Wanted,
@@ -57,7 +57,7 @@ pub(super) async fn fetch(
                 if index + 1 < candidates.len() {
                     damaged.report(context, &url, &*source);
                 }
-                // The newest one is what the caller asked for: it is named where none is whole.
+                // If none is whole, the error names the newest one, because the caller asked for that.
                 failure.get_or_insert(Error::Damaged { url, source });
             }
             // It was deleted since it was listed.
@@ -95,7 +95,7 @@ pub(crate) async fn fetch_candidate(
     Ok(Fetched { object, verified, content_bytes, staging })
 }
 
-/// Reads the beginning of an object: whether its output is an executable file. `None` where it is no file.
+/// Reads from the beginning of an object whether its output is an executable file. Returns `None` if it is not a file.
 pub(super) async fn is_executable(
     context: &StorageContext,
     wanted: &Wanted,
@@ -116,7 +116,7 @@ async fn stage(context: &StorageContext, wanted: &Wanted) -> Result<Arc<Staging>
     Ok(Arc::new(run_blocking(move || state.staging_for(&destination)).await?))
 }
 
-/// Unpacks the object into the staging. Returns whether its content was verified, and the size of the content.
+/// Unpacks the object into the staging. Returns whether the content was verified, and its size in bytes.
 async fn unpack(
     context: &StorageContext,
     wanted: &Wanted,
@@ -177,7 +177,7 @@ fn from_unpack(object: &RemoteObject, error: UnpackError) -> Error {
     }
 }
 
-/// Ends the stream with an error as soon as the caller asks to stop, also where the remote is silent.
+/// Ends the stream with an error as soon as the caller asks to stop, also while the remote is silent.
 fn until_cancelled(
     stream: ByteStream,
     cancel: CancellationToken,

@@ -1,10 +1,10 @@
-//! What is to be restored, and where.
+//! An output to be restored.
 
 use std::path::PathBuf;
 
 use larder_hashing::OutputPath;
 
-/// An output, and where it goes.
+/// An output to be restored, and its destination.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) output: OutputPath,

@@ -1,4 +1,4 @@
-//! The journal of a process that has died.
+//! The journal of a process that died.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -32,10 +32,10 @@ pub(super) struct DeadJournal {
     records: Vec<JournalRecord>,
 }
 
-/// What a file in the journal directory turned out to be.
+/// The kind of a file in the journal directory.
 pub(super) enum OpenedJournal {
     Dead(DeadJournal),
-    /// Its process lives, or it has just gone.
+    /// Its process lives, or the file was just removed.
     InUse,
     /// It is not a journal of this project, or a later version wrote it.
     Foreign,
@@ -84,7 +84,7 @@ impl DeadJournal {
         &self.name
     }
 
-    /// The placings that were not settled, in the order in which they began.
+    /// Returns the placings that were not settled, in the order in which they began.
     pub(super) fn unsettled(&self) -> Vec<Unsettled<'_>> {
         let settled: HashSet<u64> = self.records.iter().filter_map(JournalRecord::as_settled).collect();
         let mut found: Vec<Unsettled<'_>> = Vec::new();
@@ -146,7 +146,7 @@ impl DeadJournal {
         of_remote.map(|(_, token)| UploadToken::new(token)).collect()
     }
 
-    /// Forgets the uploads to a remote. Says whether others are left, so that the journal has to stay.
+    /// Forgets the uploads to a remote. Returns whether uploads to other remotes are left, so that the journal must stay.
     pub(super) fn forget_uploads(&mut self, of_remote: &str) -> bool {
         let others = self.open_uploads().into_iter().filter(|(remote, _)| *remote != of_remote);
         let left: Vec<JournalRecord> = others
@@ -159,7 +159,7 @@ impl DeadJournal {
         // The first record stays: it proves that the journal is genuine.
         self.records.truncate(1);
         self.records.extend(left);
-        // Where this fails, the uploads are aborted once more, which is a success.
+        // If this fails, the uploads are aborted again, which succeeds.
         self.rewrite().ok();
         true
     }
@@ -175,7 +175,7 @@ impl DeadJournal {
     }
 
     pub(super) fn remove(&self) {
-        // The next command finds a file that stays to be dead again.
+        // If this fails, the next command finds the same dead journal.
         self.directory.remove_file(&self.name).ok();
     }
 }
@@ -186,9 +186,9 @@ impl JournalRecord {
     }
 }
 
-/// Opens a journal without waiting. `None` for what is not a regular file.
+/// Opens a journal without blocking. Returns `None` if it is not a regular file.
 fn open_regular(directory: &StateDirectory, name: &str) -> rustix::io::Result<Option<File>> {
-    // Not even opened: some devices act when they are.
+    // Checked before it is opened: opening some devices has an effect.
     let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Ok(None);
@@ -196,17 +196,17 @@ fn open_regular(directory: &StateDirectory, name: &str) -> rustix::io::Result<Op
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let open = |access| rustix::fs::openat(directory, name, flags | access, Mode::empty());
     let opened = match open(OFlags::RDWR) {
-        // Another user's, or on a file system that is read-only by now. A lock needs only reading.
+        // It belongs to another user, or the file system is read-only now. A lock needs only read access.
         Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => open(OFlags::RDONLY),
         opened => opened,
     };
     opened.map(|file| Some(file.into()))
 }
 
-/// The records of a journal; `None` where it is not one that was written here, in this format.
+/// Reads the records of a journal. Returns `None` if this project did not write it, or not in this format.
 fn read_records(text: &[u8], owner: &JournalRecord) -> Option<Vec<JournalRecord>> {
     let mut lines = text.split(|byte| *byte == b'\n');
-    // Whatever follows the last line break was being written when the process died: it has not happened.
+    // The process died while it wrote the text behind the last line break: that record does not count.
     lines.next_back();
     let mut records = Vec::new();
     for line in lines {

@@ -1,7 +1,7 @@
 //! The directories of larder's own state in a project, `.larder` and those below it.
 //!
-//! Git carries symlinks, so a checkout can have one in the place of any of them. Each is opened below the one above it,
-//! and never through a link: what is deleted and written there would be somebody else's.
+//! Git stores symlinks, so a checkout can have one in the place of any of them. Each directory is opened relative to its
+//! parent and never through a link, because larder deletes and writes files there.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -17,9 +17,9 @@ use crate::error::{Error, Result};
 
 /// The name of the directory in the project root.
 pub(super) const STATE: &str = ".larder";
-/// Below it: the journals of processes.
+/// The path of the directory with the journals of processes.
 pub(super) const JOURNALS: [&str; 2] = [STATE, "journal"];
-/// Below it: staging directories.
+/// The path of the directory with the staging directories.
 pub(super) const STAGINGS: [&str; 2] = [STATE, "tmp"];
 
 /// An open directory of the state.
@@ -30,12 +30,12 @@ pub(super) struct StateDirectory {
 }
 
 impl StateDirectory {
-    /// Opens a directory below the project root, or says that it does not exist.
+    /// Opens a directory below the project root. Returns `None` if it does not exist.
     pub(super) fn open(root: &Path, names: &[&str]) -> Result<Option<Self>> {
         Self::descend(root, names, false)
     }
 
-    /// Opens it, and creates it where it does not exist.
+    /// Opens a directory below the project root, and creates it if it does not exist.
     pub(super) fn create(root: &Path, names: &[&str]) -> Result<Self> {
         match Self::descend(root, names, true)? {
             Some(directory) => Ok(directory),
@@ -55,7 +55,7 @@ impl StateDirectory {
             path.push(name);
             if create {
                 match rustix::fs::mkdirat(&opened, *name, Mode::RWXU | Mode::RWXG | Mode::RWXO) {
-                    // Whatever is there, opening tells.
+                    // Opening it fails if it is not a directory.
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(error) => return Err(Error::io("create", &path)(error.into())),
                 }
@@ -73,7 +73,7 @@ impl StateDirectory {
         &self.path
     }
 
-    /// The names of all entries.
+    /// Returns the names of all entries.
     pub(super) fn names(&self) -> Result<Vec<OsString>> {
         let list = || -> io::Result<_> {
             let mut names = Vec::new();
@@ -101,7 +101,7 @@ impl StateDirectory {
         Ok(rustix::fs::openat(&self.opened, name, flags, mode)?.into())
     }
 
-    /// Whether there is an entry of this name.
+    /// Returns whether there is an entry of this name.
     pub(super) fn has(&self, name: &str) -> bool {
         rustix::fs::statat(&self.opened, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }

@@ -1,4 +1,4 @@
-//! The journal of this process: what it has open, in a locked file.
+//! The journal of this process: a locked file that lists what the process has open.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -17,8 +17,8 @@ use super::record::{FORMAT, JournalRecord, RecordWriter};
 use super::steps::step;
 use crate::error::{Error, Result};
 
-/// How long the end of a command waits for threads that were told to stop. They look after each chunk, and an
-/// interrupted command should be gone within two seconds.
+/// How long the end of a command waits for threads that were told to stop. They check after each chunk. An interrupted
+/// command should end within two seconds.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The journal of this process. It is locked while the process lives.
@@ -50,7 +50,7 @@ impl ProcessJournal {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(Error::io("create", &path)(error)),
             };
-            // A sweeper that locked the file before us takes it for a dead one and removes it: begin again.
+            // If another process locked the file first, it takes the journal for a dead one and removes it: begin again.
             if lock_if_dead(&file, &directory, &id).map_err(Error::io("lock", &path))? {
                 let owner = owner(&file, root).map_err(Error::io("look at", &path))?;
                 let journal = Self {
@@ -65,24 +65,24 @@ impl ProcessJournal {
                     open_uploads: Mutex::default(),
                     unfinished: AtomicBool::new(false),
                 };
-                // Where this fails, the journal is removed when it is dropped.
+                // If this fails, dropping the journal removes it.
                 journal.append(&owner)?;
                 return Ok(journal);
             }
         }
     }
 
-    /// A name for a staging directory that tells whose it is.
+    /// Returns a name for a staging directory that contains the id of this journal.
     pub(super) fn staging_name(&self) -> String {
         format!("{}.{}", self.id, self.next_staging.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A number that ties the records of one placing together: several may be under way at once.
+    /// Returns a number for the records of one placing. Several placings may run at once.
     pub(super) fn next_placing(&self) -> u64 {
         self.next_placing.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A staging directory exists, until [`Self::staging_gone`].
+    /// Counts a staging directory, until [`Self::staging_gone`].
     pub(super) fn staging_made(&self) {
         *lock(&self.stagings) += 1;
     }
@@ -92,7 +92,7 @@ impl ProcessJournal {
         self.staging_gone.notify_all();
     }
 
-    /// Waits a little for the threads of abandoned transfers to stop and remove their stagings. The next command sweeps
+    /// Waits a moment for the threads of abandoned transfers to stop and remove their stagings. The next command removes
     /// the rest.
     pub(super) fn wait_for_stagings(&self) {
         let waited =
@@ -100,7 +100,7 @@ impl ProcessJournal {
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Makes the records outlive a power cut.
+    /// Flushes the records to the disk.
     pub(super) fn sync(&self) -> Result<()> {
         lock(&self.writer).get_ref().sync_data().map_err(Error::io("write", &self.path))
     }
@@ -119,11 +119,11 @@ impl ProcessJournal {
     pub(super) fn upload_closed(&self, remote: &str, token: &UploadToken) {
         let (remote, token) = (remote.to_owned(), token.as_str().to_owned());
         lock(&self.open_uploads).remove(&(remote.clone(), token.clone()));
-        // Where this fails, a later sweep finds nothing to abort, which is a success.
+        // If this fails, a later sweep aborts an upload that is gone, which succeeds.
         self.append(&JournalRecord::UploadClosed { remote, token }).ok();
     }
 
-    /// Keeps the journal and its stagings: the next command has to complete something in it.
+    /// Keeps the journal and its stagings, because the next command must complete a placing.
     pub(super) fn leave_unfinished(&self) {
         self.unfinished.store(true, Ordering::Release);
     }
@@ -132,12 +132,11 @@ impl ProcessJournal {
         self.unfinished.load(Ordering::Acquire)
     }
 
-    /// Removes the journal, if nothing in it is open. The last thread that holds it may not drop it before the process
-    /// ends.
+    /// Removes the journal if nothing in it is open. The process may end before the last thread drops the journal.
     pub(super) fn end(&self) {
         let is_idle = *lock(&self.stagings) == 0 && lock(&self.open_uploads).is_empty();
         if is_idle && !self.is_unfinished() {
-            // The next command finds a file that stays to be dead and empty.
+            // If this fails, the next command finds a dead journal with nothing open.
             self.directory.remove_file(&self.id).ok();
         }
     }
@@ -154,13 +153,13 @@ impl Drop for ProcessJournal {
     }
 }
 
-/// Whether a name is one that a journal can have: see [`ProcessJournal::begin`].
+/// Returns whether a journal can have this name: see [`ProcessJournal::begin`].
 pub(super) fn is_journal_id(name: &str) -> bool {
     let is_hex = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     name.split('-').count() == 3 && name.split('-').all(is_hex)
 }
 
-/// The first record of an open journal of the project.
+/// Returns the first record of an open journal of the project.
 pub(super) fn owner(file: &File, root: &Path) -> io::Result<JournalRecord> {
     Ok(JournalRecord::Owner { format: FORMAT, root: root.canonicalize()?, inode: file.metadata()?.ino() })
 }

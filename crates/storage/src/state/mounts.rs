@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-/// Which mount and device a file lies on. A bind mount has the device of its source, so the mount counts too.
+/// The mount and device of a file. A bind mount has the device of its source, so the mount is compared too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MountIdentity {
     device: (u32, u32),
-    /// `None` where the system does not tell.
+    /// `None` if the system does not provide it.
     mount: Option<u64>,
 }
 
@@ -41,7 +41,7 @@ impl MountIdentity {
                     mount: is_known.then_some(stat.stx_mnt_id),
                 })
             }
-            // Some sandboxes refuse the call.
+            // Some sandboxes forbid the call.
             Err(Errno::NOSYS | Errno::PERM) => Self::without_mount(directory, name, flags),
             Err(error) => Err(error.into()),
         }
@@ -76,15 +76,15 @@ fn mount_of_descriptor(_file: impl AsFd) -> Option<u64> {
     None
 }
 
-/// Whether a rename from one directory to the other can succeed. One file system may be mounted in two places, and a
-/// rename between the two fails.
+/// Returns whether a rename between the two directories can succeed. A rename between two mounts of one file system
+/// fails.
 pub(super) fn same_mount(a: &Path, b: &Path) -> io::Result<bool> {
     Ok(MountIdentity::of(fs::File::open(a)?)? == MountIdentity::of(fs::File::open(b)?)?)
 }
 
-/// A mount point, or a directory on another device, at `path` or below it. Links are not followed.
+/// Finds a mount point, or a directory on another device, at `path` or below it. Does not follow links.
 ///
-/// Directories that may not be listed are left out, but for what the table of mounts says of them.
+/// In directories that this process may not list, it finds only mounts that are in the system's table.
 pub(super) fn mount_within(path: &Path) -> io::Result<Option<PathBuf>> {
     let Some(name) = path.file_name() else { return Ok(Some(path.to_owned())) };
     let parent = match path.parent() {
@@ -105,7 +105,7 @@ pub(super) fn mount_within(path: &Path) -> io::Result<Option<PathBuf>> {
     if is_elsewhere(&directory, &name, kind, outside)? {
         return Ok(Some(path.to_owned()));
     }
-    // A stack, and one open directory at a time: a tree may be deeper than the limit of open files.
+    // One directory is open at a time, because a tree may be deeper than the limit of open files.
     let mut directories = if kind.is_dir() { vec![path.to_owned()] } else { Vec::new() };
     while let Some(path) = directories.pop() {
         let Some(directory) = open_directory(&path, OFlags::NOFOLLOW)? else { continue };
@@ -135,8 +135,8 @@ pub(super) fn mount_within(path: &Path) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Whether an entry of a directory lies on another mount or device. Of other entries than directories the device tells
-/// nothing: on an overlay a file may have that of its layer.
+/// Returns whether an entry of a directory lies on another mount or device. The device counts for directories only,
+/// because a file on an overlay may have the device of its layer.
 fn is_elsewhere(
     directory: &OwnedFd,
     name: &CStr,
@@ -152,7 +152,7 @@ fn is_elsewhere(
     Ok(is_other_mount || (kind.is_dir() && found.device != outside.device))
 }
 
-/// `None` for a directory that may not be opened, or is not there any more.
+/// Returns `None` for a directory that this process may not open, or that is gone.
 fn open_directory(path: &Path, flags: OFlags) -> io::Result<Option<OwnedFd>> {
     let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
@@ -162,8 +162,8 @@ fn open_directory(path: &Path, flags: OFlags) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// The first mount at or below an entry of `parent` by the system's table, which also knows of directories that this
-/// process may not list.
+/// Finds the first mount at or below an entry of `parent` in the system's table. The table also has directories that
+/// this process may not list.
 fn listed_mount_within(parent: &Path, name: &OsStr) -> Option<PathBuf> {
     let table = fs::read("/proc/self/mountinfo").ok()?;
     let path = parent.canonicalize().ok()?.join(name);

@@ -19,23 +19,23 @@ use super::rename::{
 use super::steps::step;
 use crate::error::{Error, Result};
 
-/// What is to be moved where.
+/// A restored output, and its destination.
 #[derive(Debug)]
 pub(crate) struct Planned {
     /// The restored output.
     pub(crate) staged: PathBuf,
     /// Where it goes.
     pub(crate) destination: PathBuf,
-    /// Where what is there now can go, on the same file system.
+    /// Where the previous version can go, on the same file system.
     pub(crate) backup: PathBuf,
-    /// Whether something that is there may be replaced.
+    /// Whether a previous version may be replaced.
     pub(crate) replace: bool,
 }
 
 /// Nothing was moved, or all of it is back.
 #[derive(Debug)]
 pub(crate) enum Unplaced {
-    /// Something has appeared at the destination with this index, which was not to be replaced.
+    /// Something appeared at the destination with this index, and must not be replaced.
     Appeared(usize),
     Failed(Error),
 }
@@ -60,7 +60,7 @@ pub(crate) fn place(journal: &ProcessJournal, planned: &[Planned]) -> Result<(),
         remove_empty(&parents);
     }
     if outcome.as_ref().err().is_none_or(|failure| failure.is_undone) {
-        // Where this fails, the next command finds everything in place, or back.
+        // If this fails, the next command finds all outputs in place, or all put back.
         journal.append(&JournalRecord::Settled { placing }).ok();
     } else {
         journal.leave_unfinished();
@@ -101,17 +101,17 @@ fn place_all(journal: &ProcessJournal, placing: u64, planned: &[Planned]) -> Res
     Ok(())
 }
 
-/// What became of what a dead process was placing.
+/// The outcome of the recovery of a placing.
 pub(super) enum Settled {
     /// Nothing had been moved.
     Nothing,
     /// It was completed, or undone.
     As(&'static str),
-    /// What is at a destination is neither the old nor the new: it stays, and so does the backup.
+    /// A destination holds neither the old nor the new version: it stays, and so does the backup.
     Stuck { destination: PathBuf, backup: PathBuf },
 }
 
-/// Completes what a dead process was placing, or undoes it where that is not possible any more.
+/// Completes the placing of a dead process, or undoes it if it cannot be completed any more.
 pub(super) fn settle(moves: &[Move]) -> Result<Settled> {
     if !moves.iter().any(|planned| planned.is_over() || planned.has_begun()) {
         return Ok(Settled::Nothing);
@@ -129,7 +129,7 @@ pub(super) fn settle(moves: &[Move]) -> Result<Settled> {
 }
 
 fn undo_all(moves: &[Move]) -> Result<()> {
-    // All are tried, so that one that fails holds up no other.
+    // Each is tried, also after a failure of another.
     let undone: Vec<_> = moves.iter().rev().map(|planned| (planned, planned.undo())).collect();
     for (planned, outcome) in undone {
         outcome.map_err(Error::io(
@@ -165,8 +165,8 @@ impl Move {
         matches!(identity(&self.destination), Ok(Some(found)) if found == self.new)
     }
 
-    /// Whether the new tree has left the staging. What is at the destination may have been replaced since, which is
-    /// nobody's business here.
+    /// Whether the new tree has left the staging. It may have been replaced at the destination since; that does not matter
+    /// here.
     fn is_over(&self) -> bool {
         self.is_done() || !exists(&self.staged)
     }
@@ -176,15 +176,15 @@ impl Move {
         exists(&self.backup)
     }
 
-    /// Whether the destination is free, or holds the old tree or the new one: nothing of anybody else's.
+    /// Whether the destination is free, or holds the old tree or the new one.
     fn is_known(&self) -> bool {
         let Ok(found) = identity(&self.destination) else { return false };
-        // An old file may have become another when it was linked: an overlay copies it then.
+        // On an overlay, linking an old file copies it, so that it gets another identity.
         let is_in_backup = || matches!(identity(&self.backup), Ok(backup) if backup == found);
         found.is_none() || found == self.previous || found == Some(self.new) || is_in_backup()
     }
 
-    /// Whether everything is where this move has left it, and nothing was mounted since.
+    /// Whether everything is where this move left it, and nothing was mounted since.
     fn can_go_on(&self) -> bool {
         self.is_known()
             && matches!(mount_within(&self.destination), Ok(None))
@@ -198,7 +198,7 @@ impl Move {
         if !self.has_begun() {
             match exchange(&self.staged, &self.destination) {
                 Ok(()) => return Ok(()),
-                // What was to be replaced has gone meanwhile.
+                // The previous version was removed meanwhile.
                 Err(Errno::NOENT) => return rename_noreplace(&self.staged, &self.destination),
                 Err(error) if is_unsupported(error) => {}
                 Err(error) => return Err(io::Error::from(error).into()),
@@ -207,7 +207,7 @@ impl Move {
                 && !is_dir(&self.destination)
                 && hard_link(&self.destination, &self.backup).is_ok()
             {
-                // A file over a file is one step everywhere; the link keeps the old one, in case this is undone.
+                // A rename of a file over a file is atomic everywhere. The link keeps the old one, in case this is undone.
                 return Ok(rename_file(&self.staged, &self.destination)?);
             }
         }
@@ -219,7 +219,7 @@ impl Move {
         rename_noreplace(&self.staged, &self.destination)
     }
 
-    /// Restores what was at the destination. A move that has not begun needs nothing.
+    /// Puts the previous version back to the destination. A move that has not begun needs nothing.
     fn undo(&self) -> io::Result<()> {
         let done = self.is_done();
         if !done && !exists(&self.staged) {
@@ -227,10 +227,10 @@ impl Move {
         }
         if self.has_begun() {
             if !done && !self.is_known() {
-                // Somebody has put something there meanwhile: the old tree stays in the backup, and is not mixed with it.
+                // Another process put something there meanwhile: the old tree stays in the backup, and is not mixed with it.
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
-            // Of two files, one replaces the other below.
+            // Two files are exchanged by the rename below.
             if done && (is_dir(&self.destination) || is_dir(&self.backup)) {
                 rename(&self.destination, &self.staged)?;
             }
@@ -247,13 +247,13 @@ impl Move {
         }
         match identity(&self.destination)? {
             Some(found) if found == self.new => rename(&self.destination, &self.staged),
-            // Somebody has replaced it since: it is not ours any more.
+            // Another process has replaced it since: it stays.
             _ => Ok(()),
         }
     }
 }
 
-/// Refuses to move away what holds a mount point: the mount would be moved with it, and be emptied.
+/// Refuses to move a tree that holds a mount point: the mount would move with it, and the removal would empty it.
 pub(crate) fn check_one_mount(destination: &Path) -> Result<()> {
     match mount_within(destination).map_err(Error::io("look at", destination))? {
         Some(mount) => Err(Error::MountWithin { destination: destination.to_owned(), mount }),
@@ -261,7 +261,7 @@ pub(crate) fn check_one_mount(destination: &Path) -> Result<()> {
     }
 }
 
-/// The directories above the destinations that do not exist, outermost first.
+/// Returns the missing directories above the destinations, outermost first.
 fn missing_parents(planned: &[Planned]) -> Vec<PathBuf> {
     let mut missing = Vec::new();
     for planned in planned {
@@ -287,16 +287,18 @@ fn create_parents(parents: &[PathBuf]) -> Result<(), Unplaced> {
     Ok(())
 }
 
-/// Removes those of the directories that are empty, innermost first.
+/// Removes the directories that are empty, innermost first.
 pub(super) fn remove_empty(parents: &[PathBuf]) {
     for parent in parents.iter().rev() {
         fs::remove_dir(parent).ok();
     }
 }
 
-/// The identity of what is about to be moved away, perhaps entry by entry. An overlay makes a directory of a lower layer
-/// anew when something in it is changed for the first time: it keeps its inode number then, and is born again. So it is
-/// changed first, to what it is; where that is not ours to do, its birth tells nothing.
+/// Returns the identity of a tree that is about to be moved away, perhaps entry by entry.
+///
+/// An overlay copies a directory of a lower layer when it is changed for the first time. The copy has the same inode number
+/// and a new time of creation. So this sets the directory's time of modification to its own value first. Without the
+/// permission to do so, the time of creation is left out of the identity.
 fn lasting_identity(path: &Path) -> io::Result<Option<FileIdentity>> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => found,

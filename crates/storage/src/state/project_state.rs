@@ -16,7 +16,7 @@ use super::staging::Staging;
 use crate::error::{Error, Result};
 use crate::report::Warning;
 
-/// The state of one project, as one storage sees it. Creates nothing before something has to be kept.
+/// The state of one project, for one storage. It creates the directory only when it has something to keep.
 #[derive(Debug)]
 pub(crate) struct ProjectState {
     root: PathBuf,
@@ -30,7 +30,7 @@ impl ProjectState {
         Self { root: root.to_owned(), journal: Mutex::default(), with_uploads: Mutex::default() }
     }
 
-    /// Whether `path` is in the directory of the state.
+    /// Returns whether `path` is in the directory of the state.
     pub(crate) fn contains(&self, path: &Path) -> bool {
         path.starts_with(self.root.join(STATE))
     }
@@ -42,7 +42,7 @@ impl ProjectState {
         StateDirectory::open(&self.root, &names.unwrap_or_default()).map(|_| ())
     }
 
-    /// Creates the directory of the state, which git ignores.
+    /// Creates the directory of the state, with a file that makes git ignore it.
     pub(crate) fn ensure_dir(&self) -> Result<()> {
         let directory = StateDirectory::create(&self.root, &[STATE])?;
         match directory.create_new(".gitignore").and_then(|mut file| file.write_all(b"*\n")) {
@@ -63,7 +63,7 @@ impl ProjectState {
             .map_err(|error| Error::io("create", self.root.join(STATE))(error.into()))
     }
 
-    /// The journal of this process, begun now if need be.
+    /// Returns the journal of this process, and begins it on the first call.
     pub(crate) fn journal(&self) -> Result<Arc<ProcessJournal>> {
         let mut journal = lock(&self.journal);
         if let Some(journal) = &*journal {
@@ -75,33 +75,33 @@ impl ProjectState {
         Ok(begun)
     }
 
-    /// A staging directory from which `destination` can be put into place by renaming.
+    /// Creates a staging directory from which a rename can put `destination` into place.
     pub(crate) fn staging_for(&self, destination: &Path) -> Result<Staging> {
         Staging::create(self.journal()?, &self.root, destination)
     }
 
-    /// Completes or undoes what dead processes were putting into place, and removes their stagings. Their uploads are
-    /// kept for [`ProjectState::orphans`].
+    /// Completes or undoes the placings of dead processes, and removes their stagings. Their uploads are kept for
+    /// [`ProjectState::orphans`].
     ///
-    /// Only what could leave a wrong tree behind is an error. `only_reads`: where the file system of the project is
-    /// read-only, that is a warning too.
+    /// It fails only if a wrong tree could be left behind. With `only_reads`, a read-only file system of the project is a
+    /// warning instead.
     pub(crate) fn recover(&self, only_reads: bool) -> Result<Vec<Warning>> {
         let Recovered { warnings, with_uploads } = recover(&self.root, only_reads)?;
         lock(&self.with_uploads).extend(with_uploads);
         Ok(warnings)
     }
 
-    /// What dead processes have open on `remote`.
+    /// Returns the uploads that dead processes have open on `remote`.
     pub(crate) fn orphans(&self, remote: &str) -> Vec<UploadToken> {
         lock(&self.with_uploads).iter().flat_map(|journal| journal.uploads(remote)).collect()
     }
 
-    /// What dead processes had open on `remote` is gone.
+    /// Forgets the uploads of dead processes to `remote`.
     pub(crate) fn forget_orphans(&self, remote: &str) {
         lock(&self.with_uploads).retain_mut(|journal| journal.forget_uploads(remote));
     }
 
-    /// Ends the journal of this process, unless something is still open. May wait a moment for that.
+    /// Ends the journal of this process, unless something is still open. Waits a moment for threads that were told to stop.
     pub(crate) fn close(&self) {
         let journal = lock(&self.journal).take();
         if let Some(journal) = journal {

@@ -1,8 +1,7 @@
-//! Directories that their owner has protected from writing, where larder has to move or remove them all the same.
+//! Write-protected directories that larder must move or remove.
 //!
-//! `chmod -R a-w` on results is common. Who pulls over them with force has asked for their replacement, and must not be
-//! left with a tree that can neither be moved nor removed. Only directories ever get another mode here: they are opened
-//! without following a link, and changed through what was opened.
+//! `chmod -R a-w` on results is common. `pull --force` must be able to replace such a tree. Only directories get another
+//! mode here. They are opened without following a link, and changed through the open descriptor.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,13 +10,13 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-/// A directory whose mode can be changed, whatever its name is meanwhile.
+/// An open directory, whose mode can be changed also after a rename.
 pub(super) struct OpenDirectory(OwnedFd);
 
 impl OpenDirectory {
-    /// Opens a directory, of which no more than its name need be accessible.
+    /// Opens a directory, without any permission on the directory itself.
     pub(super) fn open(parent: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<Self> {
-        // Elsewhere what its owner may not even read cannot be opened, and stays.
+        // Other systems cannot open a directory that its owner may not read. It stays as it is.
         #[cfg(target_os = "linux")]
         let access = OFlags::PATH;
         #[cfg(not(target_os = "linux"))]
@@ -33,7 +32,7 @@ impl OpenDirectory {
     #[cfg(target_os = "linux")]
     fn set_mode(&self, mode: Mode) -> rustix::io::Result<()> {
         use std::os::fd::AsRawFd as _;
-        // `fchmod` refuses what was opened as a path only. This link leads to the open directory, not to a name.
+        // `fchmod` refuses a descriptor of a path. This link leads to the open directory, whatever its name.
         rustix::fs::chmod(format!("/proc/self/fd/{}", self.0.as_raw_fd()), mode)
     }
 
@@ -48,7 +47,7 @@ impl OpenDirectory {
         rustix::fs::openat(&self.0, ".", flags, Mode::empty())
     }
 
-    /// Lets the owner do everything with it. `None` where that was so, or it is somebody else's.
+    /// Gives the owner all permissions. Returns `None` if the owner has them, or the directory belongs to another user.
     pub(super) fn unprotect(&self) -> Option<Mode> {
         let mode = self.mode().ok()?;
         (!mode.contains(Mode::RWXU) && self.set_mode(mode | Mode::RWXU).is_ok()).then_some(mode)
@@ -61,21 +60,21 @@ impl AsFd for OpenDirectory {
     }
 }
 
-/// A directory that was protected, and is not while this lives. A process that dies meanwhile leaves it so.
+/// A protected directory that is writable until this is dropped. If the process dies before, it stays writable.
 pub(super) struct Unprotected {
     directory: OpenDirectory,
     before: Mode,
 }
 
 impl Unprotected {
-    /// `None` where there is nothing to be done, or nothing that can be done.
+    /// Returns `None` if the directory is not protected, or cannot be changed.
     pub(super) fn new(path: &Path) -> Option<Self> {
         let directory = OpenDirectory::open(CWD, path).ok()?;
         let before = directory.unprotect()?;
         Some(Self { directory, before })
     }
 
-    /// Protects another directory like this one: the one that takes its place.
+    /// Protects another directory in the same way: the one that takes its place.
     pub(super) fn protect(&self, path: &Path) -> io::Result<()> {
         Ok(OpenDirectory::open(CWD, path)?.set_mode(self.before)?)
     }
@@ -88,7 +87,7 @@ impl Drop for Unprotected {
     }
 }
 
-/// Whether something was refused that [`Unprotected`] may make possible.
+/// Returns whether [`Unprotected`] may help against this error.
 pub(super) fn is_protected(error: Errno) -> bool {
     error == Errno::ACCESS
 }

@@ -1,6 +1,6 @@
-//! The records of a journal, one a line: a checksum, a space, and the record as JSON.
+//! The records of a journal, one per line: a checksum, a space, and the record as JSON.
 //!
-//! A line that was torn by a full disk or a crash fails its checksum. It is passed over, and its neighbors are read.
+//! A full disk or a crash can tear a line. Its checksum is then wrong, and readers skip only that line.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
 /// The version of the format, which the first record of a journal names.
 pub(super) const FORMAT: u32 = 2;
 
-/// How much of the digest of a record is in its line, in hex digits.
+/// The length of a checksum, in hex digits of the record's digest.
 const CHECKSUM_DIGITS: usize = 16;
 
-/// What a process has open. Later versions may add kinds: a journal with an unknown record is left alone.
+/// Something that a process has open. Later versions may add kinds: a journal with an unknown record is left alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum JournalRecord {
-    /// The first record: which file in which project this is. A journal that was copied here, as by a checkout or an
-    /// archive, names another one, and is not believed.
+    /// The first record: which file in which project this is. A journal that a checkout or an archive brought here names
+    /// another file, and is not used.
     Owner {
         format: u32,
         #[serde(with = "path_text")]
@@ -39,7 +39,7 @@ pub(super) enum JournalRecord {
     },
     /// Staged outputs are about to be moved into place, as one unit.
     Placing { placing: u64, moves: Vec<Move> },
-    /// Everything of this placing is in place, or everything is back.
+    /// All outputs of this placing are in place, or all previous versions are back.
     Settled { placing: u64 },
     /// An upload is open.
     UploadOpened { remote: String, token: String },
@@ -57,18 +57,18 @@ pub(super) struct Move {
     pub(super) destination: PathBuf,
     #[serde(with = "path_text")]
     pub(super) backup: PathBuf,
-    /// Tells the staged output from the previous one, after the two have been exchanged.
+    /// Tells the staged output from the previous one after an exchange.
     pub(super) new: FileIdentity,
-    /// What is at the destination, and is to be replaced.
+    /// The version at the destination that is to be replaced.
     pub(super) previous: Option<FileIdentity>,
 }
 
-/// Tells a file or directory from another one that has its name later.
+/// Tells a file or directory from another that has its name later.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct FileIdentity {
     /// Without the device: all paths of a move are on one file system, and device numbers may change with a reboot.
     pub(super) inode: u64,
-    /// When it was made, as seconds and nanoseconds since 1970, where the file system knows. A new file often gets the
+    /// The time of creation in seconds and nanoseconds since 1970, if the file system has it. A new file often gets the
     /// inode number of one that was just removed.
     #[serde(default)]
     pub(super) created: Option<(u64, u32)>,
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(read(&record.to_line().unwrap()), [JournalLine::Record(record)]);
     }
 
-    /// Takes half of the third line, and then has no space for a while.
+    /// Takes half of the third line, and then has no space for one call.
     struct FullDisk {
         written: Vec<u8>,
         calls: u32,

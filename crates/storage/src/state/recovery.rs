@@ -1,4 +1,4 @@
-//! What the next command does about a process that died.
+//! The recovery from processes that died, by the next command.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,7 +16,7 @@ use crate::report::Warning;
 /// How many files that are not journals are named in the warning.
 const NAMED_FOREIGN: usize = 3;
 
-/// What was found and done.
+/// The result of a recovery.
 pub(super) struct Recovered {
     pub(super) warnings: Vec<Warning>,
     /// Journals with uploads that are still open on a remote.
@@ -89,7 +89,7 @@ fn recover_from(
     Ok(())
 }
 
-/// Completes or undoes each placing of the journal. Says whether that was possible for all of them.
+/// Completes or undoes each placing of the journal. Returns whether that was possible for all.
 fn settle_all(journal: &DeadJournal, warnings: &mut Vec<Warning>) -> Result<bool> {
     let mut is_settled = true;
     for unsettled in journal.unsettled() {
@@ -135,7 +135,7 @@ fn foreign_warning(directory: &Path, mut names: Vec<OsString>) -> Option<Warning
 fn remove_staging(path: &Path) -> Option<Warning> {
     match remove(path) {
         Ok(()) => None,
-        // It harms nobody, and the next command that can write removes it.
+        // The next command that can write removes it.
         Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => None,
         Err(error) => {
             Some(Warning::Sweep { reason: format!("failed to remove {}: {error}", path.display()) })

@@ -1,4 +1,4 @@
-//! Removing trees of ours: with what is protected in them, and never across a mount.
+//! Removing larder's own trees, also with protected directories in them, and never across a mount.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
@@ -15,11 +15,11 @@ use super::protected::Directory;
 /// Each level of a tree takes an open file and some of the stack.
 const MAX_DEPTH: usize = 512;
 
-/// Removes a file, a link or a tree, with all that is protected in it. An absent path is a success.
+/// Removes a file, a link or a tree, also with protected directories in it. An absent path is a success.
 ///
 /// # Errors
 ///
-/// A directory is a mount point or on another device: it stays, with what is in it. Or the file system refuses.
+/// A directory is a mount point or on another device: it and its contents stay. The file system refuses.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -40,7 +40,7 @@ pub(super) fn remove_entry(parent: BorrowedFd<'_>, name: &CStr, path: &Path) -> 
 }
 
 struct Removal {
-    /// Where everything has to be.
+    /// The mount and device that everything must be on.
     mount: MountIdentity,
 }
 
@@ -56,7 +56,7 @@ impl Removal {
         if !kind.is_dir() {
             match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => return Ok(()),
-                // A directory: Linux says the first, other systems the second.
+                // A directory: Linux returns the first, other systems the second.
                 Err(error @ (Errno::ISDIR | Errno::PERM)) => {
                     let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
                     if !FileType::from_raw_mode(stat.st_mode).is_dir() {
@@ -81,7 +81,7 @@ impl Removal {
             let text = format!("{} is a mount point or on another device", path.display());
             return Err(io::Error::new(io::ErrorKind::CrossesDevices, text));
         }
-        // It is about to go. Where it belongs to somebody else, removing what is in it tells.
+        // If it belongs to another user, the removal of its entries fails below.
         directory.unprotect();
         let mut entries = Dir::new(directory.reopen()?)?;
         drop(directory);

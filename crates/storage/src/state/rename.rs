@@ -1,4 +1,4 @@
-//! Renaming files and directories, on every file system and with protected directories too.
+//! Renaming files and directories, on every file system, also protected directories.
 
 use std::fs;
 use std::io;
@@ -31,7 +31,7 @@ pub(super) fn exchange(one: &Path, other: &Path) -> rustix::io::Result<()> {
     rename_with(one, other, RenameFlags::EXCHANGE, &[one, other])
 }
 
-/// Moves a file or directory, over what may be replaced by it.
+/// Renames a file or directory, and replaces the target where the system allows it.
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     Ok(rename_with(from, to, RenameFlags::empty(), &[from])?)
 }
@@ -42,14 +42,14 @@ pub(super) fn hard_link(from: &Path, to: &Path) -> io::Result<()> {
     fs::hard_link(from, to)
 }
 
-/// Moves what is not a directory, over what it replaces.
+/// Renames a file or link, and replaces the target.
 pub(super) fn rename_file(from: &Path, to: &Path) -> io::Result<()> {
     step();
     fs::rename(from, to)
 }
 
-/// A directory that gets another parent must be writable itself, because its `..` changes. One of ours that is not
-/// becomes so for the moment.
+/// A directory that gets another parent must be writable, because its `..` changes. A protected one becomes writable for
+/// the moment.
 fn rename_with(from: &Path, to: &Path, flags: RenameFlags, moved: &[&Path]) -> rustix::io::Result<()> {
     step();
     match renameat_with(CWD, from, CWD, to, flags) {
@@ -61,7 +61,7 @@ fn rename_with(from: &Path, to: &Path, flags: RenameFlags, moved: &[&Path]) -> r
     }
 }
 
-/// Moves a file or directory to a name that must be free.
+/// Renames a file or directory to a name that must be free.
 pub(super) fn rename_noreplace(from: &Path, to: &Path) -> Result<(), Stopped> {
     match rename_with(from, to, RenameFlags::NOREPLACE, &[from]) {
         Ok(()) => Ok(()),
@@ -71,8 +71,8 @@ pub(super) fn rename_noreplace(from: &Path, to: &Path) -> Result<(), Stopped> {
     }
 }
 
-/// [`rename_noreplace`] on a file system that has no such rename. For a file a link does the same; a directory cannot
-/// replace anything but an empty directory.
+/// [`rename_noreplace`] on a file system without that flag. For a file, a hard link does the same. A directory can replace
+/// only an empty directory.
 fn rename_if_absent(from: &Path, to: &Path) -> Result<(), Stopped> {
     if exists(to) {
         return Err(Stopped::Appeared);
@@ -84,7 +84,7 @@ fn rename_if_absent(from: &Path, to: &Path) -> Result<(), Stopped> {
                 return Ok(fs::remove_file(from)?);
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Stopped::Appeared),
-            // No links either: what is left is the look above.
+            // No hard links either: only the check above is left.
             Err(_) => {}
         }
     }
@@ -103,8 +103,8 @@ fn rename_if_absent(from: &Path, to: &Path) -> Result<(), Stopped> {
     }
 }
 
-/// Moves a file or a directory tree, into what an interrupted call has left at `to`. Overlay file systems cannot rename
-/// a directory that comes from a lower layer: there its entries are moved one by one.
+/// Moves a file or a directory tree, also into what an interrupted call left at `to`. Overlay file systems cannot rename a
+/// directory of a lower layer, so its entries are moved one by one.
 pub(super) fn move_tree(from: &Path, to: &Path) -> io::Result<()> {
     if !exists(from) {
         return Ok(());
@@ -119,7 +119,7 @@ pub(super) fn move_tree(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     let unprotected = Unprotected::new(from);
-    // What is there is on its way back, and has its own mode.
+    // The directory there is being put back, and keeps its own mode.
     let _other = Unprotected::new(to);
     for entry in fs::read_dir(from)? {
         let name = entry?.file_name();
@@ -132,7 +132,7 @@ pub(super) fn move_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs::remove_dir(from)
 }
 
-/// Whether the file system cannot do this kind of rename: overlayfs says EXDEV, NFS and some FUSE say EINVAL.
+/// Returns whether the file system lacks this kind of rename: overlayfs returns EXDEV, NFS and some FUSE return EINVAL.
 pub(super) fn is_unsupported(error: Errno) -> bool {
     [Errno::XDEV, Errno::INVAL, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP].contains(&error)
 }

@@ -1,4 +1,4 @@
-//! Directories in which outputs are restored before they are put into place.
+//! Staging directories, in which outputs are restored before they are put into place.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,7 +15,7 @@ use super::record::JournalRecord;
 use super::removal::remove;
 use crate::error::{Error, Result};
 
-/// A directory of its own for one output, on the file system of its destination. Removed when it is dropped.
+/// The staging directory of one output, on the file system of its destination. Dropping it removes the directory.
 #[derive(Debug)]
 pub(crate) struct Staging {
     path: PathBuf,
@@ -23,8 +23,8 @@ pub(crate) struct Staging {
 }
 
 impl Staging {
-    /// Creates a staging in larder's own directory, or beside the destination where only that is on the same file
-    /// system. Hashing and packing refuse its name there.
+    /// Creates a staging in larder's own directory, or beside the destination if that is on another file system. Hashing and
+    /// packing refuse its name there.
     pub(super) fn create(journal: Arc<ProcessJournal>, root: &Path, destination: &Path) -> Result<Self> {
         let anchor = existing_ancestor(destination);
         let shared = StateDirectory::create(root, &STAGINGS)?;
@@ -51,7 +51,7 @@ impl Staging {
         self.path.join("new")
     }
 
-    /// Where the previous version goes, if the two cannot be exchanged in one step.
+    /// Where the previous version goes if the file system cannot exchange two names.
     pub(crate) fn backup(&self) -> PathBuf {
         self.path.join("old")
     }
@@ -60,20 +60,20 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         if !self.journal.is_unfinished() {
-            // The next command sweeps what stays, once this process is gone.
+            // If this fails, the next command removes it after this process has ended.
             remove(&self.path).ok();
         }
         self.journal.staging_gone();
     }
 }
 
-/// The id of the journal to which a staging in `.larder/tmp` belongs: see [`ProcessJournal::staging_name`].
+/// Returns the id of the journal to which a staging in `.larder/tmp` belongs: see [`ProcessJournal::staging_name`].
 pub(super) fn journal_of(staging: &OsStr) -> Option<&str> {
     let (id, number) = staging.to_str()?.rsplit_once('.')?;
     (is_journal_id(id) && number.parse::<u64>().is_ok()).then_some(id)
 }
 
-/// The nearest directory above `path` that exists.
+/// Returns the nearest existing directory above `path`.
 fn existing_ancestor(path: &Path) -> PathBuf {
     let above = path.ancestors().skip(1).find(|ancestor| ancestor.is_dir());
     above.unwrap_or(Path::new("/")).to_owned()

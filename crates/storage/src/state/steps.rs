@@ -3,7 +3,7 @@
 #[cfg(not(test))]
 pub(super) fn step() {}
 
-/// Whether a test plays a file system that cannot exchange two names.
+/// Whether the file system may exchange two names. A test can forbid it.
 #[cfg(not(test))]
 pub(super) fn has_exchange() -> bool {
     true
@@ -36,7 +36,7 @@ mod scripted {
     }
 
     pub(in crate::state) fn step() {
-        // Taken out, so that a hook that unwinds leaves nothing borrowed.
+        // The hook may unwind, so it is not borrowed while it runs.
         if let Some(mut hook) = HOOK.take() {
             hook();
             HOOK.set(Some(hook));
