@@ -3,6 +3,7 @@
 
 mod audit;
 mod find;
+mod interrupted;
 mod pull;
 mod push;
 mod requests;

@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod full_disk;
+mod limits;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::{Command, ExitCode};
 
-use larder_tests::{Case, Larder, Need, Sandbox, Tree, files_below, noise, run};
+use larder_tests::{Case, Need, Sandbox, Tree, files_below, run};
 
 fn main() -> ExitCode {
     run(
@@ -20,13 +23,13 @@ fn main() -> ExitCode {
             Case::new("links_in_the_place_of_larders_own_directories", linked_state),
             Case::new("files_among_the_journals_that_are_none", foreign_journals),
             Case::new("one_failure_of_several_leaves_the_others", several),
-            Case::new("a_full_remote", full_remote).needs(&[Need::Tmpfs]),
-            Case::new("a_full_project", full_project).needs(&[Need::Tmpfs]),
+            Case::new("a_full_remote", full_disk::full_remote).needs(&[Need::Tmpfs]),
+            Case::new("a_full_project", full_disk::full_project).needs(&[Need::Tmpfs]),
             Case::new("a_remote_that_does_not_answer", silent_remote).needs(&[Need::Strace]),
-            Case::new("stdout_that_cannot_be_written", full_stdout).needs(&[Need::DevFull]),
+            Case::new("stdout_that_cannot_be_written", full_disk::full_stdout).needs(&[Need::DevFull]),
             Case::new("the_worst_of_several_exit_codes", worst_exit_code),
-            Case::new("who_may_start_few_threads_is_served_or_told_so", few_threads).needs(&[Need::Users]),
-            Case::new("who_may_open_few_files_is_served_or_told_so", few_files),
+            Case::new("who_may_start_few_threads_is_served_or_told_so", limits::few_threads).needs(&[Need::Users]),
+            Case::new("who_may_open_few_files_is_served_or_told_so", limits::few_files),
         ],
     )
 }
@@ -249,42 +252,6 @@ fn several() {
     assert_eq!(sandbox.keys().len(), 2, "each output has its own object");
 }
 
-fn full_remote() {
-    let mut sandbox = Sandbox::new();
-    let remote = sandbox.mount_tmpfs("remote", 4);
-    Tree::small(1).write(&sandbox.path("small"));
-    Tree::new().with("large", noise(1, 12 << 20)).write(&sandbox.path("model"));
-    Tree::new().with("larger", noise(1, 80 << 20)).write(&sandbox.path("streamed"));
-    for path in ["model", "streamed"] {
-        sandbox.run(["push", path]).fails(1, &[remote.to_str().unwrap(), "space"]);
-        assert_eq!(sandbox.keys(), Vec::<String>::new());
-        sandbox.assert_clean();
-    }
-    // The space of the failed push is free again.
-    sandbox.run(["push", "small"]).ok();
-}
-
-fn full_project() {
-    let mut sandbox = Sandbox::new();
-    for path in ["one", "two"] {
-        Tree::new().with("large", noise(1, 12 << 20)).write(&sandbox.path(path));
-    }
-    sandbox.run(["push", "one", "two"]).ok();
-    let project = sandbox.mount_tmpfs("project", 16);
-    sandbox.configure_remote();
-    sandbox.run(["pull", "one", "two"]).fails(1, &["space"]);
-    let left: Vec<_> = fs::read_dir(&project).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(left.iter().all(|name| name == "larder.toml" || name == ".larder"), "left: {left:?}");
-    sandbox.assert_clean();
-    sandbox.run(["pull", "one"]).ok();
-    // The disk has space for one tree, but not for the old and the new one. The old one stays.
-    fs::write(project.join("one/large"), noise(2, 12 << 20)).unwrap();
-    let old = Tree::read(&project.join("one"));
-    sandbox.run(["pull", "one", "--force"]).fails(1, &["space"]);
-    Tree::read(&project.join("one")).assert_same(&old);
-    sandbox.assert_clean();
-}
-
 fn silent_remote() {
     let sandbox = Sandbox::new();
     Tree::small(1).write(&sandbox.path("model"));
@@ -306,14 +273,6 @@ fn silent_remote() {
     sandbox.assert_clean();
 }
 
-fn full_stdout() {
-    let sandbox = Sandbox::new();
-    fs::write(sandbox.path("file"), "contents").unwrap();
-    let to_full = ["sh", "-c", "exec \"$0\" \"$@\" > /dev/full"];
-    sandbox.larder(["hash", "content", "file"]).through(to_full).run().fails(1, &[]);
-    sandbox.larder(["hash", "content", "file", "--json"]).through(to_full).run().exits(1);
-}
-
 fn worst_exit_code() {
     let sandbox = Sandbox::new();
     for (path, seed) in [("whole", 1), ("damaged", 2)] {
@@ -328,90 +287,4 @@ fn worst_exit_code() {
     sandbox.run(["pull", "whole", "damaged"]).exits(4);
     sandbox.run(["pull", "whole", "absent"]).exits(3);
     assert!(!sandbox.path("whole").exists());
-}
-
-/// A user without other processes, because the limit on processes counts all processes of a user.
-const LONELY: u32 = 61_010;
-
-/// A tree that uses every path through the pools: files that are read ahead, and one that is hashed in parallel.
-fn many_files() -> Tree {
-    let mut tree = Tree::new().with("large", noise(1, 5 << 20));
-    for number in 0..300_u64 {
-        tree = tree.with(format!("{}/{number}", number % 7), noise(number, 100));
-    }
-    tree
-}
-
-/// Pushes, finds and pulls with `limited` calls. Each must succeed, or say how to raise `limit`. Returns the number of
-/// successes.
-#[track_caller]
-fn check_limited(sandbox: &Sandbox, tree: &Tree, limited: impl Fn(&[&str]) -> Larder, limit: &str) -> usize {
-    let calls: [&[&str]; 6] = [
-        &["hash", "content", "model"],
-        &["push", "model"],
-        &["push", "model", "--force"],
-        &["find", "model"],
-        &["ls", "model"],
-        &["pull", "model", "--to", "copy"],
-    ];
-    let mut worked = 0;
-    for args in calls {
-        let run = limited(args).run();
-        assert!(!run.stderr.contains("panicked"), "{run}");
-        if run.code == Some(0) {
-            worked += 1;
-        } else if run.code != Some(3) || !sandbox.keys().is_empty() {
-            let _ = run.fails(1, &[limit]);
-        }
-    }
-    let copy = sandbox.path("copy");
-    if copy.join("model").exists() {
-        Tree::read(&copy.join("model")).assert_same(tree);
-    }
-    // Published objects are complete.
-    if !sandbox.keys().is_empty() {
-        sandbox.run(["pull", "model", "--to", "whole"]).ok();
-        Tree::read(&sandbox.path("whole/model")).assert_same(tree);
-        fs::remove_dir_all(sandbox.path("whole")).unwrap();
-    }
-    sandbox.assert_clean();
-    worked
-}
-
-fn few_threads() {
-    let tree = many_files();
-    let mut best = 0;
-    for limit in (1..=12).chain([16, 32]) {
-        let sandbox = Sandbox::new();
-        tree.write(&sandbox.path("model"));
-        fs::create_dir(sandbox.remote()).unwrap();
-        let owner = format!("{LONELY}:{LONELY}");
-        assert!(Command::new("chown").args(["-R", &owner]).arg(sandbox.root()).status().unwrap().success());
-        let limit = format!("--nproc={limit}");
-        let limited = |args: &[&str]| {
-            let larder = sandbox.larder([]).args(args).with_binary(sandbox.public_binary());
-            larder.as_user(LONELY, &[LONELY]).through(["prlimit", &limit])
-        };
-        limited(&["hash", "content", "model"]).run().ok();
-        best = best.max(check_limited(&sandbox, &tree, limited, "ulimit -u"));
-    }
-    assert_eq!(best, 6, "32 threads are enough for everything");
-}
-
-fn few_files() {
-    let tree = many_files();
-    let mut best = 0;
-    for limit in [6, 8, 10, 11, 12, 13, 14, 16, 20, 24, 32, 256] {
-        let sandbox = Sandbox::new();
-        tree.write(&sandbox.path("model"));
-        fs::create_dir(sandbox.remote()).unwrap();
-        // One object to list, even if no push succeeds.
-        if limit % 2 == 0 {
-            sandbox.run(["push", "model", "--command-hash", "x"]).ok();
-        }
-        let limit = format!("--nofile={limit}");
-        let limited = |args: &[&str]| sandbox.larder([]).args(args).through(["prlimit", &limit]);
-        best = best.max(check_limited(&sandbox, &tree, limited, "ulimit -n"));
-    }
-    assert_eq!(best, 6, "256 open files are enough for everything");
 }

@@ -2,11 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod mounts;
+mod several;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::process::ExitCode;
 
-use larder_tests::{Case, Need, Sandbox, Tree, run};
+use larder_tests::{Case, Need, Run, Sandbox, Tree, run};
+
+use several::push_pair;
 
 fn main() -> ExitCode {
     run(
@@ -21,12 +26,12 @@ fn main() -> ExitCode {
             Case::new("force_restores_the_execute_bit_of_a_file", force_restores_the_execute_bit),
             Case::new("a_path_below_a_subdirectory_is_never_a_key_of_the_root", no_literal_key),
             Case::new("many_damaged_candidates_are_counted", many_damaged),
-            Case::new("a_tree_with_a_mount_in_it_is_not_replaced", mount_within).needs(&[Need::Tmpfs]),
-            Case::new("leftovers_are_not_removed_across_a_mount", mount_in_leftovers).needs(&[Need::Tmpfs]),
-            Case::new("what_is_in_the_way_of_the_destination_is_named", obstructed),
-            Case::new("a_link_above_the_destination_is_followed_out_of_the_project", linked_parent),
-            Case::new("several_outputs_come_from_one_command_hash", one_command_hash),
-            Case::new("of_several_outputs_none_moves_where_one_cannot", none_moves),
+            Case::new("a_tree_with_a_mount_in_it_is_not_replaced", mounts::mount_within).needs(&[Need::Tmpfs]),
+            Case::new("leftovers_are_not_removed_across_a_mount", mounts::mount_in_leftovers).needs(&[Need::Tmpfs]),
+            Case::new("what_is_in_the_way_of_the_destination_is_named", mounts::obstructed),
+            Case::new("a_link_above_the_destination_is_followed_out_of_the_project", mounts::linked_parent),
+            Case::new("several_outputs_come_from_one_command_hash", several::one_command_hash),
+            Case::new("of_several_outputs_none_moves_where_one_cannot", several::none_moves),
             Case::new("a_dry_run_changes_nothing", dry_run),
             Case::new("the_newest_is_found", newest),
         ],
@@ -34,7 +39,7 @@ fn main() -> ExitCode {
 }
 
 /// A sandbox where `model` was pushed under the command hash `x`, and is gone.
-fn pushed(tree: &Tree) -> Sandbox {
+pub(crate) fn pushed(tree: &Tree) -> Sandbox {
     let sandbox = Sandbox::new();
     tree.write(&sandbox.path("model"));
     sandbox.run(["push", "model", "--command-hash", "x"]).ok();
@@ -224,179 +229,20 @@ fn many_damaged() {
         fs::write(sandbox.remote().join(key), "damaged").unwrap();
     }
     let pull = sandbox.run(["pull", "model", "--force"]).exits(4);
-    let warnings = pull.stderr.lines().filter(|line| line.starts_with("warning: ")).count();
-    assert_eq!(warnings, 6, "{pull}");
+    let warnings = |run: &Run| run.stderr.lines().filter(|line| line.starts_with("warning: ")).count();
+    assert_eq!(warnings(&pull), 6, "{pull}");
     assert!(pull.stderr.contains("6 more objects are damaged"), "{pull}");
-}
 
-fn mount_within() {
-    let mut sandbox = pushed(&Tree::small(1));
-    let root = sandbox.root().to_owned();
-    fs::create_dir(root.join("precious")).unwrap();
-    fs::write(root.join("precious/data"), "precious").unwrap();
-    Tree::small(2).write(&sandbox.path("model"));
-    fs::create_dir_all(sandbox.path("model/deep/mnt")).unwrap();
-    fs::write(sandbox.path("model/deep/file"), "mine").unwrap();
-    let refused = |sandbox: &Sandbox, mount: &str| {
-        for command in [&["pull", "model", "--force"][..], &["pull", "model", "other", "--force"]] {
-            if command.len() == 4 && sandbox.run(["find", "other"]).code != Some(0) {
-                fs::write(sandbox.path("other"), "other").unwrap();
-                sandbox.run(["push", "other", "--command-hash", "x"]).ok();
-            }
-            let run = sandbox.larder([]).args(command).run();
-            run.fails(
-                1,
-                &["failed to replace", &sandbox.path(mount).display().to_string(), "is a mount point"],
-            );
-        }
-        assert_eq!(fs::read(root.join("precious/data")).unwrap(), b"precious");
-        sandbox.assert_clean();
-    };
-
-    // A bind mount has the same device.
-    sandbox.bind("precious", "project/model/deep/mnt");
-    refused(&sandbox, "model/deep/mnt");
-    assert_eq!(fs::read(sandbox.path("model/deep/mnt/data")).unwrap(), b"precious");
-    sandbox.unmount();
-    sandbox.bind("precious/data", "project/model/deep/file");
-    refused(&sandbox, "model/deep/file");
-    sandbox.unmount();
-    sandbox.mount_tmpfs("project/model/deep/mnt", 1);
-    refused(&sandbox, "model/deep/mnt");
-    sandbox.unmount();
-    sandbox.bind("precious", "project/model");
-    refused(&sandbox, "model");
-    sandbox.unmount();
-
-    sandbox.run(["pull", "model", "--force"]).ok();
-    Tree::read(&sandbox.path("model")).assert_same(&Tree::small(1));
-    sandbox.assert_clean();
-}
-
-fn mount_in_leftovers() {
-    let mut sandbox = pushed(&Tree::small(1));
-    fs::create_dir(sandbox.root().join("precious")).unwrap();
-    fs::write(sandbox.root().join("precious/data"), "precious").unwrap();
-    let staging = ".larder/tmp/1-2-3.0";
-    fs::create_dir_all(sandbox.path(staging).join("old/mnt")).unwrap();
-    sandbox.bind("precious", &format!("project/{staging}/old/mnt"));
-    let pull = sandbox.run(["pull", "model"]).ok();
-    assert!(pull.stderr.contains("old/mnt is a mount point"), "{pull}");
-    assert_eq!(fs::read(sandbox.path(staging).join("old/mnt/data")).unwrap(), b"precious");
-    sandbox.unmount();
-    sandbox.run(["ls"]).ok();
-    sandbox.assert_clean();
-    assert_eq!(fs::read(sandbox.root().join("precious/data")).unwrap(), b"precious");
-}
-
-fn obstructed() {
-    let sandbox = Sandbox::new();
-    fs::create_dir(sandbox.path("p")).unwrap();
-    fs::write(sandbox.path("p/q"), "an output").unwrap();
-    sandbox.run(["push", "p/q", "--command-hash", "x"]).ok();
-    fs::remove_dir_all(sandbox.path("p")).unwrap();
-    // Nothing is asked of a remote before it is clear that there is a place: this one does not exist.
-    for (remote, args) in [("shared", &[][..]), ("shared", &["--force"]), ("./absent", &["--dry-run"])] {
-        let pull = sandbox.larder(["pull", "p/q", "--command-hash", "x", "-r", remote]).args(args);
-        let says = |what: &str| {
-            let parts = ["p/q", "project/p is in the way", "not a directory", "move it away"];
-            let run = pull.run().fails(1, &parts);
-            assert_eq!(run.stderr.lines().count(), 1, "{what}: {run}");
-        };
-        fs::write(sandbox.path("p"), "mine").unwrap();
-        says("a file");
-        assert_eq!(fs::read(sandbox.path("p")).unwrap(), b"mine");
-        fs::remove_file(sandbox.path("p")).unwrap();
-        symlink("nowhere", sandbox.path("p")).unwrap();
-        says("a link to nothing");
-        fs::remove_file(sandbox.path("p")).unwrap();
+    // The same of objects that are not larder's, by every command that meets them.
+    for number in 0..30 {
+        fs::write(sandbox.remote().join(format!("model/x/stray file {number}")), "").unwrap();
     }
-    fs::write(sandbox.path("elsewhere"), "mine").unwrap();
-    sandbox.run(["pull", "p/q", "--to", "elsewhere"]).fails(1, &["elsewhere is in the way", "move it away"]);
-    sandbox.run(["pull", "p/q", "--command-hash", "x"]).ok();
-    sandbox.assert_clean();
-}
-
-fn linked_parent() {
-    let sandbox = Sandbox::new();
-    let disk = sandbox.root().join("big-disk");
-    fs::create_dir(&disk).unwrap();
-    symlink(&disk, sandbox.path("models")).unwrap();
-    Tree::small(2).write(&sandbox.path("models/en"));
-    sandbox.run(["push", "models/en"]).ok();
-    fs::remove_dir_all(disk.join("en")).unwrap();
-    for force in [&[][..], &["--force"]] {
-        sandbox.larder(["pull", "models/en"]).args(force).run().ok();
-        Tree::read(&disk.join("en")).assert_same(&Tree::small(2));
-        assert!(sandbox.path("models").is_symlink(), "the link stays");
+    for (args, code) in [(&["pull", "model", "--force"][..], 4), (&["find", "model"], 0), (&["ls", "model"], 0)] {
+        let run = sandbox.larder([]).args(args).run().exits(code);
+        let damaged = if code == 4 { 6 } else { 0 };
+        assert_eq!(warnings(&run), 11 + damaged, "{run}");
+        assert!(run.stderr.contains("20 more foreign objects"), "{run}");
     }
-    sandbox.assert_clean();
-}
-
-/// Pushes `a` and `b`, of which the contents are `seed` and one more, under a command hash.
-fn push_pair(sandbox: &Sandbox, command: &str, seed: u64, paths: &[&str]) {
-    for (path, seed) in [("a", seed), ("b", seed + 1)] {
-        let _ = fs::remove_dir_all(sandbox.path(path));
-        Tree::small(seed).write(&sandbox.path(path));
-    }
-    let push = sandbox.larder(["push", "--command-hash", command]).args(paths);
-    push.run().ok();
-    for path in ["a", "b"] {
-        fs::remove_dir_all(sandbox.path(path)).unwrap();
-    }
-}
-
-fn one_command_hash() {
-    let sandbox = Sandbox::new();
-    push_pair(&sandbox, "first", 10, &["a", "b"]);
-    push_pair(&sandbox, "second", 20, &["a", "b"]);
-    // The newest `a` is of a command that never pushed its `b`.
-    push_pair(&sandbox, "third", 30, &["a"]);
-    let pull = sandbox.run(["pull", "a", "b", "--json"]).ok();
-    for result in pull.results() {
-        assert_eq!(result["command_hash"], "second", "{pull}");
-        assert_eq!(result["outcome"], "restored", "{pull}");
-    }
-    Tree::read(&sandbox.path("a")).assert_same(&Tree::small(20));
-    Tree::read(&sandbox.path("b")).assert_same(&Tree::small(21));
-}
-
-fn none_moves() {
-    let sandbox = Sandbox::new();
-    push_pair(&sandbox, "whole", 10, &["a", "b"]);
-    push_pair(&sandbox, "half", 20, &["a"]);
-    let absent = |path: &str| assert!(!sandbox.path(path).exists(), "{path} was moved");
-
-    sandbox.run(["pull", "a", "b", "--command-hash", "half"]).exits(3);
-    absent("a");
-    absent("b");
-
-    // One that exists and differs holds the other back.
-    Tree::small(99).write(&sandbox.path("b"));
-    sandbox.run(["pull", "a", "b", "--command-hash", "whole"]).fails(1, &["b exists and differs", "--force"]);
-    absent("a");
-    Tree::read(&sandbox.path("b")).assert_same(&Tree::small(99));
-    sandbox.run(["pull", "a", "b", "--command-hash", "whole", "--force"]).ok();
-    Tree::read(&sandbox.path("a")).assert_same(&Tree::small(10));
-    Tree::read(&sandbox.path("b")).assert_same(&Tree::small(11));
-
-    // A damaged one too.
-    for path in ["a", "b"] {
-        fs::remove_dir_all(sandbox.path(path)).unwrap();
-    }
-    let key = sandbox.keys().into_iter().find(|key| key.starts_with("b/whole/")).unwrap();
-    let object = sandbox.remote().join(&key);
-    let mut bytes = fs::read(&object).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&object, bytes).unwrap();
-    sandbox.run(["pull", "a", "b", "--command-hash", "whole"]).fails(4, &[&key]);
-    absent("a");
-    absent("b");
-    sandbox.assert_clean();
-
-    sandbox.run(["pull", "a", "a/ner"]).fails(2, &["a/ner"]);
-    sandbox.run(["pull", "a", "b", "--content-hash", "x"]).fails(2, &["content hash"]);
 }
 
 fn dry_run() {
