@@ -189,7 +189,7 @@ impl<'a> PullPlan<'a> {
         Ok(pulled)
     }
 
-    fn report_placing<'a>(&self, outputs: impl Iterator<Item = &'a OutputPath>) -> Vec<Arc<PhaseReport>> {
+    fn report_placing<'o>(&self, outputs: impl Iterator<Item = &'o OutputPath>) -> Vec<Arc<PhaseReport>> {
         let (reporter, cancel) = (&self.context.options.reporter, &self.context.options.cancel);
         outputs.map(|output| PhaseReport::start(reporter, cancel, output, Phase::Place, None)).collect()
     }

@@ -26,8 +26,10 @@ fn main() -> ExitCode {
             Case::new("force_restores_the_execute_bit_of_a_file", force_restores_the_execute_bit),
             Case::new("a_path_below_a_subdirectory_is_never_a_key_of_the_root", no_literal_key),
             Case::new("many_damaged_candidates_are_counted", many_damaged),
-            Case::new("a_tree_with_a_mount_in_it_is_not_replaced", mounts::mount_within).needs(&[Need::Tmpfs]),
-            Case::new("leftovers_are_not_removed_across_a_mount", mounts::mount_in_leftovers).needs(&[Need::Tmpfs]),
+            Case::new("a_tree_with_a_mount_in_it_is_not_replaced", mounts::mount_within)
+                .needs(&[Need::Tmpfs]),
+            Case::new("leftovers_are_not_removed_across_a_mount", mounts::mount_in_leftovers)
+                .needs(&[Need::Tmpfs]),
             Case::new("what_is_in_the_way_of_the_destination_is_named", mounts::obstructed),
             Case::new("a_link_above_the_destination_is_followed_out_of_the_project", mounts::linked_parent),
             Case::new("several_outputs_come_from_one_command_hash", several::one_command_hash),
@@ -86,7 +88,8 @@ fn incomparable() {
     said(&["one"], &["one was kept", "x/v1 is a custom name", "cannot tell", "--force"]);
     fs::remove_file(sandbox.path("one")).unwrap();
     let several = sandbox.run(["pull", "one", "two"]);
-    let several = several.fails(1, &["nothing was restored", "two exists", "custom name", "cannot tell", "--force"]);
+    let several =
+        several.fails(1, &["nothing was restored", "two exists", "custom name", "cannot tell", "--force"]);
     assert!(!several.stderr.contains("differs"), "{several}");
     assert!(!sandbox.path("one").exists());
     sandbox.run(["pull", "one", "two", "--force"]).ok();
@@ -237,7 +240,9 @@ fn many_damaged() {
     for number in 0..30 {
         fs::write(sandbox.remote().join(format!("model/x/stray file {number}")), "").unwrap();
     }
-    for (args, code) in [(&["pull", "model", "--force"][..], 4), (&["find", "model"], 0), (&["ls", "model"], 0)] {
+    for (args, code) in
+        [(&["pull", "model", "--force"][..], 4), (&["find", "model"], 0), (&["ls", "model"], 0)]
+    {
         let run = sandbox.larder([]).args(args).run().exits(code);
         let damaged = if code == 4 { 6 } else { 0 };
         assert_eq!(warnings(&run), 11 + damaged, "{run}");

@@ -28,7 +28,8 @@ fn main() -> ExitCode {
             Case::new("a_remote_that_does_not_answer", silent_remote).needs(&[Need::Strace]),
             Case::new("stdout_that_cannot_be_written", full_disk::full_stdout).needs(&[Need::DevFull]),
             Case::new("the_worst_of_several_exit_codes", worst_exit_code),
-            Case::new("who_may_start_few_threads_is_served_or_told_so", limits::few_threads).needs(&[Need::Users]),
+            Case::new("who_may_start_few_threads_is_served_or_told_so", limits::few_threads)
+                .needs(&[Need::Users]),
             Case::new("who_may_open_few_files_is_served_or_told_so", limits::few_files),
         ],
     )

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::mounts::MountIdentity;
-use super::protected::Directory;
+use super::protected::OpenDirectory;
 
 /// Each level of a tree takes an open file and some of the stack.
 const MAX_DEPTH: usize = 512;
@@ -76,7 +76,7 @@ impl Removal {
     }
 
     fn directory(&self, parent: BorrowedFd<'_>, name: &CStr, path: &Path, depth: usize) -> io::Result<()> {
-        let directory = Directory::open(parent, name)?;
+        let directory = OpenDirectory::open(parent, name)?;
         if MountIdentity::of(&directory)? != self.mount {
             let text = format!("{} is a mount point or on another device", path.display());
             return Err(io::Error::new(io::ErrorKind::CrossesDevices, text));

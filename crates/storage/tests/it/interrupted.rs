@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::requests::Far;
 use crate::support::{Lab, command, noise, output};
 use larder_backend::{ErrorKind as Remote, Key, Operation, UploadToken};
-use larder_storage::{Error, FindOptions, PushOptions, RemoteStorage, Warning};
+use larder_storage::{FindOptions, PushOptions, RemoteStorage, Warning};
 use larder_testkit::{Effect, Fault, FaultyBackend, Gate};
 
 /// Writes a journal as a process of this project left it.

@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::support::{Lab, command, content, noise, output, pulling, pushing};
 use larder_backend::{Capabilities, ErrorKind as Remote, Key, Operation};
-use larder_storage::{CancellationToken, ContentHash, Error, ErrorKind, FindOptions, Phase, PullOptions, PullOutcome, PushOptions, PushOutcome, RemoteStorage, Warning};
+use larder_storage::{
+    CancellationToken, ContentHash, Error, ErrorKind, FindOptions, Phase, PullOptions, PullOutcome,
+    PushOptions, PushOutcome, RemoteStorage, Warning,
+};
 use larder_testkit::{Effect, Fault, FaultyBackend, Gate, ManualClock, MemoryBackend};
 
 /// A project beside a remote in memory.
