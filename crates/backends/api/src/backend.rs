@@ -14,11 +14,11 @@ use crate::key::{Key, Prefix};
 use crate::object::{ObjectMeta, Version};
 use crate::upload::{PutOptions, Upload, UploadToken};
 
-/// The default of the no-progress timeout of every remote that is reached over a network: an operation fails when nothing
-/// has been sent or received for so long, all retries included.
+/// The default no-progress timeout of remotes on a network. An operation fails if nothing was sent or received for so long, all
+/// retries included.
 pub const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// The bytes of an object, in order. Ends with an error where the object could not be read to its end.
+/// The bytes of an object, in order. The stream ends with an error if the object cannot be read to its end.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 
 /// The objects and common prefixes of a listing, in no promised order.
@@ -29,46 +29,45 @@ pub type ObjectStream = BoxStream<'static, Result<Listed>>;
 pub enum Listed {
     /// An object.
     Object(ObjectMeta),
-    /// With [`ListOptions::delimiter`]: there are objects below this prefix.
+    /// With [`ListOptions::delimiter`]: a prefix with objects below it.
     Prefix(Prefix),
 }
 
-/// A place that keeps whole objects under keys.
+/// Storage of whole objects under keys.
 ///
-/// `Display` shows the URL of the remote's root, without secrets and without a `/` at its end: it stands in errors
-/// and in what users read. Methods may be called concurrently. All of them end within the backend's configured
-/// no-progress timeout where the remote does not answer, and retry what is worth it by themselves.
+/// `Display` shows the URL of the remote's root, without secrets and without a `/` at its end, for users and errors. Methods may
+/// be called concurrently. They retry by themselves, and fail within the no-progress timeout if the remote does not answer.
 #[async_trait]
 pub trait Backend: fmt::Debug + fmt::Display + Send + Sync + 'static {
-    /// What the remote can do. Asks nothing of the remote.
+    /// The capabilities of the remote. Makes no request.
     fn capabilities(&self) -> Capabilities;
 
-    /// Looks at one object.
+    /// Describes one object.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] where there is no object of this name; a denial is never that.
+    /// [`ErrorKind::NotFound`] if no object has this name. A denial is another error.
     async fn stat(&self, key: &Key) -> Result<ObjectMeta>;
 
-    /// Reads an object. The object that the result describes is the one whose bytes follow: where it is replaced
-    /// meanwhile, the stream ends with [`ErrorKind::Conflict`], never with a mixture.
+    /// Reads an object. The stream has the bytes of the object that the result describes. If the object is replaced meanwhile, the
+    /// stream ends with [`ErrorKind::Conflict`] and never mixes the two.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`], or [`ErrorKind::Conflict`] where [`GetOptions::if_version`] does not hold.
+    /// [`ErrorKind::NotFound`], or [`ErrorKind::Conflict`] if the object has another version than [`GetOptions::if_version`].
     async fn get(&self, key: &Key, options: GetOptions) -> Result<GetResult>;
 
-    /// Begins an upload, of which nothing is visible under the key before its commit.
+    /// Begins an upload. Nothing is visible under the key before its commit.
     ///
     /// # Errors
     ///
-    /// Whether the key exists is asked by the commit, not here: [`ErrorKind::AlreadyExists`] never comes from here.
+    /// The remote refuses, or cannot be reached. Only the commit checks whether the key exists.
     async fn begin_put(&self, key: &Key, options: PutOptions) -> Result<Box<dyn Upload>>;
 
-    /// Lists what is below `prefix`. A prefix with nothing below it gives an empty listing.
+    /// Lists the objects below `prefix`. The listing may be empty.
     fn list(&self, prefix: &Prefix, options: ListOptions) -> ObjectStream;
 
-    /// Deletes an object. An absent one is a success.
+    /// Deletes an object. The deletion of an absent object succeeds.
     ///
     /// With [`DeleteOptions::if_version`] an object of another version stays. Where
     /// [`Capabilities::conditional_delete`] is false, the version is checked right before the deletion: an object that is
@@ -80,13 +79,12 @@ pub trait Backend: fmt::Debug + fmt::Display + Send + Sync + 'static {
     /// or cannot be reached.
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()>;
 
-    /// Does what the first operation would otherwise do, as far as it takes no request to the remote: reads configuration
-    /// and sets up clients. Whoever has long work of his own before that does this meanwhile, and learns early of what is
-    /// known to be missing.
+    /// Reads configuration and sets up clients, without a request to the remote. Otherwise the first operation does it. Callers with
+    /// long work before that operation learn about missing configuration early.
     ///
     /// # Errors
     ///
-    /// What the first operation would fail with. That this succeeds says nothing about the remote.
+    /// The error of the first operation. Success says nothing about the remote.
     async fn get_ready(&self) -> Result<()> {
         Ok(())
     }
@@ -105,27 +103,27 @@ pub trait Backend: fmt::Debug + fmt::Display + Send + Sync + 'static {
         None
     }
 
-    /// Removes what dead processes left behind: the uploads that `orphans` name (tokens that their owners gave to an
-    /// [`crate::UploadJournal`] and never took back), and whatever else the backend can prove to be dead. Never
-    /// harms a live process. Makes no request where there is nothing to do.
+    /// Removes the uploads of dead processes: those that `orphans` name, and others that the backend can prove to be dead. The
+    /// tokens come from a [`crate::UploadJournal`]. It never harms a living process, and makes no request if there is nothing
+    /// to do.
     ///
     /// # Errors
     ///
-    /// Something dead could not be removed. The caller should try again another time.
+    /// An upload cannot be removed. The caller should try again later.
     async fn sweep(&self, orphans: &[UploadToken]) -> Result<()>;
 
     /// Waits for aborts under way and closes connections. Call it once, at the end.
     ///
     /// # Errors
     ///
-    /// Something could not be ended in order.
+    /// Something did not end in order.
     async fn close(&self) -> Result<()>;
 }
 
-/// What callers of a [`Backend`] want besides its primitives.
+/// Operations for callers, made of the methods of [`Backend`].
 #[async_trait]
 pub trait BackendExt: Backend {
-    /// Looks at one object that may be absent.
+    /// Describes one object that may be absent.
     ///
     /// # Errors
     ///
@@ -138,8 +136,7 @@ pub trait BackendExt: Backend {
         }
     }
 
-    /// Reads a whole object, or the range of it, into memory. The caller knows that it is small: more than `limit`
-    /// bytes are an error.
+    /// Reads a small object, or a range of one, into memory. More than `limit` bytes are an error.
     ///
     /// # Errors
     ///
@@ -160,13 +157,13 @@ pub trait BackendExt: Backend {
 
 impl<B: Backend + ?Sized> BackendExt for B {}
 
-/// What a remote can do.
+/// The capabilities of a remote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// Of several creators of one key, exactly one succeeds. Where this is false, creators may overwrite each other.
+    /// If several uploads create one key, exactly one succeeds. Otherwise they may overwrite each other.
     pub atomic_create: bool,
-    /// An overwrite replaces the object in one step. Where this is false, a reader may find no object in between.
+    /// An overwrite replaces the object in one step. Otherwise a reader may find no object in between.
     pub atomic_overwrite: bool,
     /// The remote itself compares the version of [`DeleteOptions::if_version`]. Where this is false, the backend compares
     /// it right before the deletion.
@@ -198,26 +195,25 @@ pub enum CreatedRoot {
     InEmptyParent,
 }
 
-/// How to read an object.
+/// Options of a download.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct GetOptions {
-    /// The bytes to read, by default all. A range that ends behind the object ends with it; one that begins there or
-    /// behind it gives no bytes.
+    /// The bytes to read. The default is all of them. A range is cut at the end of the object, so it may be empty.
     pub range: Option<Range<u64>>,
-    /// Read only where the object still has this version.
+    /// Read only an object of this version.
     pub if_version: Option<Version>,
 }
 
 impl GetOptions {
-    /// Reads a part of the object.
+    /// Sets the range.
     #[must_use]
     pub fn with_range(mut self, range: Range<u64>) -> Self {
         self.range = Some(range);
         self
     }
 
-    /// Reads only where the object still has this version.
+    /// Sets the version.
     #[must_use]
     pub fn with_version(mut self, version: Version) -> Self {
         self.if_version = Some(version);
@@ -225,7 +221,7 @@ impl GetOptions {
     }
 }
 
-/// How to delete an object.
+/// Options of a deletion.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct DeleteOptions {
@@ -234,7 +230,7 @@ pub struct DeleteOptions {
 }
 
 impl DeleteOptions {
-    /// Deletes only an object of this version.
+    /// Sets the version.
     #[must_use]
     pub fn with_version(mut self, version: Version) -> Self {
         self.if_version = Some(version);
@@ -245,14 +241,14 @@ impl DeleteOptions {
 /// An object that is being read.
 #[non_exhaustive]
 pub struct GetResult {
-    /// The whole object, also where only a range of it is read.
+    /// The whole object, even if only a range of it is read.
     pub meta: ObjectMeta,
-    /// The bytes that were asked for.
+    /// The requested bytes.
     pub stream: ByteStream,
 }
 
 impl GetResult {
-    /// Joins a description and the bytes.
+    /// Creates a result.
     pub fn new(meta: ObjectMeta, stream: ByteStream) -> Self {
         Self { meta, stream }
     }
@@ -264,11 +260,11 @@ impl fmt::Debug for GetResult {
     }
 }
 
-/// What to list.
+/// Options of a listing.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ListOptions {
-    /// List only what is directly below the prefix: deeper objects appear as their common prefix, once.
+    /// List one level. Deeper objects appear as their common prefix, once.
     pub delimiter: bool,
 }
 

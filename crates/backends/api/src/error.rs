@@ -26,23 +26,23 @@ struct ErrorDetails {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// There is no object of this name, or the root of the remote is missing: see [`ErrorKind::RootMissing`].
+    /// No object has this name.
     NotFound,
     /// The bucket, or the directory of the remote, does not exist, and an upload would not create it.
     RootMissing,
-    /// A create-only upload met an object of its name.
+    /// The key of a create-only upload exists.
     AlreadyExists,
-    /// The object changed meanwhile, or another operation got in between.
+    /// The object, or something on its path, was changed by another operation.
     Conflict,
-    /// The remote knows who asks, and refuses.
+    /// The remote knows the user, and denies access.
     PermissionDenied,
-    /// The remote does not know who asks.
+    /// The remote does not know the user.
     Unauthenticated,
-    /// The remote has not shown that it is the one that is meant: the key of its host is unknown, another, or revoked.
+    /// The key of the host is unknown, changed or revoked, so it may be another host.
     Untrusted,
-    /// The remote asks for patience, and retries did not help.
+    /// The remote asks for fewer requests, and retries did not help.
     RateLimited,
-    /// Nothing moved for longer than the no-progress timeout.
+    /// No bytes were transferred within the no-progress timeout.
     Timeout,
     /// The remote cannot be reached, or fails.
     Unavailable,
@@ -52,7 +52,7 @@ pub enum ErrorKind {
     InvalidInput,
     /// The remote cannot do this.
     Unsupported,
-    /// Bytes that arrived are not those that were sent.
+    /// The received bytes differ from the sent ones.
     Integrity,
     /// The caller asked to stop.
     Cancelled,
@@ -61,7 +61,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// What the kind means, as the end of a sentence.
+    /// The text of the kind, as the end of a sentence.
     const fn phrase(self) -> &'static str {
         match self {
             Self::NotFound => "no such object",
@@ -84,7 +84,7 @@ impl ErrorKind {
     }
 }
 
-/// What was tried.
+/// An operation on a remote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -141,33 +141,33 @@ impl Error {
         }))
     }
 
-    /// Adds why.
+    /// Adds the reason.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// Adds what the user can do, as a sentence without a capital and without a full stop.
+    /// Adds advice for the user: a sentence without a capital letter and a full stop.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
 
-    /// Says whether the same call may succeed later. By default that follows from the kind.
+    /// Sets whether the same call may succeed later. By default the kind decides.
     #[must_use]
     pub fn with_retryable(mut self, retryable: bool) -> Self {
         self.0.retryable = retryable;
         self
     }
 
-    /// Why it failed, for code.
+    /// The kind of the failure, for code.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// What was tried.
+    /// The operation that failed.
     pub fn operation(&self) -> Operation {
         self.0.operation
     }
@@ -182,17 +182,17 @@ impl Error {
         self.0.retryable
     }
 
-    /// What the user can do.
+    /// The advice for the user.
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
-    /// Whether there is no object of this name.
+    /// Whether no object has this name.
     pub fn is_not_found(&self) -> bool {
         self.0.kind == ErrorKind::NotFound
     }
 
-    /// Whether a create-only upload met an object of its name.
+    /// Whether a create-only upload failed because its key exists.
     pub fn is_already_exists(&self) -> bool {
         self.0.kind == ErrorKind::AlreadyExists
     }

@@ -4,8 +4,11 @@ use std::fmt;
 
 /// The name of an object in a remote, relative to the remote's root.
 ///
-/// Invariants: one or more segments separated by `/`, none of them empty, `.` or `..`; valid UTF-8 without control
-/// characters; at most [`Key::MAX_LEN`] bytes. Segments are literal: `%2F` in a key is those three characters.
+/// Invariants:
+///
+/// - It has one or more segments, separated by `/`. None of them is empty, `.` or `..`.
+/// - It is UTF-8 without control characters, and at most [`Key::MAX_LEN`] bytes long.
+/// - Segments are literal: `%2F` in a key is those three characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(String);
 
@@ -31,7 +34,7 @@ fn check(text: &str) -> Result<(), &'static str> {
 }
 
 impl Key {
-    /// The length, in bytes, that no key exceeds: the limit of S3 and of Google Cloud Storage.
+    /// The longest key, in bytes. This is the limit of S3 and of Google Cloud Storage.
     pub const MAX_LEN: usize = 1024;
 
     /// Checks that `text` can be a key.
@@ -69,7 +72,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// A place above keys: the root of the remote, or segments that end in `/`.
+/// The beginning of keys: the root of the remote, or segments with `/` behind each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefix(String);
 
@@ -79,7 +82,7 @@ impl Prefix {
         Self::default()
     }
 
-    /// Checks that `text` can be a prefix: empty, or a key with `/` behind it, which may be left out.
+    /// Checks that `text` can be a prefix: empty, or a key with an optional `/` at its end.
     ///
     /// # Errors
     ///

@@ -1,11 +1,10 @@
-//! The boundary between larder and the places that keep its objects.
+//! The interface between larder and its storage backends.
 //!
-//! A [`Backend`] stores whole objects under [`Key`]s and knows nothing of archives, hashes or other backends. What is
-//! not here is a decision: no URL parsing, no compression, no retry policy for callers (each backend retries by
-//! itself what is worth it), no progress, no rename, no directories.
+//! A [`Backend`] stores whole objects under [`Key`]s and knows nothing about archives, hashes or other backends. Some things are
+//! left out on purpose: URL parsing, compression, progress, renames and directories. Retries are left out too, because each
+//! backend retries by itself.
 //!
-//! Nothing is visible under its key before [`Upload::commit`] has been called and has succeeded: the end of a stream
-//! never means commit.
+//! An object is visible under its key only after [`Upload::commit`] has succeeded. The end of a stream never means commit.
 
 mod backend;
 mod buffer_pool;

@@ -1,12 +1,12 @@
-//! What a backend says about an object.
+//! The description of an object.
 
 use std::fmt;
 use std::time::SystemTime;
 
 use crate::key::Key;
 
-/// Identifies the bytes of an object: another write gives another version. The text is the backend's own (an `ETag`, a
-/// generation, a file's identity and times) and means nothing outside it.
+/// Identifies the bytes of an object: every write gives another version. The text (an `ETag`, a generation, the identity and
+/// times of a file) has a meaning for the backend only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Version(String);
 
@@ -28,7 +28,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// An object, or in a listing with a delimiter a common prefix, as the remote describes it.
+/// An object as the remote describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ObjectMeta {
@@ -38,7 +38,7 @@ pub struct ObjectMeta {
     pub size: u64,
     /// When the object was published, by the remote's clock.
     pub last_modified: SystemTime,
-    /// Which bytes these are, where the remote tells.
+    /// The version of the bytes, if the remote reports it.
     pub version: Option<Version>,
 }
 

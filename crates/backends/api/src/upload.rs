@@ -12,44 +12,43 @@ use crate::object::ObjectMeta;
 
 /// An object that is being written.
 ///
-/// Dropped without a commit it is aborted as well as a destructor can, and never published. A dropped future cannot
-/// wait for the remote, so callers await [`Upload::abort`], and [`crate::Backend::close`] at the end.
+/// An upload that is dropped without a commit is never published. A destructor cannot wait for the remote, so callers await
+/// [`Upload::abort`], and [`crate::Backend::close`] at the end.
 #[async_trait]
 pub trait Upload: fmt::Debug + Send {
-    /// Takes the next bytes, and waits while the bounded buffer is full. After an error, or where the future was
-    /// dropped before it was done, only [`Upload::abort`] is left.
+    /// Takes the next bytes, and waits while the bounded buffer is full. After an error, or after a future that was dropped early,
+    /// only [`Upload::abort`] can be called.
     ///
     /// # Errors
     ///
     /// The remote refuses the bytes, or cannot be reached.
     async fn write(&mut self, chunk: Bytes) -> Result<()>;
 
-    /// Publishes the object in one step, durably where the remote has that. Where it fails, nothing is visible and
-    /// nothing is left behind.
+    /// Publishes the object in one step, durably if the remote can. After a failure, nothing is visible and nothing is left
+    /// behind.
     ///
-    /// A commit whose answer was lost may have been done: where the object then exists with the size that was
-    /// written, that is a success.
+    /// The answer to a commit may be lost. If the object then exists with the right size, the commit has succeeded.
     ///
     /// # Errors
     ///
-    /// [`crate::ErrorKind::AlreadyExists`] under [`PutMode::CreateOnly`] where the key exists.
+    /// [`crate::ErrorKind::AlreadyExists`] under [`PutMode::CreateOnly`] if the key exists.
     async fn commit(self: Box<Self>) -> Result<ObjectMeta>;
 
-    /// Throws away what was written and leaves nothing behind.
+    /// Discards the upload and leaves nothing behind.
     ///
     /// # Errors
     ///
-    /// The remote could not be told; what is left there is invisible, and for a later sweep.
+    /// The remote cannot be reached. The rest is invisible, and a later sweep removes it.
     async fn abort(self: Box<Self>) -> Result<()>;
 }
 
 /// Whether an upload may replace an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PutMode {
-    /// The commit fails where the key exists.
+    /// The commit fails if the key exists.
     #[default]
     CreateOnly,
-    /// The commit replaces what the key holds.
+    /// The commit replaces an object that has the key.
     Overwrite,
 }
 
@@ -59,10 +58,9 @@ pub enum PutMode {
 pub struct PutOptions {
     /// Whether the upload may replace an object.
     pub mode: PutMode,
-    /// About how many bytes will come, where that is known: it need not be exact, and may be much too large where they are
-    /// compressed.
+    /// The estimated number of bytes, if known. For compressed bytes it may be much too large.
     pub size_hint: Option<u64>,
-    /// Where the backend notes what it has open on the remote, so that it can be removed after a crash.
+    /// The journal of open uploads. After a crash they are removed with its help.
     pub journal: Option<Arc<dyn UploadJournal>>,
 }
 
@@ -72,7 +70,7 @@ impl PutOptions {
         Self { mode, ..Self::default() }
     }
 
-    /// Adds about how many bytes will come.
+    /// Adds the estimated number of bytes.
     #[must_use]
     pub fn with_size_hint(mut self, bytes: u64) -> Self {
         self.size_hint = Some(bytes);
@@ -87,8 +85,8 @@ impl PutOptions {
     }
 }
 
-/// Names an upload that is open on a remote, in the backend's own text (an upload id, a temporary path). A single
-/// line without control characters.
+/// Names an open upload, as text with a meaning for the backend only (an upload id, a temporary path). It is one line without
+/// control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UploadToken(String);
 
@@ -104,16 +102,16 @@ impl UploadToken {
     }
 }
 
-/// Remembers, beyond the life of this process, what it has open on a remote. A backend whose uploads leave nothing
-/// behind when the process is killed, or that can tell by itself what is dead, need not use it.
+/// Remembers the open uploads of a process after its end. A backend does not need it if a killed process leaves nothing behind,
+/// or if the remote itself shows which uploads are dead.
 pub trait UploadJournal: fmt::Debug + Send + Sync {
-    /// An upload was begun. Called before anything is sent that would stay behind, or as soon as its name is known.
+    /// Notes that an upload begins. It is called before the upload is created, or as soon as its name is known.
     ///
     /// # Errors
     ///
-    /// The note could not be written; the upload should fail.
+    /// The entry cannot be written. The upload should fail.
     fn opened(&self, token: &UploadToken) -> io::Result<()>;
 
-    /// The upload is gone from the remote: committed or aborted.
+    /// Notes that an upload is committed or aborted.
     fn closed(&self, token: &UploadToken);
 }
