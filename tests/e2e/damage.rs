@@ -5,7 +5,7 @@
 use std::fs;
 use std::process::ExitCode;
 
-use larder_tests::{Case, Sandbox, Tree, noise, run, text};
+use larder_tests::{Case, Need, Sandbox, Tree, noise, run, text};
 
 fn main() -> ExitCode {
     run(
@@ -19,6 +19,8 @@ fn main() -> ExitCode {
             Case::new("the_next_newest_is_taken_where_the_newest_is_damaged", next_newest),
             Case::new("push_mends_a_damaged_object_when_forced", mended),
             Case::new("an_object_of_a_later_format_is_not_called_damaged", later_format),
+            Case::new("names_that_differ_in_case_only_on_a_disk_that_folds_case", case_folding)
+                .needs(&[Need::CaseFolding]),
             Case::new("an_empty_object_counts_as_absent", empty_object),
         ],
     )
@@ -216,4 +218,27 @@ fn empty_object() {
     fs::remove_dir_all(sandbox.path("model")).unwrap();
     sandbox.run(["pull", "model"]).ok();
     Tree::read(&sandbox.path("model")).assert_same(&Tree::small(1));
+}
+
+fn case_folding() {
+    let source = Sandbox::new();
+    for path in ["twice/D/a", "twice/d/b", "files/x", "files/X", "once/D/a", "once/e/D"] {
+        let path = source.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "content").unwrap();
+    }
+    source.run(["push", "twice", "files", "once"]).ok();
+    let sandbox = Sandbox::on_case_folding_disk();
+    sandbox.configure(&format!("[remotes]\nshared = '{}'\n", source.remote().display()));
+    fs::create_dir(sandbox.path("probe")).unwrap();
+    assert!(sandbox.path("PROBE").exists(), "the disk folds case");
+    for output in ["twice", "files"] {
+        sandbox.run(["pull", output]).fails(4, &["exists already", "this file system"]);
+        assert!(!sandbox.path(output).exists(), "a part of {output} was restored");
+    }
+    sandbox.run(["pull", "once"]).ok();
+    for path in ["once/D/a", "once/e/D"] {
+        assert_eq!(fs::read(sandbox.path(path)).unwrap(), b"content");
+    }
+    sandbox.assert_clean();
 }

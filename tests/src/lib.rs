@@ -25,7 +25,7 @@ mod weasel;
 
 pub use damage::{DAMAGES, Damage};
 pub use json::redact;
-pub use mount::{Mount, Overlay};
+pub use mount::{CaseFoldingDisk, Mount, Overlay};
 pub use need::Need;
 pub use process::Running;
 pub use run::{Larder, Run};

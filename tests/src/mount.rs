@@ -1,9 +1,9 @@
 //! Mounts that end with their guard.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// A mounted file system; unmounted when dropped.
 #[derive(Debug)]
@@ -35,11 +35,8 @@ impl Mount {
     }
 
     fn run(command: &mut Command, at: &Path) -> io::Result<Self> {
-        let output = command.output()?;
-        if output.status.success() {
-            return Ok(Self { at: at.to_owned() });
-        }
-        Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+        succeeded(&command.output()?)?;
+        Ok(Self { at: at.to_owned() })
     }
 
     /// Where it is mounted.
@@ -53,6 +50,54 @@ impl Drop for Mount {
         // Lazily: a process that a failed test left behind must not keep the mount in the machine's table.
         let _ = Command::new("umount").arg("--lazy").arg(&self.at).status();
     }
+}
+
+/// A disk of 32 MiB that folds case, as those of Windows and macOS do: it takes `D` for the name of `d`. It has exFAT, and
+/// neither symlinks nor hard links.
+#[derive(Debug)]
+pub struct CaseFoldingDisk {
+    // The mount ends before the device does.
+    mount: Option<Mount>,
+    device: String,
+}
+
+impl CaseFoldingDisk {
+    /// Makes the disk in the file `image`, and mounts it at an existing directory.
+    ///
+    /// # Errors
+    ///
+    /// The tools of exFAT are missing, or the system refuses the loop device or the mount.
+    pub fn new(image: &Path, at: &Path) -> io::Result<Self> {
+        File::create(image)?.set_len(32 << 20)?;
+        let made = Command::new("mkfs.exfat").env("PATH", TOOLS).arg(image).output()?;
+        succeeded(&made)?;
+        let device =
+            Command::new("losetup").env("PATH", TOOLS).args(["--find", "--show"]).arg(image).output()?;
+        succeeded(&device)?;
+        let device = String::from_utf8_lossy(&device.stdout).trim().to_owned();
+        let mut disk = Self { mount: None, device };
+        let mut mount = Command::new("mount");
+        mount.env("PATH", TOOLS).args(["-t", "exfat-fuse", &disk.device]).arg(at);
+        disk.mount = Some(Mount::run(&mut mount, at)?);
+        Ok(disk)
+    }
+}
+
+/// Where Debian has the tools. Not every user has these directories in `PATH`.
+const TOOLS: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl Drop for CaseFoldingDisk {
+    fn drop(&mut self) {
+        drop(self.mount.take());
+        let _ = Command::new("losetup").env("PATH", TOOLS).args(["--detach", &self.device]).status();
+    }
+}
+
+fn succeeded(output: &Output) -> io::Result<()> {
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
 /// An overlay whose lower layer can be filled before it is mounted. It cannot rename a directory of the lower layer.

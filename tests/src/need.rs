@@ -1,10 +1,11 @@
 //! What a test needs of the machine.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::mount::{Mount, Overlay};
+use crate::mount::{CaseFoldingDisk, Mount, Overlay};
 use crate::server::Server;
 
 /// Something that not every machine has.
@@ -16,6 +17,8 @@ pub enum Need {
     Tmpfs,
     /// The right to mount an overlay: directories of its lower layer cannot be renamed.
     Overlay,
+    /// exFAT with FUSE, a loop device, and the right to mount it: a file system that folds case.
+    CaseFolding,
     /// The right to become other users, with `setpriv`.
     Users,
     /// SIGINT and SIGTERM that can be heard: shells have them ignored by what they start in the background.
@@ -45,6 +48,7 @@ impl Need {
         static STRACE: OnceLock<Option<String>> = OnceLock::new();
         static TMPFS: OnceLock<Option<String>> = OnceLock::new();
         static OVERLAY: OnceLock<Option<String>> = OnceLock::new();
+        static CASE_FOLDING: OnceLock<Option<String>> = OnceLock::new();
         static USERS: OnceLock<Option<String>> = OnceLock::new();
         let cached = |cell: &OnceLock<Option<String>>, probe: fn() -> Option<String>| {
             cell.get_or_init(probe).clone().map_or(Ok(()), |reason| Err(Missing::Here(reason)))
@@ -61,6 +65,15 @@ impl Need {
             Self::Overlay => cached(&OVERLAY, || {
                 let dir = tempfile::tempdir().unwrap();
                 Overlay::new(dir.path()).err().map(|error| format!("an overlay cannot be mounted: {error}"))
+            }),
+            Self::CaseFolding => cached(&CASE_FOLDING, || {
+                let dir = tempfile::tempdir().unwrap();
+                let at = dir.path().join("at");
+                fs::create_dir(&at).unwrap();
+                let disk = CaseFoldingDisk::new(&dir.path().join("image"), &at);
+                disk.err().map(|error| {
+                    format!("a disk that folds case cannot be mounted (Debian: exfatprogs, exfat-fuse): {error}")
+                })
             }),
             Self::Users => cached(&USERS, || {
                 let becomes = succeeds("setpriv", &["--reuid=61001", "--regid=61001", "--groups=61000", "true"]);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::binary::larder_binary;
-use crate::mount::{Mount, Overlay};
+use crate::mount::{CaseFoldingDisk, Mount, Overlay};
 use crate::run::{Larder, Run};
 use crate::server::Server;
 
@@ -21,6 +21,7 @@ pub struct Sandbox {
     // Dropped in this order: mounts before the directory that they are in.
     mounts: Vec<Mount>,
     _overlay: Option<Overlay>,
+    _case_folding: Option<CaseFoldingDisk>,
     _dir: TempDir,
 }
 
@@ -48,6 +49,7 @@ impl Sandbox {
             is_flagless: false,
             mounts: Vec::new(),
             _overlay: None,
+            _case_folding: None,
             _dir: dir,
         }
         .furnished()
@@ -80,6 +82,25 @@ impl Sandbox {
             is_flagless: false,
             mounts: Vec::new(),
             _overlay: Some(overlay),
+            _case_folding: None,
+            _dir: dir,
+        }
+        .furnished()
+    }
+
+    /// Makes one on a disk that folds case.
+    pub fn on_case_folding_disk() -> Self {
+        let dir = temporary();
+        let root = dir.path().join("disk");
+        fs::create_dir(&root).unwrap();
+        let disk = CaseFoldingDisk::new(&dir.path().join("image"), &root).unwrap();
+        Self {
+            root,
+            on_server: None,
+            is_flagless: false,
+            mounts: Vec::new(),
+            _overlay: None,
+            _case_folding: Some(disk),
             _dir: dir,
         }
         .furnished()
