@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 
-use crate::{Sandbox, noise};
+use crate::{Sandbox, noise, text};
 
 /// The maximum memory of a push or a pull, in MiB.
 const MOST_MIB: u64 = 192;
@@ -11,6 +11,10 @@ const BLOCK: usize = 1 << 20;
 /// The number of outputs, and the size of each in MiB. Together they exceed the memory limit several times.
 const OUTPUTS: usize = 6;
 const OUTPUT_MIB: u64 = 130;
+/// The outputs for compressions that take a second for 4 MiB. The first is large.
+const STRONG_OUTPUTS: usize = 5;
+const LARGE_STRONG_MIB: usize = 48;
+const SMALL_STRONG_MIB: usize = 8;
 
 impl Sandbox {
     /// Pushes and pulls several large outputs in one command, with more threads than the machine has cores.
@@ -28,16 +32,7 @@ impl Sandbox {
             }
             file.flush().unwrap();
         }
-        let transfer = |verb: &str| {
-            let mut arguments = [""; 5 + OUTPUTS];
-            arguments[..5].copy_from_slice(&[verb, "--command-hash", "many", "--jobs", "64"]);
-            for (argument, name) in arguments[5..].iter_mut().zip(&names) {
-                *argument = name;
-            }
-            let (run, peak) = self.larder(arguments).run_and_measure();
-            run.ok();
-            assert!(peak <= MOST_MIB, "{verb} used {peak} MiB of memory; the limit is {MOST_MIB} MiB");
-        };
+        let transfer = |verb| self.assert_little_memory(&[verb, "--command-hash", "many"], &names);
         transfer("push");
         for name in &names {
             fs::remove_file(self.path(name)).unwrap();
@@ -49,6 +44,40 @@ impl Sandbox {
             assert!(blocks.all(|(block, bytes)| bytes == content(output, block)), "{name} differs");
             assert_eq!(restored.len() as u64, OUTPUT_MIB << 20);
         }
+    }
+}
+
+impl Sandbox {
+    /// Pushes and pulls one output of several pieces, and some small ones at once, with the compressions that need the most
+    /// memory.
+    ///
+    /// # Panics
+    ///
+    /// A transfer fails, or takes too much memory.
+    #[track_caller]
+    pub fn assert_strong_compressions_in_constant_memory(&self) {
+        let names: Vec<String> = (0..STRONG_OUTPUTS).map(|output| format!("table-{output}")).collect();
+        for (output, name) in (0..).zip(&names) {
+            let mib = if output == 0 { LARGE_STRONG_MIB } else { SMALL_STRONG_MIB };
+            fs::write(self.path(name), text(output, mib << 20)).unwrap();
+        }
+        for compression in ["xz:6", "xz:3", "zstd:19", "bzip2:9"] {
+            let push = ["push", "--compression", compression, "--command-hash", compression];
+            for outputs in [&names[..1], &names[1..]] {
+                self.assert_little_memory(&push, outputs);
+                outputs.iter().for_each(|name| fs::remove_file(self.path(name)).unwrap());
+                self.assert_little_memory(&["pull", "--command-hash", compression], outputs);
+            }
+        }
+    }
+
+    /// Runs a transfer with more threads than the machine has cores.
+    #[track_caller]
+    fn assert_little_memory(&self, command: &[&str], outputs: &[String]) {
+        let (run, peak) =
+            self.larder([]).args(command).args(["--jobs", "64"]).args(outputs).run_and_measure();
+        run.ok();
+        assert!(peak <= MOST_MIB, "{command:?} used {peak} MiB of memory; the limit is {MOST_MIB} MiB");
     }
 }
 

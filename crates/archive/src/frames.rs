@@ -7,9 +7,11 @@
 
 mod detect;
 mod encoder;
+mod encoders;
 mod error;
 mod input;
-mod pool;
+mod large_window;
+mod piece;
 mod reader;
 #[cfg(test)]
 mod samples;
@@ -17,17 +19,11 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod writer;
+mod xz_stream;
 mod zstd_frame;
 
 pub use detect::LATER_FORMAT;
 pub(crate) use error::ReadError;
+pub(crate) use piece::PIECE;
 pub(crate) use reader::FrameReader;
 pub(crate) use writer::{FrameError, FrameWriter};
-
-/// The size of a piece, in bytes. Measured on source text with zstd at level 3, against one single frame: pieces of
-/// 1 MiB are 6.2 % larger, 2 MiB 3.0 %, 4 MiB 1.1 %, 8 MiB 0.6 %; and every piece in flight costs memory.
-pub(crate) const PIECE: usize = 4 << 20;
-
-/// The most threads that decompress the frames of one stream at once. Each frame in flight takes up to 10 MiB, so memory
-/// would grow with the cores otherwise. One thread unpacks what they give.
-const MAX_DECODERS: usize = 4;

@@ -1,42 +1,27 @@
-//! What an archive may be at the most.
+//! The limits of archives.
 
-/// Bounds that packing and unpacking share, so that what is packed can be unpacked. Total size is not limited.
+use larder_tree::TreeLimits;
+
+/// The limits of an archive, for packing and for unpacking: everything that can be packed can be unpacked. The total size
+/// has no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Files, directories and links, the output itself included.
-    pub entries: u64,
-    /// Components of a path, those of the output's own path not counted.
-    pub depth: usize,
-    /// The length of a path relative to the output, in bytes.
-    pub path_bytes: usize,
-    /// Bytes between the contents of two entries: header, padding, and the records of long names.
+    /// The limits of the tree in the archive. The components of the output's own path do not count.
+    pub tree: TreeLimits,
+    /// The bytes between the contents of two entries: headers, padding, and the records of long names.
     pub header_bytes: u64,
-    /// Binary logarithm of the window that a zstd frame may need, in bytes.
+    /// The binary logarithm of the largest window of a zstd frame, in bytes.
     pub zstd_window_log: u32,
-    /// The dictionary that an xz stream may need, in bytes.
+    /// The largest dictionary of an xz stream, in bytes.
     pub xz_dictionary: u64,
 }
 
 impl Limits {
-    /// Sets the number of entries.
+    /// Sets the limits of the tree.
     #[must_use]
-    pub const fn with_entries(mut self, entries: u64) -> Self {
-        self.entries = entries;
-        self
-    }
-
-    /// Sets the number of components of a path.
-    #[must_use]
-    pub const fn with_depth(mut self, depth: usize) -> Self {
-        self.depth = depth;
-        self
-    }
-
-    /// Sets the length of a path, in bytes.
-    #[must_use]
-    pub const fn with_path_bytes(mut self, bytes: usize) -> Self {
-        self.path_bytes = bytes;
+    pub const fn with_tree(mut self, tree: TreeLimits) -> Self {
+        self.tree = tree;
         self
     }
 
@@ -65,9 +50,7 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            entries: 50_000_000,
-            depth: 256,
-            path_bytes: 4095,
+            tree: TreeLimits::default(),
             header_bytes: 1 << 20,
             zstd_window_log: 27,
             xz_dictionary: 64 << 20,

@@ -22,7 +22,7 @@ pub use error::PackError;
 pub use options::PackOptions;
 
 use crate::thread::{self, Watch};
-use packer::{Kept, Packer, Summary};
+use packer::{KeptArchive, Packer, Summary};
 
 use crate::frames::FrameWriter;
 
@@ -103,7 +103,7 @@ pub struct Prepared {
     output: OutputPath,
     options: PackOptions,
     summary: Summary,
-    kept: Option<Kept>,
+    kept: Option<KeptArchive>,
 }
 
 impl Prepared {
@@ -161,12 +161,12 @@ impl std::fmt::Debug for Prepared {
 #[derive(Debug)]
 pub struct Packing {
     frames: mpsc::Receiver<Bytes>,
-    state: State,
+    state: PackingState,
     _watch: Watch,
 }
 
 #[derive(Debug)]
-enum State {
+enum PackingState {
     Working(oneshot::Receiver<Result<Packed, PackError>>),
     Failed(PackError),
     Complete(Packed),
@@ -182,8 +182,8 @@ impl Packing {
         let watch = Watch::new(Arc::clone(&options.observer));
         let options = options.with_observer(watch.observer());
         let state = match thread::spawn(THREAD, move || work(&options, sender)).map_err(PackError::Thread) {
-            Ok(result) => State::Working(result),
-            Err(error) => State::Failed(error),
+            Ok(result) => PackingState::Working(result),
+            Err(error) => PackingState::Failed(error),
         };
         Self { frames, state, _watch: watch }
     }
@@ -199,9 +199,9 @@ impl Packing {
     )]
     pub async fn finish(self) -> Result<Packed, PackError> {
         match self.state {
-            State::Complete(packed) => Ok(packed),
-            State::Failed(error) => Err(error),
-            State::Working(_) | State::Over => Err(PackError::Unfinished),
+            PackingState::Complete(packed) => Ok(packed),
+            PackingState::Failed(error) => Err(error),
+            PackingState::Working(_) | PackingState::Over => Err(PackError::Unfinished),
         }
     }
 }
@@ -215,15 +215,15 @@ impl Stream for Packing {
             return Poll::Ready(Some(Ok(frame)));
         }
         // All frames are through: how did it end?
-        if let State::Working(result) = &mut this.state {
+        if let PackingState::Working(result) = &mut this.state {
             this.state = match ready!(Pin::new(result).poll(context)) {
-                Ok(Ok(packed)) => State::Complete(packed),
-                Ok(Err(error)) => State::Failed(error),
-                Err(_) => State::Failed(PackError::Panicked),
+                Ok(Ok(packed)) => PackingState::Complete(packed),
+                Ok(Err(error)) => PackingState::Failed(error),
+                Err(_) => PackingState::Failed(PackError::Panicked),
             };
         }
-        match std::mem::replace(&mut this.state, State::Over) {
-            State::Failed(error) => Poll::Ready(Some(Err(error))),
+        match std::mem::replace(&mut this.state, PackingState::Over) {
+            PackingState::Failed(error) => Poll::Ready(Some(Err(error))),
             other => {
                 this.state = other;
                 Poll::Ready(None)
@@ -248,7 +248,7 @@ fn pack_files(
 }
 
 fn pack_kept(
-    mut kept: Kept,
+    mut kept: KeptArchive,
     summary: Summary,
     options: &PackOptions,
     frames: mpsc::Sender<Bytes>,

@@ -24,16 +24,16 @@ pub(crate) fn spawn<T: Send + 'static>(
 }
 
 /// Asks the work to stop when it is dropped.
-pub(crate) struct Watch(Arc<Watched>);
+pub(crate) struct Watch(Arc<WatchedObserver>);
 
-struct Watched {
+struct WatchedObserver {
     inner: Arc<dyn Observer>,
     dropped: AtomicBool,
 }
 
 impl Watch {
     pub(crate) fn new(inner: Arc<dyn Observer>) -> Self {
-        Self(Arc::new(Watched { inner, dropped: AtomicBool::new(false) }))
+        Self(Arc::new(WatchedObserver { inner, dropped: AtomicBool::new(false) }))
     }
 
     /// The observer for the work to report to.
@@ -54,7 +54,7 @@ impl fmt::Debug for Watch {
     }
 }
 
-impl Observer for Watched {
+impl Observer for WatchedObserver {
     fn bytes(&self, count: u64) {
         self.inner.bytes(count);
     }

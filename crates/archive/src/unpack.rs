@@ -28,7 +28,7 @@ pub use options::UnpackOptions;
 
 use crate::frames::{FrameReader, ReadError};
 use crate::thread::{self, Watch};
-use guard::Pieces;
+use guard::PieceSource;
 use unpacker::Unpacker;
 
 /// The name of the thread that works for a transfer.
@@ -207,13 +207,14 @@ fn finished<T>(outcome: Result<Result<T, UnpackError>, oneshot::error::RecvError
     outcome.map_err(|_| UnpackError::Panicked)?
 }
 
-impl Pieces for FrameReader {
+impl PieceSource for FrameReader {
     fn next(&mut self) -> Result<Option<Bytes>, UnpackError> {
         FrameReader::next(self).map_err(|error| match error {
             ReadError::Source(source) => UnpackError::Source(source),
             ReadError::Damaged { what, source } => UnpackError::Damaged { what, source },
             ReadError::Truncated { place } => UnpackError::Truncated { place },
             ReadError::NewerLarder => UnpackError::NewerLarder,
+            ReadError::Memory(source) => UnpackError::Memory(source),
             ReadError::Thread(source) => UnpackError::Thread(source),
             ReadError::Panicked => UnpackError::Panicked,
         })

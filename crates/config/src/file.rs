@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use larder_hashing::{Symlinks, read_project_file};
+use larder_tree::{Symlinks, read_project_file};
 
 use crate::document;
 use crate::error::{Error, Result};

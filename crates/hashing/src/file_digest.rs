@@ -43,7 +43,10 @@ pub fn digest_file(mut file: OpenFile, scheme: Scheme, workers: &Workers) -> Res
             if scheme == Scheme::Blake3 && file.remaining() > SEGMENT as u64 && file.is_seekable() =>
         {
             let start = file.size() - file.remaining();
-            let read = |buffer: &mut [u8], offset| file.read_at(buffer, start + offset);
+            let read = |buffer: &mut Vec<u8>, len, offset| {
+                file.resize_buffer(buffer, len)?;
+                file.read_at(buffer, start + offset)
+            };
             let digest = threads.install(|| segments::digest(file.remaining(), read))?;
             file.finish()?;
             Ok(digest)
@@ -70,7 +73,9 @@ pub fn hash_file_into(
     let Some(threads) = workers.compute_threads() else { return hash_on_this_thread(&mut file, hasher) };
     threads.install(|| {
         let len = usize::try_from(file.remaining()).unwrap_or(usize::MAX).min(CHUNK);
-        let (mut current, mut next) = (vec![0; len], vec![0; len]);
+        let (mut current, mut next) = (Vec::new(), Vec::new());
+        file.resize_buffer(&mut current, len)?;
+        file.resize_buffer(&mut next, len)?;
         let mut filled = file.read(&mut current)?;
         while filled > 0 {
             let (read, ()) = rayon::join(|| file.read(&mut next), || hasher.update(&current[..filled]));
@@ -84,7 +89,7 @@ pub fn hash_file_into(
 fn hash_on_this_thread(file: &mut OpenFile, hasher: &mut DigestHasher) -> Result<(), TreeError> {
     BUFFER.with_borrow_mut(|buffer| {
         // Small enough to be still in the cache when it is hashed.
-        buffer.resize(SEGMENT, 0);
+        file.resize_buffer(buffer, SEGMENT)?;
         loop {
             match file.read(buffer)? {
                 0 => return Ok(()),

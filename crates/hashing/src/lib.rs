@@ -18,7 +18,6 @@ mod hash_text;
 mod manifest;
 mod options;
 mod output_path;
-mod project_file;
 mod segments;
 mod site;
 mod weasel;
@@ -33,7 +32,6 @@ pub use hash_text::{CommandHash, ContentHash, EnvHash, HashForm, InvalidHash, Si
 pub use manifest::TreeHasher;
 pub use options::HashOptions;
 pub use output_path::{InvalidOutputPath, OutputPath, decode_name, encode_name};
-pub use project_file::{Symlinks, read_open_file, read_project_file, replace_project_file};
 pub use site::{Site, SiteEnvironment, SiteError, site_hash, site_manifest};
 pub use weasel::compare_paths as compare_weasel_paths;
 

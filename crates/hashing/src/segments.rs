@@ -31,11 +31,12 @@ const WINDOW: u64 = 256;
 /// Storage that takes longer for a segment is slow: below 256 MB/s.
 const SLOW: Duration = Duration::from_millis(2);
 
-/// The digest of `size` bytes, which must be more than one segment. `read` fills a buffer with the bytes at an offset.
+/// The digest of `size` bytes, which must be more than one segment. `read` replaces the content of a buffer by a number of
+/// bytes at an offset.
 /// Runs on the threads of the current rayon pool.
 pub(crate) fn digest(
     size: u64,
-    read: impl Fn(&mut [u8], u64) -> Result<(), TreeError> + Sync,
+    read: impl Fn(&mut Vec<u8>, usize, u64) -> Result<(), TreeError> + Sync,
 ) -> Result<Digest, TreeError> {
     let segments = size.div_ceil(SEGMENT as u64);
     let mut buffers = vec![Vec::new(); rayon::current_num_threads().min(MAX_READERS)];
@@ -69,7 +70,7 @@ struct TakenSegments {
     hashes: Vec<(u64, ChainingValue)>,
 }
 
-impl<'a, R: Fn(&mut [u8], u64) -> Result<(), TreeError>> SegmentWindow<'a, R> {
+impl<'a, R: Fn(&mut Vec<u8>, usize, u64) -> Result<(), TreeError>> SegmentWindow<'a, R> {
     fn new(read: &'a R, size: u64, next: u64, end: u64) -> Self {
         Self {
             read,
@@ -83,9 +84,8 @@ impl<'a, R: Fn(&mut [u8], u64) -> Result<(), TreeError>> SegmentWindow<'a, R> {
         while let Some(number) = self.take() {
             let offset = number * SEGMENT as u64;
             let len = usize::try_from(self.size - offset).unwrap_or(SEGMENT).min(SEGMENT);
-            buffer.resize(len, 0);
             let begun = Instant::now();
-            let read = (self.read)(buffer, offset);
+            let read = (self.read)(buffer, len, offset);
             let is_slow = begun.elapsed() > SLOW;
             if is_slow || read.is_err() {
                 let mut taken = self.taken();
@@ -166,10 +166,11 @@ mod tests {
     fn segments_give_the_digest_of_the_whole() {
         let cycle: Vec<u8> = (0..=250).cycle().take(251 + SEGMENT).collect();
         // No segment is like another.
-        let read = |buffer: &mut [u8], offset: u64| {
+        let read = |buffer: &mut Vec<u8>, len: usize, offset: u64| {
             let number = offset / SEGMENT as u64;
             let start = usize::try_from(number % 251).unwrap();
-            buffer.copy_from_slice(&cycle[start..start + buffer.len()]);
+            buffer.clear();
+            buffer.extend_from_slice(&cycle[start..start + len]);
             buffer.iter_mut().zip(number.to_le_bytes()).for_each(|(to, byte)| *to ^= byte);
             Ok(())
         };
@@ -181,11 +182,11 @@ mod tests {
         sizes.extend([window * SEGMENT, window * SEGMENT + 1, (2 * window + 5) * SEGMENT + 1025]);
         for size in sizes {
             let mut hasher = Hasher::new();
-            let mut buffer = vec![0; SEGMENT];
+            let mut buffer = Vec::new();
             for offset in (0..size).step_by(SEGMENT) {
                 let len = SEGMENT.min(size - offset);
-                read(&mut buffer[..len], offset as u64).unwrap();
-                hasher.update(&buffer[..len]);
+                read(&mut buffer, len, offset as u64).unwrap();
+                hasher.update(&buffer);
             }
             let whole = Digest::new(hasher.finalize().as_bytes());
             assert_eq!(digest(size as u64, read).unwrap(), whole, "{size} bytes");
@@ -195,7 +196,7 @@ mod tests {
     #[test]
     fn nothing_is_read_after_a_failure() {
         let reads = AtomicU64::new(0);
-        let read = |_: &mut [u8], _: u64| {
+        let read = |_: &mut Vec<u8>, _: usize, _: u64| {
             reads.fetch_add(1, Ordering::Relaxed);
             Err(TreeError::Cancelled)
         };
@@ -210,10 +211,11 @@ mod tests {
     fn a_slow_storage_is_read_in_order_by_one_thread() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
         let end = AtomicU64::new(0);
-        let read = |buffer: &mut [u8], offset: u64| {
-            // What a slow storage takes.
+        let read = |buffer: &mut Vec<u8>, len: usize, offset: u64| {
+            // As long as a slow storage takes.
             std::thread::sleep(2 * SLOW);
-            assert_eq!(end.swap(offset + buffer.len() as u64, Ordering::Relaxed), offset);
+            buffer.resize(len, 0);
+            assert_eq!(end.swap(offset + len as u64, Ordering::Relaxed), offset);
             Ok(())
         };
         let size = 20 * SEGMENT as u64 + 1;
@@ -223,8 +225,9 @@ mod tests {
 
     #[test]
     fn a_storage_that_becomes_slow_loses_its_readers() {
-        let read = |_: &mut [u8], _: u64| {
+        let read = |buffer: &mut Vec<u8>, len: usize, _: u64| {
             std::thread::sleep(2 * SLOW);
+            buffer.resize(len, 0);
             Ok(())
         };
         let window = SegmentWindow::new(&read, u64::MAX, 5, 5 + WINDOW);

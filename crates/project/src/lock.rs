@@ -6,7 +6,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use larder_hashing::{ContentHash, Symlinks, read_project_file, replace_project_file};
+use larder_hashing::ContentHash;
+use larder_tree::{Symlinks, read_project_file, replace_project_file};
 
 use crate::error::{Error, Result, SourceLine};
 use crate::project::{MAX_FILE_BYTES, ProjectCommand, utf8};

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use larder_hashing::{Symlinks, read_project_file};
+use larder_tree::{Symlinks, read_project_file};
 
 use crate::error::{Error, Result, SourceLine};
 use crate::interpolate::{self, Interpolated};

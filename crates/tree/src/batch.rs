@@ -74,7 +74,7 @@ impl<D: FileDigester> ReadContext<D> {
 }
 
 /// A few files to open, one after the other.
-pub(crate) struct Batch<D: FileDigester> {
+pub(crate) struct FileBatch<D: FileDigester> {
     pub(crate) files: Vec<(Vec<u8>, FileLocation)>,
     pub(crate) context: Arc<ReadContext<D>>,
     pub(crate) sender: SyncSender<Vec<BatchedFile<D::Digest>>>,
@@ -99,7 +99,7 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-impl<D: FileDigester> Batch<D> {
+impl<D: FileDigester> FileBatch<D> {
     /// Opens the files and answers. Never waits for another task.
     pub(crate) fn run(self, workers: &Workers) {
         let Self { files, context, sender } = self;

@@ -199,7 +199,7 @@ impl OpenFile {
         }
         let before = bytes.len();
         let size = usize::try_from(self.size()).map_err(|_| self.changed())?;
-        bytes.reserve_exact(size);
+        bytes.try_reserve_exact(size).map_err(|error| self.failed("read", error.into()))?;
         // No read beyond the end: a file that grew is noticed by its size afterwards.
         let read = Read::by_ref(&mut self.file).take(self.state.size).read_to_end(bytes);
         if let Err(source) = read {
@@ -211,6 +211,18 @@ impl OpenFile {
         self.remaining = 0;
         self.observer.bytes(self.size());
         self.check_unmodified()
+    }
+
+    /// Makes `buffer` have `len` bytes, for a read.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError::Io`] if there is no memory for it.
+    pub fn resize_buffer(&self, buffer: &mut Vec<u8>, len: usize) -> Result<(), TreeError> {
+        let missing = len.saturating_sub(buffer.len());
+        buffer.try_reserve_exact(missing).map_err(|error| self.failed("read", error.into()))?;
+        buffer.resize(len, 0);
+        Ok(())
     }
 
     /// Whether bytes can be read at any offset. Some file systems have files that are only streams.

@@ -4,9 +4,11 @@
 //! - [`OpenFile`] is one open file. Reading fails if the file changes meanwhile.
 //! - [`FileDigester`] lets the reader hash files on the threads that read them. This crate has no hash functions.
 //! - [`Workers`] are the threads of a process, and an [`Observer`] follows the progress and may cancel.
+//! - A [`BufferPool`] has buffers that are used again.
 //! - [`TreeLimits`] bound what a tree may hold.
 
 mod batch;
+mod buffer_pool;
 mod digester;
 mod entry;
 mod error;
@@ -15,10 +17,12 @@ mod limits;
 mod observer;
 mod opening;
 mod options;
+mod project_file;
 mod reader;
 mod walk;
 mod workers;
 
+pub use buffer_pool::BufferPool;
 pub use digester::{FileDigester, NoDigest, ReadMode};
 pub use entry::{EntryBody, EntryKind, TreeEntry};
 pub use error::TreeError;
@@ -26,6 +30,7 @@ pub use file::{FileState, OpenFile};
 pub use limits::TreeLimits;
 pub use observer::{Ignore, Observer};
 pub use options::{NameOrder, SpecialFiles, TreeOptions};
+pub use project_file::{Symlinks, read_open_file, read_project_file, replace_project_file};
 pub use reader::TreeReader;
 pub use walk::STAGING_PREFIX;
 pub use workers::Workers;

@@ -9,14 +9,14 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::batch::{Batch, BatchedFile, ReadContext};
+use crate::batch::{BatchedFile, FileBatch, ReadContext};
 use crate::digester::{FileDigester, NoDigest, ReadMode};
 use crate::entry::{EntryBody, TreeEntry};
 use crate::error::TreeError;
 use crate::file::OpenFile;
 use crate::opening::full_path;
 use crate::options::TreeOptions;
-use crate::walk::{FileLocation, Step, Walk};
+use crate::walk::{FileLocation, TreeWalk, WalkStep};
 use crate::workers::Workers;
 
 /// An iterator over the entries of a tree: depth first, a directory before its children, the children in the order of
@@ -39,7 +39,7 @@ use crate::workers::Workers;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct TreeReader<D: FileDigester> {
-    walk: Walk,
+    walk: TreeWalk,
     workers: Workers,
     context: Arc<ReadContext<D>>,
     max_batch: usize,
@@ -92,7 +92,7 @@ impl<D: FileDigester> TreeReader<D> {
         // Two batches for each thread: one that it works on, and the next.
         let max_batch = AHEAD / options.workers.file_threads() / 2;
         Self {
-            walk: Walk::new(root, options),
+            walk: TreeWalk::new(root, options),
             workers: options.workers.clone(),
             context,
             max_batch: max_batch.clamp(1, MAX_BATCH),
@@ -138,10 +138,10 @@ impl<D: FileDigester> TreeReader<D> {
                     self.walked = true;
                     break;
                 }
-                Ok(Some(Step::Entry { path, kind })) => {
+                Ok(Some(WalkStep::Entry { path, kind })) => {
                     Slot::Ready(self.context.entry_without_body(path, kind))
                 }
-                Ok(Some(Step::File { path, location })) => {
+                Ok(Some(WalkStep::File { path, location })) => {
                     self.files += 1;
                     self.unassigned.push((path, location));
                     if self.unassigned.len() >= (self.files / FILES_BEFORE_BATCHES).clamp(1, self.max_batch) {
@@ -165,8 +165,11 @@ impl<D: FileDigester> TreeReader<D> {
             return;
         }
         let (sender, answer) = sync_channel(1);
-        let batch =
-            Batch { files: std::mem::take(&mut self.unassigned), context: Arc::clone(&self.context), sender };
+        let batch = FileBatch {
+            files: std::mem::take(&mut self.unassigned),
+            context: Arc::clone(&self.context),
+            sender,
+        };
         let workers = self.workers.clone();
         self.workers.spawn_file(move || batch.run(&workers));
         self.assigned.push_back(answer);

@@ -22,7 +22,7 @@ use crate::options::{NameOrder, SpecialFiles, TreeOptions};
 pub const STAGING_PREFIX: &[u8] = b".larder-tmp-";
 
 /// The next entry of a tree.
-pub(crate) enum Step {
+pub(crate) enum WalkStep {
     /// A directory or a link, with its path.
     Entry { path: Vec<u8>, kind: EntryKind },
     /// A file, which the walk does not open.
@@ -50,7 +50,7 @@ impl FileLocation {
     }
 }
 
-pub(crate) struct Walk {
+pub(crate) struct TreeWalk {
     root: PathBuf,
     order: NameOrder,
     dereference: bool,
@@ -77,7 +77,7 @@ struct Child {
     kind: FileType,
 }
 
-impl Walk {
+impl TreeWalk {
     pub(crate) fn new(root: PathBuf, options: &TreeOptions) -> Self {
         Self {
             root,
@@ -93,7 +93,7 @@ impl Walk {
     }
 
     /// The next entry, or `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Step>, TreeError> {
+    pub(crate) fn next(&mut self) -> Result<Option<WalkStep>, TreeError> {
         let step = if self.started {
             self.advance()?
         } else {
@@ -112,7 +112,7 @@ impl Walk {
         Ok(step)
     }
 
-    fn begin(&mut self) -> Result<Step, TreeError> {
+    fn begin(&mut self) -> Result<WalkStep, TreeError> {
         let path = || self.root.clone();
         let status = rustix::fs::stat(&self.root).map_err(|error| match error {
             Errno::NOENT | Errno::NOTDIR => TreeError::Missing { path: path() },
@@ -121,7 +121,7 @@ impl Walk {
         })?;
         match FileType::from_raw_mode(status.st_mode) {
             FileType::RegularFile => {
-                Ok(Step::File { path: Vec::new(), location: FileLocation::Root(path()) })
+                Ok(WalkStep::File { path: Vec::new(), location: FileLocation::Root(path()) })
             }
             FileType::Directory => {
                 let opened = rustix::fs::open(&self.root, OPEN_FLAGS | OFlags::DIRECTORY, Mode::empty());
@@ -131,7 +131,7 @@ impl Walk {
         }
     }
 
-    fn advance(&mut self) -> Result<Option<Step>, TreeError> {
+    fn advance(&mut self) -> Result<Option<WalkStep>, TreeError> {
         loop {
             let Some(entered) = self.entered.last_mut() else { return Ok(None) };
             let directory = Arc::clone(&entered.directory);
@@ -146,7 +146,7 @@ impl Walk {
         }
     }
 
-    fn step(&mut self, directory: &Arc<File>, child: Child) -> Result<Option<Step>, TreeError> {
+    fn step(&mut self, directory: &Arc<File>, child: Child) -> Result<Option<WalkStep>, TreeError> {
         let path = self.child_path(child.name.to_bytes())?;
         let shown = |path: &[u8]| full_path(&self.root, path);
         let status = |flags| rustix::fs::statat(directory, child.name.as_c_str(), flags);
@@ -170,7 +170,7 @@ impl Walk {
             FileType::RegularFile => {
                 let location =
                     FileLocation::Child { directory: Arc::clone(directory), name: child.name, follow };
-                Ok(Some(Step::File { path, location }))
+                Ok(Some(WalkStep::File { path, location }))
             }
             FileType::Directory => {
                 let flags = OPEN_FLAGS | OFlags::DIRECTORY;
@@ -188,7 +188,7 @@ impl Walk {
                         source: error.into(),
                     },
                 )?;
-                Ok(Some(Step::Entry { path, kind: EntryKind::Symlink { target: target.into_bytes() } }))
+                Ok(Some(WalkStep::Entry { path, kind: EntryKind::Symlink { target: target.into_bytes() } }))
             }
             _ if self.special_files == SpecialFiles::Skip => Ok(None),
             other => Err(TreeError::Special { path: shown(&path), what: name_of(other) }),
@@ -196,7 +196,7 @@ impl Walk {
     }
 
     /// Enters the directory that `self.path` names.
-    fn enter(&mut self, opened: Result<File, Errno>, parent_len: usize) -> Result<Step, TreeError> {
+    fn enter(&mut self, opened: Result<File, Errno>, parent_len: usize) -> Result<WalkStep, TreeError> {
         let shown = || full_path(&self.root, &self.path);
         let directory = opened.map_err(|error| open_error(error, shown()))?;
         let metadata = directory.metadata().map_err(|source| TreeError::Io {
@@ -226,7 +226,7 @@ impl Walk {
             children: children.into_iter(),
             parent_len,
         });
-        Ok(Step::Entry { path, kind })
+        Ok(WalkStep::Entry { path, kind })
     }
 
     fn child_path(&self, name: &[u8]) -> Result<Vec<u8>, TreeError> {

@@ -3,12 +3,14 @@
 use std::io;
 
 use async_compression::Level;
-use async_compression::tokio::bufread::{BzEncoder, XzEncoder};
+use async_compression::tokio::bufread::BzEncoder;
 use futures::executor::block_on;
 use libdeflater::{CompressionLvl, Compressor as GzipCompressor};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use liblzma::stream::{Action, Check, Filters, LzmaOptions, Status, Stream};
+use tokio::io::AsyncReadExt as _;
 use zstd::bulk::Compressor as ZstdCompressor;
 
+use super::piece::PIECE;
 use crate::compression::{Compression, Format};
 
 /// Compresses pieces with one codec. Keeps what the codec has allocated, for the next piece.
@@ -19,7 +21,7 @@ use crate::compression::{Compression, Format};
 pub(super) enum Encoder {
     Zstd { compressor: Box<ZstdCompressor<'static>>, level: i32 },
     Gzip { compressor: GzipCompressor, fast: GzipCompressor, store: GzipCompressor },
-    Xz { level: i32 },
+    Xz { level: u32 },
     Bzip2 { level: i32 },
     None,
 }
@@ -37,6 +39,9 @@ const ALWAYS_COMPRESSED: usize = 4 * SAMPLE_PARTS * SAMPLE_PART;
 const ZSTD_STORE: i32 = -(128 << 10);
 const ZSTD_FAST: i32 = 1;
 
+/// The level at which xz has a dictionary of 4 MiB. Lower levels have smaller ones, and higher levels larger ones.
+const XZ_LEVEL_WITH_DICTIONARY_OF_A_PIECE: u32 = 3;
+
 impl Encoder {
     pub(super) fn new(compression: Compression) -> io::Result<Self> {
         let level = i32::from(compression.level().unwrap_or_default());
@@ -52,28 +57,39 @@ impl Encoder {
                 fast: gzip_compressor(1)?,
                 store: gzip_compressor(0)?,
             },
-            Format::Xz => Self::Xz { level },
+            Format::Xz => Self::Xz { level: u32::from(compression.level().unwrap_or_default()) },
             Format::Bzip2 => Self::Bzip2 { level },
             Format::None => Self::None,
         })
     }
 
-    /// How much memory one encoder takes at the most, in bytes. The figures for xz and bzip2 come from their manual pages.
-    /// Those for zstd and libdeflate are estimates for a piece of 4 MiB.
+    /// How much memory one encoder takes at the most, in bytes, for a piece of any size. The figures for xz and bzip2 come
+    /// from their manual pages, those for zstd and gzip were measured.
     pub(super) fn memory(compression: Compression) -> usize {
         const MIB: usize = 1 << 20;
         match (compression.format(), compression.level().unwrap_or_default()) {
-            (Format::Zstd, ..=12) | (Format::Gzip, _) => 2 * MIB,
-            (Format::Zstd, _) => 24 * MIB,
+            (Format::Zstd, ..=4) => 3 * MIB,
+            (Format::Zstd, 5..=8) => 6 * MIB,
+            (Format::Zstd, 9) => 11 * MIB,
+            (Format::Zstd, 10 | 11) => 21 * MIB,
+            (Format::Zstd, 12) => 41 * MIB,
+            (Format::Zstd, 13 | 16) => 36 * MIB,
+            (Format::Zstd, 15) => 68 * MIB,
+            (Format::Zstd, _) => 52 * MIB,
+            (Format::Gzip, _) => 2 * MIB,
             (Format::Xz, 0) => 3 * MIB,
             (Format::Xz, 1) => 9 * MIB,
             (Format::Xz, 2) => 17 * MIB,
             (Format::Xz, 3) => 32 * MIB,
-            (Format::Xz, 4) => 48 * MIB,
-            (Format::Xz, _) => 94 * MIB,
+            (Format::Xz, _) => 48 * MIB,
             (Format::Bzip2, _) => 8 * MIB,
             (Format::None, _) => 0,
         }
+    }
+
+    /// Whether an encoder of this format allocates its memory anew for each piece.
+    pub(super) fn allocates_for_each_piece(format: Format) -> bool {
+        matches!(format, Format::Xz | Format::Bzip2)
     }
 
     /// More than the size that any frame of a piece of `len` bytes has, in bytes. The worst is bzip2, which adds one
@@ -91,7 +107,7 @@ impl Encoder {
                 let compress_at =
                     |compressor: &mut ZstdCompressor<'_>, level, piece: &[u8], frame: &mut Vec<u8>| {
                         compressor.set_compression_level(level)?;
-                        frame.reserve(Self::bound(piece.len()));
+                        frame.try_reserve(Self::bound(piece.len()))?;
                         compressor.compress_to_buffer(piece, frame)
                     };
                 let worth_it =
@@ -105,13 +121,10 @@ impl Encoder {
                 gzip(if worth_it { compressor } else { store }, piece, frame)?;
                 Ok(())
             }
-            Self::Xz { level } => {
-                drain(XzEncoder::with_quality(piece, Level::Precise(*level)), Self::bound(piece.len()), frame)
-            }
-            Self::Bzip2 { level } => {
-                drain(BzEncoder::with_quality(piece, Level::Precise(*level)), Self::bound(piece.len()), frame)
-            }
+            Self::Xz { level } => xz(*level, piece, frame),
+            Self::Bzip2 { level } => bzip2(*level, piece, frame),
             Self::None => {
+                frame.try_reserve(piece.len())?;
                 frame.extend_from_slice(piece);
                 Ok(())
             }
@@ -126,6 +139,7 @@ fn gzip_compressor(level: i32) -> io::Result<GzipCompressor> {
 
 /// Replaces `frame` by a gzip member, which has neither a time nor a name in its header.
 fn gzip(compressor: &mut GzipCompressor, piece: &[u8], frame: &mut Vec<u8>) -> io::Result<usize> {
+    frame.try_reserve(Encoder::bound(piece.len()).saturating_sub(frame.len()))?;
     frame.resize(Encoder::bound(piece.len()), 0);
     let len = compressor.gzip_compress(piece, frame).map_err(io::Error::other)?;
     frame.truncate(len);
@@ -146,24 +160,47 @@ fn is_worth_it(piece: &[u8], mut compress: impl FnMut(&[u8]) -> io::Result<usize
     Ok(compress(&sample)? <= sample.len() / 10 * 9)
 }
 
-/// Replaces `frame` by what a codec makes of input that is in memory, so that it never has to wait.
+/// Replaces `frame` by an xz stream with one block.
 ///
-/// The encoders of async-compression flush at the end of every read, and where a block ends shows in its bytes. Only
-/// one read that gets everything makes the same frame each time.
-fn drain(mut codec: impl AsyncRead + Unpin, bound: usize, frame: &mut Vec<u8>) -> io::Result<()> {
-    frame.resize(bound, 0);
-    let len = block_on(codec.read(frame))?;
-    if block_on(codec.read(&mut [0]))? > 0 {
-        return Err(io::Error::other("the frame is larger than the format allows"));
+/// The dictionary is as large as the piece. A larger one needs twice the memory at levels 5 and 6, and finds nothing more.
+fn xz(level: u32, piece: &[u8], frame: &mut Vec<u8>) -> io::Result<()> {
+    let dictionary = u32::try_from(PIECE).expect("a piece has a few mebibytes");
+    let mut options = LzmaOptions::new_preset(level)?;
+    if level > XZ_LEVEL_WITH_DICTIONARY_OF_A_PIECE {
+        options.dict_size(dictionary);
+    }
+    let mut stream = Stream::new_stream_encoder(Filters::new().lzma2(&options), Check::Crc64)?;
+    frame.try_reserve(Encoder::bound(piece.len()))?;
+    match stream.process_vec(piece, frame, Action::Finish)? {
+        Status::StreamEnd => Ok(()),
+        _ => Err(too_large()),
+    }
+}
+
+/// Replaces `frame` by a bzip2 stream.
+///
+/// The encoder of async-compression flushes at the end of every read, and the end of a block shows in its bytes. Only one
+/// read that gets everything makes the same frame each time.
+fn bzip2(level: i32, piece: &[u8], frame: &mut Vec<u8>) -> io::Result<()> {
+    let mut encoder = BzEncoder::with_quality(piece, Level::Precise(level));
+    frame.try_reserve(Encoder::bound(piece.len()))?;
+    frame.resize(Encoder::bound(piece.len()), 0);
+    // The input is in memory, so this never waits.
+    let len = block_on(encoder.read(frame))?;
+    if block_on(encoder.read(&mut [0]))? > 0 {
+        return Err(too_large());
     }
     frame.truncate(len);
     Ok(())
 }
 
+fn too_large() -> io::Error {
+    io::Error::other("the frame is larger than the format allows")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frames::PIECE;
     use crate::frames::samples::{noise, text};
 
     fn encode(compression: &str, piece: &[u8]) -> Vec<u8> {
@@ -179,6 +216,18 @@ mod tests {
                 let frame = encode(name, &noise(len));
                 assert!(frame.len() <= Encoder::bound(len), "{name} {len}");
             }
+        }
+    }
+
+    #[test]
+    fn zstd_takes_no_more_memory_than_is_counted() {
+        for level in 1..=19 {
+            let compression = Compression::with_level(Format::Zstd, level).unwrap();
+            let mut encoder = Encoder::new(compression).unwrap();
+            encoder.encode(&vec![0; PIECE], &mut Vec::new()).unwrap();
+            let Encoder::Zstd { compressor, .. } = &mut encoder else { panic!("{level}") };
+            let taken = compressor.context_mut().sizeof();
+            assert!(taken <= Encoder::memory(compression), "level {level} takes {taken} bytes");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What can go wrong while an archive is decompressed.
 
+use std::collections::TryReserveError;
 use std::error::Error;
 use std::io;
 
@@ -29,6 +30,9 @@ pub(crate) enum ReadError {
     /// The system refused a thread.
     #[error("failed to start a thread that decompresses")]
     Thread(#[source] io::Error),
+    /// There is no memory for a buffer or for a codec.
+    #[error("there is not enough memory to decompress")]
+    Memory(#[source] io::Error),
     /// A thread that decompresses panicked: a defect of this crate.
     #[error("a thread that decompresses failed unexpectedly")]
     Panicked,
@@ -55,6 +59,12 @@ impl EmptyFrames {
     }
 }
 
+impl From<TryReserveError> for ReadError {
+    fn from(error: TryReserveError) -> Self {
+        Self::Memory(error.into())
+    }
+}
+
 impl ReadError {
     pub(super) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged { what: what.into(), source: None }
@@ -62,5 +72,28 @@ impl ReadError {
 
     pub(super) fn codec(what: &'static str, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Damaged { what: what.into(), source: Some(error.into()) }
+    }
+}
+
+/// Whether a codec says that it got no memory. zstd's error has no kind, only its text.
+pub(super) fn is_out_of_memory(error: &io::Error) -> bool {
+    let of_liblzma = error.get_ref().and_then(|error| error.downcast_ref::<liblzma::stream::Error>());
+    error.kind() == io::ErrorKind::OutOfMemory
+        || of_liblzma == Some(&liblzma::stream::Error::Mem)
+        || error.to_string() == "Allocation error : not enough memory"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_memory_is_told_from_damage() {
+        // ZSTD_error_memory_allocation is 64, and zstd returns the negative number.
+        let zstd = zstd::zstd_safe::get_error_name(0_usize.wrapping_sub(64));
+        assert!(is_out_of_memory(&io::Error::other(zstd)), "{zstd}");
+        assert!(is_out_of_memory(&liblzma::stream::Error::Mem.into()));
+        assert!(is_out_of_memory(&Vec::<u8>::new().try_reserve(usize::MAX / 2).unwrap_err().into()));
+        assert!(!is_out_of_memory(&io::Error::other("Data corruption detected")));
     }
 }

@@ -62,6 +62,7 @@ impl Input {
 
     /// Appends the next `len` bytes to `to`. `false` where the stream ends before.
     pub(super) fn read_onto(&mut self, to: &mut Vec<u8>, len: usize) -> Result<bool, ReadError> {
+        to.try_reserve(len)?;
         self.consume_all(len as u64, |part| to.extend_from_slice(part))
     }
 
@@ -86,11 +87,13 @@ impl Input {
     }
 
     /// Puts bytes back in front of what comes next.
-    pub(super) fn unread(&mut self, bytes: &[u8]) {
-        let mut joined = BytesMut::with_capacity(bytes.len() + self.ahead.len());
+    pub(super) fn unread(&mut self, bytes: &[u8]) -> Result<(), ReadError> {
+        let mut joined = Vec::new();
+        joined.try_reserve_exact(bytes.len() + self.ahead.len())?;
         joined.extend_from_slice(bytes);
         joined.extend_from_slice(&self.ahead);
-        self.ahead = joined.freeze();
+        self.ahead = joined.into();
+        Ok(())
     }
 
     /// Whether everything has been taken, and nothing more comes.
@@ -199,7 +202,7 @@ mod tests {
         input.skip(1);
         let mut read = Vec::new();
         assert!(input.read_onto(&mut read, 2).unwrap());
-        input.unread(b"xyz");
+        input.unread(b"xyz").unwrap();
         assert!(input.skip_all(1).unwrap());
         assert!(!input.read_onto(&mut read, 99).unwrap());
         assert_eq!(read, b"bcyzde");

@@ -8,16 +8,16 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread;
 
 use bytes::Bytes;
-use larder_tree::Workers;
+use larder_tree::{BufferPool, Workers};
 use zstd::bulk::Decompressor;
 
 use super::detect::{NEEDED, detect};
 use super::error::{EmptyFrames, ReadError, TooManyEmpty};
 use super::input::{Chunks, Input};
-use super::pool::Pool;
-use super::stream::{self, STREAM_PIECE};
+use super::large_window::{LargeWindow, USUAL_WINDOW};
+use super::piece::PIECE;
+use super::stream;
 use super::zstd_frame::{self, Gathered, Next};
-use super::{MAX_DECODERS, PIECE};
 use crate::compression::Format;
 use crate::limits::Limits;
 
@@ -27,14 +27,18 @@ use crate::limits::Limits;
 /// side on the compute threads, everything else on a thread of its own; so the reader's own thread is free for
 /// what it does with the pieces. To be used outside an async runtime: it waits.
 pub(crate) struct FrameReader {
-    items: Receiver<Result<Item, ReadError>>,
+    items: Receiver<Result<ReaderItem, ReadError>>,
     /// Why there is no thread, where there is none.
     no_thread: Option<io::Error>,
     over: bool,
 }
 
+/// The largest number of threads that decompress the frames of one stream at once. Each frame in flight takes up to
+/// 10 MiB, so memory would grow with the cores otherwise. One thread unpacks their results.
+const MAX_DECODERS: usize = 4;
+
 /// What the thread that takes the stream apart has found.
-enum Item {
+enum ReaderItem {
     Piece(Bytes),
     /// A frame that is being decompressed.
     Frame(Receiver<Result<Bytes, ReadError>>),
@@ -78,9 +82,9 @@ impl FrameReader {
 
     fn receive(&mut self) -> Result<Option<Bytes>, ReadError> {
         match self.items.recv().map_err(|_| ReadError::Panicked)?? {
-            Item::Piece(piece) => Ok(Some(piece)),
-            Item::Frame(frame) => Ok(Some(frame.recv().map_err(|_| ReadError::Panicked)??)),
-            Item::End => Ok(None),
+            ReaderItem::Piece(piece) => Ok(Some(piece)),
+            ReaderItem::Frame(frame) => Ok(Some(frame.recv().map_err(|_| ReadError::Panicked)??)),
+            ReaderItem::End => Ok(None),
         }
     }
 }
@@ -94,7 +98,7 @@ impl fmt::Debug for FrameReader {
 /// Takes the stream apart, on a thread of its own.
 struct Splitter {
     input: Input,
-    items: SyncSender<Result<Item, ReadError>>,
+    items: SyncSender<Result<ReaderItem, ReadError>>,
     limits: Limits,
 }
 
@@ -103,7 +107,7 @@ const MAX_FRAME: usize = PIECE + PIECE / 2;
 
 impl Splitter {
     fn run(mut self, workers: &Workers) {
-        let end = self.read(workers).map(|()| Item::End);
+        let end = self.read(workers).map(|()| ReaderItem::End);
         // Fails where the reader was dropped: then nobody wants to know.
         let _ = self.items.send(end);
     }
@@ -112,7 +116,7 @@ impl Splitter {
     fn read(&mut self, workers: &Workers) -> Result<(), ReadError> {
         let format = detect(self.input.peek(NEEDED)?)?;
         let Self { input, items, limits } = self;
-        let output = &mut |piece| items.send(Ok(Item::Piece(piece))).is_ok();
+        let output = &mut |piece| items.send(Ok(ReaderItem::Piece(piece))).is_ok();
         let pool = &*STREAM_PIECES;
         match format {
             Format::Zstd => self.read_zstd(workers),
@@ -148,12 +152,12 @@ impl Splitter {
                 empty_frames.count(size == 0).map_err(refused)?;
             }
             if header.content_size.is_some_and(|size| size <= PIECE as u64) {
-                let mut frame = decoders.frames.take();
+                let mut frame = decoders.frames.take(MAX_FRAME)?;
                 frame.clear();
                 if zstd_frame::gather(&mut self.input, header, &mut frame, MAX_FRAME)? == Gathered::Frame {
                     let (sender, receiver) = sync_channel(1);
                     // First a place in the queue, then the work: so the queue bounds what is under way.
-                    if self.items.send(Ok(Item::Frame(receiver))).is_err() {
+                    if self.items.send(Ok(ReaderItem::Frame(receiver))).is_err() {
                         return Ok(());
                     }
                     let decoders = Arc::clone(&decoders);
@@ -164,18 +168,20 @@ impl Splitter {
                     });
                     continue;
                 }
-                self.input.unread(&frame);
-                decoders.frames.give(frame);
+                self.input.unread(&frame)?;
+                decoders.frames.put_back(frame);
             }
             let items = &self.items;
             let mut wanted = true;
             let mut is_empty = true;
             let output = &mut |piece: Bytes| {
                 is_empty &= piece.is_empty();
-                wanted = items.send(Ok(Item::Piece(piece))).is_ok();
+                wanted = items.send(Ok(ReaderItem::Piece(piece))).is_ok();
                 wanted
             };
+            let large_window = (header.window > USUAL_WINDOW).then(LargeWindow::wait);
             stream::zstd(&mut self.input, &STREAM_PIECES, &self.limits, output)?;
+            drop(large_window);
             if !wanted {
                 return Ok(());
             }
@@ -189,14 +195,14 @@ impl Splitter {
 /// Decompresses frames that hold no more than a piece.
 struct Decoders {
     idle: Mutex<VecDeque<Decompressor<'static>>>,
-    frames: &'static Pool,
-    pieces: &'static Pool,
+    frames: &'static BufferPool,
+    pieces: &'static BufferPool,
 }
 
 /// The buffers of all streams of the process: see those of the writer.
-static FRAMES: LazyLock<Pool> = LazyLock::new(|| Pool::new(MAX_FRAME));
-static PIECES: LazyLock<Pool> = LazyLock::new(|| Pool::new(PIECE));
-static STREAM_PIECES: LazyLock<Pool> = LazyLock::new(|| Pool::new(STREAM_PIECE));
+static FRAMES: LazyLock<BufferPool> = LazyLock::new(BufferPool::default);
+static PIECES: LazyLock<BufferPool> = LazyLock::new(BufferPool::default);
+static STREAM_PIECES: LazyLock<BufferPool> = LazyLock::new(BufferPool::default);
 
 impl Decoders {
     fn new() -> Self {
@@ -210,10 +216,10 @@ impl Decoders {
             Some(decoder) => decoder,
             None => Decompressor::new().map_err(failed)?,
         };
-        let mut piece = self.pieces.take();
+        let mut piece = self.pieces.take(PIECE)?;
         let result = decoder.decompress_to_buffer(&frame, &mut piece);
         self.idle().push_back(decoder);
-        self.frames.give(frame);
+        self.frames.put_back(frame);
         result.map_err(failed)?;
         Ok(self.pieces.freeze(piece))
     }

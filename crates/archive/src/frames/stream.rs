@@ -6,26 +6,19 @@ use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
 use bytes::Bytes;
 use futures::executor::block_on;
-use liblzma::bufread::XzDecoder;
-use liblzma::stream::{CONCATENATED, Stream, TELL_UNSUPPORTED_CHECK};
+use larder_tree::BufferPool;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::error::{EmptyFrames, ReadError, TooManyEmpty};
+use super::error::{EmptyFrames, ReadError, is_out_of_memory};
 use super::input::Input;
-use super::pool::Pool;
+use super::xz_stream::XzReader;
 use crate::limits::Limits;
 
 /// How much is decompressed before it is handed over, in bytes: enough to make the hand-over cheap.
 pub(super) const STREAM_PIECE: usize = 1 << 20;
 
-/// How much of an xz stream may bring no data, in bytes. An index of this size belongs to terabytes of data.
-const MAX_XZ_WITHOUT_DATA: u64 = 8 << 20;
-
-/// What liblzma needs beside the dictionary, in bytes, generously.
-const XZ_OVERHEAD: u64 = 1 << 20;
-
 /// Takes decompressed bytes. `false` where nobody wants more.
-pub(super) type Output<'a> = dyn FnMut(Bytes) -> bool + 'a;
+pub(super) type PieceReceiver<'a> = dyn FnMut(Bytes) -> bool + 'a;
 
 /// What is said of a stream that does not come to its end.
 struct Words {
@@ -41,48 +34,44 @@ const XZ: Words = Words { broken: "its xz data cannot be decompressed", truncate
 const ZSTD: Words = Words { broken: "a zstd frame cannot be decompressed", truncated: "within a zstd frame" };
 
 /// A gzip stream: members, one behind the other.
-pub(super) fn gzip(input: &mut Input, pool: &Pool, output: &mut Output<'_>) -> Result<(), ReadError> {
+pub(super) fn gzip(
+    input: &mut Input,
+    pool: &BufferPool,
+    output: &mut PieceReceiver<'_>,
+) -> Result<(), ReadError> {
     let end = drain_members(input, GzipDecoder::new, GzipDecoder::into_inner, pool, output);
     judge(end, input, &GZIP)
 }
 
 /// A bzip2 stream: streams, one behind the other.
-pub(super) fn bzip2(input: &mut Input, pool: &Pool, output: &mut Output<'_>) -> Result<(), ReadError> {
+pub(super) fn bzip2(
+    input: &mut Input,
+    pool: &BufferPool,
+    output: &mut PieceReceiver<'_>,
+) -> Result<(), ReadError> {
     let end = drain_members(input, BzDecoder::new, BzDecoder::into_inner, pool, output);
     judge(end, input, &BZIP2)
 }
 
 /// An xz stream: streams, one behind the other, with padding as the format has it.
-///
-/// Decoded by liblzma itself. The decoder of async-compression begins anew with every stream, by guessing: it takes
-/// streams of two older formats in the place of later ones, and padding of any length at the end.
 pub(super) fn xz(
     input: &mut Input,
-    pool: &Pool,
+    pool: &BufferPool,
     limits: &Limits,
-    output: &mut Output<'_>,
+    output: &mut PieceReceiver<'_>,
 ) -> Result<(), ReadError> {
-    let memory = limits.xz_dictionary.saturating_add(XZ_OVERHEAD);
-    let stream = Stream::new_stream_decoder(memory, CONCATENATED | TELL_UNSUPPORTED_CHECK)
-        .map_err(|error| ReadError::codec(XZ.broken, error))?;
-    let mut decoder = XzDecoder::new_stream(MeteredInput { input: &mut *input, without_data: 0 }, stream);
-    let read = |buffer: &mut [u8]| {
-        let len = io::Read::read(&mut decoder, buffer)?;
-        if len > 0 {
-            decoder.get_mut().without_data = 0;
-        }
-        Ok(len)
-    };
-    let end = drain(read, pool, output);
+    let mut reader = XzReader::new(input, limits)?;
+    let end = drain(|buffer| reader.read(buffer), pool, output);
+    drop(reader);
     judge(end, input, &XZ)
 }
 
 /// One zstd frame of any size. What comes behind it is left where it is.
 pub(super) fn zstd(
     input: &mut Input,
-    pool: &Pool,
+    pool: &BufferPool,
     limits: &Limits,
-    output: &mut Output<'_>,
+    output: &mut PieceReceiver<'_>,
 ) -> Result<(), ReadError> {
     let parameters = [DParameter::window_log_max(limits.zstd_window_log)];
     let mut decoder = ZstdDecoder::with_params(&mut *input, &parameters);
@@ -90,39 +79,13 @@ pub(super) fn zstd(
     judge(end, input, &ZSTD)
 }
 
-/// Counts the bytes that liblzma takes without bringing data. It does not tell where streams end.
-struct MeteredInput<'a> {
-    input: &'a mut Input,
-    without_data: u64,
-}
-
-impl io::Read for MeteredInput<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        io::Read::read(self.input, buffer)
-    }
-}
-
-impl io::BufRead for MeteredInput<'_> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.without_data > MAX_XZ_WITHOUT_DATA {
-            return Err(io::Error::other(TooManyEmpty));
-        }
-        io::BufRead::fill_buf(self.input)
-    }
-
-    fn consume(&mut self, len: usize) {
-        self.without_data += len as u64;
-        io::BufRead::consume(self.input, len);
-    }
-}
-
 /// Decompresses members that follow each other, each by a decoder of its own: so those without data can be counted.
 fn drain_members<'a, D: AsyncRead + Unpin>(
     input: &'a mut Input,
     new: impl Fn(&'a mut Input) -> D,
     into_input: impl Fn(D) -> &'a mut Input,
-    pool: &Pool,
-    output: &mut Output<'_>,
+    pool: &BufferPool,
+    output: &mut PieceReceiver<'_>,
 ) -> io::Result<()> {
     let mut decoder = Some(new(input));
     let mut empty_members = EmptyFrames::default();
@@ -155,11 +118,11 @@ fn read_async(decoder: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> io::
 /// Reads a codec to its end.
 fn drain(
     mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
-    pool: &Pool,
-    output: &mut Output<'_>,
+    pool: &BufferPool,
+    output: &mut PieceReceiver<'_>,
 ) -> io::Result<()> {
     loop {
-        let mut buffer = pool.take();
+        let mut buffer = pool.take(STREAM_PIECE)?;
         buffer.resize(STREAM_PIECE, 0);
         let mut filled = 0;
         let mut ended = false;
@@ -187,6 +150,7 @@ fn judge(end: io::Result<()>, input: &mut Input, words: &Words) -> Result<(), Re
         (Err(error), None) if error.kind() == io::ErrorKind::UnexpectedEof && input.is_at_end() => {
             Err(ReadError::Truncated { place: words.truncated })
         }
+        (Err(error), None) if is_out_of_memory(&error) => Err(ReadError::Memory(error)),
         (Err(error), None) => Err(ReadError::codec(words.broken, error)),
         (Ok(()), None) => Ok(()),
     }

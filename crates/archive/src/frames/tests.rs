@@ -14,10 +14,11 @@ use tokio::sync::mpsc::channel;
 
 use super::encoder::Encoder;
 use super::error::ReadError;
+use super::piece::PIECE;
 use super::reader::FrameReader;
 use super::samples::{noise, tar, text};
 use super::stream::STREAM_PIECE;
-use super::{FrameWriter, PIECE};
+use super::writer::FrameWriter;
 use crate::limits::Limits;
 
 const FORMATS: [&str; 5] = ["zstd", "gzip", "xz:0", "bzip2:1", "none"];

@@ -1,78 +1,93 @@
 //! Cuts a stream into pieces and compresses them on all cores.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 use std::fmt;
 use std::io;
+use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::thread;
 
 use bytes::Bytes;
-use larder_tree::Workers;
+use larder_tree::{BufferPool, Workers};
 use tokio::sync::mpsc::Sender;
 
-use super::PIECE;
 use super::encoder::Encoder;
-use super::pool::Pool;
+use super::encoders::{EncoderMemory, encode, max_encoders};
+use super::error::is_out_of_memory;
+use super::piece::PIECE;
 use crate::compression::{Compression, Format};
 
 /// A stream could not be compressed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameError {
-    /// Whoever received the frames has gone away.
+    /// The receiver of the frames was dropped.
     #[error("nobody receives the archive any more")]
     Closed,
     /// A codec failed, or a thread that ran it.
     #[error("failed to compress")]
     Codec(#[source] io::Error),
+    /// There is no memory for a buffer or for a codec.
+    #[error("there is not enough memory to compress")]
+    Memory(#[source] io::Error),
+    /// The system refused a thread.
+    #[error("failed to start a thread that compresses")]
+    Thread(#[source] io::Error),
 }
 
-/// Compresses what is written to it, piece by piece on the compute threads, and sends the frames in order.
+impl FrameError {
+    fn of_codec(error: io::Error) -> Self {
+        if is_out_of_memory(&error) { Self::Memory(error) } else { Self::Codec(error) }
+    }
+}
+
+impl From<TryReserveError> for FrameError {
+    fn from(error: TryReserveError) -> Self {
+        Self::Memory(error.into())
+    }
+}
+
+/// Compresses a stream piece by piece, on several threads, and sends the frames in order.
 ///
-/// To be used on a thread of its own, outside an async runtime: it waits where the receiver is slow. A bounded number
-/// of pieces is in flight. The end of the frames says nothing about the stream being complete: whoever writes says
-/// that, by other means, after [`FrameWriter::finish`].
+/// To be used on a thread of its own, outside an async runtime: it waits while the receiver is slow. The number of pieces in
+/// flight is bounded. The end of the frames does not mean that the stream is complete: the caller of
+/// [`FrameWriter::finish`] says that in another way.
 pub(crate) struct FrameWriter {
     compression: Compression,
     workers: Workers,
     frames: Sender<Bytes>,
     piece_len: usize,
-    /// Of `piece_len` bytes, its first `filled` bytes are what was written; or empty, before anything is.
+    /// Its first `filled` bytes were written, and it has `piece_len` bytes. Empty before the first write.
     piece: Vec<u8>,
     filled: usize,
     in_flight: VecDeque<Receiver<io::Result<Bytes>>>,
     max_in_flight: usize,
-    shared: Arc<Shared>,
+    pieces: &'static BufferPool,
     sent: u64,
 }
 
-/// What the tasks of a writer use again.
-struct Shared {
-    encoders: Mutex<Vec<Encoder>>,
-    pieces: &'static Pool,
-    frames: &'static Pool,
-}
+/// The buffers of all streams of the process, because streams often follow each other. With buffers of their own, six
+/// pushes of 130 MiB took 180 MiB instead of 100.
+static PIECES: LazyLock<BufferPool> = LazyLock::new(BufferPool::default);
+static UNCOMPRESSED_PIECES: LazyLock<BufferPool> = LazyLock::new(BufferPool::default);
 
-/// The buffers of all streams of the process, because streams often follow each other. Buffers of their own would stay
-/// with the allocator, in the arenas of the threads that freed them: six pushes of 130 MiB took 180 MiB instead of 100.
-static PIECES: LazyLock<Pool> = LazyLock::new(|| Pool::new(PIECE));
-static UNCOMPRESSED_PIECES: LazyLock<Pool> = LazyLock::new(|| Pool::new(UNCOMPRESSED_PIECE));
-static FRAMES: LazyLock<Pool> = LazyLock::new(|| Pool::new(Encoder::bound(PIECE)));
-
-/// The length of a piece that nobody compresses, in bytes: what is sent soon after it was read is still in the cache.
+/// The length of a piece that is not compressed, in bytes. A small one is still in the cache when it is sent.
 const UNCOMPRESSED_PIECE: usize = 1 << 20;
 
 /// Pieces in flight beyond one for each compute thread: one that is finished and waits for its turn, and one that
 /// waits for a thread.
 const EXTRA_IN_FLIGHT: usize = 2;
 
-/// What the pieces in flight, their frames and their encoders may take together, in bytes. Without this bound, memory
-/// would grow with the number of cores. Eight pieces fit with zstd, whose threads then compress about 1 GB/s.
-const MAX_BYTES_IN_FLIGHT: usize = 80 << 20;
+/// The largest number of pieces in flight, whatever the number of cores. With their frames, they take 64 MiB. With zstd at
+/// level 3, eight threads compress about 1 GB/s.
+const MAX_IN_FLIGHT: usize = 8;
 
 /// How many pieces are in flight at once, at the most.
 fn max_in_flight(compression: Compression, jobs: usize) -> usize {
-    let each = 2 * PIECE + Encoder::memory(compression);
-    (jobs + EXTRA_IN_FLIGHT).min((MAX_BYTES_IN_FLIGHT / each).max(1))
+    if Encoder::allocates_for_each_piece(compression.format()) {
+        // Each has a thread of its own.
+        return jobs.min(max_encoders(compression)).min(MAX_IN_FLIGHT);
+    }
+    (jobs + EXTRA_IN_FLIGHT).min(MAX_IN_FLIGHT)
 }
 
 impl FrameWriter {
@@ -83,7 +98,6 @@ impl FrameWriter {
             Format::None => (UNCOMPRESSED_PIECE, &*UNCOMPRESSED_PIECES),
             _ => (PIECE, &*PIECES),
         };
-        let shared = Shared { encoders: Mutex::default(), pieces, frames: &FRAMES };
         Self {
             compression,
             workers,
@@ -93,7 +107,7 @@ impl FrameWriter {
             filled: 0,
             in_flight: VecDeque::with_capacity(max_in_flight),
             max_in_flight,
-            shared: Arc::new(shared),
+            pieces,
             sent: 0,
         }
     }
@@ -101,7 +115,7 @@ impl FrameWriter {
     /// Writes all of `bytes`.
     pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), FrameError> {
         while !bytes.is_empty() {
-            let spare = self.spare_mut();
+            let spare = self.spare_mut()?;
             let len = spare.len().min(bytes.len());
             spare[..len].copy_from_slice(&bytes[..len]);
             self.advance(len)?;
@@ -110,24 +124,24 @@ impl FrameWriter {
         Ok(())
     }
 
-    /// Where the next bytes of the stream belong: read them right into here, and then call [`FrameWriter::advance`].
-    /// Never empty.
-    pub(crate) fn spare_mut(&mut self) -> &mut [u8] {
+    /// Returns the room for the next bytes of the stream, which is never empty. After bytes were read into it, call
+    /// [`FrameWriter::advance`].
+    pub(crate) fn spare_mut(&mut self) -> Result<&mut [u8], FrameError> {
         if self.piece.is_empty() {
-            self.piece = self.shared.pieces.take();
+            self.piece = self.pieces.take(self.piece_len)?;
             self.piece.resize(self.piece_len, 0);
         }
-        &mut self.piece[self.filled..]
+        Ok(&mut self.piece[self.filled..])
     }
 
-    /// Takes the first `len` bytes of [`FrameWriter::spare_mut`] as written.
+    /// Counts the first `len` bytes of [`FrameWriter::spare_mut`] as written.
     pub(crate) fn advance(&mut self, len: usize) -> Result<(), FrameError> {
         self.filled += len;
         assert!(self.filled <= self.piece_len, "no more than there was room for");
         if self.filled == self.piece_len { self.submit_filled() } else { Ok(()) }
     }
 
-    /// Compresses and sends what is left, and returns how many bytes all frames have.
+    /// Compresses and sends the rest, and returns the size of all frames together in bytes.
     pub(crate) fn finish(mut self) -> Result<u64, FrameError> {
         if self.filled > 0 {
             self.submit_filled()?;
@@ -138,8 +152,7 @@ impl FrameWriter {
         Ok(self.sent)
     }
 
-    /// Takes a whole piece that is in memory already, without copying it. To be used alone: pieces must not follow
-    /// other bytes.
+    /// Takes a whole piece that is in memory already, without copying it. Not to be mixed with the other ways to write.
     pub(crate) fn write_piece(&mut self, piece: Bytes) -> Result<(), FrameError> {
         assert!(self.filled == 0 && piece.len() <= PIECE, "a piece of its own");
         self.submit(piece)
@@ -149,7 +162,7 @@ impl FrameWriter {
         let mut piece = std::mem::take(&mut self.piece);
         piece.truncate(self.filled);
         self.filled = 0;
-        let piece = self.shared.pieces.freeze(piece);
+        let piece = self.pieces.freeze(piece);
         self.submit(piece)
     }
 
@@ -157,26 +170,39 @@ impl FrameWriter {
         if self.compression.format() == Format::None {
             self.send(piece)?;
         } else {
+            let memory = EncoderMemory::wait_for(self.compression);
             let (sender, receiver) = sync_channel(1);
-            let (shared, compression) = (Arc::clone(&self.shared), self.compression);
-            self.workers.spawn_compute(move || {
-                let frame = shared.encode(compression, &piece);
+            let compression = self.compression;
+            let task = move || {
+                let frame = encode(compression, &piece, memory);
                 drop(piece);
-                // Fails where the writer was dropped: then nobody wants the frame.
+                // Fails if the writer was dropped. Then nobody wants the frame.
                 let _ = sender.send(frame);
-            });
+            };
+            self.run(task).map_err(FrameError::Thread)?;
             self.in_flight.push_back(receiver);
         }
         self.send_finished()
     }
 
-    /// Sends what is finished, and waits while too many pieces are in flight.
+    fn run(&self, task: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        if Encoder::allocates_for_each_piece(self.compression.format()) {
+            // An allocator keeps freed memory for the thread that freed it. On 64 compute threads in turn, two encoders
+            // of xz would take the memory of many. Starting a thread takes no time beside compressing.
+            let thread = thread::Builder::new().name("larder-encode".to_owned());
+            return thread.spawn(task).map(drop);
+        }
+        self.workers.spawn_compute(task);
+        Ok(())
+    }
+
+    /// Sends the frames that are finished, and waits while too many pieces are in flight.
     fn send_finished(&mut self) -> Result<(), FrameError> {
         while let Some(first) = self.in_flight.front() {
             match first.try_recv() {
                 Ok(frame) => {
                     self.in_flight.pop_front();
-                    self.send(frame.map_err(FrameError::Codec)?)?;
+                    self.send(frame.map_err(FrameError::of_codec)?)?;
                 }
                 Err(TryRecvError::Empty) if self.in_flight.len() < self.max_in_flight => return Ok(()),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
@@ -191,39 +217,13 @@ impl FrameWriter {
 
     fn wait_and_send(&mut self, frame: &Receiver<io::Result<Bytes>>) -> Result<(), FrameError> {
         let lost = || io::Error::other("a compute thread failed unexpectedly");
-        let frame = frame.recv().map_err(|_| lost()).flatten().map_err(FrameError::Codec)?;
+        let frame = frame.recv().map_err(|_| lost()).flatten().map_err(FrameError::of_codec)?;
         self.send(frame)
     }
 
     fn send(&mut self, frame: Bytes) -> Result<(), FrameError> {
         self.sent += frame.len() as u64;
         self.frames.blocking_send(frame).map_err(|_| FrameError::Closed)
-    }
-}
-
-impl Shared {
-    fn encode(&self, compression: Compression, piece: &[u8]) -> io::Result<Bytes> {
-        let idle = self.encoders().pop();
-        let mut encoder = match idle {
-            Some(encoder) => encoder,
-            None => Encoder::new(compression)?,
-        };
-        let mut frame = self.frames.take();
-        encoder.encode(piece, &mut frame)?;
-        self.encoders().push(encoder);
-        // The receiver may collect many frames before it is done with the first. One that is much smaller than its
-        // buffer is therefore copied, so that what it holds is what it got.
-        if frame.len() > frame.capacity() / 4 * 3 {
-            return Ok(self.frames.freeze(frame));
-        }
-        let bytes = Bytes::copy_from_slice(&frame);
-        self.frames.give(frame);
-        Ok(bytes)
-    }
-
-    fn encoders(&self) -> std::sync::MutexGuard<'_, Vec<Encoder>> {
-        // A list of encoders is whole at any moment.
-        self.encoders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -285,7 +285,7 @@ mod tests {
                 let (second, rest) = rest.split_at(PIECE + 1);
                 writer.write(second).unwrap();
                 for part in rest.chunks(100_000) {
-                    let spare = writer.spare_mut();
+                    let spare = writer.spare_mut().unwrap();
                     let len = spare.len().min(part.len());
                     spare[..len].copy_from_slice(&part[..len]);
                     writer.advance(len).unwrap();
@@ -303,8 +303,8 @@ mod tests {
         let most = |compression: &str, jobs| max_in_flight(compression.parse().unwrap(), jobs);
         assert_eq!((most("zstd", 1), most("zstd", 2), most("zstd", 6)), (3, 4, 8));
         assert_eq!(most("zstd", 128), 8);
-        // One encoder of xz at level 6 needs 94 MiB.
-        assert_eq!((most("xz:6", 128), most("xz:3", 128), most("bzip2", 128)), (1, 2, 5));
+        assert_eq!((most("xz:6", 128), most("xz:3", 128), most("bzip2", 128)), (2, 3, 8));
+        assert_eq!((most("xz:0", 1), most("bzip2", 2)), (1, 2));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) struct Header {
     /// The size of what is in the frame, in bytes, where it says so.
     pub(super) content_size: Option<u64>,
     /// How far back in what it has decompressed a decoder must be able to look, in bytes.
-    window: u64,
+    pub(super) window: u64,
     has_checksum: bool,
 }
 

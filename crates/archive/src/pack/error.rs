@@ -1,5 +1,6 @@
 //! What can go wrong while an output is packed.
 
+use std::collections::TryReserveError;
 use std::io;
 use std::path::PathBuf;
 
@@ -58,6 +59,9 @@ pub enum PackError {
     /// A codec failed.
     #[error("failed to compress the archive")]
     Compress(#[source] io::Error),
+    /// There is no memory for a buffer.
+    #[error("there is not enough memory to pack the output: free some, or raise its limit (`ulimit -v`)")]
+    Memory(#[source] io::Error),
     /// The system gave no thread to pack on.
     #[error("failed to start a thread that packs")]
     Thread(#[source] io::Error),
@@ -90,11 +94,19 @@ impl From<TreeError> for PackError {
     }
 }
 
+impl From<TryReserveError> for PackError {
+    fn from(error: TryReserveError) -> Self {
+        Self::Memory(error.into())
+    }
+}
+
 impl From<FrameError> for PackError {
     fn from(error: FrameError) -> Self {
         match error {
             FrameError::Closed => Self::Cancelled,
             FrameError::Codec(source) => Self::Compress(source),
+            FrameError::Memory(source) => Self::Memory(source),
+            FrameError::Thread(source) => Self::Thread(source),
         }
     }
 }

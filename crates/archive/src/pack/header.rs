@@ -17,7 +17,7 @@ const MAX_USTAR_SIZE: u64 = 0o777_7777_7777;
 
 /// What an entry is, as far as its header is concerned.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind<'a> {
+pub(super) enum HeaderKind<'a> {
     File { executable: bool, size: u64 },
     Directory,
     Symlink { target: &'a [u8] },
@@ -25,12 +25,12 @@ pub(super) enum Kind<'a> {
 
 /// Appends the header of the entry `name` to `out`, with an extended header before it where that is needed. The name of
 /// a directory ends with a slash.
-pub(super) fn write(out: &mut Vec<u8>, name: &[u8], kind: Kind<'_>) {
+pub(super) fn write(out: &mut Vec<u8>, name: &[u8], kind: HeaderKind<'_>) {
     let (entry_type, mode, size, target) = match kind {
-        Kind::File { executable: false, size } => (EntryType::Regular, 0o644, size, &b""[..]),
-        Kind::File { executable: true, size } => (EntryType::Regular, 0o755, size, &b""[..]),
-        Kind::Directory => (EntryType::Directory, 0o755, 0, &b""[..]),
-        Kind::Symlink { target } => (EntryType::Symlink, 0o644, 0, target),
+        HeaderKind::File { executable: false, size } => (EntryType::Regular, 0o644, size, &b""[..]),
+        HeaderKind::File { executable: true, size } => (EntryType::Regular, 0o755, size, &b""[..]),
+        HeaderKind::Directory => (EntryType::Directory, 0o755, 0, &b""[..]),
+        HeaderKind::Symlink { target } => (EntryType::Symlink, 0o644, 0, target),
     };
     let mut header = Header::new_ustar();
     let mut records = Vec::new();
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_short_name_is_one_block() {
         let mut out = Vec::new();
-        write(&mut out, b"model/run.sh", Kind::File { executable: true, size: 10 });
+        write(&mut out, b"model/run.sh", HeaderKind::File { executable: true, size: 10 });
         assert_eq!(out.len(), BLOCK);
         let header = Header::from_byte_slice(&out);
         assert_eq!(header.path_bytes(), &b"model/run.sh"[..]);
@@ -165,16 +165,16 @@ mod tests {
     #[test]
     fn what_ustar_cannot_hold_is_in_a_record() {
         let mut out = Vec::new();
-        write(&mut out, &[b'n'; 101], Kind::File { executable: false, size: 8 << 30 });
+        write(&mut out, &[b'n'; 101], HeaderKind::File { executable: false, size: 8 << 30 });
         assert_eq!(out.len(), 3 * BLOCK);
         assert!(
             text(&out[BLOCK..]).starts_with(&format!("111 path={}\n19 size=8589934592\n\0", "n".repeat(101)))
         );
         out.clear();
-        write(&mut out, b"l", Kind::Symlink { target: &[b't'; 101] });
+        write(&mut out, b"l", HeaderKind::Symlink { target: &[b't'; 101] });
         assert!(text(&out[BLOCK..]).starts_with(&format!("115 linkpath={}\n\0", "t".repeat(101))));
         out.clear();
-        write(&mut out, b"f", Kind::File { executable: false, size: (8 << 30) - 1 });
+        write(&mut out, b"f", HeaderKind::File { executable: false, size: (8 << 30) - 1 });
         assert_eq!(out.len(), BLOCK);
     }
 }

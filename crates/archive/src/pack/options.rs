@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use larder_hashing::{HashOptions, Scheme};
-use larder_tree::{Ignore, Observer, TreeLimits, TreeOptions, Workers};
+use larder_tree::{Ignore, Observer, TreeOptions, Workers};
 
 use crate::compression::Compression;
 use crate::limits::Limits;
@@ -91,13 +91,9 @@ impl PackOptions {
     }
 
     pub(super) fn tree_options(&self) -> TreeOptions {
-        let limits = TreeLimits::default()
-            .with_entries(self.limits.entries)
-            .with_depth(self.limits.depth)
-            .with_path_bytes(self.limits.path_bytes);
         HashOptions::new(self.scheme)
             .with_dereference(self.dereference)
-            .with_limits(limits)
+            .with_limits(self.limits.tree)
             .with_workers(self.workers.clone())
             .with_observer(Arc::clone(&self.observer))
             .tree_options()

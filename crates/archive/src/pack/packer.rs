@@ -12,9 +12,9 @@ use larder_tree::{EntryBody, EntryKind, FileState, ReadMode, TreeEntry, TreeErro
 
 use super::content::ContentHasher;
 use super::error::PackError;
-use super::header::{self, Kind};
+use super::header::{self, HeaderKind};
 use super::options::PackOptions;
-use super::sink::{Memory, Sink};
+use super::sink::{ArchiveInMemory, Sink};
 use crate::frames::LATER_FORMAT;
 use crate::limits::NameBudget;
 use crate::links::LinkCheck;
@@ -32,7 +32,7 @@ pub(super) struct Summary {
 
 /// An output in memory.
 #[derive(Clone)]
-pub(super) struct Kept {
+pub(super) struct KeptArchive {
     /// The uncompressed archive, in pieces of the size of a frame.
     pub(super) archive: Vec<Bytes>,
     /// The output's files, relative to it, and how they looked when they were read.
@@ -43,7 +43,7 @@ pub(super) struct Kept {
 /// How many files a thread looks at before it answers.
 const CHECKED_AT_ONCE: usize = 64;
 
-impl Kept {
+impl KeptArchive {
     /// Looks at all files again, on the file threads: none may have changed since it was read.
     pub(super) fn check(&self, workers: &Workers) -> Result<(), PackError> {
         let (sender, answers) = channel();
@@ -112,8 +112,8 @@ impl Packer {
     }
 
     /// Reads everything, and keeps the archive as long as it has no more than `room` bytes.
-    pub(super) fn prepare(mut self, room: usize) -> Result<(Summary, Option<Kept>), PackError> {
-        let mut memory = Some((Memory::default(), Vec::new()));
+    pub(super) fn prepare(mut self, room: usize) -> Result<(Summary, Option<KeptArchive>), PackError> {
+        let mut memory = Some((ArchiveInMemory::default(), Vec::new()));
         while let Some(entry) = self.reader.next() {
             let entry = self.begin(entry?)?;
             if let Some((kept, files)) = &mut memory {
@@ -136,7 +136,7 @@ impl Packer {
             Some((mut archive, files)) => {
                 archive.write_zeros(END)?;
                 let path = self.path.clone();
-                Some(Kept { archive: archive.into_pieces(), files: files.into(), path })
+                Some(KeptArchive { archive: archive.into_pieces(), files: files.into(), path })
             }
             None => None,
         };
@@ -156,14 +156,14 @@ impl Packer {
             name.extend_from_slice(&entry.path);
         }
         let kind = match &entry.kind {
-            EntryKind::File { executable } => Kind::File { executable: *executable, size: entry.size },
+            EntryKind::File { executable } => HeaderKind::File { executable: *executable, size: entry.size },
             EntryKind::Directory { .. } => {
                 name.push(b'/');
-                Kind::Directory
+                HeaderKind::Directory
             }
             EntryKind::Symlink { target } => {
                 self.check_link(&entry.path, target)?;
-                Kind::Symlink { target }
+                HeaderKind::Symlink { target }
             }
         };
         let target_len = if let EntryKind::Symlink { target } = &entry.kind { target.len() } else { 0 };

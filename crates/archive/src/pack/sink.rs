@@ -9,8 +9,8 @@ use crate::frames::{FrameWriter, PIECE};
 
 /// Takes a stream of bytes, and lets them be read right into where they belong.
 pub(super) trait Sink {
-    /// Where the next bytes belong. Never empty.
-    fn spare_mut(&mut self) -> &mut [u8];
+    /// Returns the room for the next bytes, which is never empty.
+    fn spare_mut(&mut self) -> Result<&mut [u8], PackError>;
 
     /// Takes the first `len` bytes of the spare room as written.
     fn advance(&mut self, len: usize) -> Result<(), PackError>;
@@ -18,7 +18,7 @@ pub(super) trait Sink {
     /// Writes all of `bytes`.
     fn write(&mut self, mut bytes: &[u8]) -> Result<(), PackError> {
         while !bytes.is_empty() {
-            let spare = self.spare_mut();
+            let spare = self.spare_mut()?;
             let len = spare.len().min(bytes.len());
             spare[..len].copy_from_slice(&bytes[..len]);
             self.advance(len)?;
@@ -36,7 +36,7 @@ pub(super) trait Sink {
     /// Writes all of `file`, and hashes it on the way.
     fn copy(&mut self, file: &mut OpenFile, hasher: &mut ContentHasher) -> Result<(), PackError> {
         loop {
-            let spare = self.spare_mut();
+            let spare = self.spare_mut()?;
             let room = spare.len().min(STRIDE);
             let len = file.read(&mut spare[..room])?;
             if len == 0 {
@@ -52,8 +52,8 @@ pub(super) trait Sink {
 const STRIDE: usize = 512 << 10;
 
 impl Sink for FrameWriter {
-    fn spare_mut(&mut self) -> &mut [u8] {
-        self.spare_mut()
+    fn spare_mut(&mut self) -> Result<&mut [u8], PackError> {
+        Ok(self.spare_mut()?)
     }
 
     fn advance(&mut self, len: usize) -> Result<(), PackError> {
@@ -67,13 +67,14 @@ impl Sink for FrameWriter {
 
 /// A tar stream in memory, in pieces of the size of a frame.
 #[derive(Default)]
-pub(super) struct Memory {
+pub(super) struct ArchiveInMemory {
+    /// All but the last are full. Each has room for a whole piece.
     pieces: Vec<Vec<u8>>,
-    /// How much of the last piece is written.
+    /// How much of the last piece is written. What follows are zeros.
     filled: usize,
 }
 
-impl Memory {
+impl ArchiveInMemory {
     pub(super) fn len(&self) -> usize {
         self.pieces.len().saturating_sub(1) * PIECE + self.filled
     }
@@ -88,16 +89,20 @@ impl Memory {
     }
 }
 
-impl Sink for Memory {
-    fn spare_mut(&mut self) -> &mut [u8] {
+impl Sink for ArchiveInMemory {
+    fn spare_mut(&mut self) -> Result<&mut [u8], PackError> {
         if self.filled == PIECE || self.pieces.is_empty() {
-            self.pieces.push(vec![0; PIECE]);
+            let mut piece = Vec::new();
+            piece.try_reserve_exact(PIECE)?;
+            self.pieces.push(piece);
             self.filled = 0;
         }
-        match self.pieces.last_mut() {
-            Some(last) => &mut last[self.filled..],
-            None => &mut [],
+        let Some(last) = self.pieces.last_mut() else { return Ok(&mut []) };
+        if self.filled == last.len() {
+            // Step by step, because most outputs do not fill a piece.
+            last.resize(PIECE.min(self.filled + STRIDE), 0);
         }
+        Ok(&mut last[self.filled..])
     }
 
     fn advance(&mut self, len: usize) -> Result<(), PackError> {

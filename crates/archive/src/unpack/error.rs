@@ -1,5 +1,6 @@
 //! What can go wrong while an archive is unpacked.
 
+use std::collections::TryReserveError;
 use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
@@ -65,6 +66,9 @@ pub enum UnpackError {
     /// What was unpacked could not be hashed.
     #[error(transparent)]
     Hash(HashError),
+    /// There is no memory for a buffer or for a codec.
+    #[error("there is not enough memory to unpack the archive: free some, or raise its limit (`ulimit -v`)")]
+    Memory(#[source] io::Error),
     /// The system gave no thread to unpack on.
     #[error("failed to start a thread that unpacks")]
     Thread(#[source] io::Error),
@@ -74,6 +78,12 @@ pub enum UnpackError {
     /// A thread that unpacks panicked: a defect of this crate. The panic itself went to standard error.
     #[error("a thread that unpacks failed unexpectedly")]
     Panicked,
+}
+
+impl From<TryReserveError> for UnpackError {
+    fn from(error: TryReserveError) -> Self {
+        Self::Memory(error.into())
+    }
 }
 
 /// Why unpacking failed, for code that branches.
@@ -102,7 +112,9 @@ impl UnpackError {
             | Self::Refused { .. }
             | Self::OtherOutput { .. } => UnpackErrorKind::Integrity,
             Self::NewerLarder => UnpackErrorKind::Unsupported,
-            Self::Io { .. } | Self::Hash(_) | Self::Thread(_) | Self::Panicked => UnpackErrorKind::Local,
+            Self::Io { .. } | Self::Hash(_) | Self::Memory(_) | Self::Thread(_) | Self::Panicked => {
+                UnpackErrorKind::Local
+            }
             Self::Cancelled => UnpackErrorKind::Cancelled,
         }
     }

@@ -39,7 +39,7 @@ pub(super) const PIECE: usize = 1 << 20;
 pub(super) type KeepAlive = Option<Arc<dyn Any + Send + Sync>>;
 
 /// What all threads of one archive share.
-struct Shared {
+struct FilesContext {
     tree: Arc<Tree>,
     scheme: Option<Scheme>,
     /// The archive is given up: nothing more has to be written.
@@ -48,19 +48,19 @@ struct Shared {
 }
 
 /// Writes the files of one archive.
-pub(super) struct Files {
-    shared: Arc<Shared>,
+pub(super) struct OutputFiles {
+    shared: Arc<FilesContext>,
     workers: Workers,
     /// Is handed over when there is enough of it.
     group: Group,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingGroup>,
     /// All that were taken and not yet waited for, with the group.
     pending: usize,
     pending_bytes: u64,
-    written: VecDeque<Written>,
+    written: VecDeque<WrittenFile>,
     /// Groups to be filled again: memory that one thread allocates and another one frees makes them wait for each other.
     empty: Vec<Group>,
-    writer: Option<Writer>,
+    writer: Option<LargeFileWriter>,
 }
 
 /// Small files that one thread writes, one after the other.
@@ -82,16 +82,16 @@ struct SmallFile {
 }
 
 /// A group that is being written.
-struct Waiting {
+struct WaitingGroup {
     files: usize,
     bytes: u64,
     group: Receiver<Result<Group, UnpackError>>,
 }
 
 /// A file that is there, by the number that it was given.
-pub(super) type Written = (usize, Option<Digest>);
+pub(super) type WrittenFile = (usize, Option<Digest>);
 
-impl Files {
+impl OutputFiles {
     /// Digests are those of `scheme`; weasel has none for single files.
     pub(super) fn new(
         tree: Arc<Tree>,
@@ -100,7 +100,8 @@ impl Files {
         keep_alive: KeepAlive,
     ) -> Self {
         let scheme = scheme.filter(|scheme| *scheme != Scheme::Weasel);
-        let shared = Shared { tree, scheme, abandoned: AtomicBool::new(false), _keep_alive: keep_alive };
+        let shared =
+            FilesContext { tree, scheme, abandoned: AtomicBool::new(false), _keep_alive: keep_alive };
         Self {
             shared: Arc::new(shared),
             workers,
@@ -120,7 +121,7 @@ impl Files {
     }
 
     /// Creates a small file on a file thread, together with others: its bytes were just appended to
-    /// [`Files::small_bytes`]. There is room for it.
+    /// [`OutputFiles::small_bytes`]. There is room for it.
     pub(super) fn write_small(&mut self, number: usize, path: Vec<u8>, executable: bool) {
         let Group { files, bytes } = &mut self.group;
         let (begin, end) = (files.last().map_or(0, |before| before.end), bytes.len());
@@ -147,12 +148,12 @@ impl Files {
             // Nobody listens any more where the archive was given up.
             let _ = sender.send(outcome.map(|()| group));
         });
-        self.waiting.push_back(Waiting { files, bytes, group: received });
+        self.waiting.push_back(WaitingGroup { files, bytes, group: received });
     }
 
     /// A file whose turn it is: one that is known to be there, one of the first where too many are waiting, and with `all`
     /// as long as any is. Files come in the order in which they were handed over.
-    pub(super) fn next_written(&mut self, all: bool) -> Result<Option<Written>, UnpackError> {
+    pub(super) fn next_written(&mut self, all: bool) -> Result<Option<WrittenFile>, UnpackError> {
         if let Some(written) = self.written.pop_front() {
             return Ok(Some(written));
         }
@@ -163,7 +164,7 @@ impl Files {
         if all {
             self.write_group();
         }
-        let Some(Waiting { files, bytes, group }) = self.waiting.pop_front() else { return Ok(None) };
+        let Some(WaitingGroup { files, bytes, group }) = self.waiting.pop_front() else { return Ok(None) };
         self.pending -= files;
         self.pending_bytes -= bytes;
         let mut group = group.recv().map_err(|_| UnpackError::Panicked)??;
@@ -186,20 +187,20 @@ impl Files {
         let hasher = self.shared.scheme.map(DigestHasher::new);
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            none => none.insert(Writer::start(Arc::clone(&self.shared))?),
+            none => none.insert(LargeFileWriter::start(Arc::clone(&self.shared))?),
         };
         writer.send(Order::Begin(file))?;
         Ok(LargeFile { writer, hasher })
     }
 }
 
-impl Drop for Files {
+impl Drop for OutputFiles {
     fn drop(&mut self) {
         self.shared.abandoned.store(true, Ordering::Relaxed);
     }
 }
 
-impl Shared {
+impl FilesContext {
     fn write_group(&self, group: &mut Group) -> Result<(), UnpackError> {
         let mut begin = 0;
         for SmallFile { path, executable, end, digest, .. } in &mut group.files {
@@ -219,7 +220,7 @@ impl Shared {
 
 /// A large file that is being written. Its bytes are hashed here and written there, because each takes about as long.
 pub(super) struct LargeFile<'a> {
-    writer: &'a mut Writer,
+    writer: &'a mut LargeFileWriter,
     hasher: Option<DigestHasher>,
 }
 
@@ -252,7 +253,7 @@ enum Order {
 }
 
 /// The thread that writes large files, one after the other.
-struct Writer {
+struct LargeFileWriter {
     orders: SyncSender<Order>,
     results: Receiver<Result<(), UnpackError>>,
     /// Buffers to be filled again. Made while there are fewer than [`PIECES`].
@@ -262,8 +263,8 @@ struct Writer {
     _ended: oneshot::Receiver<()>,
 }
 
-impl Writer {
-    fn start(shared: Arc<Shared>) -> Result<Self, UnpackError> {
+impl LargeFileWriter {
+    fn start(shared: Arc<FilesContext>) -> Result<Self, UnpackError> {
         let (orders, received) = sync_channel(PIECES + 2);
         let (result_sender, results) = sync_channel(1);
         let (returned, empty) = sync_channel(PIECES);
@@ -290,7 +291,9 @@ impl Writer {
     fn buffer(&mut self) -> Result<Vec<u8>, UnpackError> {
         if self.made < PIECES {
             self.made += 1;
-            return Ok(Vec::with_capacity(PIECE));
+            let mut buffer = Vec::new();
+            buffer.try_reserve_exact(PIECE)?;
+            return Ok(buffer);
         }
         self.empty.recv().map_err(|_| self.failure())
     }

@@ -20,7 +20,7 @@ const BLOCK: u64 = BLOCK_BYTES as u64;
 const MAX_END: u64 = 16 << 20;
 
 /// Where the decompressed tar stream comes from, piece by piece.
-pub(super) trait Pieces {
+pub(super) trait PieceSource {
     /// The next piece, which is not empty. `None` where the stream was read to its very end and all of it was right.
     fn next(&mut self) -> Result<Option<Bytes>, UnpackError>;
 }
@@ -28,15 +28,15 @@ pub(super) trait Pieces {
 /// The tar stream. A parser reads one clone of it, and whoever drives the parser has another.
 ///
 /// It is never pending: it waits for pieces where it stands, on a thread that is there for that.
-pub(super) struct Guard<P>(Arc<Mutex<State<P>>>);
+pub(super) struct Guard<P>(Arc<Mutex<GuardState<P>>>);
 
-struct State<P> {
+struct GuardState<P> {
     pieces: P,
     piece: Bytes,
     /// How many bytes have passed.
     position: u64,
     /// What the bytes at the position are.
-    part: Part,
+    part: StreamPart,
     /// How many bytes have passed since the contents of the last entry.
     headers: u64,
     max_headers: u64,
@@ -47,7 +47,7 @@ struct State<P> {
 }
 
 /// What a byte of a tar stream belongs to.
-enum Part {
+enum StreamPart {
     /// The block of a header, of which this much has passed.
     Header(Box<[u8; BLOCK_BYTES]>, usize),
     /// The records of a long name or of pax, which end there and are padded with zeros.
@@ -58,7 +58,7 @@ enum Part {
     Padding { end: u64 },
 }
 
-impl Part {
+impl StreamPart {
     fn header() -> Self {
         Self::Header(Box::new([0; BLOCK_BYTES]), 0)
     }
@@ -70,14 +70,14 @@ impl<P> Clone for Guard<P> {
     }
 }
 
-impl<P: Pieces> Guard<P> {
+impl<P: PieceSource> Guard<P> {
     /// Watches the stream of `pieces`, which may have so many bytes of headers between the contents of two entries.
     pub(super) fn new(pieces: P, max_headers: u64) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(GuardState {
             pieces,
             piece: Bytes::new(),
             position: 0,
-            part: Part::header(),
+            part: StreamPart::header(),
             headers: 0,
             max_headers,
             ended: false,
@@ -85,7 +85,7 @@ impl<P: Pieces> Guard<P> {
         })))
     }
 
-    fn state(&self) -> MutexGuard<'_, State<P>> {
+    fn state(&self) -> MutexGuard<'_, GuardState<P>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -95,7 +95,7 @@ impl<P: Pieces> Guard<P> {
         let end = state.position.checked_add(size).filter(|end| *end <= u64::MAX - BLOCK);
         let end = end.ok_or_else(|| UnpackError::damaged("an entry claims an impossible size"))?;
         state.headers = 0;
-        state.part = Part::Contents { end };
+        state.part = StreamPart::Contents { end };
         state.settle();
         Ok(())
     }
@@ -148,28 +148,30 @@ impl<P: Pieces> Guard<P> {
     }
 }
 
-impl<P: Pieces> State<P> {
+impl<P: PieceSource> GuardState<P> {
     /// Checks and counts bytes that pass.
     fn pass(&mut self, mut bytes: &[u8]) -> Result<(), UnpackError> {
         while !bytes.is_empty() {
             let left = match &self.part {
-                Part::Header(_, filled) => BLOCK - *filled as u64,
-                Part::Records { end } | Part::Contents { end } | Part::Padding { end } => end - self.position,
+                StreamPart::Header(_, filled) => BLOCK - *filled as u64,
+                StreamPart::Records { end } | StreamPart::Contents { end } | StreamPart::Padding { end } => {
+                    end - self.position
+                }
             };
             let len = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
             let (these, rest) = bytes.split_at(len);
             match &mut self.part {
-                Part::Header(block, filled) => {
+                StreamPart::Header(block, filled) => {
                     block[*filled..*filled + len].copy_from_slice(these);
                     *filled += len;
                 }
-                Part::Padding { .. } if these.iter().any(|byte| *byte != 0) => {
+                StreamPart::Padding { .. } if these.iter().any(|byte| *byte != 0) => {
                     return Err(UnpackError::damaged("the padding of an entry is not zero"));
                 }
                 _ => {}
             }
             self.position += len as u64;
-            if !matches!(self.part, Part::Contents { .. }) {
+            if !matches!(self.part, StreamPart::Contents { .. }) {
                 self.headers += len as u64;
                 if self.headers > self.max_headers {
                     return Err(UnpackError::damaged(format!(
@@ -188,7 +190,7 @@ impl<P: Pieces> State<P> {
     fn settle(&mut self) {
         loop {
             match &self.part {
-                Part::Header(block, filled) if *filled == block.len() => {
+                StreamPart::Header(block, filled) if *filled == block.len() => {
                     let header = Header::from_byte_slice(&block[..]);
                     let kind = header.entry_type();
                     let has_records = kind.is_pax_local_extensions()
@@ -196,24 +198,26 @@ impl<P: Pieces> State<P> {
                         || kind.is_gnu_longname()
                         || kind.is_gnu_longlink();
                     self.part = match header.raw_entry_size() {
-                        Ok(size) if has_records => Part::Records { end: self.position.saturating_add(size) },
+                        Ok(size) if has_records => {
+                            StreamPart::Records { end: self.position.saturating_add(size) }
+                        }
                         // The contents of anything else are announced by whoever drives the parser. Until then, and
                         // where the parser refuses the header, nothing more is read.
-                        _ => Part::header(),
+                        _ => StreamPart::header(),
                     };
                     return;
                 }
-                Part::Records { end } | Part::Contents { end } if *end <= self.position => {
-                    self.part = Part::Padding { end: end.next_multiple_of(BLOCK) };
+                StreamPart::Records { end } | StreamPart::Contents { end } if *end <= self.position => {
+                    self.part = StreamPart::Padding { end: end.next_multiple_of(BLOCK) };
                 }
-                Part::Padding { end } if *end <= self.position => self.part = Part::header(),
+                StreamPart::Padding { end } if *end <= self.position => self.part = StreamPart::header(),
                 _ => return,
             }
         }
     }
 }
 
-impl<P: Pieces> AsyncRead for Guard<P> {
+impl<P: PieceSource> AsyncRead for Guard<P> {
     fn poll_read(
         self: Pin<&mut Self>,
         _context: &mut Context<'_>,

@@ -1,18 +1,18 @@
 //! Which names and links an archive of an output may hold.
 
 use larder_hashing::OutputPath;
+use larder_tree::TreeLimits;
 
 use super::error::UnpackError;
-use crate::limits::Limits;
 
 /// Turns names of entries into paths relative to the output.
 pub(super) struct Names<'a> {
     output: &'a OutputPath,
-    limits: Limits,
+    limits: TreeLimits,
 }
 
 impl<'a> Names<'a> {
-    pub(super) fn new(output: &'a OutputPath, limits: Limits) -> Self {
+    pub(super) fn new(output: &'a OutputPath, limits: TreeLimits) -> Self {
         Self { output, limits }
     }
 
@@ -70,7 +70,7 @@ mod tests {
 
     fn relative(name: &str) -> Option<String> {
         let output = OutputPath::new("models/en").unwrap();
-        let names = Names::new(&output, Limits::default().with_depth(2).with_path_bytes(8));
+        let names = Names::new(&output, TreeLimits::default().with_depth(2).with_path_bytes(8));
         names.relative(name.as_bytes()).ok().map(|path| String::from_utf8(path).unwrap())
     }
 
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn an_archive_of_another_output_is_told_from_a_spelling_that_others_may_have_written() {
         let output = OutputPath::new("b").unwrap();
-        let names = Names::new(&output, Limits::default());
+        let names = Names::new(&output, TreeLimits::default());
         assert!(matches!(names.relative(b"a/x"), Err(UnpackError::OtherOutput { .. })));
         assert!(matches!(names.relative(b"a/../b"), Err(UnpackError::Refused { .. })));
     }

@@ -5,25 +5,25 @@ use std::cmp::Ordering;
 use larder_hashing::{ContentHash, Digest, Scheme, TreeHasher};
 use larder_tree::EntryKind;
 
-/// The entries of an archive, in its order. Each costs the bytes of its path and the size of a [`Record`].
+/// The entries of an archive, in its order. Each costs the bytes of its path and the size of a [`EntryRecord`].
 #[derive(Default)]
 pub(super) struct Records {
     paths: Vec<u8>,
-    records: Vec<Record>,
+    records: Vec<EntryRecord>,
 }
 
-struct Record {
+struct EntryRecord {
     path_start: u64,
     size: u64,
     /// Of a file's bytes, or of a link's text; `None` until it is known, and where nothing is hashed.
     digest: Option<Digest>,
     path_len: u16,
-    kind: Kind,
+    kind: RecordKind,
 }
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum RecordKind {
     File { executable: bool },
     Directory,
     Symlink,
@@ -35,11 +35,11 @@ impl Records {
     }
 
     /// Adds an entry and returns its number. The digest of a file comes later: see [`Self::set_digest`].
-    pub(super) fn add(&mut self, path: &[u8], kind: Kind, size: u64, digest: Option<Digest>) -> usize {
+    pub(super) fn add(&mut self, path: &[u8], kind: RecordKind, size: u64, digest: Option<Digest>) -> usize {
         let path_start = self.paths.len() as u64;
         self.paths.extend_from_slice(path);
         let path_len = u16::try_from(path.len()).expect("longer paths were refused: see Names");
-        self.records.push(Record { path_start, size, digest, path_len, kind });
+        self.records.push(EntryRecord { path_start, size, digest, path_len, kind });
         self.records.len() - 1
     }
 
@@ -48,9 +48,9 @@ impl Records {
     }
 
     /// What the output itself is: a directory also where it has no entry of its own.
-    pub(super) fn output_kind(&self) -> Option<Kind> {
+    pub(super) fn output_kind(&self) -> Option<RecordKind> {
         let own = self.records.iter().find(|record| record.path_len == 0).map(|record| record.kind);
-        own.or_else(|| (!self.records.is_empty()).then_some(Kind::Directory))
+        own.or_else(|| (!self.records.is_empty()).then_some(RecordKind::Directory))
     }
 
     /// Puts in order, so that paths can be found.
@@ -65,7 +65,7 @@ impl Records {
     }
 
     fn path(&self, number: u32) -> &[u8] {
-        let Record { path_start, path_len, .. } = self.records[number as usize];
+        let EntryRecord { path_start, path_len, .. } = self.records[number as usize];
         let start = usize::try_from(path_start).expect("an offset in memory");
         &self.paths[start..start + usize::from(path_len)]
     }
@@ -80,7 +80,7 @@ pub(super) struct Sorted<'a> {
 /// What a hard link takes over from the file that it is another name of.
 #[derive(Clone, Copy)]
 pub(super) struct LinkedFile {
-    pub(super) kind: Kind,
+    pub(super) kind: RecordKind,
     pub(super) size: u64,
     pub(super) digest: Option<Digest>,
 }
@@ -90,31 +90,35 @@ impl Sorted<'_> {
     pub(super) fn earlier_file(&self, path: &[u8], before: usize) -> Option<LinkedFile> {
         let found = self.order.binary_search_by(|number| compare(self.records.path(*number), path)).ok()?;
         let number = self.order[found] as usize;
-        let Record { kind, size, digest, .. } = self.records.records[number];
-        (number < before && matches!(kind, Kind::File { .. })).then_some(LinkedFile { kind, size, digest })
+        let EntryRecord { kind, size, digest, .. } = self.records.records[number];
+        (number < before && matches!(kind, RecordKind::File { .. })).then_some(LinkedFile {
+            kind,
+            size,
+            digest,
+        })
     }
 
     /// The content hash of the output.
     pub(super) fn content_hash(&self, scheme: Scheme) -> Option<ContentHash> {
         let mut hasher = TreeHasher::new(scheme)?;
         for (place, number) in self.order.iter().enumerate() {
-            let Record { size, digest, kind, .. } = &self.records.records[*number as usize];
+            let EntryRecord { size, digest, kind, .. } = &self.records.records[*number as usize];
             let path = self.records.path(*number);
             let next = self.order.get(place + 1).map(|next| self.records.path(*next));
             match kind {
-                Kind::File { .. } if path.is_empty() => {
+                RecordKind::File { .. } if path.is_empty() => {
                     return digest.map(|digest| ContentHash::of_file(scheme, &digest));
                 }
                 // Named twice: that is no harm for a directory.
-                Kind::Directory if next == Some(path) => {}
-                Kind::Directory => {
+                RecordKind::Directory if next == Some(path) => {}
+                RecordKind::Directory => {
                     let is_empty = !next.is_some_and(|next| is_below(next, path));
                     hasher.add(&EntryKind::Directory { is_empty }, 0, None, path);
                 }
-                Kind::File { executable } => {
+                RecordKind::File { executable } => {
                     hasher.add(&EntryKind::File { executable: *executable }, *size, digest.as_ref(), path);
                 }
-                Kind::Symlink => {
+                RecordKind::Symlink => {
                     hasher.add(&EntryKind::Symlink { target: Vec::new() }, *size, digest.as_ref(), path);
                 }
             }
@@ -137,10 +141,10 @@ fn compare(a: &[u8], b: &[u8]) -> Ordering {
 mod tests {
     use super::*;
 
-    fn hash_of(paths: &[(&str, Kind)]) -> ContentHash {
+    fn hash_of(paths: &[(&str, RecordKind)]) -> ContentHash {
         let mut records = Records::default();
         for (path, kind) in paths {
-            let digest = (*kind != Kind::Directory).then(|| Scheme::Blake3.digest(b"x"));
+            let digest = (*kind != RecordKind::Directory).then(|| Scheme::Blake3.digest(b"x"));
             records.add(path.as_bytes(), *kind, 1, digest);
         }
         records.sorted().content_hash(Scheme::Blake3).unwrap()
@@ -148,10 +152,10 @@ mod tests {
 
     #[test]
     fn the_order_of_the_archive_does_not_matter() {
-        let file = Kind::File { executable: false };
+        let file = RecordKind::File { executable: false };
         let canonical = [
-            ("", Kind::Directory),
-            ("a", Kind::Directory),
+            ("", RecordKind::Directory),
+            ("a", RecordKind::Directory),
             ("a/b", file),
             ("a/b.c", file),
             ("a-b", file),
@@ -169,9 +173,14 @@ mod tests {
 
     #[test]
     fn an_empty_directory_counts_once() {
-        let once =
-            [("", Kind::Directory), ("e", Kind::Directory), ("ee", Kind::Directory), ("ee/x", Kind::Symlink)];
-        let twice = [("e", Kind::Directory), ("e", Kind::Directory), ("ee/x", Kind::Symlink)];
+        let once = [
+            ("", RecordKind::Directory),
+            ("e", RecordKind::Directory),
+            ("ee", RecordKind::Directory),
+            ("ee/x", RecordKind::Symlink),
+        ];
+        let twice =
+            [("e", RecordKind::Directory), ("e", RecordKind::Directory), ("ee/x", RecordKind::Symlink)];
         assert_eq!(hash_of(&once), hash_of(&twice));
         assert_ne!(hash_of(&once), hash_of(&twice[2..]));
     }
@@ -179,9 +188,9 @@ mod tests {
     #[test]
     fn a_hard_link_names_an_earlier_file() {
         let mut records = Records::default();
-        records.add(b"a", Kind::File { executable: true }, 1, None);
-        records.add(b"d", Kind::Directory, 0, None);
-        records.add(b"b", Kind::File { executable: false }, 2, None);
+        records.add(b"a", RecordKind::File { executable: true }, 1, None);
+        records.add(b"d", RecordKind::Directory, 0, None);
+        records.add(b"b", RecordKind::File { executable: false }, 2, None);
         let sorted = records.sorted();
         assert!(sorted.earlier_file(b"a", 1).is_some());
         assert!(sorted.earlier_file(b"b", 2).is_none(), "it comes later");

@@ -21,10 +21,10 @@ use super::names::parent;
 pub(super) struct Tree {
     path: PathBuf,
     /// What the output is, once there is something of it.
-    root: OnceLock<Root>,
+    root: OnceLock<OutputRoot>,
 }
 
-enum Root {
+enum OutputRoot {
     File,
     Directory(OwnedFd),
 }
@@ -49,7 +49,7 @@ impl Tree {
     pub(super) fn prepare_file(&self, path: &[u8], made: &mut CreatedDirs) -> Result<(), UnpackError> {
         match parent(path) {
             Some(parent) => self.make_dir(parent, made),
-            None if self.root.set(Root::File).is_err() => Err(already_there(path)),
+            None if self.root.set(OutputRoot::File).is_err() => Err(already_there(path)),
             None => self.make_parents(),
         }
     }
@@ -89,8 +89,8 @@ impl Tree {
     /// Makes the output itself, as a directory.
     fn make_root(&self, made: &mut CreatedDirs) -> Result<(), UnpackError> {
         match self.root.get() {
-            Some(Root::Directory(_)) => {}
-            Some(Root::File) => return Err(already_there(b"")),
+            Some(OutputRoot::Directory(_)) => {}
+            Some(OutputRoot::File) => return Err(already_there(b"")),
             None => {
                 self.make_parents()?;
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -98,7 +98,7 @@ impl Tree {
                     .and_then(|()| rustix::fs::open(&self.path, flags, Mode::empty()))
                     .map_err(|error| UnpackError::io("create", &self.path)(error.into()))?;
                 // Only this thread makes directories.
-                let _ = self.root.set(Root::Directory(directory));
+                let _ = self.root.set(OutputRoot::Directory(directory));
             }
         }
         made.set(b"");
@@ -161,9 +161,9 @@ impl Tree {
     /// What `path`, which is not the output itself, is relative to.
     fn root(&self, path: &[u8]) -> Result<&OwnedFd, UnpackError> {
         match self.root.get() {
-            Some(Root::Directory(directory)) => Ok(directory),
+            Some(OutputRoot::Directory(directory)) => Ok(directory),
             // An entry below the output where the output is a file.
-            Some(Root::File) | None => Err(already_there(parent(path).unwrap_or(path))),
+            Some(OutputRoot::File) | None => Err(already_there(parent(path).unwrap_or(path))),
         }
     }
 }

@@ -11,12 +11,12 @@ use larder_tree::Observer;
 use tokio::io::AsyncReadExt as _;
 use tokio_tar::{Archive, Entry};
 
-use super::UnpackOptions;
 use super::error::UnpackError;
-use super::files::{Files, PIECE, SMALL};
-use super::guard::{Guard, Pieces};
+use super::files::{OutputFiles, PIECE, SMALL};
+use super::guard::{Guard, PieceSource};
 use super::names::Names;
-use super::records::{Kind, Records};
+use super::options::UnpackOptions;
+use super::records::{RecordKind, Records};
 use super::tree::{CreatedDirs, Tree};
 use super::weasel::InOrder;
 use crate::limits::NameBudget;
@@ -29,7 +29,7 @@ pub(super) struct Unpacker<'a, P> {
     tree: Arc<Tree>,
     made: CreatedDirs,
     guard: Guard<P>,
-    files: Files,
+    files: OutputFiles,
     records: Records,
     content_bytes: u64,
     /// Where the contents of the last entry ended, in the tar stream.
@@ -62,7 +62,7 @@ const MAX_TARGET: usize = 4095;
 
 type TarEntry<P> = Entry<Archive<Guard<P>>>;
 
-impl<'a, P: Pieces> Unpacker<'a, P> {
+impl<'a, P: PieceSource> Unpacker<'a, P> {
     pub(super) fn new(
         dest_dir: &Path,
         output: &'a OutputPath,
@@ -74,9 +74,9 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         Self {
             output,
             options,
-            files: Files::new(Arc::clone(&tree), options.scheme, workers, keep_alive),
+            files: OutputFiles::new(Arc::clone(&tree), options.scheme, workers, keep_alive),
             tree,
-            made: CreatedDirs::new(options.limits.entries),
+            made: CreatedDirs::new(options.limits.tree.entries),
             guard: Guard::new(pieces, options.limits.header_bytes),
             records: Records::default(),
             content_bytes: 0,
@@ -89,7 +89,7 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
     }
 
     pub(super) fn unpack(mut self) -> Result<Contents, UnpackError> {
-        let names = Names::new(self.output, self.options.limits);
+        let names = Names::new(self.output, self.options.limits.tree);
         let mut archive = Archive::new(self.guard.clone());
         let mut entries = archive.entries().map_err(|error| self.guard.broken(error))?;
         // Nothing here is ever pending: see `Guard`.
@@ -108,7 +108,7 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         let has_links = !self.symlinks.is_empty() || !self.hard_links.is_empty();
         self.make_hard_links()?;
         self.make_symlinks()?;
-        let is_dir = self.records.output_kind() == Some(Kind::Directory);
+        let is_dir = self.records.output_kind() == Some(RecordKind::Directory);
         let content_hash = match self.options.scheme {
             None => None,
             Some(Scheme::Weasel) => Some(match self.in_order.take().filter(|_| !has_links) {
@@ -133,10 +133,10 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         }
         let path = names.relative(&name)?;
         let entries = (self.records.len() + self.symlinks.len() + self.hard_links.len()) as u64;
-        if entries >= self.options.limits.entries {
+        if entries >= self.options.limits.tree.entries {
             return Err(UnpackError::refused(
                 &name,
-                format!("one more than {} entries, which is the limit", self.options.limits.entries),
+                format!("one more than {} entries, which is the limit", self.options.limits.tree.entries),
             ));
         }
         let target_len = entry
@@ -157,7 +157,7 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         self.contents_end = self.guard.position() + size;
         if kind.is_dir() {
             self.tree.make_dir(&path, &mut self.made)?;
-            self.records.add(&path, Kind::Directory, 0, None);
+            self.records.add(&path, RecordKind::Directory, 0, None);
             return Ok(());
         }
         if kind.is_symlink() && path.is_empty() {
@@ -226,11 +226,11 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         if self.in_order.as_mut().is_some_and(|hash| !hash.begin(&path)) {
             self.in_order = None;
         }
-        let number = self.records.add(&path, Kind::File { executable }, size, None);
+        let number = self.records.add(&path, RecordKind::File { executable }, size, None);
         if size <= SMALL {
             let bytes = self.files.small_bytes();
             let begin = bytes.len();
-            bytes.reserve(usize::try_from(size).unwrap_or(PIECE));
+            bytes.try_reserve(usize::try_from(size).unwrap_or(PIECE))?;
             read(&self.guard, entry, bytes, size)?;
             if let Some(hash) = &mut self.in_order {
                 hash.update(&bytes[begin..]);
@@ -289,7 +289,7 @@ impl<'a, P: Pieces> Unpacker<'a, P> {
         for (path, target) in &links {
             self.tree.make_symlink(path, target)?;
             let digest = self.options.scheme.map(|scheme| scheme.digest(target));
-            self.records.add(path, Kind::Symlink, target.len() as u64, digest);
+            self.records.add(path, RecordKind::Symlink, target.len() as u64, digest);
         }
         // Only in the finished tree can be seen where a link really leads, through other links.
         let mut check = LinkCheck::new(&self.tree.place(b""));
@@ -331,7 +331,7 @@ impl Observer for OnlyCancelled {
 }
 
 /// Appends exactly `len` bytes of an entry.
-fn read<P: Pieces>(
+fn read<P: PieceSource>(
     guard: &Guard<P>,
     entry: &mut TarEntry<P>,
     bytes: &mut Vec<u8>,

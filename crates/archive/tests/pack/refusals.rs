@@ -4,7 +4,7 @@ use std::os::unix::net::UnixListener;
 
 use larder_archive::{Limits, PackError, PackOptions, prepare};
 use larder_hashing::Scheme;
-use larder_tree::TreeError;
+use larder_tree::{TreeError, TreeLimits};
 
 use crate::support::{ParseOutput, Project, block_on, plain};
 
@@ -89,16 +89,17 @@ fn limits_are_those_of_unpacking() {
     let project = Project::new();
     project.file("d/a/b/c", "").file("d/a/b/long-name", "");
     let limited = |limits: Limits| project.pack("d", &plain().with_limits(limits)).map(drop);
-    let limits = Limits::default();
-    assert!(limited(limits.with_depth(3).with_entries(5).with_path_bytes(13)).is_ok());
-    let depth = limited(limits.with_depth(2));
+    let limited_tree = |tree: TreeLimits| limited(Limits::default().with_tree(tree));
+    let limits = TreeLimits::default();
+    assert!(limited_tree(limits.with_depth(3).with_entries(5).with_path_bytes(13)).is_ok());
+    let depth = limited_tree(limits.with_depth(2));
     assert!(matches!(depth, Err(PackError::Read(TreeError::TooDeep { limit: 2, .. }))));
-    let entries = limited(limits.with_entries(4));
+    let entries = limited_tree(limits.with_entries(4));
     assert!(matches!(entries, Err(PackError::Read(TreeError::TooManyEntries { limit: 4, .. }))));
-    let path = limited(limits.with_path_bytes(12));
+    let path = limited_tree(limits.with_path_bytes(12));
     assert!(matches!(path, Err(PackError::Read(TreeError::PathTooLong { limit: 12, .. }))));
     project.file(format!("d/a/{}", "n".repeat(200)), "");
-    let header = limited(limits.with_header_bytes(1024));
+    let header = limited(Limits::default().with_header_bytes(1024));
     assert!(matches!(header, Err(PackError::Header { limit: 1024, .. })), "{header:?}");
 }
 

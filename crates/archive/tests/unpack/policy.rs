@@ -10,6 +10,7 @@ use futures::executor::block_on;
 use futures::stream;
 use larder_archive::{Limits, UnpackErrorKind, UnpackOptions, unpack};
 use larder_hashing::{OutputPath, Scheme};
+use larder_tree::TreeLimits;
 
 use crate::support::{Header, Place, Tar, accepted, m, refused, refused_with};
 
@@ -279,7 +280,8 @@ fn sparse_files_are_refused() {
 
 #[test]
 fn more_entries_than_the_limit_are_refused() {
-    let options = UnpackOptions::default().with_limits(Limits::default().with_entries(3));
+    let limits = Limits::default().with_tree(TreeLimits::default().with_entries(3));
+    let options = UnpackOptions::default().with_limits(limits);
     let three = m().file("m/a", b"").symlink("m/l", "a");
     let place = Place::new();
     place.unpack_with(&three.clone().end(), &options).unwrap();

@@ -7,7 +7,6 @@
 //! An object is visible under its key only after [`Upload::commit`] has succeeded. The end of a stream never means commit.
 
 mod backend;
-mod buffer_pool;
 mod causes;
 mod error;
 mod key;
@@ -19,7 +18,6 @@ pub use backend::{
     Backend, BackendExt, ByteStream, Capabilities, CreatedRoot, DEFAULT_STALL_TIMEOUT, DeleteOptions,
     GetOptions, GetResult, ListOptions, Listed, ObjectStream,
 };
-pub use buffer_pool::BufferPool;
 pub use causes::{error_causes, error_chain, root_causes};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use key::{InvalidKey, Key, Prefix};

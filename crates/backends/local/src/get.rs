@@ -9,9 +9,10 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use larder_backend::{
-    BufferPool, ByteStream, Error, ErrorKind, GetOptions, GetResult, Key, ObjectMeta, Operation, Result,
+    ByteStream, Error, ErrorKind, GetOptions, GetResult, Key, ObjectMeta, Operation, Result,
 };
 use larder_backend_files::advice;
+use larder_tree::BufferPool;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -118,8 +119,8 @@ impl Source {
         let wrong = |error: Errno| failed(Operation::Get, self.location.clone(), error.into());
         let length = CHUNK.min(end - position);
         let capacity = usize::try_from(length).map_err(|_| wrong(Errno::NOMEM))?;
-        let mut bytes = self.buffers.take();
-        bytes.reserve_exact(capacity);
+        let mut bytes = self.buffers.take(capacity).map_err(|_| wrong(Errno::NOMEM))?;
+        bytes.clear();
         while bytes.len() < capacity {
             // A `Vec` may have more capacity than was asked for. Those bytes belong to the next piece.
             let offset = position + bytes.len() as u64;

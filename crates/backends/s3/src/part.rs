@@ -4,7 +4,8 @@ use std::io;
 
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use bytes::Bytes;
-use larder_backend::{BufferPool, Error, ErrorKind, Operation};
+use larder_backend::{Error, ErrorKind, Operation};
+use larder_tree::BufferPool;
 use tempfile::NamedTempFile;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
@@ -75,12 +76,13 @@ impl PartBuffer {
             PartContent::Memory(buffer, pool) => {
                 if buffer.capacity() == 0 {
                     // Not earlier: all buffers are in use until there is room for another part.
-                    *buffer = pool.take();
+                    *buffer = pool.take(0)?;
+                    buffer.clear();
                 }
                 let len = buffer.len() + taken.len();
                 if len > buffer.capacity() && len >= MIB {
                     // The part will be full, and growing step by step would copy it again and again.
-                    buffer.reserve_exact(self.size - buffer.len());
+                    buffer.try_reserve_exact(self.size - buffer.len())?;
                 }
                 buffer.extend_from_slice(&taken);
             }

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use aws_sdk_s3::types::{CompletedMultipartUpload, ServerSideEncryption, StorageClass};
 use bytes::Bytes;
 use larder_backend::{
-    BufferPool, Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, PutOptions, Result, Upload,
-    UploadJournal,
+    Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, PutOptions, Result, Upload, UploadJournal,
 };
 use larder_backend_http::UploadGate;
+use larder_tree::BufferPool;
 
 use crate::context::S3Context;
 use crate::error::S3Failure;

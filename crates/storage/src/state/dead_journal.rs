@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use larder_backend::UploadToken;
-use larder_hashing::read_open_file;
 use larder_tree::STAGING_PREFIX;
+use larder_tree::read_open_file;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 

@@ -1,0 +1,101 @@
+//! The encoders of the process, and the memory that they share.
+
+use std::io;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures::executor::block_on;
+use larder_tree::BufferPool;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::encoder::Encoder;
+use super::piece::PIECE;
+use crate::compression::Compression;
+
+const MIB: usize = 1 << 20;
+
+/// How much memory all encoders at work may take together, in MiB. Two of zstd at level 19 fit, and three of xz at level 3.
+/// With the pieces, their frames and all the rest, a push then stays under 192 MiB.
+const ENCODER_MEMORY: usize = 104;
+
+/// One budget for all streams of the process.
+static MEMORY: Semaphore = Semaphore::const_new(ENCODER_MEMORY);
+
+/// Encoders that no thread uses. They are kept because creating one takes time, and because an allocator keeps what is
+/// freed in the arena of the thread that freed it.
+static IDLE: Mutex<Vec<(Compression, Encoder)>> = Mutex::new(Vec::new());
+
+static FRAMES: LazyLock<BufferPool> = LazyLock::new(BufferPool::default);
+
+/// The memory of one encoder. It is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct EncoderMemory {
+    _permit: SemaphorePermit<'static>,
+}
+
+impl EncoderMemory {
+    /// Waits until there is memory for one more encoder. Whoever has it compresses a piece and waits for nothing else. So
+    /// everyone gets it in the end.
+    pub(super) fn wait_for(compression: Compression) -> Self {
+        let permit = block_on(MEMORY.acquire_many(weight(compression)));
+        Self { _permit: permit.expect("the budget is never closed") }
+    }
+}
+
+/// How many encoders may work at once, at the most.
+pub(super) fn max_encoders(compression: Compression) -> usize {
+    ENCODER_MEMORY / weight(compression).max(1) as usize
+}
+
+/// The memory of an encoder in MiB.
+fn weight(compression: Compression) -> u32 {
+    let mib = Encoder::memory(compression).div_ceil(MIB).min(ENCODER_MEMORY);
+    u32::try_from(mib).unwrap_or(u32::MAX)
+}
+
+/// Compresses a piece into a frame.
+pub(super) fn encode(compression: Compression, piece: &[u8], memory: EncoderMemory) -> io::Result<Bytes> {
+    let mut encoder = match take_idle(compression) {
+        Some(encoder) => encoder,
+        None => Encoder::new(compression)?,
+    };
+    let mut frame = FRAMES.take(Encoder::bound(PIECE))?;
+    encoder.encode(piece, &mut frame)?;
+    idle().push((compression, encoder));
+    drop(memory);
+    // The receiver may collect many frames before it is done with the first. So a frame that is much smaller than its
+    // buffer is copied into one of its own size.
+    if frame.len() > frame.capacity() / 4 * 3 {
+        return Ok(FRAMES.freeze(frame));
+    }
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(frame.len())?;
+    bytes.extend_from_slice(&frame);
+    FRAMES.put_back(frame);
+    Ok(bytes.into())
+}
+
+fn take_idle(compression: Compression) -> Option<Encoder> {
+    let mut idle = idle();
+    // Those of another compression would take memory that is not counted.
+    idle.retain(|(other, _)| *other == compression);
+    idle.pop().map(|(_, encoder)| encoder)
+}
+
+fn idle() -> MutexGuard<'static, Vec<(Compression, Encoder)>> {
+    // A panic cannot leave the list half-changed.
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_encoders_depends_on_their_memory() {
+        let most = |compression: &str| max_encoders(compression.parse().unwrap());
+        assert_eq!((most("xz:6"), most("xz:3"), most("xz:0")), (2, 3, 34));
+        assert_eq!((most("zstd:19"), most("zstd:3"), most("bzip2")), (2, 34, 13));
+        assert!(most("none") > 0);
+    }
+}
