@@ -90,16 +90,11 @@ impl WatchedHttp {
         self.retry_budget.activity.answered();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut answer = BytesMut::new();
-        loop {
-            match tokio::time::timeout(timeout, response.chunk()).await {
-                Ok(Ok(Some(chunk))) => {
-                    let room = MAX_ANSWER - answer.len();
-                    answer.extend_from_slice(&chunk[..chunk.len().min(room)]);
-                    if answer.len() >= MAX_ANSWER {
-                        break;
-                    }
-                }
-                Ok(Ok(None)) | Ok(Err(_)) | Err(_) => break,
+        while let Ok(Ok(Some(chunk))) = tokio::time::timeout(timeout, response.chunk()).await {
+            let room = MAX_ANSWER - answer.len();
+            answer.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if answer.len() >= MAX_ANSWER {
+                break;
             }
         }
         Ok(HttpAnswer { status, headers, body: answer.freeze() })

@@ -1,4 +1,4 @@
-//! WriteTarget an object in one request, and checking what the server has published.
+//! Writing an object in one request, and checking what the server has published.
 
 use std::sync::Arc;
 
