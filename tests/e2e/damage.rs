@@ -1,4 +1,4 @@
-//! Objects that are not what their names say: refused, named, and never restored.
+//! Damaged objects: larder refuses and names them, and never restores them.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -47,12 +47,12 @@ impl Pushed {
         fs::write(self.sandbox.remote().join(&self.key), bytes).unwrap();
     }
 
-    /// A pull of these bytes fails as damage, names the object, and leaves nothing.
+    /// Asserts that a pull of these bytes fails as damage, names the object, and leaves nothing.
     #[track_caller]
     fn assert_refused(&self, bytes: impl AsRef<[u8]>) {
         self.put(&bytes);
         self.sandbox.run(["pull", "model", "--command-hash", "x"]).fails(4, &[&self.key]);
-        assert!(!self.sandbox.path("model").exists(), "something was restored");
+        assert!(!self.sandbox.path("model").exists(), "the pull restored something");
         self.sandbox.assert_clean();
         assert_eq!(fs::read(self.sandbox.object()).unwrap(), bytes.as_ref(), "pull changed the object");
     }
@@ -63,7 +63,7 @@ fn flipped_bits() {
         let tree = Tree::small(1);
         let pushed = Pushed::new(&tree, compression);
         let mut harmless = 0;
-        // Few hundred of all bits: the first and last bytes all, others spread evenly.
+        // Flip a few hundred bits: all of the first and last bytes, and others spread evenly.
         let len = pushed.object.len();
         let spread = (0..len).step_by(len / 40);
         let offsets: Vec<usize> = (0..16).chain(spread).chain(len - 16..len).collect();
@@ -73,7 +73,7 @@ fn flipped_bits() {
             pushed.put(&bytes);
             let pull = pushed.sandbox.run(["pull", "model", "--command-hash", "x", "--json"]);
             if pull.code == Some(0) {
-                // A bit that the format does not use (an operating system's number in gzip's header): verified all the same.
+                // The format does not use this bit (the operating system in gzip's header), so the content is verified.
                 Tree::read(&pushed.sandbox.path("model")).assert_same(&tree);
                 fs::remove_dir_all(pushed.sandbox.path("model")).unwrap();
                 harmless += 1;
@@ -92,7 +92,7 @@ fn cut_or_longer() {
         for length in [1, 3, 10, 100, len / 2, len - 512, len - 20, len - 9, len - 4, len - 1] {
             pushed.assert_refused(&pushed.object[..length]);
         }
-        // Zeros behind the end are padding in two of the formats: four bytes at a time in xz, blocks in a bare tar.
+        // Zeros after the end are valid padding in two formats: multiples of four bytes in xz, and blocks in plain tar.
         let zeros: &[u8] = if matches!(compression, "xz" | "none") { &[0; 7] } else { &[0; 512] };
         for more in [&b"\0"[..], b"x", zeros, &pushed.object] {
             pushed.assert_refused([&pushed.object, more].concat());
@@ -104,7 +104,7 @@ fn swapped() {
     let pushed = Pushed::new(&Tree::small(1), "zstd");
     let other = Pushed::new(&Tree::small(2), "zstd");
     pushed.assert_refused(&other.object);
-    // The same contents under another output's name.
+    // The same content under another output's name.
     let sandbox = Sandbox::new();
     Tree::small(1).write(&sandbox.path("models"));
     sandbox.run(["push", "models"]).ok();
@@ -114,7 +114,7 @@ fn swapped() {
     fs::write(file.path("model"), "a file").unwrap();
     file.run(["push", "model"]).ok();
     pushed.assert_refused(fs::read(file.object()).unwrap());
-    // Something that was never an archive.
+    // A file that is not an archive.
     for bytes in [b"<html>not found</html>".to_vec(), text(1, 5_000), noise(1, 5_000), vec![0; 10_240]] {
         pushed.assert_refused(bytes);
     }
@@ -160,7 +160,7 @@ fn next_newest() {
     let newer = sandbox.keys().into_iter().find(|key| *key != pushed.key).unwrap();
     let damaged = |key: &str| fs::write(sandbox.remote().join(key), b"damaged").unwrap();
     damaged(&newer);
-    // Writing made it the newest again; it is reported, and the next one taken.
+    // The write made it the newest again. The pull reports it, and uses the next one.
     let pull = sandbox.run(["pull", "model", "--command-hash", "x"]).ok();
     assert!(pull.stderr.contains(&newer), "{pull}");
     Tree::read(&sandbox.path("model")).assert_same(&Tree::small(1));
@@ -200,7 +200,7 @@ fn later_format() {
     sandbox.run(["pull", "model", "--command-hash", "x"]).fails(1, &["needs a newer larder", &pushed.key]);
     Tree::small(1).write(&sandbox.path("model"));
     let forced = sandbox.run(["push", "model", "--command-hash", "x", "--force"]);
-    assert_eq!(fs::read(sandbox.object()).unwrap(), later, "never replaced: {forced}");
+    assert_eq!(fs::read(sandbox.object()).unwrap(), later, "the object was replaced: {forced}");
 }
 
 fn empty_object() {
@@ -209,7 +209,7 @@ fn empty_object() {
     let sandbox = &pushed.sandbox;
     sandbox.run(["pull", "model", "--command-hash", "x"]).exits(3);
     sandbox.run(["find", "model"]).exits(3);
-    // Other names that someone left there are never taken for objects.
+    // Other files in the remote never count as objects.
     fs::write(sandbox.remote().join("model/x/.DS_Store"), "finder").unwrap();
     fs::write(sandbox.remote().join("model/notes.txt"), "mine").unwrap();
     sandbox.run(["pull", "model"]).exits(3);

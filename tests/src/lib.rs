@@ -1,11 +1,11 @@
 //! The harness of the end-to-end tests: they drive the binary `larder` as users do, with real files, real signals,
 //! real mounts, other users, and the real weasel.
 //!
-//! `cargo xtask test` builds the binary and passes its path in `LARDER_BIN`. Without the variable each test program has
-//! cargo build the binary. A [`Case`] names what it needs of the machine. Where that is missing the test is ignored
-//! with the reason, and with `LARDER_REQUIRE_ALL=1` it fails. `cargo xtask integration` starts the [`Server`]s.
+//! `cargo xtask test` builds the binary and passes its path in `LARDER_BIN`. Without the variable, each test program builds
+//! the binary with cargo. A [`Case`] names its requirements on the machine. If one is missing, the test is ignored with the
+//! reason; with `LARDER_REQUIRE_ALL=1` it fails. `cargo xtask integration` starts the [`Server`]s.
 
-#![expect(clippy::unwrap_used, reason = "a harness fails by panicking: that is how a test reports")]
+#![expect(clippy::unwrap_used, reason = "a test reports a failure by panicking")]
 
 mod binary;
 mod damage;

@@ -1,11 +1,11 @@
-//! Mounts that end with their guard.
+//! Mounts that are unmounted with their guard.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A mounted file system; unmounted when dropped.
+/// A mounted file system. Drop unmounts it.
 #[derive(Debug)]
 pub struct Mount {
     at: PathBuf,
@@ -16,16 +16,16 @@ impl Mount {
     ///
     /// # Errors
     ///
-    /// `mount` refuses.
+    /// Fails if `mount` fails.
     pub fn tmpfs(at: &Path, mib: u32) -> io::Result<Self> {
         Self::at(at, "tmpfs", &format!("size={mib}m,mode=0755"))
     }
 
-    /// Mounts a file or directory a second time, at an existing one.
+    /// Bind-mounts a file or directory at an existing one.
     ///
     /// # Errors
     ///
-    /// `mount` refuses.
+    /// Fails if `mount` fails.
     pub fn bind(source: &Path, at: &Path) -> io::Result<Self> {
         Self::run(Command::new("mount").arg("--bind").arg(source).arg(at), at)
     }
@@ -39,7 +39,7 @@ impl Mount {
         Ok(Self { at: at.to_owned() })
     }
 
-    /// Where it is mounted.
+    /// Returns the mount point.
     pub fn path(&self) -> &Path {
         &self.at
     }
@@ -47,7 +47,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Lazily: a process that a failed test left behind must not keep the mount in the machine's table.
+        // Unmount lazily, so that a leftover process of a failed test cannot keep the mount.
         let _ = Command::new("umount").arg("--lazy").arg(&self.at).status();
     }
 }
@@ -103,29 +103,29 @@ fn succeeded(output: &Output) -> io::Result<()> {
 /// An overlay whose lower layer can be filled before it is mounted. It cannot rename a directory of the lower layer.
 #[derive(Debug)]
 pub struct Overlay {
-    // Fields are dropped in this order: the overlay before what it lies on.
+    // Fields are dropped in this order: the overlay before its layers.
     overlay: Option<Mount>,
     base: Mount,
 }
 
 impl Overlay {
-    /// Makes the layers below `dir` and mounts an overlay with an empty lower layer.
+    /// Creates the layers below `dir`, and mounts an overlay with an empty lower layer.
     ///
     /// # Errors
     ///
-    /// `mount` refuses.
+    /// Fails if `mount` fails.
     pub fn new(dir: &Path) -> io::Result<Self> {
         Self::with_lower(dir, |_| {})
     }
 
-    /// The same with a lower layer that `fill` makes.
+    /// Creates the layers below `dir`, fills the lower layer with `fill`, and mounts the overlay.
     ///
     /// # Errors
     ///
-    /// `mount` refuses.
+    /// Fails if `mount` fails.
     pub fn with_lower(dir: &Path, fill: impl FnOnce(&Path)) -> io::Result<Self> {
-        // The layers are on a tmpfs, because an overlay cannot be the upper layer of another one, and the root of a
-        // container is one.
+        // The layers are on a tmpfs, because the root of a container is an overlay, which cannot be the upper layer of
+        // another one.
         let base = Mount::tmpfs(dir, 512)?;
         let [lower, upper, work, merged] = ["lower", "upper", "work", "merged"].map(|name| dir.join(name));
         for layer in [&lower, &upper, &work, &merged] {
@@ -138,7 +138,7 @@ impl Overlay {
         Ok(Self { overlay: Some(overlay), base })
     }
 
-    /// The merged tree.
+    /// Returns the path of the merged tree.
     pub fn path(&self) -> PathBuf {
         self.base.path().join("merged")
     }

@@ -1,4 +1,4 @@
-//! What a test needs of the machine.
+//! The requirements of tests on the machine.
 
 use std::fs;
 use std::path::Path;
@@ -8,26 +8,26 @@ use std::sync::OnceLock;
 use crate::mount::{CaseFoldingDisk, Mount, Overlay};
 use crate::server::Server;
 
-/// Something that not every machine has.
+/// A requirement that not every machine meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// `strace`, and the right to trace: failures and delays are injected with it.
+    /// `strace`, and the right to trace, to inject failures and delays.
     Strace,
-    /// The right to mount a tmpfs: disks that are full.
+    /// The right to mount a tmpfs, for full disks.
     Tmpfs,
     /// The right to mount an overlay: directories of its lower layer cannot be renamed.
     Overlay,
     /// exFAT with FUSE, a loop device, and the right to mount it: a file system that folds case.
     CaseFolding,
-    /// The right to become other users, with `setpriv`.
+    /// The right to run as other users, with `setpriv`.
     Users,
-    /// SIGINT and SIGTERM that can be heard: shells have them ignored by what they start in the background.
+    /// SIGINT and SIGTERM that are not ignored. Shells let background jobs ignore them.
     Signals,
     /// A Python with the real weasel in `LARDER_WEASEL_PYTHON`.
     Weasel,
     /// `/dev/full`.
     DevFull,
-    /// So many GiB free where temporary files are.
+    /// This number of free GiB in the directory for temporary files.
     Disk(u64),
     /// An sshd that tests can start, in `LARDER_TEST_SSHD`.
     Sshd,
@@ -35,11 +35,11 @@ pub enum Need {
     Server(&'static str),
 }
 
-/// Why it is not there.
+/// The reason why a requirement is missing.
 pub(crate) enum Missing {
     /// The machine does not have it.
     Here(String),
-    /// Nobody started the server of this backend.
+    /// The server of this backend is not running.
     Server(&'static str),
 }
 
@@ -55,45 +55,57 @@ impl Need {
         };
         match self {
             Self::Strace => cached(&STRACE, || {
-                let traces = succeeds("strace", &["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=openat", "true"]);
-                (!traces).then(|| "strace is missing or may not trace".to_owned())
+                let traces =
+                    succeeds("strace", &["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=openat", "true"]);
+                (!traces).then(|| "strace is missing or not allowed to trace".to_owned())
             }),
             Self::Tmpfs => cached(&TMPFS, || {
                 let dir = tempfile::tempdir().unwrap();
-                Mount::tmpfs(dir.path(), 1).err().map(|error| format!("a tmpfs cannot be mounted: {error}"))
+                Mount::tmpfs(dir.path(), 1).err().map(|error| format!("failed to mount a tmpfs: {error}"))
             }),
             Self::Overlay => cached(&OVERLAY, || {
                 let dir = tempfile::tempdir().unwrap();
-                Overlay::new(dir.path()).err().map(|error| format!("an overlay cannot be mounted: {error}"))
+                Overlay::new(dir.path()).err().map(|error| format!("failed to mount an overlay: {error}"))
             }),
-            Self::CaseFolding => cached(&CASE_FOLDING, || {
-                let dir = tempfile::tempdir().unwrap();
-                let at = dir.path().join("at");
-                fs::create_dir(&at).unwrap();
-                let disk = CaseFoldingDisk::new(&dir.path().join("image"), &at);
-                disk.err().map(|error| {
+            Self::CaseFolding => {
+                cached(&CASE_FOLDING, || {
+                    let dir = tempfile::tempdir().unwrap();
+                    let at = dir.path().join("at");
+                    fs::create_dir(&at).unwrap();
+                    let disk = CaseFoldingDisk::new(&dir.path().join("image"), &at);
+                    disk.err().map(|error| {
                     format!("a disk that folds case cannot be mounted (Debian: exfatprogs, exfat-fuse): {error}")
                 })
-            }),
-            Self::Users => cached(&USERS, || {
-                let becomes = succeeds("setpriv", &["--reuid=61001", "--regid=61001", "--groups=61000", "true"]);
-                (!becomes).then(|| "other users cannot be impersonated: setpriv is missing, or this is not root".to_owned())
-            }),
+                })
+            }
+            Self::Users => {
+                cached(&USERS, || {
+                    let becomes =
+                        succeeds("setpriv", &["--reuid=61001", "--regid=61001", "--groups=61000", "true"]);
+                    (!becomes).then(|| "tests cannot run as other users: setpriv is missing, or the current user is not root".to_owned())
+                })
+            }
             Self::Signals if crate::signals::are_ignored() => Err(Missing::Here(
-                "SIGINT or SIGTERM is ignored by order of what started this, and `env` cannot reset it".to_owned(),
+                "the parent process made SIGINT or SIGTERM ignored, and `env` cannot reset it".to_owned(),
             )),
-            Self::Weasel if std::env::var_os("LARDER_WEASEL_PYTHON").is_none() => {
-                Err(Missing::Here("weasel is missing: `cargo xtask test` makes its environment where python3 and venv are there".to_owned()))
+            Self::Weasel if std::env::var_os("LARDER_WEASEL_PYTHON").is_none() => Err(Missing::Here(
+                "weasel is missing: `cargo xtask test` installs it if python3 and venv are available"
+                    .to_owned(),
+            )),
+            Self::DevFull if !Path::new("/dev/full").exists() => {
+                Err(Missing::Here("/dev/full is missing".to_owned()))
             }
-            Self::DevFull if !Path::new("/dev/full").exists() => Err(Missing::Here("/dev/full is missing".to_owned())),
-            Self::Disk(gib) if free_gib() < gib => {
-                Err(Missing::Here(format!("{gib} GiB of disk are not free in {}", std::env::temp_dir().display())))
-            }
+            Self::Disk(gib) if free_gib() < gib => Err(Missing::Here(format!(
+                "{} has less than {gib} GiB of free space",
+                std::env::temp_dir().display()
+            ))),
             Self::Sshd if std::env::var_os("LARDER_TEST_SSHD").is_none() => {
-                Err(Missing::Here("LARDER_TEST_SSHD names no sshd that can be started".to_owned()))
+                Err(Missing::Here("LARDER_TEST_SSHD does not name an sshd".to_owned()))
             }
             Self::Server(backend) if !Server::is_there(backend) => Err(Missing::Server(backend)),
-            Self::Signals | Self::Weasel | Self::DevFull | Self::Disk(_) | Self::Sshd | Self::Server(_) => Ok(()),
+            Self::Signals | Self::Weasel | Self::DevFull | Self::Disk(_) | Self::Sshd | Self::Server(_) => {
+                Ok(())
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A project, a remote and a home of its own for each test.
+//! A separate project, remote and home for each test.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,13 +12,13 @@ use crate::run::{Larder, Run};
 use crate::server::Server;
 
 /// A temporary directory with `project/` (whose `larder.toml` names the remote `shared`), `remote/` (which the first
-/// push makes, unless the remote is on a server) and `home/`.
+/// push creates, unless the remote is on a server) and `home/`.
 #[derive(Debug)]
 pub struct Sandbox {
     root: PathBuf,
     on_server: Option<OnServer>,
     is_flagless: bool,
-    // Dropped in this order: mounts before the directory that they are in.
+    // Fields are dropped in this order: mounts before the directory that contains them.
     mounts: Vec<Mount>,
     _overlay: Option<Overlay>,
     _case_folding: Option<CaseFoldingDisk>,
@@ -38,10 +38,10 @@ impl Default for Sandbox {
 }
 
 impl Sandbox {
-    /// Makes one where temporary files are.
+    /// Creates a sandbox in the directory for temporary files.
     pub fn new() -> Self {
         let dir = temporary();
-        // Other users must get in, where a test has some.
+        // Some tests run as other users, who need access.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         Self {
             root: dir.path().to_owned(),
@@ -52,10 +52,10 @@ impl Sandbox {
             _case_folding: None,
             _dir: dir,
         }
-        .furnished()
+        .with_project()
     }
 
-    /// Makes one whose remote is a new one on the server. Every call of the binary gets the variables that lead there.
+    /// Creates a sandbox with a new remote on the server. Every call of the binary gets the server's variables.
     pub fn on_server(server: Server) -> Self {
         let remote = server.remote();
         let sandbox = Self { on_server: Some(OnServer { server, remote }), ..Self::new() };
@@ -68,7 +68,7 @@ impl Sandbox {
         Self { is_flagless: true, ..Self::new() }
     }
 
-    /// Makes one on an overlay; `fill` makes the lower layer of its project.
+    /// Creates a sandbox on an overlay. `fill` fills the lower layer of the project.
     pub fn on_overlay(fill: impl FnOnce(&Path)) -> Self {
         let dir = temporary();
         let overlay = Overlay::with_lower(dir.path(), |lower| {
@@ -85,7 +85,7 @@ impl Sandbox {
             _case_folding: None,
             _dir: dir,
         }
-        .furnished()
+        .with_project()
     }
 
     /// Makes one on a disk that folds case.
@@ -103,43 +103,43 @@ impl Sandbox {
             _case_folding: Some(disk),
             _dir: dir,
         }
-        .furnished()
+        .with_project()
     }
 
-    fn furnished(self) -> Self {
+    fn with_project(self) -> Self {
         fs::create_dir_all(self.project()).unwrap();
         fs::create_dir(self.home()).unwrap();
         self.configure_remote();
         self
     }
 
-    /// Everything is below it.
+    /// Returns the root of the sandbox.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The project root.
+    /// Returns the root of the project.
     pub fn project(&self) -> PathBuf {
         self.root().join("project")
     }
 
-    /// A path in the project.
+    /// Returns a path in the project.
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         self.project().join(path)
     }
 
-    /// The directory of the remote.
+    /// Returns the directory of the remote.
     pub fn remote(&self) -> PathBuf {
         self.root().join("remote")
     }
 
-    /// The remote as `larder.toml` names it.
+    /// Returns the URL of the remote in `larder.toml`.
     pub fn remote_url(&self) -> String {
         let here = || self.remote().display().to_string();
         self.on_server.as_ref().map_or_else(here, |on| on.remote.clone())
     }
 
-    /// The user's home.
+    /// Returns the user's home.
     pub fn home(&self) -> PathBuf {
         self.root().join("home")
     }
@@ -149,12 +149,12 @@ impl Sandbox {
         fs::write(self.path("larder.toml"), toml).unwrap();
     }
 
-    /// Writes the `larder.toml` that every sandbox begins with: the remote `shared`.
+    /// Writes the initial `larder.toml` of a sandbox, with the remote `shared`.
     pub fn configure_remote(&self) {
         self.configure(&format!("[remotes]\nshared = '{}'\n", self.remote_url()));
     }
 
-    /// Puts a tmpfs of `mib` MiB at a new directory of the sandbox.
+    /// Mounts a tmpfs of `mib` MiB at a new directory of the sandbox.
     pub fn mount_tmpfs(&mut self, name: &str, mib: u32) -> PathBuf {
         let at = self.root().join(name);
         fs::create_dir_all(&at).unwrap();
@@ -162,18 +162,18 @@ impl Sandbox {
         at
     }
 
-    /// Mounts a file or directory of the sandbox a second time, at an existing one.
+    /// Bind-mounts a file or directory of the sandbox at an existing one.
     pub fn bind(&mut self, source: &str, at: &str) {
         let [source, at] = [source, at].map(|path| self.root().join(path));
         self.mounts.push(Mount::bind(&source, &at).unwrap());
     }
 
-    /// Ends all mounts, the last one first.
+    /// Unmounts everything, the last mount first.
     pub fn unmount(&mut self) {
         while self.mounts.pop().is_some() {}
     }
 
-    /// A call of the binary in the project.
+    /// Creates a call of the binary in the project.
     pub fn larder<const N: usize>(&self, args: [&str; N]) -> Larder {
         let larder = Larder::new(binary(), &self.project(), &self.home()).args(args);
         let larder = if self.is_flagless { larder.flagless() } else { larder };
@@ -188,7 +188,7 @@ impl Sandbox {
         self.larder(args).run()
     }
 
-    /// A copy of the binary that every user may run.
+    /// Copies the binary for other users, and returns its path.
     pub fn public_binary(&self) -> PathBuf {
         let copy = self.root().join("larder");
         if !copy.exists() {
@@ -198,29 +198,29 @@ impl Sandbox {
         copy
     }
 
-    /// The keys of the remote, larder's own names left out, in order.
+    /// Returns the keys of the remote in order, without larder's own.
     pub fn keys(&self) -> Vec<String> {
         let mut keys = files_below(&self.remote());
         keys.retain(|key| !key.starts_with(".larder/"));
         keys
     }
 
-    /// The path of the only object.
+    /// Returns the path of the only object.
     #[track_caller]
     pub fn object(&self) -> PathBuf {
         let keys = self.keys();
-        assert_eq!(keys.len(), 1, "one object is expected: {keys:?}");
+        assert_eq!(keys.len(), 1, "expected one object: {keys:?}");
         self.remote().join(&keys[0])
     }
 
-    /// What commands left behind: temporary files, staging and journals, of the project and of the remote.
+    /// Returns the leftovers of commands in the project and the remote: temporary files, staging and journals.
     pub fn leftovers(&self) -> Vec<PathBuf> {
         let (project, remote) = (self.path(".larder"), self.remote().join(".larder/1"));
         let places = [project.join("tmp"), project.join("journal"), remote.join("tmp")];
         places.iter().flat_map(|place| entries(place)).chain(self.strays()).collect()
     }
 
-    /// What is in the project besides its outputs and its own files: staging that is not where it belongs.
+    /// Returns unexpected files in the project, such as misplaced staging.
     fn strays(&self) -> Vec<PathBuf> {
         let own =
             |path: &PathBuf| path.file_name().is_none_or(|name| !name.to_string_lossy().contains("larder"));
@@ -229,16 +229,16 @@ impl Sandbox {
         strays
     }
 
-    /// Asserts that nothing was left behind.
+    /// Asserts that there are no leftovers.
     #[track_caller]
     pub fn assert_clean(&self) {
         let leftovers = self.leftovers();
-        assert!(leftovers.is_empty(), "left behind: {leftovers:?}");
+        assert!(leftovers.is_empty(), "leftovers: {leftovers:?}");
     }
 }
 
 fn binary() -> PathBuf {
-    larder_binary().expect("every case looks for it first")
+    larder_binary().expect("every case checks for the binary first")
 }
 
 fn temporary() -> TempDir {
@@ -250,11 +250,11 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
         .map_or_else(|_| Vec::new(), |entries| entries.map(|entry| entry.unwrap().path()).collect())
 }
 
-/// The paths of all that is below a directory and no directory itself, relative to it, in order.
+/// Returns the relative paths of all files below a directory, in order. Everything but a directory counts as a file.
 ///
 /// # Panics
 ///
-/// One is not UTF-8.
+/// Panics if a path is not UTF-8.
 pub fn files_below(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut pending = vec![dir.to_owned()];

@@ -1,4 +1,4 @@
-//! What a pull does where something is, and how several outputs stay together.
+//! Pulls onto existing files, and pulls of several outputs that belong together.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     )
 }
 
-/// A sandbox where `model` was pushed under the command hash `x`, and is gone.
+/// A sandbox where `model` was pushed under the command hash `x` and then removed.
 pub(crate) fn pushed(tree: &Tree) -> Sandbox {
     let sandbox = Sandbox::new();
     tree.write(&sandbox.path("model"));
@@ -60,7 +60,7 @@ fn stays_and_is_compared() {
     let differs = sandbox.run(["pull", "model", "--json"]).ok();
     assert_eq!(differs.outcome(), "kept");
     let said = sandbox.run(["pull", "model"]).ok();
-    assert!(said.stderr.contains("--force"), "a warning says what to do: {said}");
+    assert!(said.stderr.contains("--force"), "the warning has a remedy: {said}");
     assert_eq!(fs::read(sandbox.path("model/config.cfg")).unwrap(), b"mine");
     let forced = sandbox.run(["pull", "model", "--force", "--json"]).ok();
     assert_eq!(forced.outcome(), "restored");
@@ -83,7 +83,10 @@ fn incomparable() {
         for part in parts {
             assert!(run.said().contains(part), "`{part}` is not said: {run}");
         }
-        assert!(!run.said().contains("differs") && !run.said().contains('≠'), "nothing was compared: {run}");
+        assert!(
+            !run.said().contains("differs") && !run.said().contains('≠'),
+            "the message claims a comparison: {run}"
+        );
     };
     said(&["one"], &["one was kept", "x/v1 is a custom name", "cannot tell", "--force"]);
     fs::remove_file(sandbox.path("one")).unwrap();
@@ -94,7 +97,7 @@ fn incomparable() {
     assert!(!sandbox.path("one").exists());
     sandbox.run(["pull", "one", "two", "--force"]).ok();
 
-    // Of weasel's form: what it is, only that scheme knows.
+    // A hash in weasel's format, which only that scheme can verify.
     fs::write(sandbox.path("three"), "the same").unwrap();
     sandbox.run(["push", "three", "--hash", "weasel", "--command-hash", "x"]).ok();
     said(&["three"], &["three was kept", "weasel's", "cannot tell", "--hash weasel", "--force"]);
@@ -105,8 +108,8 @@ fn race() {
     let sandbox = pushed(&Tree::small(1));
     for force in [&[][..], &["--force"]] {
         let pull = sandbox.larder(["pull", "model", "--json"]).args(force);
-        // As if something had been there for a moment. strace counts the calls of each thread, and any of the pool's six
-        // may be next: of each the first one fails.
+        // Imitate a file that existed for a moment. strace counts the calls per thread, and any of the pool's six threads
+        // may make the call, so the first call of each fails.
         let again = pull.clone().inject("renameat2:error=EEXIST:when=1").run().ok();
         assert_eq!(again.outcome(), "restored", "{force:?}");
         Tree::read(&sandbox.path("model")).assert_same(&Tree::small(1));
@@ -140,7 +143,7 @@ fn force_replaces() {
 
 fn without_exchange() {
     let old = Tree::small(1);
-    // The old tree lies in the lower layer: not even a plain rename moves it.
+    // The old tree is in the lower layer, so that even a plain rename fails.
     let sandbox = Sandbox::on_overlay(|project| old.write(&project.join("model")));
     sandbox.run(["push", "model", "--command-hash", "1"]).ok();
     let new = Tree::small(2);
@@ -172,10 +175,10 @@ fn force_leaves_the_same() {
     let pair = sandbox.run(["pull", "a", "b", "--force", "--json"]).ok();
     let outcomes: Vec<_> = pair.results().iter().map(|result| result["outcome"].clone()).collect();
     assert_eq!(outcomes, ["up_to_date", "restored"]);
-    assert_eq!(inode("a"), before, "the same files stay");
+    assert_eq!(inode("a"), before, "the files are not replaced");
     Tree::read(&sandbox.path("b")).assert_same(&Tree::small(11));
 
-    // A link is replaced by a directory, also where it leads to the same.
+    // A directory replaces a link, even if the link's target is equal.
     fs::rename(sandbox.path("a"), sandbox.root().join("elsewhere")).unwrap();
     symlink(sandbox.root().join("elsewhere"), sandbox.path("a")).unwrap();
     sandbox.run(["pull", "a", "--force"]).ok();
@@ -271,12 +274,12 @@ fn newest() {
         Tree::small(seed).write(&sandbox.path("model"));
         sandbox.run(["push", "model", "--command-hash", command]).ok();
     }
-    // The last push found its object present and renewed nothing.
+    // The last push found its object present, and did not renew it.
     let restored = |args: &[&str]| {
         fs::remove_dir_all(sandbox.path("model")).unwrap();
         sandbox.larder(["pull", "model"]).args(args).run().ok();
         let found = Tree::read(&sandbox.path("model"));
-        (1..=3).find(|seed| Tree::small(*seed) == found).expect("one of those that were pushed")
+        (1..=3).find(|seed| Tree::small(*seed) == found).expect("one of the pushed trees")
     };
     assert_eq!(restored(&[]), 3);
     assert_eq!(restored(&["--command-hash", "y"]), 2);
@@ -284,5 +287,5 @@ fn newest() {
     let all = sandbox.run(["find", "model", "--all"]).ok();
     assert_eq!(all.text().lines().count(), 3, "{all}");
     let best = sandbox.run(["find", "model"]).ok();
-    assert_eq!(Some(best.line()), all.text().lines().next(), "the newest comes first");
+    assert_eq!(Some(best.line()), all.text().lines().next(), "the newest is first");
 }

@@ -73,7 +73,7 @@ pub(crate) fn obstructed() {
     fs::write(sandbox.path("p/q"), "an output").unwrap();
     sandbox.run(["push", "p/q", "--command-hash", "x"]).ok();
     fs::remove_dir_all(sandbox.path("p")).unwrap();
-    // Nothing is asked of a remote before it is clear that there is a place: this one does not exist.
+    // larder checks the destination before the first request. This remote does not exist.
     for (remote, args) in [("shared", &[][..]), ("shared", &["--force"]), ("./absent", &["--dry-run"])] {
         let pull = sandbox.larder(["pull", "p/q", "--command-hash", "x", "-r", remote]).args(args);
         let says = |what: &str| {

@@ -4,7 +4,7 @@ use std::fs;
 
 use larder_tests::{Sandbox, Tree};
 
-/// Pushes `a` and `b`, of which the contents are `seed` and one more, under a command hash.
+/// Pushes `a` with content `seed` and `b` with content `seed + 1`, under one command hash.
 pub(crate) fn push_pair(sandbox: &Sandbox, command: &str, seed: u64, paths: &[&str]) {
     for (path, seed) in [("a", seed), ("b", seed + 1)] {
         let _ = fs::remove_dir_all(sandbox.path(path));
@@ -21,7 +21,7 @@ pub(crate) fn one_command_hash() {
     let sandbox = Sandbox::new();
     push_pair(&sandbox, "first", 10, &["a", "b"]);
     push_pair(&sandbox, "second", 20, &["a", "b"]);
-    // The newest `a` is of a command that never pushed its `b`.
+    // The command of the newest `a` never pushed its `b`.
     push_pair(&sandbox, "third", 30, &["a"]);
     let pull = sandbox.run(["pull", "a", "b", "--json"]).ok();
     for result in pull.results() {
@@ -42,7 +42,7 @@ pub(crate) fn none_moves() {
     absent("a");
     absent("b");
 
-    // One that exists and differs holds the other back.
+    // An output that exists and differs prevents the pull of the other.
     Tree::small(99).write(&sandbox.path("b"));
     sandbox.run(["pull", "a", "b", "--command-hash", "whole"]).fails(1, &["b exists and differs", "--force"]);
     absent("a");
@@ -51,7 +51,7 @@ pub(crate) fn none_moves() {
     Tree::read(&sandbox.path("a")).assert_same(&Tree::small(10));
     Tree::read(&sandbox.path("b")).assert_same(&Tree::small(11));
 
-    // A damaged one too.
+    // So does a damaged one.
     for path in ["a", "b"] {
         fs::remove_dir_all(sandbox.path(path)).unwrap();
     }

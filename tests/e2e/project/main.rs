@@ -1,4 +1,4 @@
-//! `larder project`: the place of `weasel push` and `weasel pull`, with the real weasel on the other side.
+//! `larder project`, which replaces `weasel push` and `weasel pull`, tested against the real weasel.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     )
 }
 
-/// A project without weasel, whose outputs are there.
+/// Creates a project with its outputs, without weasel.
 pub(crate) fn plain() -> Sandbox {
     let sandbox = Sandbox::new();
     let yml = json!({
@@ -61,8 +61,8 @@ pub(crate) fn plain() -> Sandbox {
 
 fn exit_codes() {
     let sandbox = plain();
-    // Nothing can be in a remote that a push would create. Where the directory above it is missing too, a share may not
-    // be mounted.
+    // A remote that a push would create has no objects. If its parent directory is missing too, a share may not be
+    // mounted.
     sandbox.run(["project", "pull"]).ok();
     for command in ["push", "pull"] {
         sandbox.run(["project", command, "./not/mounted", "--dry-run"]).fails(5, &["not/mounted"]);
@@ -142,10 +142,10 @@ fn settings() {
     let sandbox = plain();
     sandbox.configure("hash = 'sha256'\ncompression = 'zstd:19'\n");
     sandbox.larder(["project", "push", "--hash", "blake3", "--json"]).env("LARDER_HASH", "sha256").run().ok();
-    // MD5 of `out`, and of the MD5 of `in` with the script.
+    // The MD5 of `out`, and the MD5 of the script and the MD5 of `in`.
     assert_eq!(sandbox.keys(), ["out/4c6d191af633ead16434c7bd479b3dd1/c68271a63ddbc431c307beb7d2918275"]);
     assert!(fs::read(sandbox.object()).unwrap().starts_with(&[0x1f, 0x8b]), "gzip");
-    // From below the project, and by its directory.
+    // Run from a subdirectory, and with the project's directory as an argument.
     fs::create_dir(sandbox.path("sub")).unwrap();
     let here = sandbox.larder(["project", "push", "--json"]).in_dir(sandbox.path("sub")).run().ok();
     assert_eq!(here.results()[0]["outcome"], "already_present", "{here}");
@@ -189,7 +189,7 @@ fn one_failure() {
         "commands": [{ "name": "a", "script": ["make a"], "deps": ["in"], "outputs": outputs }],
     });
     fs::write(sandbox.path("project.yml"), project.to_string()).unwrap();
-    // The parent of the remote is a file: no directory can be there.
+    // The parent of the remote is a file, so that the remote cannot exist.
     fs::write(sandbox.root().join("absent"), "").unwrap();
     sandbox.run(["project", "pull"]).fails(5, &["remote"]);
     for output in &outputs {
