@@ -52,8 +52,8 @@ impl Drop for Mount {
     }
 }
 
-/// A disk of 32 MiB that folds case, as those of Windows and macOS do: it takes `D` for the name of `d`. It has exFAT, and
-/// neither symlinks nor hard links.
+/// A disk of 32 MiB that folds case, as disks of Windows and macOS do: `D` and `d` are the same name. Its file system is
+/// exFAT, which has neither symlinks nor hard links.
 #[derive(Debug)]
 pub struct CaseFoldingDisk {
     // The mount ends before the device does.
@@ -62,11 +62,11 @@ pub struct CaseFoldingDisk {
 }
 
 impl CaseFoldingDisk {
-    /// Makes the disk in the file `image`, and mounts it at an existing directory.
+    /// Creates the disk in the file `image`, and mounts it at an existing directory.
     ///
     /// # Errors
     ///
-    /// The tools of exFAT are missing, or the system refuses the loop device or the mount.
+    /// Fails if the tools of exFAT are missing, or if the system refuses the loop device or the mount.
     pub fn new(image: &Path, at: &Path) -> io::Result<Self> {
         File::create(image)?.set_len(32 << 20)?;
         let made = Command::new("mkfs.exfat").env("PATH", TOOLS).arg(image).output()?;

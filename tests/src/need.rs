@@ -15,9 +15,9 @@ pub enum Need {
     Strace,
     /// The right to mount a tmpfs, for full disks.
     Tmpfs,
-    /// The right to mount an overlay: directories of its lower layer cannot be renamed.
+    /// The right to mount an overlay, which cannot rename directories of its lower layer.
     Overlay,
-    /// exFAT with FUSE, a loop device, and the right to mount it: a file system that folds case.
+    /// exFAT with FUSE, a loop device, and the right to mount it, for a file system that folds case.
     CaseFolding,
     /// The right to run as other users, with `setpriv`.
     Users,

@@ -63,7 +63,7 @@ impl Sandbox {
         sandbox
     }
 
-    /// Makes one on a file system that refuses renames with flags, as NFS does: it cannot exchange two names.
+    /// Creates a sandbox on a file system that refuses renames with flags, as NFS does, and so cannot exchange two names.
     pub fn without_exchange() -> Self {
         Self { is_flagless: true, ..Self::new() }
     }
@@ -88,7 +88,7 @@ impl Sandbox {
         .with_project()
     }
 
-    /// Makes one on a disk that folds case.
+    /// Creates a sandbox on a disk that folds case.
     pub fn on_case_folding_disk() -> Self {
         let dir = temporary();
         let root = dir.path().join("disk");
