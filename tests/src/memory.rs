@@ -65,7 +65,9 @@ impl Sandbox {
             let push = ["push", "--compression", compression, "--command-hash", compression];
             for outputs in [&names[..1], &names[1..]] {
                 self.assert_little_memory(&push, outputs);
-                outputs.iter().for_each(|name| fs::remove_file(self.path(name)).unwrap());
+                for name in outputs {
+                    fs::remove_file(self.path(name)).unwrap();
+                }
                 self.assert_little_memory(&["pull", "--command-hash", compression], outputs);
             }
         }
