@@ -67,24 +67,30 @@ impl Encoder {
     /// from their manual pages, those for zstd and gzip were measured.
     pub(super) fn memory(compression: Compression) -> usize {
         const MIB: usize = 1 << 20;
-        match (compression.format(), compression.level().unwrap_or_default()) {
-            (Format::Zstd, ..=4) => 3 * MIB,
-            (Format::Zstd, 5..=8) => 6 * MIB,
-            (Format::Zstd, 9) => 11 * MIB,
-            (Format::Zstd, 10 | 11) => 21 * MIB,
-            (Format::Zstd, 12) => 41 * MIB,
-            (Format::Zstd, 13 | 16) => 36 * MIB,
-            (Format::Zstd, 15) => 68 * MIB,
-            (Format::Zstd, _) => 52 * MIB,
-            (Format::Gzip, _) => 2 * MIB,
-            (Format::Xz, 0) => 3 * MIB,
-            (Format::Xz, 1) => 9 * MIB,
-            (Format::Xz, 2) => 17 * MIB,
-            (Format::Xz, 3) => 32 * MIB,
-            (Format::Xz, _) => 48 * MIB,
-            (Format::Bzip2, _) => 8 * MIB,
-            (Format::None, _) => 0,
-        }
+        let level = compression.level().unwrap_or_default();
+        let mib = match compression.format() {
+            Format::Zstd => match level {
+                ..=4 => 3,
+                5..=8 => 6,
+                9 => 11,
+                10 | 11 => 21,
+                12 => 41,
+                13 | 16 => 36,
+                15 => 68,
+                _ => 52,
+            },
+            Format::Gzip => 2,
+            Format::Xz => match level {
+                0 => 3,
+                1 => 9,
+                2 => 17,
+                3 => 32,
+                _ => 48,
+            },
+            Format::Bzip2 => 8,
+            Format::None => 0,
+        };
+        mib * MIB
     }
 
     /// Whether an encoder of this format allocates its memory anew for each piece.
