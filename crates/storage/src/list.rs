@@ -72,18 +72,18 @@ async fn look_below(context: &StorageContext, prefix: Prefix) -> Result<NameCont
     let output = name.as_deref().and_then(|name| OutputPath::with_literal_key(name).ok());
     let keys = output.and_then(|output| context.keys_of(&output).ok());
     let mut listing = context.backend.list(&prefix, ListOptions::default()).take(MAX_LOOKED_AT);
-    let mut content = NameContent::Nothing;
+    let mut found = NameContent::Nothing;
     while let Some(item) = listing.try_next().await? {
         let Listed::Object(meta) = item else { continue };
         match (&keys, &name) {
             (Some(keys), Some(name)) if matches!(keys.read(&meta), Listing::Object(_)) => {
                 return Ok(NameContent::Output(name.clone()));
             }
-            (Some(_), Some(_)) => content = NameContent::Foreign,
+            (Some(_), Some(_)) => found = NameContent::Foreign,
             _ => return Ok(NameContent::Foreign),
         }
     }
-    Ok(content)
+    Ok(found)
 }
 
 /// Whether everything below a name is larder's own.

@@ -99,12 +99,14 @@ pub(super) async fn look_at(
     wanted: &Wanted,
     candidate: &Candidate,
 ) -> Result<RemoteObject> {
-    let (command, content) = match candidate {
+    let (command_hash, content_hash) = match candidate {
         Candidate::Listed(object) => return Ok(object.clone()),
         Candidate::Named { command, content } => (command, content),
     };
     let keys = context.keys_of(&wanted.output)?;
-    let meta = context.or_cancelled(context.backend.stat_if_exists(&keys.key(command, content)?)).await??;
+    let meta = context
+        .or_cancelled(context.backend.stat_if_exists(&keys.key(command_hash, content_hash)?))
+        .await??;
     match meta.map(|meta| keys.read(&meta)) {
         Some(Listing::Object(object)) => Ok(object),
         _ => Err(Error::NotFound {
