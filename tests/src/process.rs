@@ -85,11 +85,17 @@ impl Running {
         line.and_then(|count| count.parse().ok()).unwrap_or(0)
     }
 
-    /// Returns the peak memory of the process so far, in KiB, or `None` if it has ended.
-    pub(crate) fn peak_kib(&self) -> Option<u64> {
+    /// Returns the memory of the process in KiB, or `None` if it has ended.
+    ///
+    /// Pages of the executable do not count: the kernel maps as many of them as it has cached, and a debug build has more
+    /// than 150 MiB.
+    pub(crate) fn memory_kib(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        line.trim().strip_suffix(" kB")?.parse().ok()
+        let size = |name: &str| -> Option<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().strip_suffix(" kB")?.parse().ok()
+        };
+        Some(size("RssAnon:")? + size("RssShmem:")?)
     }
 
     /// Waits for the end of the process.
