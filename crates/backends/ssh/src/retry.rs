@@ -32,14 +32,14 @@ impl Patience {
     }
 
     /// Begins to count attempts.
-    pub(crate) fn attempts(self) -> RetryAttempts {
-        RetryAttempts { patience: self, failures: 0, idle: Duration::ZERO, progress: 0 }
+    pub(crate) fn attempts(self) -> OperationAttempts {
+        OperationAttempts { patience: self, failures: 0, idle: Duration::ZERO, progress: 0 }
     }
 }
 
 /// The attempts at one operation.
 #[derive(Debug)]
-pub(crate) struct RetryAttempts {
+pub(crate) struct OperationAttempts {
     patience: Patience,
     failures: u32,
     /// The time without an answer, in all attempts and between them.
@@ -47,7 +47,7 @@ pub(crate) struct RetryAttempts {
     progress: u64,
 }
 
-impl RetryAttempts {
+impl OperationAttempts {
     /// Returns how long to wait before the next attempt. Nothing was heard during the last `silence` of the failed one. If
     /// `progress` has grown since the last failure, earlier failures do not count.
     ///
