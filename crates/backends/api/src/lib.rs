@@ -13,6 +13,7 @@ mod key;
 mod object;
 mod time_text;
 mod upload;
+mod upload_gate;
 
 pub use backend::{
     Backend, BackendExt, ByteStream, Capabilities, CreatedRoot, DEFAULT_STALL_TIMEOUT, DeleteOptions,
@@ -24,6 +25,7 @@ pub use key::{InvalidKey, Key, Prefix};
 pub use object::{ObjectMeta, Version};
 pub use time_text::seconds;
 pub use upload::{PutMode, PutOptions, Upload, UploadJournal, UploadToken};
+pub use upload_gate::UploadGate;
 
 /// The README is tested too.
 #[cfg(doctest)]

@@ -1,7 +1,5 @@
 //! What errors advise, in the same words for every backend.
 
-use larder_backend::{Error, ErrorKind, Operation};
-
 /// The hint of a denied access.
 pub const CHECK_PERMISSIONS: &str = "check who may read and write there, and in the directory of the remote";
 /// The hint of a full file system.
@@ -23,10 +21,4 @@ pub const TEMPORARY_REMOVED: &str = "somebody removed the temporary file of this
 /// The reason of an upload that lost bytes.
 pub fn wrong_length(has: u64, written: u64) -> String {
     format!("the temporary file has {has} bytes, and {written} were written")
-}
-
-/// The error of an upload whose write failed, or was dropped before it ended.
-pub fn broken_upload(operation: Operation, location: String) -> Error {
-    Error::new(ErrorKind::Cancelled, operation, location)
-        .with_source("an earlier write failed, or was not waited for: the upload can only be aborted")
 }

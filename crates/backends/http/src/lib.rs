@@ -6,7 +6,7 @@
 //! - [`pages`] turns the pages of a listing into a stream.
 //! - [`remote_option`] checks the options of a remote.
 //! - [`find_cause`] and [`is_untrusted_certificate`] recognize errors by their types.
-//! - [`BucketRoot`], [`PendingAborts`] and [`UploadGate`] are parts of every backend with buckets and uploads.
+//! - [`BucketRoot`] and [`PendingAborts`] are parts of every backend with buckets.
 
 mod bucket_root;
 mod causes;
@@ -16,12 +16,10 @@ pub mod progress;
 pub mod read_ahead;
 pub mod remote_option;
 pub mod retry;
-mod upload_gate;
 
 pub use bucket_root::BucketRoot;
 pub use causes::{find_cause, is_untrusted_certificate};
 pub use pending_aborts::PendingAborts;
-pub use upload_gate::UploadGate;
 
 /// The README is tested too.
 #[cfg(doctest)]

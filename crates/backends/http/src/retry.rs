@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_server_is_given_up_after_the_time_that_the_error_states() {
+    async fn a_silent_server_times_out_after_the_stated_time() {
         let budget = RetryBudget::new(larder_backend::DEFAULT_STALL_TIMEOUT);
         let begun = Instant::now();
         let silent = || async {

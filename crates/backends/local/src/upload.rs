@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use larder_backend::{Error, Key, ObjectMeta, Operation, PutMode, Result, Upload};
-use larder_backend_files::advice::broken_upload;
+use larder_backend::{Key, ObjectMeta, Operation, PutMode, Result, Upload, UploadGate};
 use tokio::task::JoinHandle;
 
 use crate::context::LocalContext;
@@ -29,8 +28,7 @@ pub(crate) struct LocalUpload {
     temporary: Option<Temporary>,
     job: Option<JoinHandle<Done>>,
     buffer: BytesMut,
-    /// A write failed, or its future was dropped before it was done.
-    broken: bool,
+    gate: UploadGate,
 }
 
 /// What a blocking thread returns.
@@ -50,12 +48,12 @@ impl LocalUpload {
             temporary: Some(temporary),
             job: None,
             buffer: BytesMut::new(),
-            broken: false,
+            gate: UploadGate::default(),
         }
     }
 
-    fn broken(&self, operation: Operation) -> Error {
-        broken_upload(operation, self.context.root.location(&self.key))
+    fn location(&self) -> String {
+        self.context.root.location(&self.key)
     }
 
     /// Hands the temporary to a blocking thread.
@@ -74,9 +72,7 @@ impl LocalUpload {
             _ => self.context.root.wait(operation, job).await?,
         };
         self.job = None;
-        let done = done.map_err(|error| {
-            failed(operation, self.context.root.location(&self.key), io::Error::other(error))
-        })?;
+        let done = done.map_err(|error| failed(operation, self.location(), io::Error::other(error)))?;
         self.temporary = done.temporary;
         done.result
     }
@@ -96,13 +92,13 @@ fn write(mut temporary: Temporary, chunks: &[Bytes], location: &str) -> Done {
 #[async_trait]
 impl Upload for LocalUpload {
     async fn write(&mut self, chunk: Bytes) -> Result<()> {
-        if self.broken {
-            return Err(self.broken(Operation::Put));
-        }
+        let (root, key) = (&self.context.root, &self.key);
+        self.gate.enter(|| root.location(key))?;
         let mut chunks = Vec::with_capacity(2);
         if chunk.len() < LARGE {
             self.buffer.extend_from_slice(&chunk);
             if self.buffer.len() < BUFFER {
+                self.gate.leave();
                 return Ok(());
             }
             chunks.push(self.buffer.split().freeze());
@@ -110,19 +106,16 @@ impl Upload for LocalUpload {
             chunks.push(self.buffer.split().freeze());
             chunks.push(chunk);
         }
-        // A future that is dropped before the chunks are handed over loses them.
-        self.broken = true;
+        // A future that is dropped here loses the chunks.
         self.settle(Operation::Put).await?;
-        let location = self.context.root.location(&self.key);
+        let location = self.location();
         self.start(move |temporary| write(temporary, &chunks, &location));
-        self.broken = false;
+        self.gate.leave();
         Ok(())
     }
 
     async fn commit(mut self: Box<Self>) -> Result<ObjectMeta> {
-        if self.broken {
-            return Err(self.broken(Operation::Commit));
-        }
+        self.gate.check(Operation::Commit, || self.location())?;
         self.settle(Operation::Put).await?;
         let (context, key, mode) = (Arc::clone(&self.context), self.key.clone(), self.mode);
         let rest = self.buffer.split().freeze();
@@ -138,14 +131,14 @@ impl Upload for LocalUpload {
         });
         match self.settle(Operation::Commit).await? {
             Some(meta) => Ok(meta),
-            None => Err(self.broken(Operation::Commit)),
+            None => Err(UploadGate::broken(Operation::Commit, self.location())),
         }
     }
 
     async fn abort(mut self: Box<Self>) -> Result<()> {
         // The owner knows of a failed write, and aborts because of it.
         let _ = self.settle(Operation::Abort).await;
-        let location = self.context.root.location(&self.key);
+        let location = self.location();
         self.start(move |temporary| Done {
             temporary: None,
             result: temporary

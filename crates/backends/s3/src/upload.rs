@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use aws_sdk_s3::types::{CompletedMultipartUpload, ServerSideEncryption, StorageClass};
 use bytes::Bytes;
 use larder_backend::{
-    Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, PutOptions, Result, Upload, UploadJournal,
+    Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, PutOptions, Result, Upload, UploadGate,
+    UploadJournal,
 };
-use larder_backend_http::UploadGate;
 use larder_tree::BufferPool;
 
 use crate::context::S3Context;

@@ -7,10 +7,9 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use larder_backend::{
-    Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, PutOptions, Result, Upload, UploadJournal,
-    UploadToken,
+    Error, ErrorKind, Key, ObjectMeta, Operation, PutMode, PutOptions, Result, Upload, UploadGate,
+    UploadJournal, UploadToken,
 };
-use larder_backend_files::advice::broken_upload;
 use larder_backend_files::temporary_name::TemporaryName;
 use tokio::runtime::Handle;
 
@@ -34,8 +33,7 @@ pub(crate) struct SshUpload {
     /// The position of the buffer in the file.
     position: u64,
     transfer: TransferCount,
-    /// A write failed, or its future was dropped before it was done.
-    broken: bool,
+    gate: UploadGate,
     /// Published or removed.
     gone: bool,
 }
@@ -98,7 +96,7 @@ impl SshUpload {
             buffer: BytesMut::new(),
             position: 0,
             transfer: context.begin_transfer(),
-            broken: false,
+            gate: UploadGate::default(),
             gone: false,
             mode: options.mode,
             size_hint: options.size_hint,
@@ -123,8 +121,8 @@ impl SshUpload {
         }
     }
 
-    fn broken(&self, operation: Operation) -> Error {
-        broken_upload(operation, self.context.root.location(&self.key))
+    fn location(&self) -> String {
+        self.context.root.location(&self.key)
     }
 
     /// Passes a part to the sessions.
@@ -145,14 +143,12 @@ impl SshUpload {
     }
 
     async fn publish(&mut self) -> Result<ObjectMeta> {
-        if self.broken {
-            return Err(self.broken(Operation::Commit));
-        }
+        self.gate.check(Operation::Commit, || self.location())?;
         let rest = std::mem::take(&mut self.buffer).freeze();
         while !self.parts.finish().await? {
             self.start_writer();
         }
-        let mut task = self.context.pool.task(Operation::Commit, self.context.root.location(&self.key));
+        let mut task = self.context.pool.task(Operation::Commit, self.location());
         task.cancel = Some(Arc::clone(&self.parts.cancel));
         // The session that publishes also writes the last bytes.
         let publication = Publication {
@@ -236,11 +232,8 @@ impl Drop for WriterEnding {
 #[async_trait]
 impl Upload for SshUpload {
     async fn write(&mut self, mut chunk: Bytes) -> Result<()> {
-        if self.broken {
-            return Err(self.broken(Operation::Put));
-        }
-        // A future that is dropped before the chunk is handed over loses it.
-        self.broken = true;
+        let (root, key) = (&self.context.root, &self.key);
+        self.gate.enter(|| root.location(key))?;
         while !chunk.is_empty() {
             if self.buffer.capacity() == 0 {
                 let expected = self.size_hint.map_or(PART as u64, |size| size.saturating_sub(self.position));
@@ -253,7 +246,7 @@ impl Upload for SshUpload {
                 self.push(part).await?;
             }
         }
-        self.broken = false;
+        self.gate.leave();
         Ok(())
     }
 

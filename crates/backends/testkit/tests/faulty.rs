@@ -118,6 +118,17 @@ async fn uploads_go_wrong_at_the_byte() {
 }
 
 #[tokio::test]
+async fn an_upload_with_a_failed_write_cannot_be_committed() {
+    let (memory, faulty) = pair();
+    faulty.inject(Fault::new(Operation::Put, Effect::FailAt(1, ErrorKind::Timeout)));
+    let mut upload = faulty.begin_put(&key(), PutOptions::default()).await.unwrap();
+    assert_eq!(upload.write("bytes".into()).await.unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(upload.write("bytes".into()).await.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(upload.commit().await.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert!(memory.keys().is_empty());
+}
+
+#[tokio::test]
 async fn a_stall_ends_with_its_gate() {
     let (memory, faulty) = pair();
     let gate = Gate::new();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use larder_backend::{Key, ObjectMeta, Operation, Result, Upload};
+use larder_backend::{Key, ObjectMeta, Operation, Result, Upload, UploadGate};
 
 use crate::faulty::script::{FaultScript, StreamDamage, Then, injected};
 
@@ -17,6 +17,7 @@ pub(super) struct FaultyUpload {
     damage: Option<StreamDamage>,
     /// Whether further bytes are lost without an error.
     lossy: bool,
+    gate: UploadGate,
 }
 
 impl FaultyUpload {
@@ -27,7 +28,7 @@ impl FaultyUpload {
         location: String,
         damage: Option<StreamDamage>,
     ) -> Self {
-        Self { inner, script, key, location, damage, lossy: false }
+        Self { inner, script, key, location, damage, lossy: false, gate: UploadGate::default() }
     }
 }
 
@@ -38,20 +39,21 @@ impl Upload for FaultyUpload {
             return Ok(());
         }
         let Some(damage) = &mut self.damage else { return self.inner.write(chunk).await };
+        self.gate.enter(|| self.location.clone())?;
         let (bytes, then) = damage.apply(chunk).await;
         self.inner.write(bytes).await?;
         match then {
-            Then::GoOn => Ok(()),
-            Then::End => {
-                self.lossy = true;
-                Ok(())
-            }
-            Then::Fail(kind) => Err(injected(kind, Operation::Put, &self.location)),
+            Then::GoOn => {}
+            Then::End => self.lossy = true,
+            Then::Fail(kind) => return Err(injected(kind, Operation::Put, &self.location)),
         }
+        self.gate.leave();
+        Ok(())
     }
 
     async fn commit(self: Box<Self>) -> Result<ObjectMeta> {
-        let Self { inner, script, key, location, .. } = *self;
+        let Self { inner, script, key, location, gate, .. } = *self;
+        gate.check(Operation::Commit, || location.clone())?;
         match script.next(Operation::Commit, key.as_str()) {
             None => inner.commit().await,
             Some(effect) => effect.around(Operation::Commit, &location, inner.commit()).await,

@@ -1,8 +1,10 @@
-//! Uploads that a failed write has broken.
+//! Refuses to continue an upload after a failed write.
 
-use larder_backend::{Error, ErrorKind, Operation, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
 
-/// Remembers whether an upload may continue. It may not after a failed write, or after a write whose future was dropped.
+/// Remembers whether an upload may continue. After a failed write, or a write whose future was dropped, it may only be aborted.
+///
+/// Every implementation of [`crate::Upload`] that can fail in the middle of a write has one.
 #[derive(Debug, Default)]
 pub struct UploadGate {
     is_broken: bool,
