@@ -210,8 +210,8 @@ pub(crate) struct PushArgs {
 
     /// Show what would be uploaded, without uploading
     ///
-    /// Every check is made that needs no write: a directory must be writable. Remotes on servers must exist and accept the
-    /// credentials; whether they accept a write, only the upload tells.
+    /// Makes every check that needs no write. The remote must exist and accept the credentials. A directory and Google Cloud
+    /// Storage also tell whether they accept a new object; S3 and SSH tell this only on upload.
     #[arg(long)]
     pub(crate) dry_run: bool,
 }

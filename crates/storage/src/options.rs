@@ -73,9 +73,9 @@ pub struct PushOptions {
     pub force: bool,
     /// Store what symlinks point at, instead of the links.
     pub dereference: bool,
-    /// Say what would be done, and do nothing. Every check is made that needs no write: a local directory must be writable.
-    /// S3, Google Cloud Storage and SSH tell only on a write whether they accept one; there the remote must exist and
-    /// accept the credentials.
+    /// Report what would be done, without doing it. Every check that needs no write is made. The remote must exist and accept the
+    /// credentials. A directory and Google Cloud Storage also tell whether they accept a new object; S3 and SSH tell this only
+    /// on upload.
     pub dry_run: bool,
 }
 

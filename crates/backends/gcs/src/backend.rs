@@ -12,7 +12,7 @@ use larder_backend::{
 use crate::config::GcsConfig;
 use crate::context::GcsContext;
 use crate::upload::GcsUpload;
-use crate::{delete, get, list};
+use crate::{access, delete, get, list};
 
 /// A remote in a bucket. Its `Display` is `gs://bucket/prefix`.
 #[derive(Debug)]
@@ -52,6 +52,11 @@ impl Backend for GcsBackend {
     async fn begin_put(&self, key: &Key, options: PutOptions) -> Result<Box<dyn Upload>> {
         self.context.root.check(key, Operation::Put)?;
         Ok(Box::new(GcsUpload::new(Arc::clone(&self.context), key.clone(), &options)))
+    }
+
+    async fn check_put(&self, key: &Key) -> Result<()> {
+        self.context.root.check(key, Operation::Put)?;
+        access::check_put(&self.context, key).await
     }
 
     fn list(&self, prefix: &Prefix, options: ListOptions) -> ObjectStream {

@@ -34,6 +34,7 @@
 //! # }
 //! ```
 
+mod access;
 mod backend;
 mod checksum;
 mod chunk;

@@ -98,6 +98,8 @@ struct GcsServerState {
     dir: PathBuf,
     /// The endpoint in the URLs of uploads. The `Host` header of a request may name another server.
     announced: Mutex<String>,
+    /// The prefix of the names that may be created. By default all may.
+    creatable: Mutex<Option<String>>,
     store: Store,
     sessions: Sessions,
     rules: GcsRules,
@@ -111,6 +113,10 @@ impl GcsServerState {
 
     fn announce(&self, url: String) {
         *self.announced.lock().unwrap_or_else(PoisonError::into_inner) = url;
+    }
+
+    fn creatable(&self) -> Option<String> {
+        self.creatable.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -133,6 +139,7 @@ impl GcsServer {
         let shared = Arc::new(GcsServerState {
             dir: dir.to_owned(),
             announced: Mutex::default(),
+            creatable: Mutex::default(),
             store: Store::default(),
             sessions: Sessions::default(),
             rules: GcsRules::default(),
@@ -168,6 +175,12 @@ impl GcsServer {
     /// Sets the endpoint in the URLs of resumable uploads, such as that of a proxy in front of this server.
     pub fn announce(&self, endpoint: impl Into<String>) {
         self.shared.announce(endpoint.into());
+    }
+
+    /// Denies the creation of objects whose names do not begin with `prefix`, as an IAM condition does. The caller then has no
+    /// permission to create objects on any bucket as a whole.
+    pub fn restrict_creation(&self, prefix: impl Into<String>) {
+        *self.shared.creatable.lock().unwrap_or_else(PoisonError::into_inner) = Some(prefix.into());
     }
 
     /// Creates a bucket without a request, unless it exists.

@@ -92,7 +92,7 @@ pub(crate) struct ProjectPush {
 
     /// Show what would be uploaded, without uploading
     ///
-    /// Every check is made that needs no write, as by `larder push --dry-run`.
+    /// Makes every check that needs no write, as `larder push --dry-run` does.
     #[arg(long)]
     pub(crate) dry_run: bool,
 }

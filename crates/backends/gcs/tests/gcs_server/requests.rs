@@ -14,7 +14,7 @@ use libtest_mimic::Failed;
 
 use futures::TryStreamExt as _;
 
-use crate::server::{BUCKET, CHUNK, config_behind, config_of, key, put, read, start};
+use crate::server::{BUCKET, CHUNK, config_behind, config_of, explained, key, put, read, start};
 use crate::trial::Outcome;
 
 /// The calls since the last look.
@@ -97,7 +97,7 @@ pub(crate) async fn an_object_may_be_much_smaller_than_expected() -> Outcome {
     Ok(())
 }
 
-pub(crate) async fn an_upload_that_is_given_up_while_it_is_begun_is_aborted() -> Outcome {
+pub(crate) async fn an_upload_that_is_dropped_while_it_begins_is_aborted() -> Outcome {
     for is_dropped in [true, false] {
         let server = start()?;
         let (proxy, config) = config_behind(&server)?;
@@ -120,7 +120,7 @@ pub(crate) async fn an_upload_that_is_given_up_while_it_is_begun_is_aborted() ->
     Ok(())
 }
 
-pub(crate) async fn what_refuses_to_begin_an_upload_is_told() -> Outcome {
+pub(crate) async fn a_refused_start_of_an_upload_is_reported() -> Outcome {
     let server = start()?;
     server.fail(GcsRule::new(GcsFailure::permission_denied()).on_call(GcsCall::StartUpload).always());
     let backend = GcsBackend::new(config_of(&server));
@@ -134,6 +134,36 @@ pub(crate) async fn getting_ready_takes_no_request() -> Outcome {
     let server = start()?;
     GcsBackend::new(config_of(&server)).get_ready().await?;
     assert_eq!(calls(&server), []);
+    Ok(())
+}
+
+pub(crate) async fn permission_to_create_is_checked_without_an_upload() -> Outcome {
+    let server = start()?;
+    let backend = GcsBackend::new(config_of(&server));
+    let key = key("a/c/h")?;
+    backend.check_put(&key).await?;
+    assert_eq!(calls(&server), [GcsCall::TestPermissions]);
+
+    // An emulator may lack this request.
+    for status in [404, 501] {
+        let absent = GcsFailure::new(status, "", "Not Found");
+        server.fail(GcsRule::new(absent).on_call(GcsCall::TestPermissions));
+        backend.check_put(&key).await?;
+        assert_eq!(calls(&server), [GcsCall::TestPermissions]);
+    }
+
+    // A condition grants the permission for the names of this remote only.
+    server.restrict_creation("some/prefix/");
+    backend.check_put(&key).await?;
+    assert_eq!(calls(&server), [GcsCall::TestPermissions, GcsCall::StartUpload, GcsCall::CancelUpload]);
+
+    server.restrict_creation("some/other/");
+    let denied = backend.check_put(&key).await.err().ok_or("it is allowed")?;
+    assert_eq!(calls(&server), [GcsCall::TestPermissions, GcsCall::StartUpload]);
+    let refused = put(&backend, "a/c/h", payload(1, CHUNK + 1)).await.err().ok_or("it was published")?;
+    assert_eq!((denied.kind(), explained(&denied)), (ErrorKind::PermissionDenied, explained(&refused)));
+    assert!(server.open_uploads().is_empty());
+    assert!(server.objects(BUCKET).is_empty());
     Ok(())
 }
 
@@ -183,7 +213,7 @@ pub(crate) async fn objects_are_bytes_without_an_encoding() -> Outcome {
     Ok(())
 }
 
-pub(crate) async fn who_is_anonymous_sends_no_credentials() -> Outcome {
+pub(crate) async fn anonymous_requests_send_no_credentials() -> Outcome {
     let server = start()?;
     let backend = GcsBackend::new(config_of(&server));
     put(&backend, "a/c/h", payload(1, CHUNK + 1)).await?;

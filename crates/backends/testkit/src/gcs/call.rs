@@ -33,6 +33,8 @@ pub enum GcsCall {
     CreateBucket,
     /// The metadata of a bucket.
     GetBucket,
+    /// The question which permissions the caller has on a bucket.
+    TestPermissions,
     /// A request that the server does not support.
     Other,
 }

@@ -177,6 +177,7 @@ impl HttpExchange {
             GcsCall::ListObjects => Ok(read::list(shared, route)?),
             GcsCall::DeleteObject => Ok(read::delete(shared, route)?),
             GcsCall::GetBucket => Ok(read::bucket(shared, route)?),
+            GcsCall::TestPermissions => Ok(read::permissions(shared, route)?),
             GcsCall::CreateBucket | GcsCall::Other => {
                 let what = format!("{} {}", head.method, head.uri.path());
                 Err(GcsFailure::unsupported(&what).into())

@@ -15,6 +15,9 @@ use crate::gcs::http::{HttpReply, answer};
 use crate::gcs::listing::Selection;
 use crate::gcs::object::{METAGENERATION, Metadata, STORAGE_CLASS};
 
+/// The permission to create objects.
+const CREATE_PERMISSION: &str = "storage.objects.create";
+
 fn text<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
     head.headers.get(name)?.to_str().ok()
 }
@@ -110,6 +113,21 @@ pub(super) fn list(shared: &GcsServerState, route: &Route) -> Result<HttpReply, 
         found["nextPageToken"] = page.next_token.into();
     }
     Ok(answer::json(&found))
+}
+
+/// Returns those of the given permissions that the caller has on a bucket:
+/// <https://cloud.google.com/storage/docs/json_api/v1/buckets/testIamPermissions>.
+pub(super) fn permissions(shared: &GcsServerState, route: &Route) -> Result<HttpReply, GcsFailure> {
+    shared.store.bucket(&route.bucket)?;
+    let is_restricted = shared.creatable().is_some();
+    let asked = route.query.all("permissions");
+    let held: Vec<&str> = asked.filter(|name| *name != CREATE_PERMISSION || !is_restricted).collect();
+    let mut answer = json!({ "kind": "storage#testIamPermissionsResponse" });
+    // Google omits empty lists.
+    if !held.is_empty() {
+        answer["permissions"] = held.into();
+    }
+    Ok(answer::json(&answer))
 }
 
 /// Returns the metadata of a bucket.

@@ -22,7 +22,11 @@ impl Query {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.all(name).next()
+    }
+
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     pub(super) fn number(&self, name: &str) -> Result<Option<i64>, GcsFailure> {
@@ -73,6 +77,9 @@ impl Route {
                 (GcsCall::DeleteObject, *bucket, *object)
             }
             (&Method::GET, ["storage", "v1", "b", bucket, "o"]) => (GcsCall::ListObjects, *bucket, ""),
+            (&Method::GET, ["storage", "v1", "b", bucket, "iam", "testPermissions"]) => {
+                (GcsCall::TestPermissions, *bucket, "")
+            }
             (&Method::GET, ["storage", "v1", "b", bucket]) => (GcsCall::GetBucket, *bucket, ""),
             _ => (GcsCall::Other, "", ""),
         };

@@ -46,6 +46,9 @@ fn purpose(shared: &GcsServerState, route: &Route, resource: &Value) -> Result<P
         return Err(GcsFailure::new(400, "required", "Required"));
     }
     check_name(object)?;
+    if shared.creatable().is_some_and(|prefix| !object.starts_with(&prefix)) {
+        return Err(GcsFailure::permission_denied());
+    }
     let mut metadata = Metadata::of_resource(resource);
     if metadata.content_encoding.is_none() {
         metadata.content_encoding = route.query.get("contentEncoding").map(str::to_owned);
