@@ -54,7 +54,7 @@ impl Format {
         }
     }
 
-    /// The levels that there are, and the one that is taken where none is named.
+    /// Returns the valid levels and the default one.
     const fn levels(self) -> Option<(RangeInclusive<u8>, u8)> {
         match self {
             Self::Zstd => Some((1..=19, 3)),
@@ -73,7 +73,7 @@ impl fmt::Display for Format {
 }
 
 impl Compression {
-    /// A format at its default level.
+    /// Returns the format at its default level.
     pub const fn new(format: Format) -> Self {
         let level = match format.levels() {
             Some((_, level)) => level,
@@ -82,7 +82,7 @@ impl Compression {
         Self { format, level }
     }
 
-    /// A format at the given level.
+    /// Returns the format at the given level.
     ///
     /// # Errors
     ///
@@ -94,12 +94,12 @@ impl Compression {
         }
     }
 
-    /// zstd at its default level.
+    /// Returns zstd at its default level.
     pub const fn zstd() -> Self {
         Self::new(Format::Zstd)
     }
 
-    /// gzip at its default level.
+    /// Returns gzip at its default level.
     pub const fn gzip() -> Self {
         Self::new(Format::Gzip)
     }
@@ -135,11 +135,11 @@ impl fmt::Display for Compression {
     }
 }
 
-/// The text names no [`Compression`].
+/// The text is not a [`Compression`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidCompression {
-    /// There is no format of this name.
+    /// No format has this name.
     #[error(
         "unknown compression `{0}`: it is one of zstd, gzip, xz, bzip2, none, with `:LEVEL` behind it if wanted"
     )]
@@ -151,7 +151,7 @@ pub enum InvalidCompression {
         format: Format,
         /// The refused level.
         level: String,
-        /// The levels that there are.
+        /// The valid levels.
         levels: RangeInclusive<u8>,
     },
     /// The format has no levels.
@@ -191,7 +191,7 @@ impl FromStr for Compression {
         };
         let Some(level) = level else { return Ok(Self::new(format)) };
         let refused = || InvalidCompression::of_level(format, level.to_owned());
-        // `parse` takes a leading `+`, which would be one more spelling of the same level.
+        // `parse` accepts a leading `+`, which would be a second spelling of the same level.
         if !level.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(refused());
         }
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_compression_is_refused_with_what_would_be() {
+    fn an_invalid_compression_is_refused_with_the_valid_ones() {
         let refused = |text: &str| text.parse::<Compression>().expect_err(text).to_string();
         for text in ["", "zip", "ZSTD", "zst", " zstd"] {
             assert!(refused(text).contains("it is one of zstd, gzip, xz, bzip2, none"), "{text}");

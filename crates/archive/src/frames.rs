@@ -1,9 +1,8 @@
 //! Archives as sequences of independent frames.
 //!
-//! A tar stream is cut into pieces of [`PIECE`] bytes, and each is compressed on its own: a zstd frame, a gzip member,
-//! an xz or a bzip2 stream. Their concatenation is a valid stream of its format. All cores work without having to
-//! agree on anything, and a zstd stream can be taken apart again without decompressing it. Without compression there are no
-//! frames, and the pieces are smaller.
+//! A tar stream is cut into pieces of [`PIECE`] bytes, and each is compressed on its own: a zstd frame, a gzip member, an
+//! xz or a bzip2 stream. Their concatenation is a valid stream of its format. All cores work independently, and a zstd
+//! stream can be split again without decompressing it. Without compression there are no frames, and the pieces are smaller.
 
 mod detect;
 mod encoder;

@@ -1,13 +1,12 @@
-//! Deterministic archives of one output, and unpacking that trusts nothing.
+//! Deterministic archives of one output, and safe unpacking of untrusted archives.
 //!
-//! - [`pack`] turns a file or directory into a stream of bytes: a tar, compressed on all cores. [`prepare`] hashes it
-//!   first.
-//! - [`unpack`] turns such a stream back into files: of larder's archives, and of those that other programs made of the
-//!   same output. It refuses whatever could harm, and whatever is not whole.
-//! - [`Compression`] says how an archive is compressed; unpacking finds out by itself. [`Limits`] bound both ways.
+//! - [`pack`] turns a file or directory into a tar stream, compressed on all cores. [`prepare`] hashes it first.
+//! - [`unpack`] turns such a stream back into files. It also reads archives of other programs. It refuses harmful and
+//!   incomplete archives.
+//! - [`Compression`] selects the compression. Unpacking detects it. [`Limits`] apply to both.
 //!
-//! Each transfer is driven by threads of its own, which read and write plain files and never wait for an async runtime;
-//! between them and the caller's stream is a bounded channel. Memory is bounded by constants, whatever the output.
+//! Each transfer has its own threads, which read and write plain files and never wait for an async runtime. A bounded
+//! channel connects them with the caller's stream. Constants bound the memory for any output.
 
 mod compression;
 mod frames;
@@ -23,7 +22,7 @@ pub use limits::Limits;
 pub use pack::{PackError, PackOptions, Packed, Packing, Prepared, pack, prepare};
 pub use unpack::{UnpackError, UnpackErrorKind, UnpackOptions, Unpacked, is_executable, unpack};
 
-/// The README's examples, compiled.
+/// The README's examples are compiled too.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

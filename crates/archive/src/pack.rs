@@ -1,4 +1,4 @@
-//! Packing: from an output to the bytes of its archive.
+//! Packing an output into an archive.
 
 mod content;
 mod error;
@@ -26,19 +26,19 @@ use packer::{KeptArchive, Packer, Summary};
 
 use crate::frames::FrameWriter;
 
-/// Frames that wait for the receiver, beside those that wait for their turn in the compressor.
+/// The number of frames that wait for the receiver, beside those in the compressor.
 const FRAMES_AHEAD: usize = 1;
 
 /// The name of the thread that works for a transfer.
 const THREAD: &str = "larder-pack";
 
-/// What was packed.
+/// The result of packing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Packed {
-    /// The content hash of what is in the archive.
+    /// The content hash of the output in the archive.
     pub content_hash: ContentHash,
-    /// Files, directories and links, the output itself included.
+    /// The number of files, directories and links, including the output itself.
     pub entries: u64,
     /// The size of all files together, in bytes.
     pub content_bytes: u64,
@@ -46,8 +46,8 @@ pub struct Packed {
     pub archive_bytes: u64,
 }
 
-/// Packs the output of the project at `root`, on a thread of its own: reads, hashes and compresses it as fast as the
-/// stream is read.
+/// Packs the output of the project at `root` on a separate thread. Reads, hashes and compresses it as fast as the stream is
+/// read.
 ///
 /// The archive is the same, byte for byte, on every machine and with any number of threads.
 ///
@@ -76,12 +76,12 @@ pub fn pack(root: &Path, output: &OutputPath, options: &PackOptions) -> Packing 
     Packing::start(options.clone(), move |options, frames| pack_files(&root, &output, options, frames, None))
 }
 
-/// Reads and hashes the output of the project at `root`, so that its content hash is known before it is packed. A small
-/// one is kept in memory, so that it is read only once.
+/// Reads and hashes the output of the project at `root`, so that its content hash is known before packing. A small output
+/// is kept in memory and read only once.
 ///
 /// # Errors
 ///
-/// The output is not there, cannot be read, changes meanwhile, or holds what cannot be kept in an archive.
+/// The output is missing, cannot be read, changes meanwhile, or has entries that an archive cannot hold.
 pub async fn prepare(root: &Path, output: &OutputPath, options: &PackOptions) -> Result<Prepared, PackError> {
     let (root, output) = (root.to_owned(), output.clone());
     let watch = Watch::new(Arc::clone(&options.observer));
@@ -91,13 +91,13 @@ pub async fn prepare(root: &Path, output: &OutputPath, options: &PackOptions) ->
         thread::spawn(THREAD, move || Packer::new(&root, &output, &watched).prepare(watched.kept_bytes))
             .map_err(PackError::Thread)?;
     let (summary, kept) = work.await.map_err(|_| PackError::Panicked)??;
-    // Only now: until here the guard stops the thread if this future is dropped.
+    // Until here the guard stops the thread if this future is dropped.
     drop(watch);
     let (root, output) = place;
     Ok(Prepared { root, output, options: options.clone(), summary, kept })
 }
 
-/// An output that was read and hashed, and can be packed any number of times.
+/// An output that was read and hashed. It can be packed any number of times.
 pub struct Prepared {
     root: PathBuf,
     output: OutputPath,
@@ -117,19 +117,19 @@ impl Prepared {
         self.summary.content_bytes
     }
 
-    /// Files, directories and links, the output itself included.
+    /// The number of files, directories and links, including the output itself.
     pub fn entries(&self) -> u64 {
         self.summary.entries
     }
 
-    /// Packs what was hashed: from memory, or by reading it again. What is read again is hashed again, and the files of
-    /// what is in memory are looked at again; if they are not what they were, the stream ends with
+    /// Packs the hashed output, from memory or by reading it again. Bytes that are read again are hashed again, and the
+    /// metadata of files in memory is compared again. If something has changed, the stream ends with
     /// [`PackError::Changed`].
     pub fn pack(&self) -> Packing {
         self.pack_observed(Arc::clone(&self.options.observer))
     }
 
-    /// Packs like [`Prepared::pack`], watched by `observer`, who sees the bytes of the files once more.
+    /// Packs like [`Prepared::pack`], and reports the bytes of the files to `observer` once more.
     pub fn pack_observed(&self, observer: Arc<dyn Observer>) -> Packing {
         let options = self.options.clone().with_observer(observer);
         let summary = self.summary.clone();
@@ -154,10 +154,10 @@ impl std::fmt::Debug for Prepared {
     }
 }
 
-/// An archive that is being made: a stream of its bytes.
+/// The bytes of an archive, as a stream.
 ///
-/// The end of the stream does not mean that the archive is complete: [`Packing::finish`] says that. Dropped, it stops
-/// the thread that works for it.
+/// The end of the stream does not mean that the archive is complete: call [`Packing::finish`]. Dropping it stops its
+/// thread.
 #[derive(Debug)]
 pub struct Packing {
     frames: mpsc::Receiver<Bytes>,
@@ -188,11 +188,11 @@ impl Packing {
         Self { frames, state, _watch: watch }
     }
 
-    /// What was packed, once the stream has come to its end without an error.
+    /// Returns the result, after the stream has ended without an error.
     ///
     /// # Errors
     ///
-    /// [`PackError::Unfinished`]: it has not. Then there is no archive.
+    /// [`PackError::Unfinished`] if it has not. Then the archive is not complete.
     #[expect(
         clippy::unused_async,
         reason = "that nothing has to be awaited any more is not for callers to know"
@@ -214,7 +214,7 @@ impl Stream for Packing {
         if let Some(frame) = ready!(this.frames.poll_recv(context)) {
             return Poll::Ready(Some(Ok(frame)));
         }
-        // All frames are through: how did it end?
+        // All frames have arrived. Return the result of the thread.
         if let PackingState::Working(result) = &mut this.state {
             this.state = match ready!(Pin::new(result).poll(context)) {
                 Ok(Ok(packed)) => PackingState::Complete(packed),
@@ -254,7 +254,7 @@ fn pack_kept(
     frames: mpsc::Sender<Bytes>,
 ) -> Result<Packed, PackError> {
     let mut writer = FrameWriter::new(options.compression, options.workers.clone(), frames);
-    // The observer counts bytes of files: headers are not for him to see.
+    // The observer counts the bytes of files, without headers.
     let mut unseen = summary.content_bytes;
     for piece in std::mem::take(&mut kept.archive) {
         if options.observer.is_cancelled() {
@@ -266,7 +266,7 @@ fn pack_kept(
         unseen -= seen;
     }
     let archive_bytes = writer.finish()?;
-    // As late as possible: the receiver may have been slow.
+    // Check as late as possible, because the receiver may have been slow.
     kept.check(&options.workers)?;
     Ok(summary.packed(archive_bytes))
 }

@@ -1,4 +1,4 @@
-//! The thread that works for a transfer, and how it learns that nobody waits for it any more.
+//! The thread of a transfer, and its cancellation.
 
 use std::fmt;
 use std::io;
@@ -9,7 +9,7 @@ use std::thread;
 use larder_tree::Observer;
 use tokio::sync::oneshot;
 
-/// Runs `work` on a thread of its own.
+/// Runs `work` on a separate thread.
 pub(crate) fn spawn<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
@@ -36,7 +36,7 @@ impl Watch {
         Self(Arc::new(WatchedObserver { inner, dropped: AtomicBool::new(false) }))
     }
 
-    /// The observer for the work to report to.
+    /// Returns the observer for the work.
     pub(crate) fn observer(&self) -> Arc<dyn Observer> {
         Arc::clone(&self.0) as _
     }

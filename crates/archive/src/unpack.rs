@@ -1,4 +1,4 @@
-//! Unpacking: from the bytes of an archive to an output, trusting none of them.
+//! Unpacking an archive that is not trusted.
 
 mod error;
 mod files;
@@ -37,19 +37,19 @@ const THREAD: &str = "larder-unpack";
 /// Chunks of the archive that wait to be decompressed.
 const CHUNKS_AHEAD: usize = 2;
 
-/// How much of the archive is collected before the thread that decompresses is woken, in bytes: streams from a network
-/// come in pieces of a few kilobytes.
+/// How many bytes are collected before the decompressing thread is woken. Network streams arrive in pieces of a few
+/// kilobytes.
 const CHUNK: usize = 256 << 10;
 
-/// What was unpacked.
+/// The result of unpacking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unpacked {
-    /// The content hash of what is there now, if a scheme was given.
+    /// The content hash of the unpacked output, if a scheme was given.
     pub content_hash: Option<ContentHash>,
     /// Whether the output is a directory.
     pub is_dir: bool,
-    /// Entries of the archive.
+    /// The number of entries in the archive.
     pub entries: u64,
     /// The size of all files together, in bytes.
     pub content_bytes: u64,
@@ -57,17 +57,16 @@ pub struct Unpacked {
     pub archive_bytes: u64,
 }
 
-/// Unpacks an archive of `output` below `dest_dir`, where it must not exist yet: the output is then at
-/// `dest_dir/<output>`. The compression is found out from the bytes.
+/// Unpacks an archive of `output` to `dest_dir/<output>`, which must not exist. Detects the compression.
 ///
-/// Only regular files, directories, links that stay inside the output, and hard links to earlier files are accepted,
-/// only below the output, each once, and only in an archive that is whole to its last byte. Nothing is ever created
-/// through a link. Modes are those that the umask leaves; times, owners, and special bits are not restored.
+/// Accepts only regular files, directories, links that stay inside the output, and hard links to earlier files. Each must
+/// be below the output and occur once, and the archive must be complete to its last byte. Creates nothing through a link.
+/// Modes follow the umask. Times, owners, and special bits are not restored.
 ///
 /// # Errors
 ///
-/// [`UnpackError`], whose [`kind`](UnpackError::kind) tells damage from a failing stream and a failing disk. What was
-/// created until then stays in `dest_dir`, so that should be a directory of its own, to be removed by the caller.
+/// [`UnpackError`]. Its [`kind`](UnpackError::kind) distinguishes damage, a failing stream and a failing disk. The files
+/// created so far stay in `dest_dir`, so use a directory of its own and remove it after an error.
 ///
 /// ```
 /// use futures::{StreamExt, stream};
@@ -112,12 +111,12 @@ where
     })
 }
 
-/// Reads whether an output that is a file is executable. That is the first thing in its archive: little of the stream is
-/// taken, and nothing is verified. Returns `None` where the archive begins with something else.
+/// Reads whether an output that is a file is executable. Reads only the beginning of the archive, and verifies nothing.
+/// Returns `None` if the archive begins with another entry.
 ///
 /// # Errors
 ///
-/// As [`unpack`], for the beginning of the archive.
+/// The same as for [`unpack`], for the beginning of the archive.
 pub async fn is_executable<S, E>(
     stream: S,
     output: &OutputPath,
@@ -134,8 +133,8 @@ where
     Ok(executable)
 }
 
-/// Has a thread read the archive, and feeds it with the stream. Returns what the thread returns, and how much of the
-/// stream was taken, in bytes.
+/// Feeds the stream to a thread that reads the archive. Returns the thread's result, and the number of bytes that were
+/// taken from the stream.
 async fn read<S, E, T>(
     stream: S,
     options: &UnpackOptions,
@@ -146,7 +145,7 @@ where
     E: StdError + Send + Sync + 'static,
     T: Send + 'static,
 {
-    // Stops the threads where this future is dropped.
+    // Stops the threads if this future is dropped.
     let watch = Watch::new(Arc::clone(&options.observer));
     let (chunks, received) = mpsc::channel(CHUNKS_AHEAD);
     let watched = options.clone().with_observer(watch.observer());
@@ -156,7 +155,7 @@ where
     let mut collected = Collected::default();
     let mut archive_bytes = 0;
     let failure = loop {
-        // A thread that has given up must not have to wait for a remote that is silent.
+        // A thread that has failed must not wait for a silent remote.
         let next = match select(stream.next(), &mut work).await {
             Either::Left((next, _)) => next,
             Either::Right((outcome, _)) => return Ok((finished(outcome)?, archive_bytes)),
@@ -175,7 +174,7 @@ where
             None => break None,
         }
     };
-    // Where nobody takes them any more, the thread has ended, and says why.
+    // Sending fails if the thread has ended. Its result says why.
     let _ = chunks.send(Ok(collected.take())).await;
     if let Some(error) = failure {
         let _ = chunks.send(Err(error)).await;
@@ -184,12 +183,12 @@ where
     Ok((finished(work.await)?, archive_bytes))
 }
 
-/// Small chunks that become one.
+/// Joins small chunks.
 #[derive(Default)]
 struct Collected(BytesMut);
 
 impl Collected {
-    /// Adds a chunk; gives back what has become large enough.
+    /// Adds a chunk. Returns the joined chunks once they are large enough.
     fn add(&mut self, chunk: &Bytes) -> Option<Bytes> {
         if self.0.is_empty() && chunk.len() >= CHUNK {
             return Some(chunk.clone());

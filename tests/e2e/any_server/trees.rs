@@ -6,7 +6,7 @@ use larder_tests::{Entry, Tree, noise};
 
 use crate::store::Store;
 
-pub(crate) fn what_was_pushed_comes_back_identical() {
+pub(crate) fn pushed_outputs_come_back_identical() {
     let store = Store::new();
     // The output has more than one part, together with its texts.
     let tree = Tree::awkward().with("larger", noise(9, 20 << 20));
@@ -84,7 +84,7 @@ pub(crate) fn a_present_object_is_not_sent_again() {
     assert_eq!(store.get(&store.key()), b"somebody else's");
 }
 
-pub(crate) fn a_forced_push_mends_a_damaged_object() {
+pub(crate) fn a_forced_push_repairs_a_damaged_object() {
     // Upload in one request, and in parts.
     for tree in [Tree::small(1), Tree::small(1).with("large", noise(1, 24 << 20))] {
         let store = Store::new();

@@ -34,10 +34,10 @@ macro_rules! cases {
 fn main() -> ExitCode {
     let mut cases = Vec::from(cases![
         trees::{
-            what_was_pushed_comes_back_identical,
+            pushed_outputs_come_back_identical,
             outputs_of_every_name,
             a_present_object_is_not_sent_again,
-            a_forced_push_mends_a_damaged_object,
+            a_forced_push_repairs_a_damaged_object,
             a_pull_of_several_is_one_unit,
         },
         prefixes::{

@@ -1,13 +1,13 @@
-//! Tells from the first bytes of an archive how it is compressed.
+//! Detects the compression of an archive from its first bytes.
 
 use super::error::ReadError;
 use super::zstd_frame;
 use crate::compression::Format;
 
-/// How many bytes [`detect`] wants to see, if there are so many: one block of a tar.
+/// How many bytes [`detect`] needs, if the archive has as many: one block of a tar.
 pub(super) const NEEDED: usize = 512;
 
-/// What objects of later formats begin with: they are not for this version, and not damaged either.
+/// The beginning of objects in later formats, which this version cannot read. They are not damaged.
 pub const LATER_FORMAT: &[u8] = b"larder-";
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
@@ -15,9 +15,9 @@ const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 const ZSTD: &[u8] = &zstd_frame::MAGIC.to_le_bytes();
 const BZIP2: &[u8] = b"BZh";
 
-/// The format of an archive that begins with `head`.
+/// Returns the format of an archive that begins with `head`.
 pub(super) fn detect(head: &[u8]) -> Result<Format, ReadError> {
-    // First: a tar begins with the name of an output, which may look like anything.
+    // Check for a tar first: it begins with the name of an output, which may look like another format.
     if is_tar(head) {
         return Ok(Format::None);
     }
@@ -49,7 +49,7 @@ pub(super) fn detect(head: &[u8]) -> Result<Format, ReadError> {
     }))
 }
 
-/// Where the checksum of a header is, and what it counts as: eight spaces.
+/// The position of a header's checksum. It counts as eight spaces.
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 
 /// Whether a block is the header of a tar's entry, or the end of a tar.
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tar_is_one_whatever_its_first_name_looks_like() {
+    fn a_tar_is_recognized_under_any_first_name() {
         for name in ["model/", "larder-model/x", "BZh9", "\u{1f}\u{8b}"] {
             assert_eq!(detect(&header(name)).unwrap(), Format::None, "{name}");
         }

@@ -13,11 +13,11 @@ use zstd::bulk::Compressor as ZstdCompressor;
 use super::piece::PIECE;
 use crate::compression::{Compression, Format};
 
-/// Compresses pieces with one codec. Keeps what the codec has allocated, for the next piece.
+/// Compresses pieces with one codec, and reuses its memory.
 ///
-/// zstd and gzip compress the whole piece in one call: that puts its size into the zstd frame's header, which the
-/// streaming interface cannot, and libdeflate, which knows nothing else, is several times as fast as zlib. Its output
-/// depends on the input and the level only; that of zlib-rs depends on the processor too.
+/// zstd and gzip compress the whole piece in one call. zstd's streaming interface could not put the size into the frame's
+/// header. libdeflate has no other interface, and is several times as fast as zlib. Its output depends only on the input
+/// and the level, but that of zlib-rs also depends on the processor.
 pub(super) enum Encoder {
     Zstd { compressor: Box<ZstdCompressor<'static>>, level: i32 },
     Gzip { compressor: GzipCompressor, fast: GzipCompressor, store: GzipCompressor },
@@ -26,16 +26,15 @@ pub(super) enum Encoder {
     None,
 }
 
-/// Parts of a piece that stand for the whole, in bytes: 64 KiB from all over it are enough for an entropy coder to
-/// show what it can do, and take 2 % of the time that compressing the piece would.
+/// The size of a sample of a piece, in bytes. 64 KiB from all over the piece show an entropy coder's ratio, in 2 % of the
+/// time that the whole piece takes.
 const SAMPLE_PART: usize = 4 << 10;
 const SAMPLE_PARTS: usize = 16;
 
-/// Pieces of up to this size, in bytes, are compressed without asking.
+/// Pieces of up to this size, in bytes, are compressed without a sample.
 const ALWAYS_COMPRESSED: usize = 4 * SAMPLE_PARTS * SAMPLE_PART;
 
-/// The level at which zstd writes frames without searching: it steps over its whole block at once, and leaves literals
-/// as they are. Runs at the speed of copying.
+/// The level at which zstd does not search for matches and stores literals. It is as fast as copying.
 const ZSTD_STORE: i32 = -(128 << 10);
 const ZSTD_FAST: i32 = 1;
 
@@ -63,8 +62,8 @@ impl Encoder {
         })
     }
 
-    /// How much memory one encoder takes at the most, in bytes, for a piece of any size. The figures for xz and bzip2 come
-    /// from their manual pages, those for zstd and gzip were measured.
+    /// Returns the most memory that one encoder takes, in bytes. The figures for xz and bzip2 come from their manual pages,
+    /// those for zstd and gzip were measured.
     pub(super) fn memory(compression: Compression) -> usize {
         const MIB: usize = 1 << 20;
         let level = compression.level().unwrap_or_default();
@@ -98,13 +97,12 @@ impl Encoder {
         matches!(format, Format::Xz | Format::Bzip2)
     }
 
-    /// More than the size that any frame of a piece of `len` bytes has, in bytes. The worst is bzip2, which adds one
-    /// byte in a hundred, and 600.
+    /// Returns an upper bound for the frame of a piece of `len` bytes. bzip2 is the worst: it adds 1 % and 600 bytes.
     pub(super) const fn bound(len: usize) -> usize {
         len + len / 64 + 4096
     }
 
-    /// Puts the frame of `piece` into `frame`, whose old content is lost.
+    /// Replaces `frame` by the frame of `piece`.
     pub(super) fn encode(&mut self, piece: &[u8], frame: &mut Vec<u8>) -> io::Result<()> {
         frame.clear();
         match self {
@@ -143,7 +141,7 @@ fn gzip_compressor(level: i32) -> io::Result<GzipCompressor> {
     Ok(GzipCompressor::new(level))
 }
 
-/// Replaces `frame` by a gzip member, which has neither a time nor a name in its header.
+/// Replaces `frame` by a gzip member without a time or a name.
 fn gzip(compressor: &mut GzipCompressor, piece: &[u8], frame: &mut Vec<u8>) -> io::Result<usize> {
     frame.try_reserve(Encoder::bound(piece.len()).saturating_sub(frame.len()))?;
     frame.resize(Encoder::bound(piece.len()), 0);
@@ -152,7 +150,7 @@ fn gzip(compressor: &mut GzipCompressor, piece: &[u8], frame: &mut Vec<u8>) -> i
     Ok(len)
 }
 
-/// Whether compressing `piece` saves a tenth of it or more, to judge by a sample. Depends on the bytes only.
+/// Whether compression is likely to save a tenth of `piece` or more, judged by a sample. Depends on the bytes only.
 fn is_worth_it(piece: &[u8], mut compress: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<bool> {
     if piece.len() <= ALWAYS_COMPRESSED {
         return Ok(true);
@@ -185,8 +183,8 @@ fn xz(level: u32, piece: &[u8], frame: &mut Vec<u8>) -> io::Result<()> {
 
 /// Replaces `frame` by a bzip2 stream.
 ///
-/// The encoder of async-compression flushes at the end of every read, and the end of a block shows in its bytes. Only one
-/// read that gets everything makes the same frame each time.
+/// The encoder of async-compression flushes at the end of every read, which ends a block. The frame is always the same only
+/// if one read gets everything.
 fn bzip2(level: i32, piece: &[u8], frame: &mut Vec<u8>) -> io::Result<()> {
     let mut encoder = BzEncoder::with_quality(piece, Level::Precise(level));
     frame.try_reserve(Encoder::bound(piece.len()))?;
@@ -239,7 +237,7 @@ mod tests {
 
     #[test]
     fn what_hardly_shrinks_is_stored() {
-        // Seven random bits in each byte: an entropy coder saves an eighth. Seven and a half save a sixteenth.
+        // Seven random bits per byte save an eighth, and seven and a half a sixteenth.
         let eighth: Vec<u8> = noise(PIECE).iter().map(|byte| byte & 0x7f).collect();
         let sixteenth: Vec<u8> = noise(PIECE).chunks(2).flat_map(|pair| [pair[0] & 0x7f, pair[1]]).collect();
         for name in ["zstd", "gzip"] {
@@ -259,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoder_gives_the_same_frames_whatever_it_did_before() {
+    fn a_reused_encoder_produces_the_same_frames() {
         // zstd's levels 5 to 12 salt their hashes with what was compressed before.
         let names = ["zstd:1", "zstd", "zstd:5", "zstd:9", "zstd:12", "zstd:19", "gzip", "xz", "bzip2"];
         for name in names {

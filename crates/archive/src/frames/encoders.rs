@@ -34,15 +34,15 @@ pub(super) struct EncoderMemory {
 }
 
 impl EncoderMemory {
-    /// Waits until there is memory for one more encoder. Whoever has it compresses a piece and waits for nothing else. So
-    /// everyone gets it in the end.
+    /// Waits until there is memory for one more encoder. Its owner compresses a piece and waits for nothing else, so every
+    /// waiter gets memory in the end.
     pub(super) fn wait_for(compression: Compression) -> Self {
         let permit = block_on(MEMORY.acquire_many(weight(compression)));
         Self { _permit: permit.expect("the budget is never closed") }
     }
 }
 
-/// How many encoders may work at once, at the most.
+/// Returns how many encoders may work at once.
 pub(super) fn max_encoders(compression: Compression) -> usize {
     ENCODER_MEMORY / weight(compression).max(1) as usize
 }
@@ -77,7 +77,7 @@ pub(super) fn encode(compression: Compression, piece: &[u8], memory: EncoderMemo
 
 fn take_idle(compression: Compression) -> Option<Encoder> {
     let mut idle = idle();
-    // Those of another compression would take memory that is not counted.
+    // Encoders of another compression would take memory that is not counted.
     idle.retain(|(other, _)| *other == compression);
     idle.pop().map(|(_, encoder)| encoder)
 }

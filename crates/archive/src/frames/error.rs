@@ -1,4 +1,4 @@
-//! What can go wrong while an archive is decompressed.
+//! Errors of decompression.
 
 use std::collections::TryReserveError;
 use std::error::Error;
@@ -10,10 +10,10 @@ pub(crate) enum ReadError {
     /// The compressed stream itself ended with an error.
     #[error("failed to read the archive")]
     Source(#[source] Box<dyn Error + Send + Sync>),
-    /// The bytes are not those of a whole archive.
+    /// The archive is damaged.
     #[error("{what}")]
     Damaged {
-        /// What is wrong, as the end of a sentence about the archive.
+        /// The problem, as the end of a sentence about the archive.
         what: String,
         /// The codec's error.
         source: Option<Box<dyn Error + Send + Sync>>,
@@ -33,13 +33,13 @@ pub(crate) enum ReadError {
     /// There is no memory for a buffer or for a codec.
     #[error("there is not enough memory to decompress")]
     Memory(#[source] io::Error),
-    /// A thread that decompresses panicked: a defect of this crate.
+    /// A decompressing thread panicked, which is a bug in this crate.
     #[error("a thread that decompresses failed unexpectedly")]
     Panicked,
 }
 
-/// How many frames, members or streams without any data may follow each other. Each takes time and brings nothing. No
-/// program writes more than two.
+/// How many frames, members or streams without data may follow each other. Each costs time. No program writes more than
+/// two.
 const MAX_EMPTY_FRAMES: u32 = 1024;
 
 /// Counts frames without data that follow each other.
@@ -75,7 +75,7 @@ impl ReadError {
     }
 }
 
-/// Whether a codec says that it got no memory. zstd's error has no kind, only its text.
+/// Whether a codec got no memory. zstd's error has no kind, only a text.
 pub(super) fn is_out_of_memory(error: &io::Error) -> bool {
     let of_liblzma = error.get_ref().and_then(|error| error.downcast_ref::<liblzma::stream::Error>());
     error.kind() == io::ErrorKind::OutOfMemory
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_memory_is_told_from_damage() {
+    fn missing_memory_differs_from_damage() {
         // ZSTD_error_memory_allocation is 64, and zstd returns the negative number.
         let zstd = zstd::zstd_safe::get_error_name(0_usize.wrapping_sub(64));
         assert!(is_out_of_memory(&io::Error::other(zstd)), "{zstd}");

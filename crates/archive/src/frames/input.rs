@@ -1,4 +1,4 @@
-//! The compressed bytes, as they come from elsewhere.
+//! The input of a decompressor.
 
 use std::error::Error;
 use std::io;
@@ -11,10 +11,10 @@ use tokio::sync::mpsc::Receiver;
 
 use super::error::ReadError;
 
-/// Chunks of a compressed stream as they arrive: an error ends them.
+/// The chunks of a compressed stream. An error ends them.
 pub(crate) type Chunks = Receiver<Result<Bytes, Box<dyn Error + Send + Sync>>>;
 
-/// Reads chunks as one stream. For a thread outside of any runtime: it waits for the next chunk.
+/// Reads chunks as one stream. It blocks while it waits for a chunk, so it must not run on an async runtime.
 pub(super) struct Input {
     chunks: Chunks,
     ahead: Bytes,
@@ -27,17 +27,17 @@ impl Input {
         Self { chunks, ahead: Bytes::new(), ended: false, failure: None }
     }
 
-    /// What comes next: some bytes, or none at the end of the stream.
+    /// Returns the next bytes, or none at the end of the stream.
     pub(super) fn fill(&mut self) -> Result<&[u8], ReadError> {
         while self.ahead.is_empty() && !self.ended {
-            // Not kept while the next one is waited for.
+            // Drop the old chunk before the wait for the next one.
             self.ahead = Bytes::new();
             self.ahead = self.receive()?;
         }
         Ok(&self.ahead)
     }
 
-    /// The next `len` bytes, or fewer where the stream ends.
+    /// Returns the next `len` bytes without consuming them, or fewer if the stream ends.
     pub(super) fn peek(&mut self, len: usize) -> Result<&[u8], ReadError> {
         if self.ahead.len() < len && !self.ended {
             let mut gathered = BytesMut::from(&self.ahead[..]);
@@ -49,24 +49,24 @@ impl Input {
         Ok(&self.ahead[..len.min(self.ahead.len())])
     }
 
-    /// Passes over bytes that were looked at.
+    /// Consumes bytes that were returned before.
     pub(super) fn skip(&mut self, len: usize) {
         self.ahead.advance(len);
     }
 
-    /// Everything that is there, or none at the end of the stream.
+    /// Returns all available bytes, or none at the end of the stream.
     pub(super) fn take(&mut self) -> Result<Bytes, ReadError> {
         self.fill()?;
         Ok(std::mem::take(&mut self.ahead))
     }
 
-    /// Appends the next `len` bytes to `to`. `false` where the stream ends before.
+    /// Appends the next `len` bytes to `to`. Returns false if the stream ends before.
     pub(super) fn read_onto(&mut self, to: &mut Vec<u8>, len: usize) -> Result<bool, ReadError> {
         to.try_reserve(len)?;
         self.consume_all(len as u64, |part| to.extend_from_slice(part))
     }
 
-    /// Passes over the next `len` bytes. `false` where the stream ends before.
+    /// Skips the next `len` bytes. Returns false if the stream ends before.
     pub(super) fn skip_all(&mut self, len: u64) -> Result<bool, ReadError> {
         self.consume_all(len, |_| {})
     }
@@ -86,7 +86,7 @@ impl Input {
         Ok(true)
     }
 
-    /// Puts bytes back in front of what comes next.
+    /// Puts bytes back in front of the stream.
     pub(super) fn unread(&mut self, bytes: &[u8]) -> Result<(), ReadError> {
         let mut joined = Vec::new();
         joined.try_reserve_exact(bytes.len() + self.ahead.len())?;
@@ -96,12 +96,12 @@ impl Input {
         Ok(())
     }
 
-    /// Whether everything has been taken, and nothing more comes.
+    /// Whether the stream has ended and all of it was consumed.
     pub(super) fn is_at_end(&self) -> bool {
         self.ended && self.ahead.is_empty()
     }
 
-    /// Why the stream could not be read, where a codec met that: codecs only know errors of their own.
+    /// Takes the error of the stream itself. A codec only reports an error of its own.
     pub(super) fn take_failure(&mut self) -> Option<ReadError> {
         self.failure.take().map(ReadError::Source)
     }
@@ -135,7 +135,7 @@ impl Input {
     }
 }
 
-/// For the codecs that are synchronous.
+/// The interface for synchronous codecs.
 impl io::BufRead for Input {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.fill_for_codec()
@@ -156,7 +156,7 @@ impl io::Read for Input {
     }
 }
 
-/// For the codecs that are asynchronous. It is always ready: waiting is done by the thread.
+/// The interface for asynchronous codecs. It is always ready, because the thread blocks instead.
 impl AsyncBufRead for Input {
     fn poll_fill_buf(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         Poll::Ready(self.get_mut().fill_for_codec())

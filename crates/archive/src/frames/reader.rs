@@ -1,4 +1,4 @@
-//! Decompresses an archive, on all cores where it consists of frames that are independent.
+//! Decompresses an archive. Independent frames are decompressed on all cores.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -21,14 +21,13 @@ use super::zstd_frame::{self, Gathered, Next};
 use crate::compression::Format;
 use crate::limits::Limits;
 
-/// Reads an archive as the tar stream that is in it: in order, in pieces of any size, with bounded memory.
+/// Reads the tar stream of an archive: in order, in pieces of any size, with bounded memory.
 ///
-/// The format is detected from the first bytes. Frames of zstd that hold no more than a piece are decompressed side by
-/// side on the compute threads, everything else on a thread of its own; so the reader's own thread is free for
-/// what it does with the pieces. To be used outside an async runtime: it waits.
+/// The format is detected from the first bytes. Small zstd frames are decompressed in parallel on the compute threads.
+/// Everything else is decompressed on a separate thread. It blocks, so it must not run on an async runtime.
 pub(crate) struct FrameReader {
     items: Receiver<Result<ReaderItem, ReadError>>,
-    /// Why there is no thread, where there is none.
+    /// The error, if the thread could not be started.
     no_thread: Option<io::Error>,
     over: bool,
 }
@@ -37,20 +36,19 @@ pub(crate) struct FrameReader {
 /// 10 MiB, so memory would grow with the cores otherwise. One thread unpacks their results.
 const MAX_DECODERS: usize = 4;
 
-/// What the thread that takes the stream apart has found.
+/// An item that the splitting thread has found.
 enum ReaderItem {
     Piece(Bytes),
     /// A frame that is being decompressed.
     Frame(Receiver<Result<Bytes, ReadError>>),
-    /// The stream was read to its very end.
+    /// The stream was read to its end.
     End,
 }
 
 impl FrameReader {
-    /// Reads what comes out of `chunks`: the end of them is the end of the archive.
+    /// Reads the archive that arrives in `chunks`.
     pub(crate) fn new(chunks: Chunks, workers: &Workers, limits: &Limits) -> Self {
-        // One frame for each compute thread: with the one that is waited for, and the one that is put together, that
-        // keeps all of them busy.
+        // One frame for each compute thread keeps all of them busy, together with the frame at each end of the queue.
         let (sender, items) = sync_channel(workers.jobs().get().min(MAX_DECODERS));
         let splitter = Splitter { input: Input::new(chunks), items: sender, limits: *limits };
         let workers = workers.clone();
@@ -59,8 +57,8 @@ impl FrameReader {
         Self { items, no_thread: spawned.err(), over: false }
     }
 
-    /// The next piece of the tar stream, which is not empty. `None`: the archive was read to its very end, and every
-    /// checksum in it was right.
+    /// Returns the next piece of the tar stream, which is not empty. `None` means that the archive was read to its end and
+    /// every checksum matched.
     pub(crate) fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         if let Some(error) = self.no_thread.take() {
             self.over = true;
@@ -68,7 +66,7 @@ impl FrameReader {
         }
         while !self.over {
             match self.receive() {
-                // A frame may be empty, and so may be what is left at the end of a stream.
+                // A frame may be empty, and so may the last piece of a stream.
                 Ok(Some(piece)) if piece.is_empty() => {}
                 Ok(Some(piece)) => return Ok(Some(piece)),
                 end => {
@@ -95,24 +93,24 @@ impl fmt::Debug for FrameReader {
     }
 }
 
-/// Takes the stream apart, on a thread of its own.
+/// Splits the stream into frames, on a separate thread.
 struct Splitter {
     input: Input,
     items: SyncSender<Result<ReaderItem, ReadError>>,
     limits: Limits,
 }
 
-/// A frame whose compressed size is beyond this, in bytes, is not what a compressor makes of a piece.
+/// The largest compressed frame, in bytes, that is decompressed as a whole. No compressor turns a piece into more.
 const MAX_FRAME: usize = PIECE + PIECE / 2;
 
 impl Splitter {
     fn run(mut self, workers: &Workers) {
         let end = self.read(workers).map(|()| ReaderItem::End);
-        // Fails where the reader was dropped: then nobody wants to know.
+        // Sending fails only if the reader was dropped.
         let _ = self.items.send(end);
     }
 
-    /// Reads everything, or until nobody wants more.
+    /// Reads until the end, or until the reader is dropped.
     fn read(&mut self, workers: &Workers) -> Result<(), ReadError> {
         let format = detect(self.input.peek(NEEDED)?)?;
         let Self { input, items, limits } = self;
@@ -156,14 +154,14 @@ impl Splitter {
                 frame.clear();
                 if zstd_frame::gather(&mut self.input, header, &mut frame, MAX_FRAME)? == Gathered::Frame {
                     let (sender, receiver) = sync_channel(1);
-                    // First a place in the queue, then the work: so the queue bounds what is under way.
+                    // Take a place in the queue before starting the work, so that the queue bounds the work in flight.
                     if self.items.send(Ok(ReaderItem::Frame(receiver))).is_err() {
                         return Ok(());
                     }
                     let decoders = Arc::clone(&decoders);
                     workers.spawn_compute(move || {
                         let piece = decoders.decode(frame);
-                        // Fails where the reader was dropped.
+                        // Sending fails only if the reader was dropped.
                         let _ = sender.send(piece);
                     });
                     continue;
@@ -192,14 +190,14 @@ impl Splitter {
     }
 }
 
-/// Decompresses frames that hold no more than a piece.
+/// Decompresses frames of at most one piece.
 struct Decoders {
     idle: Mutex<VecDeque<Decompressor<'static>>>,
     frames: &'static BufferPool,
     pieces: &'static BufferPool,
 }
 
-/// The buffers of all streams of the process: see those of the writer.
+/// The buffers of all streams of the process, as in the writer.
 static FRAMES: LazyLock<BufferPool> = LazyLock::new(BufferPool::default);
 static PIECES: LazyLock<BufferPool> = LazyLock::new(BufferPool::default);
 static STREAM_PIECES: LazyLock<BufferPool> = LazyLock::new(BufferPool::default);
@@ -225,7 +223,7 @@ impl Decoders {
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, VecDeque<Decompressor<'static>>> {
-        // A list of decoders is whole at any moment.
+        // A panic cannot leave the list half-changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,6 @@
 //! Bytes for tests.
 
-/// Bytes that nothing compresses, the same each time.
+/// Returns incompressible bytes, the same each time.
 pub(super) fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(len + 8);
@@ -14,7 +14,7 @@ pub(super) fn noise(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Words in no order, as compressible as prose.
+/// Returns random words, which compress like prose.
 pub(super) fn text(len: usize) -> Vec<u8> {
     let order = noise(len);
     let words =
@@ -22,7 +22,7 @@ pub(super) fn text(len: usize) -> Vec<u8> {
     words.take(len).collect()
 }
 
-/// What a plain tar begins with, and then `rest`.
+/// Returns the beginning of a plain tar, and then `rest`.
 pub(super) fn tar(rest: &[u8]) -> Vec<u8> {
     [&[0; 512], rest].concat()
 }

@@ -1,4 +1,4 @@
-//! Decompression of streams that cannot be taken apart: one thread, whatever their size, with bounded memory.
+//! Decompression of streams that cannot be split, on one thread and with bounded memory.
 
 use std::io;
 
@@ -14,13 +14,13 @@ use super::input::Input;
 use super::xz_stream::XzReader;
 use crate::limits::Limits;
 
-/// How much is decompressed before it is handed over, in bytes: enough to make the hand-over cheap.
+/// The size of a decompressed piece in bytes. It is large enough to make the hand-over cheap.
 pub(super) const STREAM_PIECE: usize = 1 << 20;
 
-/// Takes decompressed bytes. `false` where nobody wants more.
+/// Takes decompressed bytes. Returns false if the receiver is gone.
 pub(super) type PieceReceiver<'a> = dyn FnMut(Bytes) -> bool + 'a;
 
-/// What is said of a stream that does not come to its end.
+/// The error texts for a stream that breaks off.
 struct Words {
     broken: &'static str,
     truncated: &'static str,
@@ -33,7 +33,7 @@ const BZIP2: Words =
 const XZ: Words = Words { broken: "its xz data cannot be decompressed", truncated: "within its xz data" };
 const ZSTD: Words = Words { broken: "a zstd frame cannot be decompressed", truncated: "within a zstd frame" };
 
-/// A gzip stream: members, one behind the other.
+/// Decompresses a gzip stream of one or more members.
 pub(super) fn gzip(
     input: &mut Input,
     pool: &BufferPool,
@@ -43,7 +43,7 @@ pub(super) fn gzip(
     judge(end, input, &GZIP)
 }
 
-/// A bzip2 stream: streams, one behind the other.
+/// Decompresses one or more bzip2 streams.
 pub(super) fn bzip2(
     input: &mut Input,
     pool: &BufferPool,
@@ -53,7 +53,7 @@ pub(super) fn bzip2(
     judge(end, input, &BZIP2)
 }
 
-/// An xz stream: streams, one behind the other, with padding as the format has it.
+/// Decompresses one or more xz streams with their padding.
 pub(super) fn xz(
     input: &mut Input,
     pool: &BufferPool,
@@ -66,7 +66,7 @@ pub(super) fn xz(
     judge(end, input, &XZ)
 }
 
-/// One zstd frame of any size. What comes behind it is left where it is.
+/// Decompresses one zstd frame of any size. Leaves the following bytes in the input.
 pub(super) fn zstd(
     input: &mut Input,
     pool: &BufferPool,
@@ -79,7 +79,7 @@ pub(super) fn zstd(
     judge(end, input, &ZSTD)
 }
 
-/// Decompresses members that follow each other, each by a decoder of its own: so those without data can be counted.
+/// Decompresses consecutive members, each with its own decoder, so that members without data can be counted.
 fn drain_members<'a, D: AsyncRead + Unpin>(
     input: &'a mut Input,
     new: impl Fn(&'a mut Input) -> D,
@@ -143,7 +143,7 @@ fn drain(
     }
 }
 
-/// Tells a stream that did not arrive from one that is damaged, and from one that is cut short.
+/// Distinguishes a failed input, a damaged stream and a truncated one.
 fn judge(end: io::Result<()>, input: &mut Input, words: &Words) -> Result<(), ReadError> {
     match (end, input.take_failure()) {
         (_, Some(failure)) => Err(failure),

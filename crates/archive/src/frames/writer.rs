@@ -48,15 +48,15 @@ impl From<TryReserveError> for FrameError {
 
 /// Compresses a stream piece by piece, on several threads, and sends the frames in order.
 ///
-/// To be used on a thread of its own, outside an async runtime: it waits while the receiver is slow. The number of pieces in
-/// flight is bounded. The end of the frames does not mean that the stream is complete: the caller of
-/// [`FrameWriter::finish`] says that in another way.
+/// It blocks while the receiver is slow, so it must not run on an async runtime. The number of pieces in flight is bounded.
+/// The end of the frames does not mean that the stream is complete: the caller of [`FrameWriter::finish`] confirms that
+/// separately.
 pub(crate) struct FrameWriter {
     compression: Compression,
     workers: Workers,
     frames: Sender<Bytes>,
     piece_len: usize,
-    /// Its first `filled` bytes were written, and it has `piece_len` bytes. Empty before the first write.
+    /// The current piece, of `piece_len` bytes. The first `filled` bytes are written. It is empty before the first write.
     piece: Vec<u8>,
     filled: usize,
     in_flight: VecDeque<Receiver<io::Result<Bytes>>>,
@@ -81,10 +81,10 @@ const EXTRA_IN_FLIGHT: usize = 2;
 /// level 3, eight threads compress about 1 GB/s.
 const MAX_IN_FLIGHT: usize = 8;
 
-/// How many pieces are in flight at once, at the most.
+/// Returns how many pieces may be in flight at once.
 fn max_in_flight(compression: Compression, jobs: usize) -> usize {
     if Encoder::allocates_for_each_piece(compression.format()) {
-        // Each has a thread of its own.
+        // Each piece has a thread of its own.
         return jobs.min(max_encoders(compression)).min(MAX_IN_FLIGHT);
     }
     (jobs + EXTRA_IN_FLIGHT).min(MAX_IN_FLIGHT)
@@ -152,7 +152,7 @@ impl FrameWriter {
         Ok(self.sent)
     }
 
-    /// Takes a whole piece that is in memory already, without copying it. Not to be mixed with the other ways to write.
+    /// Writes a whole piece from memory without a copy. Do not mix it with the other methods.
     pub(crate) fn write_piece(&mut self, piece: Bytes) -> Result<(), FrameError> {
         assert!(self.filled == 0 && piece.len() <= PIECE, "a piece of its own");
         self.submit(piece)
@@ -176,7 +176,7 @@ impl FrameWriter {
             let task = move || {
                 let frame = encode(compression, &piece, memory);
                 drop(piece);
-                // Fails if the writer was dropped. Then nobody wants the frame.
+                // Sending fails only if the writer was dropped.
                 let _ = sender.send(frame);
             };
             self.run(task).map_err(FrameError::Thread)?;
@@ -245,7 +245,7 @@ mod tests {
 
     use super::*;
 
-    /// Bytes of which no piece begins like another.
+    /// Returns bytes in which every piece begins differently.
     fn stream(len: usize) -> Vec<u8> {
         let cycle: Vec<u8> = (0..=250).collect();
         cycle.into_iter().cycle().take(len).collect()
@@ -255,7 +255,7 @@ mod tests {
         Workers::new(NonZeroUsize::new(jobs).unwrap())
     }
 
-    /// All frames of what `write` writes.
+    /// Returns all frames that `write` produces.
     fn frames_of(
         compression: &str,
         jobs: usize,
@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_writer_waits_for_a_slow_codec() {
-        // Much slower than writing, and nothing else holds the writer up.
+        // Much slower than the writer, so that only the receiver holds it up.
         let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
         let mut writer = FrameWriter::new("bzip2".parse().unwrap(), workers(1), sender);
         let thread = thread::spawn(move || {

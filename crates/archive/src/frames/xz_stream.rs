@@ -1,7 +1,7 @@
 //! Decompression of xz streams, by liblzma itself.
 //!
-//! The decoder of async-compression begins anew with every stream, by guessing. It accepts streams of two older formats
-//! after the first stream, and padding of any length at the end.
+//! The decoder of async-compression guesses the format of every stream again. It accepts streams of two older formats after
+//! the first stream, and padding of any length at the end.
 
 use std::io::{self, BufRead as _};
 
@@ -12,19 +12,19 @@ use super::input::Input;
 use super::large_window::{LargeWindow, USUAL_WINDOW};
 use crate::limits::Limits;
 
-/// How much of an xz stream may bring no data, in bytes. An index of this size belongs to terabytes of data.
+/// How many bytes of an xz stream may contain no data. An index of this size belongs to terabytes of data.
 const MAX_WITHOUT_DATA: u64 = 8 << 20;
 
-/// The memory that liblzma needs beside the dictionary, in bytes, generously.
+/// An upper bound for the memory that liblzma needs beside the dictionary, in bytes.
 const OVERHEAD: u64 = 1 << 20;
 
-/// Reads the data of an xz archive: streams that follow each other, with padding as the format has it.
+/// Reads the data of an xz archive: one or more streams with their padding.
 pub(super) struct XzReader<'a> {
     input: &'a mut Input,
     decoder: Stream,
     max_dictionary: u64,
     large_window: Option<LargeWindow>,
-    /// The bytes that liblzma has taken since it returned data. It does not tell where streams end.
+    /// The bytes that liblzma has consumed since it returned data. It does not report the ends of streams.
     without_data: u64,
 }
 
@@ -36,7 +36,7 @@ impl<'a> XzReader<'a> {
         Ok(Self { input, decoder, max_dictionary: limits.xz_dictionary, large_window: None, without_data: 0 })
     }
 
-    /// Fills `buffer`, or as much of it as there is data for at once. 0 only at the end.
+    /// Reads data into `buffer`, and returns its length. Returns 0 only at the end.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if self.without_data > MAX_WITHOUT_DATA {
@@ -65,7 +65,7 @@ impl<'a> XzReader<'a> {
         }
     }
 
-    /// Whether the limits allow a larger dictionary than the usual one, which is the first that is tried.
+    /// Whether the limits allow a larger dictionary than the usual one. The usual one is tried first.
     fn may_grow(&self) -> bool {
         self.large_window.is_none() && self.max_dictionary > USUAL_WINDOW
     }

@@ -1,4 +1,4 @@
-//! The outside of zstd frames, as RFC 8878 describes them: where each ends can be told without decompressing it.
+//! The structure of zstd frames (RFC 8878). It shows where a frame ends without decompressing it.
 
 use super::error::ReadError;
 use super::input::Input;
@@ -11,26 +11,26 @@ const SKIPPABLE: u32 = 0x184d_2a50;
 /// The longest header of a frame, in bytes: magic, descriptor, window, dictionary, content size.
 const MAX_HEADER: usize = 4 + 1 + 1 + 4 + 8;
 
-/// What a header says of its frame.
+/// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     /// The length of the header with its magic number, in bytes.
     len: usize,
-    /// The size of what is in the frame, in bytes, where it says so.
+    /// The size of the content in bytes, if the header states it.
     pub(super) content_size: Option<u64>,
-    /// How far back in what it has decompressed a decoder must be able to look, in bytes.
+    /// The window: how far back a decoder refers to its own output, in bytes.
     pub(super) window: u64,
     has_checksum: bool,
 }
 
-/// What comes next in a stream of frames.
+/// The next item of a stream of frames.
 pub(super) enum Next {
     End,
     Skippable { len: u64 },
     Frame(Header),
 }
 
-/// Whether a stream of frames may begin so.
+/// Whether a stream of frames may begin with these bytes.
 pub(super) fn begins_frame(head: &[u8]) -> bool {
     little_endian(head, 4).is_some_and(|magic| magic == u64::from(MAGIC) || is_skippable(magic))
 }
@@ -39,7 +39,7 @@ fn is_skippable(magic: u64) -> bool {
     magic & !0xf == u64::from(SKIPPABLE)
 }
 
-/// Looks at the header of the next frame. That of a skippable one is passed over; any other is left where it is.
+/// Reads the header of the next frame. Consumes a skippable frame's header, and leaves any other in the stream.
 pub(super) fn next(input: &mut Input, limits: &Limits) -> Result<Next, ReadError> {
     let head = input.peek(MAX_HEADER)?;
     if head.is_empty() {
@@ -88,7 +88,7 @@ impl Header {
         };
         let content_size = match size_len {
             0 => None,
-            // So that a size of two bytes has one spelling only.
+            // The offset gives each size a single encoding.
             2 => Some(little_endian(head.get(at..)?, 2)? + 256),
             len => Some(little_endian(head.get(at..)?, len)?),
         };
@@ -99,15 +99,15 @@ impl Header {
     }
 }
 
-/// What became of reading a whole frame.
+/// The result of reading a whole frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Gathered {
     Frame,
-    /// It is larger than was asked for, and not all of it was read.
+    /// The frame exceeds the limit, and was not read completely.
     TooLarge,
 }
 
-/// Appends the frame that comes next to `frame`, hopping over the headers of its blocks.
+/// Appends the next frame to `frame`, block by block.
 pub(super) fn gather(
     input: &mut Input,
     header: Header,
@@ -124,7 +124,7 @@ pub(super) fn gather(
         let block = little_endian(&frame[frame.len() - 3..], 3).ok_or_else(truncated)?;
         let (last, kind, size) = (block & 1 == 1, block >> 1 & 0b11, block >> 3);
         let size = match kind {
-            // One byte, to be repeated.
+            // A block of one repeated byte.
             1 => 1,
             0 | 2 => usize::try_from(size).map_err(|_| truncated())?,
             _ => return Err(ReadError::damaged("a zstd frame has a block of a kind that does not exist")),
@@ -143,7 +143,7 @@ pub(super) fn gather(
     Ok(Gathered::Frame)
 }
 
-/// The number in the first `len` bytes. `None` where there are not so many.
+/// Returns the number in the first `len` bytes, or `None` if there are fewer.
 fn little_endian(bytes: &[u8], len: usize) -> Option<u64> {
     let mut number = [0; 8];
     number[..len].copy_from_slice(bytes.get(..len)?);
@@ -160,17 +160,17 @@ mod tests {
         let header = |len, content_size, window, has_checksum| {
             Some(Header { len, content_size, window, has_checksum })
         };
-        // A window of 1 KiB, and one of 2^10 + 3/8 of it; no size.
+        // A window of 1 KiB, one that is 3/8 larger, and no size.
         assert_eq!(parse(&[0, 0]), header(6, None, 1024, false));
         assert_eq!(parse(&[0b100, 3]), header(6, None, 1024 + 384, true));
-        // 2^27 is as much as is allowed, and the largest that can be said is over three terabytes.
+        // The limit is 2^27. The format allows over three terabytes.
         assert_eq!(parse(&[0, 17 << 3]).unwrap().window, 1 << 27);
         assert_eq!(parse(&[0, 0xff]).unwrap().window, (1 << 41) + 7 * (1 << 38));
-        // A single segment: the window is the size.
+        // In a single segment, the window is the size.
         assert_eq!(parse(&[0b10_0000, 7]), header(6, Some(7), 7, false));
         assert_eq!(parse(&[0b110_0000, 1, 1]), header(7, Some(256 + 257), 513, false));
         assert_eq!(parse(&[0b1010_0100, 0, 0, 64, 0]), header(9, Some(4 << 20), 4 << 20, true));
-        // Dictionaries of every length, and a size of eight bytes behind a window.
+        // Dictionaries of every length, and a size of eight bytes after a window.
         assert_eq!(
             parse(&[0b1100_0011, 0, 1, 2, 3, 4, 9, 0, 0, 0, 0, 0, 0, 0]),
             header(18, Some(9), 1024, false)

@@ -20,7 +20,7 @@ pub enum UnpackError {
     /// The stream of the archive failed, before the archive was at its end.
     #[error("failed to receive the archive")]
     Source(#[source] BoxError),
-    /// The bytes are not those of a whole archive.
+    /// The archive is damaged.
     #[error("the archive is damaged: {what}")]
     Damaged {
         /// What is wrong.

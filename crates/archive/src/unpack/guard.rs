@@ -226,7 +226,7 @@ impl<P: PieceSource> AsyncRead for Guard<P> {
         let mut state = self.state();
         let mut read = || {
             if state.piece.is_empty() {
-                // Not kept while the next one is waited for.
+                // Drop the old chunk before the wait for the next one.
                 state.piece = Bytes::new();
                 let Some(piece) = state.pieces.next()? else {
                     state.ended = true;

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_of_another_output_is_told_from_a_spelling_that_others_may_have_written() {
+    fn an_archive_of_another_output_differs_from_another_spelling() {
         let output = OutputPath::new("b").unwrap();
         let names = Names::new(&output, TreeLimits::default());
         assert!(matches!(names.relative(b"a/x"), Err(UnpackError::OtherOutput { .. })));

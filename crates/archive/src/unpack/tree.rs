@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_are_no_hard_links_a_copy_is_made() {
+    fn without_hard_links_a_copy_is_made() {
         let dir = tempfile::tempdir().unwrap();
         let tree = Tree::new(dir.path().join("m"));
         let mut made = CreatedDirs::new(100);

@@ -70,7 +70,7 @@ fn an_output_that_changes_between_hashing_and_packing_is_an_error() {
 }
 
 #[test]
-fn weasels_hash_is_computed_again_too() {
+fn weasels_hash_is_also_computed_again() {
     let project = Project::new();
     project.file("d/large", vec![7; LARGE]).file("d/target", "1").link("d/link", "target");
     let options = PackOptions::new(Scheme::Weasel).with_compression("none".parse().unwrap());

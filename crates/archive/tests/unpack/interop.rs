@@ -100,7 +100,7 @@ fn holes_that_tar_left_out_are_refused() {
 
 #[test]
 #[ignore = "needs python3, tar, zstd, gzip, xz and bzip2: `cargo xtask test` runs it where they are"]
-fn an_archive_of_weasels_has_weasels_hash() {
+fn an_archive_from_weasel_has_weasels_hash() {
     let tree = trees::with_short_names();
     let script = "
 import sys, tarfile

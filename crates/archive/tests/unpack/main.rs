@@ -1,10 +1,12 @@
-//! What unpacking promises: to archives of others, to hostile ones, and to those who change their mind.
+//! Unpacking: archives of other programs, hostile archives, and cancellation.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its case has failed")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod damage;
 mod fuzz;
 mod interop;
+mod malformed;
+mod names;
 mod policy;
 mod round_trip;
 mod stopping;

@@ -94,7 +94,7 @@ impl Observer for Gate {
 }
 
 #[test]
-fn whatever_guards_the_destination_is_held_until_nothing_is_written_any_more() {
+fn the_guard_of_the_destination_is_held_until_all_writes_end() {
     let (sender, ended) = channel();
     let guard: Arc<dyn Any + Send + Sync> = Arc::new(Guard(sender));
     let (entered, at_gate) = sync_channel(1);
@@ -120,7 +120,7 @@ fn whatever_guards_the_destination_is_held_until_nothing_is_written_any_more() {
 }
 
 #[test]
-fn a_guard_is_let_go_when_it_is_done() {
+fn a_guard_is_released_at_the_end() {
     let (sender, ended) = channel();
     let guard: Arc<dyn Any + Send + Sync> = Arc::new(Guard(sender));
     let place = Place::new();

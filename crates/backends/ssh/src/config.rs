@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shell_or_an_option_could_be_made_of_is_no_host_and_no_user() {
+    fn hosts_and_users_that_a_shell_could_run_are_refused() {
         for host in ["box", "box.example.org", "::1", "fe80::1%eth0", "b\u{fc}cher.example"] {
             assert!(is_safe_host(host), "{host}");
         }

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_can_mend_has_a_hint_and_what_the_server_said_is_the_source() {
+    fn errors_have_a_hint_and_the_servers_words_as_source() {
         for (status, kind) in
             [(code::PERMISSION_DENIED, ErrorKind::PermissionDenied), (code::NO_SPACE, ErrorKind::NoSpace)]
         {

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_server_is_given_up_after_the_time_that_the_error_states() {
+    fn a_silent_server_times_out_after_the_stated_time() {
         let patience = Patience { stall_timeout: DEFAULT_STALL_TIMEOUT };
         let mut attempts = patience.attempts();
         let limit = patience.answer_limit();

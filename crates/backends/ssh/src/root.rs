@@ -258,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_below_the_root_and_the_place_of_temporaries_is_no_key() {
+    fn paths_are_below_the_root_and_temporaries_have_no_key() {
         let mut root = FoundRoot { path: "/srv/store".into(), modes: Modes::of_root(0o755) };
         assert_eq!(root.path_of(""), "/srv/store");
         assert_eq!(root.path_of("a/b/"), "/srv/store/a/b");

@@ -73,7 +73,7 @@ fn make_fifo(path: &Path) {
 }
 
 #[tokio::test]
-async fn a_silent_server_is_given_up_after_the_time_that_the_error_states() {
+async fn a_silent_server_times_out_after_the_stated_time() {
     let silence = Silence::new();
     let begun = Instant::now();
     let error = failure(silence.config()).await;
@@ -85,7 +85,7 @@ async fn a_silent_server_is_given_up_after_the_time_that_the_error_states() {
 }
 
 #[tokio::test]
-async fn a_silent_program_in_between_is_given_up() {
+async fn a_silent_proxy_program_times_out() {
     let silence = Silence::new();
     silence.write("config", "ProxyCommand sleep 600\n");
     let error = failure(silence.config()).await;
@@ -95,7 +95,7 @@ async fn a_silent_program_in_between_is_given_up() {
 }
 
 #[tokio::test]
-async fn known_hosts_that_are_no_file_are_refused() {
+async fn known_hosts_that_are_not_a_file_are_refused() {
     let silence = Silence::new();
     make_fifo(&silence.ssh("fifo"));
     for path in [silence.ssh("fifo"), "/dev/zero".into()] {
@@ -113,7 +113,7 @@ async fn known_hosts_that_are_no_file_are_refused() {
 }
 
 #[tokio::test]
-async fn configuration_that_is_no_file_is_refused() {
+async fn configuration_that_is_not_a_file_is_refused() {
     let silence = Silence::new();
     make_fifo(&silence.ssh("fifo"));
     for path in [silence.ssh("fifo"), "/dev/zero".into()] {
@@ -126,7 +126,7 @@ async fn configuration_that_is_no_file_is_refused() {
 }
 
 #[tokio::test]
-async fn included_configuration_that_is_no_file_is_refused() {
+async fn included_configuration_that_is_not_a_file_is_refused() {
     let silence = Silence::new();
     make_fifo(&silence.ssh("a fifo"));
     silence.write("indirect", "Host *\n  Include a*fifo\n");

@@ -355,7 +355,7 @@ fn a_header_does_not_reach_the_server() {
 }
 
 #[tokio::test]
-async fn it_goes_on_while_a_runtime_blocks_and_ends_when_it_is_dropped() {
+async fn it_continues_while_a_runtime_blocks_and_ends_on_drop() {
     let (_server, proxy) = pair();
     let mut client = Client::connect(&proxy);
     assert_eq!(client.get("/payload/5").unwrap().2.len(), 5);

@@ -123,7 +123,7 @@ fn texts_of_projects() {
 }
 
 #[test]
-fn where_there_is_nothing_to_do_or_to_ask_it_is_said() {
+fn nothing_to_do_and_nothing_to_ask_are_reported() {
     let project = Project::new();
     project.write("larder.toml", "");
     project.write(
@@ -145,7 +145,7 @@ fn where_there_is_nothing_to_do_or_to_ask_it_is_said() {
 }
 
 #[test]
-fn a_project_is_no_remote_of_another() {
+fn a_project_is_not_a_remote_of_another() {
     let project = weasel_project();
     fs::create_dir(project.0.path().join("other")).unwrap();
     fs::write(project.0.path().join("other/project.yml"), "commands: []\n").unwrap();

@@ -54,7 +54,7 @@ fn texts() {
 }
 
 #[test]
-fn what_differs_is_kept_and_said() {
+fn a_different_output_is_kept_and_reported() {
     let project = Project::new();
     project.transcript("push models/en");
     project.write("models/en/weights", "other");
@@ -66,7 +66,7 @@ fn what_differs_is_kept_and_said() {
 }
 
 #[test]
-fn without_a_remote_it_is_kept_on_this_machine_only() {
+fn without_a_remote_the_object_stays_on_this_machine() {
     let project = Project::new();
     project.write("larder.toml", "");
     project.check("embedded", &["ls -v", "push metrics.json", "push metrics.json", "find metrics.json"]);
@@ -92,7 +92,7 @@ fn find_and_ls_take_a_literal_key_and_pull_does_not() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_error_and_a_full_disk_is_one() {
+fn a_closed_pipe_is_not_an_error_and_a_full_disk_is() {
     let project = Project::new();
     for arguments in
         ["man", "completions bash", "--help", "hash content metrics.json", "hash content metrics.json --json"]

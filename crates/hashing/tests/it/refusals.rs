@@ -103,7 +103,7 @@ fn loops_are_refused_where_links_are_followed() {
 }
 
 #[test]
-fn two_links_to_one_directory_are_no_loop() {
+fn two_links_to_one_directory_are_not_a_loop() {
     let playground = Playground::new();
     playground.file("d/real/f", "1").link("d/one", "real").link("d/two", "real");
     assert!(content_hash(&playground.path("d"), &HashOptions::default().with_dereference(true)).is_ok());

@@ -112,7 +112,7 @@ fn tar_of_a_link(name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_link_in_the_place_of_an_output_is_no_damage() {
+fn a_link_in_the_place_of_an_output_is_not_damage() {
     let lab = chain();
     let object = lab.keys().into_iter().find(|key| key.starts_with("corpus")).unwrap();
     fs::write(lab.remote().join(object), tar_of_a_link("corpus")).unwrap();
@@ -123,7 +123,7 @@ fn a_link_in_the_place_of_an_output_is_no_damage() {
 }
 
 #[test]
-fn an_older_content_of_the_same_command_is_no_stale_one() {
+fn an_older_content_of_the_same_command_is_not_stale() {
     let lab = chain();
     lab.write("model/m", "second run");
     lab.push(ExchangeOptions::default());
@@ -272,7 +272,7 @@ fn one_failure_does_not_stop_the_others() {
 }
 
 #[test]
-fn a_stub_of_a_killed_weasel_is_no_object() {
+fn a_stub_of_a_killed_weasel_is_not_an_object() {
     let lab = chain();
     for key in lab.keys() {
         fs::write(lab.remote().join(key), "").unwrap();
@@ -285,7 +285,7 @@ fn a_stub_of_a_killed_weasel_is_no_object() {
 }
 
 #[test]
-fn an_extra_key_in_a_lock_entry_is_no_difference() {
+fn an_extra_key_in_a_lock_entry_is_not_a_difference() {
     let lab = chain();
     let lock =
         lab.lock().replace("  cmd: python -m weasel run train\n", "  cmd: other\n  spacy_version: '3.6'\n");
@@ -299,7 +299,7 @@ fn an_extra_key_in_a_lock_entry_is_no_difference() {
 }
 
 #[test]
-fn an_empty_remote_is_no_failure() {
+fn an_empty_remote_is_not_a_failure() {
     let lab = Lab::new(CHAIN);
     lab.write("raw", "r");
     assert_eq!(

@@ -19,7 +19,7 @@ struct Row {
 }
 
 #[test]
-fn every_project_is_read_as_weasel_reads_it_or_refused_as_it_is_by_weasel() {
+fn weasel_reads_or_refuses_every_project_alike() {
     let rows: Vec<Row> = serde_json::from_str(include_str!("../vectors/interpolation.json")).unwrap();
     assert!(rows.len() > 100);
     for row in rows {

@@ -32,7 +32,7 @@ async fn look(lab: &Lab) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_an_object_is_told_apart() {
+async fn faults_of_an_object_have_different_errors() {
     let lab = Lab::default();
     let storage = lab.storage();
     for name in ["cut", "empty", "flipped", "moved", "whole"] {

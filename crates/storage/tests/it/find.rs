@@ -85,7 +85,7 @@ async fn what_is_foreign_is_named_and_never_used() {
 }
 
 #[tokio::test]
-async fn an_empty_object_is_absent_also_when_it_is_named() {
+async fn an_empty_object_is_absent_even_by_name() {
     let lab = Lab::default();
     crate::support::write(&lab.object("a+b/run/stub"), "");
     let named = finding(|options| {
@@ -97,7 +97,7 @@ async fn an_empty_object_is_absent_also_when_it_is_named() {
 }
 
 #[tokio::test]
-async fn a_miss_and_an_absent_remote_are_told_apart() {
+async fn a_miss_differs_from_an_absent_remote() {
     let lab = Lab::default();
     let error = lab.storage().find(&output("a"), &FindOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
@@ -141,7 +141,7 @@ async fn a_listed_name_has_an_object_and_other_names_are_counted() {
 }
 
 #[tokio::test]
-async fn an_empty_object_is_weasels_only_if_it_is_named_so() {
+async fn an_empty_object_is_weasels_only_under_a_weasel_name() {
     let lab = Lab::default();
     let md5 = "d41d8cd98f00b204e9800998ecf8427e";
     for key in ["a+b/c/h".to_owned(), format!("a+b/{md5}/{md5}")] {

@@ -96,7 +96,7 @@ async fn where_nothing_was_interrupted_only_what_the_operation_does_not_say_is_a
 }
 
 #[tokio::test]
-async fn a_push_notes_what_it_has_open_until_it_is_gone() {
+async fn a_push_records_its_open_upload_until_the_end() {
     let far = Far::default();
     far.lab.write("m", noise(4, 3 << 20));
     let gate = Gate::new();

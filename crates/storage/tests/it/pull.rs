@@ -205,7 +205,7 @@ async fn outputs_without_a_common_command_are_not_mixed() {
 }
 
 #[tokio::test]
-async fn of_several_outputs_all_move_or_none() {
+async fn several_outputs_move_together_or_not_at_all() {
     let lab = Lab::default();
     for name in ["a", "b"] {
         lab.write(name, name);
@@ -367,7 +367,7 @@ async fn damage_is_reported_also_where_another_command_has_the_outputs() {
 }
 
 #[tokio::test]
-async fn larders_own_directory_is_no_destination_and_no_way_elsewhere() {
+async fn larders_own_directory_is_not_a_destination() {
     let lab = Lab::default();
     lab.write("m", "1");
     push(&lab, "m", "c").await;

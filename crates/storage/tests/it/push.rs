@@ -77,7 +77,7 @@ async fn several_outputs_stand_alone() {
 }
 
 #[tokio::test]
-async fn a_given_content_hash_must_match_in_whatever_scheme_it_is() {
+async fn a_given_content_hash_must_match_under_any_scheme() {
     let lab = Lab::default();
     lab.write("a", "hello\n");
     let sha256 = "sha256-5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";

@@ -223,7 +223,7 @@ async fn a_download_that_breaks_at_any_byte_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_failing_remote_is_no_damage_and_no_older_object_is_taken_for_it() {
+async fn a_failing_remote_is_not_damage_and_does_not_select_an_older_object() {
     let far = Far::default();
     for content in ["old", "new"] {
         far.lab.write("m", content);

@@ -34,15 +34,15 @@ fn behind(server: &GcsServer) -> Result<(TcpProxy, GcsBackend), Failed> {
     Ok((proxy, GcsBackend::new(config.with_stall_timeout(Some(PATIENCE)))))
 }
 
-pub(crate) async fn one_fault_of_the_link_is_survived_by_an_upload() -> Outcome {
+pub(crate) async fn an_upload_survives_a_fault_of_the_link() -> Outcome {
     one_fault_is_survived(Direction::Up, true).await
 }
 
-pub(crate) async fn one_fault_on_the_way_back_is_survived_by_an_upload() -> Outcome {
+pub(crate) async fn an_upload_survives_a_fault_of_the_answer() -> Outcome {
     one_fault_is_survived(Direction::Down, true).await
 }
 
-pub(crate) async fn one_fault_of_the_link_is_survived_by_a_download() -> Outcome {
+pub(crate) async fn a_download_survives_a_fault_of_the_link() -> Outcome {
     one_fault_is_survived(Direction::Down, false).await
 }
 
@@ -127,7 +127,7 @@ pub(crate) async fn a_permanent_fault_ends_a_download_in_time() -> Outcome {
     Ok(())
 }
 
-pub(crate) async fn a_server_that_asks_for_patience_gets_it() -> Outcome {
+pub(crate) async fn a_server_that_asks_for_a_pause_gets_it() -> Outcome {
     let calls = [
         GcsCall::StartUpload,
         GcsCall::UploadChunk,
@@ -156,7 +156,7 @@ pub(crate) async fn a_server_that_asks_for_patience_gets_it() -> Outcome {
     Ok(())
 }
 
-pub(crate) async fn a_lost_answer_is_no_lost_object() -> Outcome {
+pub(crate) async fn a_lost_answer_does_not_lose_the_object() -> Outcome {
     for (size, call, after) in [
         (10, GcsCall::InsertObject, 0),
         (SIZE, GcsCall::StartUpload, 0),
@@ -174,7 +174,7 @@ pub(crate) async fn a_lost_answer_is_no_lost_object() -> Outcome {
     Ok(())
 }
 
-pub(crate) async fn an_answer_that_cannot_be_read_is_no_lost_object() -> Outcome {
+pub(crate) async fn an_unreadable_answer_does_not_lose_the_object() -> Outcome {
     let damages =
         [GcsAction::GarbleAnswer, GcsAction::CutAnswer { after: 0 }, GcsAction::CutAnswer { after: 50 }];
     for damage in damages {
@@ -197,7 +197,7 @@ pub(crate) async fn an_answer_that_cannot_be_read_is_no_lost_object() -> Outcome
     Ok(())
 }
 
-pub(crate) async fn an_answer_that_cannot_be_read_does_not_make_anothers_object_ours() -> Outcome {
+pub(crate) async fn an_unreadable_answer_does_not_claim_the_object_of_another() -> Outcome {
     for size in [10, SIZE] {
         let server = Arc::new(start()?);
         let backend = GcsBackend::new(config_of(&server));
@@ -217,7 +217,7 @@ pub(crate) async fn an_answer_that_cannot_be_read_does_not_make_anothers_object_
     Ok(())
 }
 
-pub(crate) async fn a_lost_answer_does_not_make_anothers_object_ours() -> Outcome {
+pub(crate) async fn a_lost_answer_does_not_claim_the_object_of_another() -> Outcome {
     let server = start()?;
     let backend = GcsBackend::new(config_of(&server));
     // Somebody else was faster, with as many other bytes, and then an answer is lost.
@@ -229,7 +229,7 @@ pub(crate) async fn a_lost_answer_does_not_make_anothers_object_ours() -> Outcom
     Ok(())
 }
 
-pub(crate) async fn a_slow_link_is_not_a_stalled_one() -> Outcome {
+pub(crate) async fn a_slow_link_is_not_stalled() -> Outcome {
     const PATIENCE: Duration = Duration::from_secs(6);
     // Much more than the buffers of the system hold.
     const LARGE: usize = 16 << 20;
@@ -249,7 +249,7 @@ pub(crate) async fn a_slow_link_is_not_a_stalled_one() -> Outcome {
     Ok(())
 }
 
-pub(crate) async fn bytes_that_are_damaged_on_their_way_are_not_published() -> Outcome {
+pub(crate) async fn bytes_damaged_in_transit_are_not_published() -> Outcome {
     for (size, call) in [(10, GcsCall::InsertObject), (SIZE, GcsCall::UploadChunk)] {
         let server = start()?;
         let backend = GcsBackend::new(config_of(&server).with_stall_timeout(Some(PATIENCE)));

@@ -11,7 +11,7 @@ use larder_testkit::payload;
 use crate::server::{config_of, explained, key, put, read, start};
 use crate::trial::Outcome;
 
-pub(crate) async fn what_cannot_be_mended_by_trying_is_not_tried_again() -> Outcome {
+pub(crate) async fn permanent_errors_are_not_retried() -> Outcome {
     let cases = [
         (GcsFailure::permission_denied(), ErrorKind::PermissionDenied, "storage.objects."),
         (GcsFailure::unauthenticated(), ErrorKind::Unauthenticated, "log in"),
@@ -84,13 +84,13 @@ async fn in_child(test: &str, variables: &[(&str, &str)], said: &[&str]) -> Outc
     Ok(())
 }
 
-pub(crate) async fn without_credentials_it_says_so_at_once() -> Outcome {
+pub(crate) async fn missing_credentials_are_reported_at_once() -> Outcome {
     // A metadata server that is not there, and one that never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
     let gone = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     for address in [gone, silent.local_addr()?] {
         in_child(
-            "refusals::without_credentials_it_says_so_at_once",
+            "refusals::missing_credentials_are_reported_at_once",
             &[("GCE_METADATA_HOST", &address.to_string())],
             &["gcloud auth application-default login", "GOOGLE_APPLICATION_CREDENTIALS", "anonymous=true"],
         )
@@ -99,10 +99,10 @@ pub(crate) async fn without_credentials_it_says_so_at_once() -> Outcome {
     Ok(())
 }
 
-pub(crate) async fn a_file_of_credentials_that_is_none_says_so() -> Outcome {
+pub(crate) async fn a_missing_file_of_credentials_is_named() -> Outcome {
     let missing = [("GOOGLE_APPLICATION_CREDENTIALS", "/nonexistent/key.json")];
     in_child(
-        "refusals::a_file_of_credentials_that_is_none_says_so",
+        "refusals::a_missing_file_of_credentials_is_named",
         &missing,
         &["/nonexistent/key.json", "GOOGLE_APPLICATION_CREDENTIALS"],
     )

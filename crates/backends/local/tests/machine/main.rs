@@ -1,5 +1,4 @@
-//! What takes more than a process of its own: other users, a full disk, a kernel that lacks a call, a kill at a certain
-//! moment. Only Linux has what it takes to bring them about.
+//! Tests with other users, full disks, missing system calls, and kills at certain moments. They need Linux.
 
 use std::process::ExitCode;
 

@@ -25,15 +25,15 @@ type MakeFault = fn(Direction, u64) -> LinkFault;
 const FAULTS: [(&str, MakeFault); 3] =
     [("cut", LinkFault::cut_after), ("reset", LinkFault::reset_after), ("stall", LinkFault::stall_after)];
 
-pub(crate) async fn one_fault_of_the_link_is_survived_by_an_upload() -> Outcome {
+pub(crate) async fn an_upload_survives_a_fault_of_the_link() -> Outcome {
     one_fault_is_survived(Direction::Up, true).await
 }
 
-pub(crate) async fn one_fault_on_the_way_back_is_survived_by_an_upload() -> Outcome {
+pub(crate) async fn an_upload_survives_a_fault_of_the_answer() -> Outcome {
     one_fault_is_survived(Direction::Down, true).await
 }
 
-pub(crate) async fn one_fault_of_the_link_is_survived_by_a_download() -> Outcome {
+pub(crate) async fn a_download_survives_a_fault_of_the_link() -> Outcome {
     one_fault_is_survived(Direction::Down, false).await
 }
 
@@ -120,7 +120,7 @@ fn assert_failed_in_time(error: &Error, started: Instant, what: &str, offset: u6
     assert!(started.elapsed() < 2 * PATIENCE + SLACK, "{what} at {offset}: {:?}", started.elapsed());
 }
 
-pub(crate) async fn a_server_that_asks_for_patience_gets_it() -> Outcome {
+pub(crate) async fn a_server_that_asks_for_a_pause_gets_it() -> Outcome {
     for (status, code) in [(503, "SlowDown"), (429, "TooManyRequests")] {
         let (proxy, backend) = scripted().await?;
         for such in [is_part, is_put, is_complete, |request: &HttpRequest| request.method() == "GET"] {
@@ -147,7 +147,7 @@ pub(crate) async fn a_server_that_asks_for_patience_gets_it() -> Outcome {
     Ok(())
 }
 
-pub(crate) async fn a_lost_answer_is_no_lost_object() -> Outcome {
+pub(crate) async fn a_lost_answer_does_not_lose_the_object() -> Outcome {
     for such in [is_put, is_part, is_complete] {
         let (proxy, backend) = scripted().await?;
         let fired = proxy.add(HttpRule::new(HttpAction::LoseAnswer).on(such));
@@ -160,7 +160,7 @@ pub(crate) async fn a_lost_answer_is_no_lost_object() -> Outcome {
     Ok(())
 }
 
-pub(crate) async fn an_answer_that_cannot_be_read_is_no_lost_object() -> Outcome {
+pub(crate) async fn an_unreadable_answer_does_not_lose_the_object() -> Outcome {
     let damages = [
         HttpAction::LoseAnswer,
         HttpAction::CutBody { after: 0 },
@@ -211,7 +211,7 @@ pub(crate) async fn a_lost_answer_to_the_beginning_of_an_upload_is_survived() ->
     Ok(())
 }
 
-pub(crate) async fn a_slow_link_is_not_a_stalled_one() -> Outcome {
+pub(crate) async fn a_slow_link_is_not_stalled() -> Outcome {
     const PATIENCE: Duration = Duration::from_secs(6);
     // Much more than the buffers of the system hold.
     const PART: usize = 16 << 20;
@@ -232,7 +232,7 @@ pub(crate) async fn a_slow_link_is_not_a_stalled_one() -> Outcome {
     Ok(())
 }
 
-pub(crate) async fn a_lost_answer_does_not_make_anothers_object_ours() -> Outcome {
+pub(crate) async fn a_lost_answer_does_not_claim_the_object_of_another() -> Outcome {
     let (proxy, backend) = scripted().await?;
     put(&backend, "a/c/h", payload(1, 10)).await?;
     let fired = proxy.add(HttpRule::new(HttpAction::LoseAnswer).on(is_put));
@@ -265,8 +265,7 @@ pub(crate) async fn a_look_and_a_listing_wait_as_long_as_the_server_asks() -> Ou
     Ok(())
 }
 
-pub(crate) async fn a_server_that_never_answers_is_given_up_after_the_time_that_the_error_states() -> Outcome
-{
+pub(crate) async fn a_server_without_an_answer_times_out_after_the_stated_time() -> Outcome {
     let (proxy, backend) = scripted().await?;
     proxy.add(HttpRule::new(HttpAction::StallAnswer).on(|_| true).always());
     let begun = Instant::now();

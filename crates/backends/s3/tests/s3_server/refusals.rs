@@ -30,7 +30,7 @@ async fn refused(
     Ok((outcome.err().ok_or("it was done")?, fired))
 }
 
-pub(crate) async fn what_cannot_be_mended_by_trying_is_not_tried_again() -> Outcome {
+pub(crate) async fn permanent_errors_are_not_retried() -> Outcome {
     for (status, code, kind, hint) in [
         (403, "AccessDenied", ErrorKind::PermissionDenied, "s3:PutObject"),
         (403, "RequestTimeTooSkewed", ErrorKind::Unauthenticated, "clock"),
@@ -90,7 +90,7 @@ pub(crate) async fn a_missing_bucket_is_not_a_missing_object() -> Outcome {
     Ok(())
 }
 
-pub(crate) async fn a_server_that_is_not_s3_is_no_miss() -> Outcome {
+pub(crate) async fn a_server_that_is_not_s3_is_not_a_miss() -> Outcome {
     let server = Server::required()?;
     let proxy = HttpProxy::start(Server::address()?)?;
     let backend = impatient(&server, &proxy.url());

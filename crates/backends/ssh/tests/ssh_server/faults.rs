@@ -56,15 +56,15 @@ pub(crate) async fn long_paths_are_reached_over_a_long_link() -> Outcome {
     DONE
 }
 
-pub(crate) async fn one_fault_of_the_link_is_survived_by_an_upload() -> Outcome {
+pub(crate) async fn an_upload_survives_a_fault_of_the_link() -> Outcome {
     one_fault_is_survived(Direction::Up, true).await
 }
 
-pub(crate) async fn one_fault_on_the_way_back_is_survived_by_an_upload() -> Outcome {
+pub(crate) async fn an_upload_survives_a_fault_of_the_answer() -> Outcome {
     one_fault_is_survived(Direction::Down, true).await
 }
 
-pub(crate) async fn one_fault_of_the_link_is_survived_by_a_download() -> Outcome {
+pub(crate) async fn a_download_survives_a_fault_of_the_link() -> Outcome {
     one_fault_is_survived(Direction::Down, false).await
 }
 

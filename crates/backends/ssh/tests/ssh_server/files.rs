@@ -30,7 +30,7 @@ pub(crate) async fn the_bits_of_the_root_are_those_of_all() -> Outcome {
     DONE
 }
 
-pub(crate) async fn links_and_pipes_are_no_objects() -> Outcome {
+pub(crate) async fn links_and_pipes_are_not_objects() -> Outcome {
     let home = Home::new()?;
     let root = home.server().directory()?;
     let elsewhere = home.server().directory()?;
@@ -100,7 +100,7 @@ pub(crate) async fn at_most_the_last_directory_of_a_remote_is_made() -> Outcome 
     DONE
 }
 
-pub(crate) async fn a_directory_in_the_way_is_told() -> Outcome {
+pub(crate) async fn a_directory_in_the_way_is_named() -> Outcome {
     let home = Home::new()?;
     let root = home.server().directory()?;
     let backend = SshBackend::new(home.config(root.path()));

@@ -106,7 +106,7 @@ pub(crate) async fn a_new_host_is_accepted_and_remembered_where_the_user_says_so
     DONE
 }
 
-pub(crate) async fn a_changed_key_is_refused_whatever_the_user_says() -> Outcome {
+pub(crate) async fn a_changed_key_is_refused_even_if_the_user_agrees() -> Outcome {
     let home = Home::new()?;
     let root = home.server().directory()?;
     let (name, _) = home.host_key()?;

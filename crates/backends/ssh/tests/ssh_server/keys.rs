@@ -91,7 +91,7 @@ pub(crate) async fn a_passphrase_is_asked_for_once() -> Outcome {
     DONE
 }
 
-pub(crate) async fn without_anybody_to_ask_a_passphrase_is_missing() -> Outcome {
+pub(crate) async fn without_a_prompt_a_passphrase_is_missing() -> Outcome {
     if !has_keygen() {
         return ignore("ssh-keygen is not installed");
     }
@@ -109,7 +109,7 @@ pub(crate) async fn without_anybody_to_ask_a_passphrase_is_missing() -> Outcome 
     DONE
 }
 
-pub(crate) async fn a_wrong_passphrase_is_no_key() -> Outcome {
+pub(crate) async fn a_wrong_passphrase_does_not_open_a_key() -> Outcome {
     if !has_keygen() {
         return ignore("ssh-keygen is not installed");
     }
@@ -227,7 +227,7 @@ fn public_key(home: &Home) -> Result<Vec<u8>, Failed> {
     Ok(STANDARD.decode(text.split_whitespace().nth(1).ok_or("a line of one word")?)?)
 }
 
-pub(crate) async fn a_silent_agent_is_given_up_and_the_keys_in_files_are_tried() -> Outcome {
+pub(crate) async fn after_a_silent_agent_the_keys_in_files_are_tried() -> Outcome {
     for lists_its_key in [false, true] {
         let home = Home::new()?;
         let root = home.server().directory()?;
@@ -250,7 +250,7 @@ pub(crate) async fn a_silent_agent_is_given_up_and_the_keys_in_files_are_tried()
     DONE
 }
 
-pub(crate) async fn a_key_that_is_no_file_is_passed_over() -> Outcome {
+pub(crate) async fn a_key_that_is_not_a_file_is_skipped() -> Outcome {
     let home = Home::new()?;
     let root = home.server().directory()?;
     assert!(Command::new("mkfifo").arg(home.ssh().join("fifo")).status()?.success());

@@ -81,7 +81,7 @@ async fn errors_are_googles_over_grpc() {
 
 /// A rule applies only to matching requests.
 #[tokio::test]
-async fn a_rule_hits_what_it_is_for() {
+async fn a_rule_applies_to_matching_requests() {
     let server = server();
     server.insert(BUCKET, "object", b"hello");
     server.insert(BUCKET, "other", b"hello");

@@ -41,7 +41,7 @@ fn it_serves_until_its_input_ends() {
 
 /// The program ends cleanly on a signal.
 #[test]
-fn it_ends_when_it_is_told_to() {
+fn it_ends_on_request() {
     let mut child = start().child;
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     assert!(child.wait().unwrap().success());

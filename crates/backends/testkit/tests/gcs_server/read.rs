@@ -104,7 +104,7 @@ async fn metadata_are_a_resource() {
 /// `transcoding`, "Decompressive transcoding": Google decompresses a gzip object for a client that does not accept gzip. This
 /// server reports that as unsupported. A client that accepts gzip gets the stored bytes.
 #[tokio::test]
-async fn what_is_stored_as_gzip_goes_out_as_it_is_or_not_at_all() {
+async fn objects_stored_as_gzip_are_sent_unchanged_or_refused() {
     let server = server();
     let target = format!("/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name=o&contentEncoding=gzip");
     send(&server, "POST", &target, &[], "packed").await;

@@ -171,7 +171,7 @@ async fn a_cancelled_upload_is_gone() {
 /// `performing-resumable-uploads`, "Resume an interrupted upload": the upload continues at the reported offset. So later
 /// bytes of an earlier request must not count.
 #[tokio::test]
-async fn a_request_that_has_been_given_up_changes_nothing_any_more() {
+async fn an_abandoned_request_changes_nothing() {
     let server = server();
     let url = start(&server, "object", "").await;
     let bytes = payload(1, 2 * QUANTUM);
@@ -199,7 +199,7 @@ async fn a_request_that_has_been_given_up_changes_nothing_any_more() {
 /// `performing-resumable-uploads`, "Initiate a resumable upload session": `X-Upload-Content-Type` and `-Length` describe the
 /// content. The body of the request has the metadata of the object.
 #[tokio::test]
-async fn what_was_said_at_the_begin_holds_at_the_end() {
+async fn options_of_the_start_apply_at_the_end() {
     let server = server();
     let target = format!("/upload/storage/v1/b/{BUCKET}/o?uploadType=resumable");
     let headers = [("x-upload-content-type", "image/png"), ("x-upload-content-length", "5")];

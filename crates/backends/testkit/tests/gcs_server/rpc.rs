@@ -67,7 +67,7 @@ async fn an_object_is_described() {
 
 /// `google.storage.v2.GetObjectRequest`: `generation`, `if_generation_match`, and missing objects.
 #[tokio::test]
-async fn what_is_not_there_or_is_another_is_told() {
+async fn missing_and_changed_objects_are_reported() {
     let server = server();
     let generation = server.insert(BUCKET, "object", b"hello");
     let mut client = connect(&server).await;
