@@ -24,6 +24,7 @@ fn main() -> ExitCode {
             Case::new("a_hundred_thousand_small_files", many_files).needs(&[Need::Disk(3)]),
             Case::new("five_gib_in_constant_memory", five_gib_in_constant_memory).needs(&[Need::Disk(14)]),
             Case::new("many_outputs_and_threads_in_constant_memory", many_outputs).needs(&[Need::Disk(4)]),
+            Case::new("files_of_a_mebibyte_in_constant_memory", files_of_a_mebibyte),
             Case::new("strong_compressions_in_constant_memory", strong_compressions),
         ],
     )
@@ -185,6 +186,10 @@ fn many_files() {
 
 fn many_outputs() {
     Sandbox::new().assert_transfers_in_constant_memory();
+}
+
+fn files_of_a_mebibyte() {
+    Sandbox::new().assert_files_in_constant_memory();
 }
 
 fn strong_compressions() {

@@ -6,6 +6,7 @@
 
 mod detect;
 mod encoder;
+mod encoder_thread;
 mod encoders;
 mod error;
 mod input;

@@ -12,6 +12,10 @@ use crate::segments::{self, SEGMENT};
 /// other.
 const CHUNK: usize = 4 << 20;
 
+/// How much of a file is read at once by a thread that hashes it alone, in bytes. It is still in the cache when it is
+/// hashed, and a process may have more than a hundred such threads, each of which keeps its buffer.
+const PART: usize = 128 << 10;
+
 thread_local! {
     /// For files that are hashed on one thread.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -88,8 +92,7 @@ pub fn hash_file_into(
 
 fn hash_on_this_thread(file: &mut OpenFile, hasher: &mut DigestHasher) -> Result<(), TreeError> {
     BUFFER.with_borrow_mut(|buffer| {
-        // Small enough to be still in the cache when it is hashed.
-        file.resize_buffer(buffer, SEGMENT)?;
+        file.resize_buffer(buffer, PART)?;
         loop {
             match file.read(buffer)? {
                 0 => return Ok(()),

@@ -21,6 +21,10 @@ use crate::workers::Workers;
 /// A file up to this size, in bytes, is read whole by the thread that opened it.
 const SMALL: u64 = 1 << 20;
 
+/// A file up to this size, in bytes, is read whole even if only its digest is wanted. Larger ones are hashed part by part,
+/// because each of the file threads keeps its buffer.
+const HASHED_AT_ONCE: u64 = 128 << 10;
+
 /// Files up to this size, in bytes, do not count against [`READ_AHEAD`]: those in flight take a few megabytes together.
 const TINY: usize = 32 << 10;
 
@@ -95,7 +99,7 @@ enum SmallContent {
 }
 
 thread_local! {
-    /// For files whose bytes are only hashed.
+    /// For files up to [`HASHED_AT_ONCE`] whose bytes are only hashed.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -165,6 +169,9 @@ impl<D: FileDigester> ReadContext<D> {
         if file.size() > SMALL {
             return Ok(OpenedFile::Large(file));
         }
+        if !self.reads() && file.size() > HASHED_AT_ONCE {
+            return Ok(OpenedFile::Small(hashed_entry(&self.digester, file)?, None));
+        }
         if !self.reads() {
             let digest = BUFFER.with_borrow_mut(|buffer| {
                 buffer.clear();
@@ -205,16 +212,19 @@ impl<D: FileDigester> ReadContext<D> {
         let (sender, later) = sync_channel(1);
         let digester = self.digester.clone();
         workers.spawn_compute(move || {
-            let kind = EntryKind::File { executable: file.is_executable() };
-            let (path, size, state) = (file.relative_path().to_vec(), file.size(), Some(file.state()));
-            let digest = digester.digest_file(file, None);
-            let entry =
-                digest.map(|digest| TreeEntry { path, kind, size, digest, state, body: EntryBody::None });
             // Fails if the reader was dropped.
-            let _ = sender.send(entry);
+            let _ = sender.send(hashed_entry(&digester, file));
         });
         BatchedFile::Later(later)
     }
+}
+
+/// Hashes a file on this thread.
+fn hashed_entry<D: FileDigester>(digester: &D, file: OpenFile) -> Result<TreeEntry<D::Digest>, TreeError> {
+    let kind = EntryKind::File { executable: file.is_executable() };
+    let (path, size, state) = (file.relative_path().to_vec(), file.size(), Some(file.state()));
+    let digest = digester.digest_file(file, None)?;
+    Ok(TreeEntry { path, kind, size, digest, state, body: EntryBody::None })
 }
 
 /// The entry of a file that was read.

@@ -1,14 +1,16 @@
 //! The encoders of the process, and the memory that they share.
 
 use std::io;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::executor::block_on;
-use larder_tree::BufferPool;
+use larder_tree::{BufferPool, Workers};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::encoder::Encoder;
+use super::encoder_thread::EncoderThread;
 use super::piece::PIECE;
 use crate::compression::Compression;
 
@@ -27,19 +29,10 @@ static IDLE: Mutex<Vec<(Compression, Encoder)>> = Mutex::new(Vec::new());
 
 static FRAMES: LazyLock<BufferPool> = LazyLock::new(BufferPool::default);
 
-/// The memory of one encoder. It is free again when this is dropped.
-#[derive(Debug)]
-pub(super) struct EncoderMemory {
-    _permit: SemaphorePermit<'static>,
-}
-
-impl EncoderMemory {
-    /// Waits until there is memory for one more encoder. Its owner compresses a piece and waits for nothing else, so every
-    /// waiter gets memory in the end.
-    pub(super) fn wait_for(compression: Compression) -> Self {
-        let permit = block_on(MEMORY.acquire_many(weight(compression)));
-        Self { _permit: permit.expect("the budget is never closed") }
-    }
+/// Waits until there is memory for one more encoder. Its owner compresses a piece and waits for nothing else, so every
+/// waiter gets memory in the end.
+fn wait_for_memory(compression: Compression) -> SemaphorePermit<'static> {
+    block_on(MEMORY.acquire_many(weight(compression))).expect("the budget is never closed")
 }
 
 /// Returns how many encoders may work at once.
@@ -53,8 +46,46 @@ fn weight(compression: Compression) -> u32 {
     u32::try_from(mib).unwrap_or(u32::MAX)
 }
 
+/// Waits until there is memory for an encoder, and then compresses `piece` into a frame on another thread. The receiver gets
+/// the frame. It gets nothing if that thread panics.
+///
+/// # Errors
+///
+/// The system refuses a thread.
+pub(super) fn encode_on_thread(
+    compression: Compression,
+    piece: Bytes,
+    workers: &Workers,
+) -> io::Result<Receiver<io::Result<Bytes>>> {
+    let memory = wait_for_memory(compression);
+    let (sender, receiver) = sync_channel(1);
+    let work = move || {
+        let frame = encode(compression, &piece);
+        drop(piece);
+        frame
+    };
+    // Sending fails only if the writer was dropped.
+    if Encoder::allocates_for_each_piece(compression.format()) {
+        let thread = EncoderThread::take()?;
+        thread.run(move |thread| {
+            let frame = work();
+            // In this order, so that nobody with memory for an encoder starts a thread although one is idle.
+            thread.put_back();
+            drop(memory);
+            let _ = sender.send(frame);
+        });
+    } else {
+        workers.spawn_compute(move || {
+            let frame = work();
+            drop(memory);
+            let _ = sender.send(frame);
+        });
+    }
+    Ok(receiver)
+}
+
 /// Compresses a piece into a frame.
-pub(super) fn encode(compression: Compression, piece: &[u8], memory: EncoderMemory) -> io::Result<Bytes> {
+fn encode(compression: Compression, piece: &[u8]) -> io::Result<Bytes> {
     let mut encoder = match take_idle(compression) {
         Some(encoder) => encoder,
         None => Encoder::new(compression)?,
@@ -62,7 +93,6 @@ pub(super) fn encode(compression: Compression, piece: &[u8], memory: EncoderMemo
     let mut frame = FRAMES.take(Encoder::bound(PIECE))?;
     encoder.encode(piece, &mut frame)?;
     idle().push((compression, encoder));
-    drop(memory);
     // The receiver may collect many frames before it is done with the first. So a frame that is much smaller than its
     // buffer is copied into one of its own size.
     if frame.len() > frame.capacity() / 4 * 3 {

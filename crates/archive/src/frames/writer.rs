@@ -4,15 +4,14 @@ use std::collections::{TryReserveError, VecDeque};
 use std::fmt;
 use std::io;
 use std::sync::LazyLock;
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
-use std::thread;
+use std::sync::mpsc::{Receiver, TryRecvError};
 
 use bytes::Bytes;
 use larder_tree::{BufferPool, Workers};
 use tokio::sync::mpsc::Sender;
 
 use super::encoder::Encoder;
-use super::encoders::{EncoderMemory, encode, max_encoders};
+use super::encoders::{encode_on_thread, max_encoders};
 use super::error::is_out_of_memory;
 use super::piece::PIECE;
 use crate::compression::{Compression, Format};
@@ -170,30 +169,11 @@ impl FrameWriter {
         if self.compression.format() == Format::None {
             self.send(piece)?;
         } else {
-            let memory = EncoderMemory::wait_for(self.compression);
-            let (sender, receiver) = sync_channel(1);
-            let compression = self.compression;
-            let task = move || {
-                let frame = encode(compression, &piece, memory);
-                drop(piece);
-                // Sending fails only if the writer was dropped.
-                let _ = sender.send(frame);
-            };
-            self.run(task).map_err(FrameError::Thread)?;
-            self.in_flight.push_back(receiver);
+            let frame =
+                encode_on_thread(self.compression, piece, &self.workers).map_err(FrameError::Thread)?;
+            self.in_flight.push_back(frame);
         }
         self.send_finished()
-    }
-
-    fn run(&self, task: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        if Encoder::allocates_for_each_piece(self.compression.format()) {
-            // An allocator keeps freed memory for the thread that freed it. On 64 compute threads in turn, two encoders
-            // of xz would take the memory of many. Starting a thread takes no time beside compressing.
-            let thread = thread::Builder::new().name("larder-encode".to_owned());
-            return thread.spawn(task).map(drop);
-        }
-        self.workers.spawn_compute(task);
-        Ok(())
     }
 
     /// Sends the frames that are finished, and waits while too many pieces are in flight.
