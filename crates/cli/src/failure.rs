@@ -126,7 +126,9 @@ impl Failure {
                 Some(Limit::FileSize) => Some(
                     "raise the limit on file sizes, `ulimit -f`, or use a file system that takes larger files",
                 ),
-                Some(Limit::Threads) => Some("raise the limit on processes, `ulimit -u`, or lower `--jobs`"),
+                Some(Limit::Threads) => Some(
+                    "raise the limits on processes and memory, `ulimit -u` and `ulimit -v`, or lower `--jobs`",
+                ),
                 Some(Limit::SystemFiles) => {
                     Some("the whole system has too many files open: close some programs")
                 }

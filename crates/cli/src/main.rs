@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         return exit.into();
     }
     signals::survive_file_size_limit();
+    signals::turn_aborts_into_failures();
     let (arguments, overrides) = args::take_overrides(env::args_os().collect());
     let exit = match Cli::try_parse_from(&arguments) {
         Ok(cli) => run(&Cli { overrides, ..cli }),

@@ -1,4 +1,4 @@
-//! Signals that stop a command, and one that must not.
+//! Signals that stop a command, and two that must not end the process as a signal.
 //!
 //! A signal that was ignored when larder started stays ignored. Shells ignore SIGINT for background jobs of a script, and
 //! users protect a job with `trap '' TERM`. A process sees that only in `/proc`. Without `/proc`, such a signal stops the
@@ -21,6 +21,15 @@ pub(crate) fn survive_file_size_limit() {
     let unread = Arc::new(AtomicBool::new(false));
     // This fails only for signals that cannot be handled.
     signal_hook::flag::register(SystemSignal::XFSZ.as_raw(), unread).ok();
+}
+
+/// Makes an abort end the process with the exit code of a failure. Rust aborts if it cannot allocate a few bytes, after it has
+/// printed "memory allocation of 48 bytes failed". Large buffers are allocated so that missing memory is an ordinary error.
+pub(crate) fn turn_aborts_into_failures() {
+    let always = Arc::new(AtomicBool::new(true));
+    let code = i32::from(Exit::Failed.code());
+    // This fails only for signals that cannot be handled.
+    signal_hook::flag::register_conditional_shutdown(SystemSignal::ABORT.as_raw(), code, always).ok();
 }
 
 /// Clears the bars before SIGINT or SIGTERM ends a command that does not handle signals itself.

@@ -1,4 +1,4 @@
-//! Limits of the system on threads and open files.
+//! Limits of the system on threads, open files and memory.
 
 use std::fs;
 use std::process::Command;
@@ -89,4 +89,45 @@ pub(crate) fn few_files() {
         best = best.max(check_limited(&sandbox, &tree, limited, "ulimit -n"));
     }
     assert_eq!(best, 6, "256 open files are enough for everything");
+}
+
+/// Missing memory is a failure with a message, never a signal, and nothing is left half done. This holds for small
+/// allocations too, and for those of libraries.
+pub(crate) fn little_memory() {
+    let tree = many_files();
+    let sandbox = Sandbox::new();
+    tree.write(&sandbox.path("model"));
+    sandbox.run(["push", "model", "--command-hash", "whole"]).ok();
+    let limited = |mib: u64, args: &[&str]| {
+        sandbox.larder([]).args(args).through(["prlimit", &format!("--as={}", mib << 20)]).run()
+    };
+    // Below this limit, the system does not start the binary.
+    let least = (16..).step_by(16).find(|&mib| limited(mib, &["--version"]).code == Some(0)).unwrap();
+    let mut failed = 0;
+    for more in [0, 8, 16, 32, 64, 128, 256, 512, 1024, 4096] {
+        for jobs in ["1", "64"] {
+            let calls: [&[&str]; 3] = [
+                &["hash", "content", "model", "--jobs", jobs],
+                &["push", "model", "--force", "--command-hash", "limited", "--jobs", jobs],
+                &["pull", "model", "--to", "copy", "--force", "--command-hash", "whole", "--jobs", jobs],
+            ];
+            for args in calls {
+                let run = limited(least + more, args);
+                if run.code == Some(0) {
+                    continue;
+                }
+                let run = run.exits(1);
+                assert!(run.stderr.contains("memory") || run.stderr.contains("ulimit"), "{run}");
+                assert!(more < 4096, "this is enough memory: {run}");
+                failed += 1;
+            }
+        }
+        sandbox.run(["push", "model", "--command-hash", "limited"]).ok();
+        for command_hash in ["limited", "whole"] {
+            sandbox.run(["pull", "model", "--to", "copy", "--force", "--command-hash", command_hash]).ok();
+            Tree::read(&sandbox.path("copy/model")).assert_same(&tree);
+        }
+        sandbox.assert_clean();
+    }
+    assert!(failed > 0, "the smallest limit is enough for everything");
 }

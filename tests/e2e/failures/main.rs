@@ -31,6 +31,7 @@ fn main() -> ExitCode {
             Case::new("who_may_start_few_threads_is_served_or_told_so", limits::few_threads)
                 .needs(&[Need::Users]),
             Case::new("who_may_open_few_files_is_served_or_told_so", limits::few_files),
+            Case::new("who_may_use_little_memory_is_served_or_told_so", limits::little_memory),
         ],
     )
 }
