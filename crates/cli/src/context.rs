@@ -117,7 +117,9 @@ impl CommandContext {
 
     /// Options for computing hashes.
     pub(crate) fn hash_options(&self) -> HashOptions {
-        HashOptions::new(self.scheme).with_workers(self.workers.clone())
+        let mut options = HashOptions::new(self.scheme);
+        options.tree.workers = self.workers.clone();
+        options
     }
 
     /// Opens the chosen remote. Makes no request yet.

@@ -162,7 +162,8 @@ pub fn command_manifest(
     manifest: &mut dyn Write,
 ) -> Result<CommandHash, CommandError> {
     // A dependency is hashed as it is, whatever becomes of the output.
-    let options = options.clone().with_dereference(false);
+    let mut options = options.clone();
+    options.tree.dereference = false;
     let text = if options.scheme == Scheme::Weasel {
         weasel_text(root, inputs, &options)?
     } else {

@@ -128,10 +128,10 @@ pub(crate) fn hash_like_weasel(path: &Path, options: &HashOptions) -> Result<Con
         let entry = entry?;
         match entry.body {
             EntryBody::Bytes(bytes) => hasher.update(&bytes),
-            EntryBody::Open(file) => hash_file_into(file, &mut hasher, &options.workers)?,
+            EntryBody::Open(file) => hash_file_into(file, &mut hasher, &options.tree.workers)?,
             EntryBody::None if matches!(entry.kind, EntryKind::Symlink { .. }) => {
                 if let Some(file) = reader.open_target(&entry)? {
-                    hash_file_into(file, &mut hasher, &options.workers)?;
+                    hash_file_into(file, &mut hasher, &options.tree.workers)?;
                 }
             }
             EntryBody::None => {}

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use larder_hashing::{ContentHash, HashOptions, OutputPath, Scheme};
-use larder_tree::Observer;
+use larder_tree::{Observer, TreeOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::StorageContext;
@@ -24,8 +24,8 @@ pub(crate) async fn content_hash(
         Some(label) => PhaseReport::start(reporter, cancel, label, Phase::Hash, None),
         None => Arc::new(Unreported(cancel.clone())),
     };
-    let options =
-        HashOptions::new(scheme).with_workers(context.options.workers.clone()).with_observer(observer);
+    let tree = TreeOptions::default().with_workers(context.options.workers.clone()).with_observer(observer);
+    let options = HashOptions::new(scheme).with_tree(tree);
     let path = path.to_owned();
     match run_blocking(move || larder_hashing::content_hash(&path, &options)).await {
         Err(error) if error.is_cancelled() => Err(Error::Cancelled),

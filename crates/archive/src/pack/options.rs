@@ -9,11 +9,11 @@ use larder_tree::{Ignore, Observer, TreeOptions, Workers};
 use crate::compression::Compression;
 use crate::limits::Limits;
 
-/// Half of what a push may use in all. Ten thousand small files of 4 KiB fit into it; their second reading cost a third
-/// of the time of such a push.
+/// Half of the memory of a push. Ten thousand files of 4 KiB fit into it. Reading them twice took a third of the time of
+/// such a push.
 const KEPT_BYTES: usize = 64 << 20;
 
-/// How to pack an output: hashed and compressed how, on which threads, watched by whom.
+/// Options for packing an output.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct PackOptions {
@@ -21,21 +21,21 @@ pub struct PackOptions {
     pub scheme: Scheme,
     /// The compression. zstd at level 3 by default, gzip under [`Scheme::Weasel`].
     pub compression: Compression,
-    /// Whether links are replaced by what they point at. Not so by default.
+    /// Whether links are replaced by their targets. Off by default.
     pub dereference: bool,
-    /// What is refused for its size: by default what unpacking would refuse.
+    /// The limits. The default is the same as for unpacking.
     pub limits: Limits,
-    /// How large the archive of an output may be, before compression and in bytes, to be kept in memory between
-    /// [`crate::prepare`] and packing; a larger output is read twice. 64 MiB by default.
+    /// The largest uncompressed archive that is kept in memory between [`crate::prepare`] and packing, in bytes. A larger
+    /// output is read twice. The default is 64 MiB.
     pub kept_bytes: usize,
-    /// The threads. Two sets of their own by default: give all operations of a process the same.
+    /// The threads. By default new ones: give all operations of a process clones of the same.
     pub workers: Workers,
-    /// Who learns of the bytes that are read, and may ask to stop. Nobody by default.
+    /// Follows the progress in bytes read, and may cancel. Nobody by default.
     pub observer: Arc<dyn Observer>,
 }
 
 impl PackOptions {
-    /// Hashes under `scheme`, with the defaults for everything else.
+    /// Creates options for `scheme`, with the defaults for everything else.
     pub fn new(scheme: Scheme) -> Self {
         Self {
             scheme,
@@ -55,7 +55,7 @@ impl PackOptions {
         self
     }
 
-    /// Replaces links by what they point at, or not.
+    /// Sets whether links are replaced by their targets.
     #[must_use]
     pub fn with_dereference(mut self, dereference: bool) -> Self {
         self.dereference = dereference;
@@ -76,14 +76,14 @@ impl PackOptions {
         self
     }
 
-    /// Works on these threads.
+    /// Sets the threads.
     #[must_use]
     pub fn with_workers(mut self, workers: Workers) -> Self {
         self.workers = workers;
         self
     }
 
-    /// Tells `observer` how far it has come, and stops when it says so.
+    /// Sets the observer.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
@@ -91,12 +91,12 @@ impl PackOptions {
     }
 
     pub(super) fn tree_options(&self) -> TreeOptions {
-        HashOptions::new(self.scheme)
+        let tree = TreeOptions::default()
             .with_dereference(self.dereference)
             .with_limits(self.limits.tree)
             .with_workers(self.workers.clone())
-            .with_observer(Arc::clone(&self.observer))
-            .tree_options()
+            .with_observer(Arc::clone(&self.observer));
+        HashOptions::new(self.scheme).with_tree(tree).tree_options()
     }
 }
 

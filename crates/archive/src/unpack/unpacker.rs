@@ -1,4 +1,4 @@
-//! Reads the entries of a tar stream, decides about each, and creates what is allowed.
+//! Reads the entries of a tar stream, checks each, and creates it.
 
 use std::io;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use futures::executor::block_on;
 use larder_hashing::{ContentHash, HashOptions, OutputPath, Scheme, content_hash};
-use larder_tree::Observer;
+use larder_tree::{Observer, TreeOptions};
 use tokio::io::AsyncReadExt as _;
 use tokio_tar::{Archive, Entry};
 
@@ -32,24 +32,24 @@ pub(super) struct Unpacker<'a, P> {
     files: OutputFiles,
     records: Records,
     content_bytes: u64,
-    /// Where the contents of the last entry ended, in the tar stream.
+    /// The end of the last entry's contents in the tar stream.
     contents_end: u64,
-    /// Links are made after everything else, so that nothing is ever created through one.
+    /// The links. They are created last, so that nothing is created through one.
     symlinks: Vec<(Vec<u8>, Vec<u8>)>,
     hard_links: Vec<HardLink>,
     names: NameBudget,
-    /// The hash under weasel's scheme, as long as it can be computed from the stream.
+    /// Weasel's hash, as long as it can be computed from the stream.
     in_order: Option<InOrder>,
 }
 
 struct HardLink {
     path: Vec<u8>,
     target: Vec<u8>,
-    /// How many entries the archive had before this one.
+    /// The number of earlier entries.
     before: usize,
 }
 
-/// What was in an archive.
+/// The contents of an archive.
 pub(super) struct Contents {
     pub(super) content_hash: Option<ContentHash>,
     pub(super) is_dir: bool,
@@ -57,7 +57,7 @@ pub(super) struct Contents {
     pub(super) content_bytes: u64,
 }
 
-/// The longest text of a link, in bytes: that of Linux, and more than other systems take.
+/// The longest text of a link, in bytes. It is the limit of Linux, and other systems allow less.
 const MAX_TARGET: usize = 4095;
 
 type TarEntry<P> = Entry<Archive<Guard<P>>>;
@@ -291,7 +291,7 @@ impl<'a, P: PieceSource> Unpacker<'a, P> {
             let digest = self.options.scheme.map(|scheme| scheme.digest(target));
             self.records.add(path, RecordKind::Symlink, target.len() as u64, digest);
         }
-        // Only in the finished tree can be seen where a link really leads, through other links.
+        // Only the finished tree shows where a link leads through other links.
         let mut check = LinkCheck::new(&self.tree.place(b""));
         for (path, target) in &links {
             if self.options.observer.is_cancelled() {
@@ -310,16 +310,17 @@ impl<'a, P: PieceSource> Unpacker<'a, P> {
 
     fn hash_finished(&self) -> Result<ContentHash, UnpackError> {
         let observer = OnlyCancelled(Arc::clone(&self.options.observer));
-        let options = HashOptions::new(Scheme::Weasel)
+        let tree = TreeOptions::default()
             .with_workers(self.options.workers.clone())
             .with_observer(Arc::new(observer));
+        let options = HashOptions::new(Scheme::Weasel).with_tree(tree);
         content_hash(&self.tree.place(b""), &options).map_err(|error| {
             if error.is_cancelled() { UnpackError::Cancelled } else { UnpackError::Hash(error) }
         })
     }
 }
 
-/// Hears that it should stop, but tells nothing: what is hashed was counted when it arrived.
+/// Passes on cancellation, and reports no progress: the bytes were counted when they arrived.
 struct OnlyCancelled(Arc<dyn Observer>);
 
 impl Observer for OnlyCancelled {

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use larder_hashing::{
-    CommandInputs, HashOptions, SiteEnvironment, SiteHash, command_manifest, content_hash, content_manifest,
-    env_hash, env_manifest, site_manifest,
+    CommandInputs, SiteEnvironment, SiteHash, command_manifest, content_hash, content_manifest, env_hash,
+    env_manifest, site_manifest,
 };
 use larder_storage::Scheme;
 
@@ -39,7 +39,9 @@ fn content(args: &HashContent, context: &CommandContext, output: &mut CommandOut
     for path in &args.paths {
         let shown = path.display().to_string();
         let bar = output.console().progress().begin(&format!("hashing {shown}"), None);
-        let options = context.hash_options().with_dereference(args.dereference).with_observer(Arc::new(bar));
+        let mut options = context.hash_options();
+        options.tree.dereference = args.dereference;
+        options.tree.observer = Arc::new(bar);
         let hashed = if args.explain {
             explained(output, |manifest| Ok(content_manifest(path, &options, manifest)?))
         } else {
@@ -83,7 +85,8 @@ fn command(args: &HashCommand, context: &CommandContext, output: &mut CommandOut
         }
     }
     let bar = output.console().progress().begin("hashing dependencies", None);
-    let options: HashOptions = context.hash_options().with_observer(Arc::new(bar));
+    let mut options = context.hash_options();
+    options.tree.observer = Arc::new(bar);
     let (hash, manifest) = explained_if(args.explain, output, |manifest| {
         Ok(command_manifest(&context.root, &inputs, &options, manifest)?)
     })?;

@@ -1,4 +1,4 @@
-//! What changes a hash, and what does not.
+//! Changes that affect a hash, and changes that do not.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use larder_hashing::{DigestHasher, HashOptions, Scheme, TreeHasher, content_hash};
-use larder_tree::{ReadMode, TreeReader, Workers};
+use larder_tree::{ReadMode, TreeOptions, TreeReader, Workers};
 use proptest::prelude::*;
 
-use crate::support::{Playground, bytes, hash, under};
+use crate::support::{Playground, bytes, following, hash, under};
 
 fn example() -> Playground {
     let playground = Playground::new();
@@ -64,7 +64,7 @@ fn times_and_permissions_of_others_do_not_change_the_hash() {
 }
 
 #[test]
-fn where_an_output_is_does_not_change_its_hash() {
+fn the_location_of_an_output_does_not_change_its_hash() {
     let playground = example();
     let before = hash(&playground.path("d"));
     fs::rename(playground.path("d"), playground.path("elsewhere")).unwrap();
@@ -81,12 +81,12 @@ fn dereferencing_hashes_what_links_point_at() {
     playground.file("copy/a", "2").file("copy/l/f", "1").file("copy/m", "2");
     for scheme in Scheme::ALL {
         let options = under(scheme);
-        let replaced = content_hash(&playground.path("d"), &options.clone().with_dereference(true)).unwrap();
+        let replaced = content_hash(&playground.path("d"), &following(scheme)).unwrap();
         assert_eq!(replaced, content_hash(&playground.path("copy"), &options).unwrap(), "{scheme}");
     }
 }
 
-/// Large files take other ways than small ones: one that ends between pieces, and one that fills them.
+/// Large files take another code path than small ones. One file ends inside a piece, and one fills its pieces.
 #[test]
 fn large_files_are_hashed_like_small_ones() {
     let playground = Playground::new();
@@ -154,7 +154,7 @@ fn build(playground: &Playground, path: &Path, node: &Node) {
     }
 }
 
-/// The manifest by its definition, with nothing but the standard library.
+/// Computes the manifest by its definition, with the standard library only.
 fn naive_manifest(scheme: Scheme, path: &[u8], node: &Node, lines: &mut Vec<u8>) {
     let encode = |path: &[u8]| -> String {
         let keep = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(byte);
@@ -194,7 +194,8 @@ proptest! {
             let mut expected = b"larder-tree 1\n".to_vec();
             naive_manifest(scheme, b"", &tree, &mut expected);
             for jobs in [1, 3] {
-                let options = under(scheme).with_workers(Workers::new(NonZeroUsize::new(jobs).unwrap()));
+                let options = under(scheme)
+                    .with_tree(TreeOptions::default().with_workers(Workers::new(NonZeroUsize::new(jobs).unwrap())));
                 let (found, text) = crate::support::manifest(&playground.path("d"), &options);
                 prop_assert_eq!(text.as_bytes(), &expected);
                 prop_assert_eq!(found.to_string(), format!("{scheme}-tree-{}", scheme.digest(&expected)));
@@ -210,7 +211,7 @@ proptest! {
     }
 
     #[test]
-    fn what_decodes_is_an_encoding(segment in "[a%+2fF~/ -]{0,6}") {
+    fn decoding_accepts_only_encodings(segment in "[a%+2fF~/ -]{0,6}") {
         if let Some(text) = larder_hashing::decode_name(&segment) {
             prop_assert_eq!(larder_hashing::encode_name(&text), segment);
         }

@@ -1,4 +1,4 @@
-//! What is not hashed, and says so.
+//! Trees that hashing refuses.
 
 use std::error::Error as _;
 use std::fs::{self, OpenOptions};
@@ -10,9 +10,9 @@ use std::sync::Arc;
 use larder_hashing::{
     CommandError, CommandInputs, HashError, HashOptions, Scheme, command_hash, content_hash,
 };
-use larder_tree::{TreeError, TreeLimits};
+use larder_tree::{TreeError, TreeLimits, TreeOptions};
 
-use crate::support::{Playground, Watcher, bytes, under};
+use crate::support::{Playground, Watcher, bytes, following, under, watched_by};
 
 fn refused(path: &Path, options: &HashOptions) -> TreeError {
     match content_hash(path, options).expect_err("it should be refused") {
@@ -23,7 +23,7 @@ fn refused(path: &Path, options: &HashOptions) -> TreeError {
 
 #[test]
 fn a_fifo_is_refused_and_not_opened() {
-    // Opening a FIFO for reading would wait for a writer: for ever, in this test.
+    // Opening a FIFO for reading would wait for a writer forever.
     let playground = Playground::new();
     playground.file("d/a", "1").fifo("d/pipe");
     for scheme in [Scheme::Blake3, Scheme::Sha256] {
@@ -34,7 +34,7 @@ fn a_fifo_is_refused_and_not_opened() {
     }
     let followed = Playground::new();
     followed.directory("d").fifo("pipe").link("d/l", "../pipe");
-    let error = refused(&followed.path("d"), &under(Scheme::Blake3).with_dereference(true));
+    let error = refused(&followed.path("d"), &following(Scheme::Blake3));
     assert!(matches!(error, TreeError::Special { what: "a named pipe", .. }), "{error}");
 }
 
@@ -63,7 +63,7 @@ fn staging_is_refused_wherever_it_is() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_files_are_named() {
     let playground = Playground::new();
     playground.file("file", "").link("dangling", "nothing").link("self", "self");
     for path in ["nothing", "dangling", "file/x"] {
@@ -77,7 +77,7 @@ fn what_is_missing_is_named() {
 
 #[test]
 fn loops_are_refused_where_links_are_followed() {
-    let follow = HashOptions::default().with_dereference(true);
+    let follow = following(Scheme::default());
     let links: [(&str, &str, Option<(&str, &str)>); 4] = [
         ("d/l", ".", None),
         ("d/sub/l", "../../d", None),
@@ -106,7 +106,7 @@ fn loops_are_refused_where_links_are_followed() {
 fn two_links_to_one_directory_are_not_a_loop() {
     let playground = Playground::new();
     playground.file("d/real/f", "1").link("d/one", "real").link("d/two", "real");
-    assert!(content_hash(&playground.path("d"), &HashOptions::default().with_dereference(true)).is_ok());
+    assert!(content_hash(&playground.path("d"), &following(Scheme::default())).is_ok());
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn limits_hold() {
     playground.file("d/a/b/c", "").file("d/a/b/long-name", "");
     let limited = |limits: TreeLimits| match content_hash(
         &playground.path("d"),
-        &HashOptions::default().with_limits(limits),
+        &HashOptions::default().with_tree(TreeOptions::default().with_limits(limits)),
     ) {
         Err(HashError::Tree(error)) => Err(error),
         other => Ok(other),
@@ -136,7 +136,7 @@ fn a_tree_at_the_limit_of_depth_and_length_is_hashed_although_no_system_call_tak
     let component = "c".repeat(15);
     let mut at = playground.path("d");
     fs::create_dir(&at).unwrap();
-    // Built from the inside out: 255 components of 16 bytes are longer than the system takes at once.
+    // The path is built from the inside out, because 255 components of 16 bytes exceed the system's limit.
     let inner = playground.path("inner");
     for _ in 0..255 {
         let outer = playground.path("outer");
@@ -156,7 +156,7 @@ fn a_tree_at_the_limit_of_depth_and_length_is_hashed_although_no_system_call_tak
     fs::create_dir(&at).unwrap();
     fs::rename(playground.path("d"), at.join("x")).unwrap();
     assert!(matches!(refused(&at, &HashOptions::default()), TreeError::TooDeep { limit: 256, .. }));
-    // The standard library removes it by descriptors too.
+    // The standard library removes it by descriptors.
     fs::remove_dir_all(&at).unwrap();
 }
 
@@ -190,8 +190,7 @@ fn a_file_that_changes_while_it_is_read_is_an_error() {
                 let playground = Playground::new();
                 let path = large(&playground, "d/file");
                 let watched = path.clone();
-                let options =
-                    under(scheme).with_observer(Arc::new(Watcher::at_first(move || change(&watched))));
+                let options = watched_by(scheme, Arc::new(Watcher::at_first(move || change(&watched))));
                 let error = refused(&playground.path(output), &options);
                 assert!(
                     matches!(&error, TreeError::Changed { path: named } if *named == path),
@@ -208,14 +207,14 @@ fn it_stops_when_asked_to() {
     large(&playground, "d/large");
     for scheme in Scheme::ALL {
         let watcher = Arc::new(Watcher::stopping_after(4 << 20));
-        let options = under(scheme).with_observer(Arc::clone(&watcher) as _);
+        let options = watched_by(scheme, Arc::clone(&watcher) as _);
         assert!(matches!(refused(&playground.path("d"), &options), TreeError::Cancelled), "{scheme}");
         let seen = watcher.seen.load(std::sync::atomic::Ordering::SeqCst);
         assert!(seen < 20 << 20, "{scheme}: {seen} bytes");
     }
     let small = Playground::new();
     small.files((0..500).map(|i| (format!("d/{i}"), "1")));
-    let options = HashOptions::default().with_observer(Arc::new(Watcher::stopping_after(10)));
+    let options = watched_by(Scheme::default(), Arc::new(Watcher::stopping_after(10)));
     assert!(content_hash(&small.path("d"), &options).unwrap_err().is_cancelled());
 }
 
@@ -226,7 +225,7 @@ fn all_bytes_are_reported_once() {
     playground.file("d/small", "12345").file("d/empty", "");
     for scheme in Scheme::ALL {
         let watcher = Arc::new(Watcher::stopping_after(u64::MAX));
-        content_hash(&playground.path("d"), &under(scheme).with_observer(Arc::clone(&watcher) as _)).unwrap();
+        content_hash(&playground.path("d"), &watched_by(scheme, Arc::clone(&watcher) as _)).unwrap();
         assert_eq!(watcher.seen.load(std::sync::atomic::Ordering::SeqCst), (20 << 20) + 5, "{scheme}");
     }
 }

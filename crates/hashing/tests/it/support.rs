@@ -1,4 +1,4 @@
-//! Trees to hash, and who watches.
+//! Trees to hash, and observers.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -6,13 +6,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use larder_hashing::{ContentHash, HashOptions, Scheme, content_hash, content_manifest};
-use larder_tree::Observer;
+use larder_tree::{Observer, TreeOptions};
 use tempfile::TempDir;
 
-/// A directory to build trees in.
+/// A temporary directory for trees.
 pub(crate) struct Playground(TempDir);
 
 impl Playground {
@@ -86,7 +87,17 @@ pub(crate) fn under(scheme: Scheme) -> HashOptions {
     HashOptions::new(scheme)
 }
 
-/// Counts bytes, does something once when it has seen some, and asks to stop after others.
+/// Options that follow symbolic links.
+pub(crate) fn following(scheme: Scheme) -> HashOptions {
+    under(scheme).with_tree(TreeOptions::default().with_dereference(true))
+}
+
+/// Options with an observer.
+pub(crate) fn watched_by(scheme: Scheme, observer: Arc<dyn Observer>) -> HashOptions {
+    under(scheme).with_tree(TreeOptions::default().with_observer(observer))
+}
+
+/// Counts bytes. Runs an action once after some bytes, and cancels after others.
 pub(crate) struct Watcher {
     pub(crate) seen: AtomicU64,
     pub(crate) stop_after: u64,

@@ -1,4 +1,4 @@
-//! Every row of `tests/vectors`, which all implementations share.
+//! All rows of `tests/vectors`, which all implementations share.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::support::{Playground, bytes, manifest, under};
 
-/// A field for what a vector fixes under a scheme. Each is there or not.
+/// The expected values of a vector under each scheme. Each is optional.
 #[derive(Deserialize)]
 struct Expected {
     weasel: Option<String>,
@@ -283,7 +283,7 @@ fn sites() {
     assert!(!rows.is_empty());
     for row in rows {
         let playground = Playground::new();
-        // A directory for each: the same distribution may be in several.
+        // Use a directory for each, because a distribution may be in several.
         let directories: Vec<_> =
             (0..row.dist_info.len()).map(|index| playground.path(format!("site{index}"))).collect();
         for (directory, found) in directories.iter().zip(&row.dist_info) {
