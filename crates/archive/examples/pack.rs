@@ -4,7 +4,7 @@
 //! cargo run -p larder-archive --example pack -- [PATH] [ARCHIVE] [COMPRESSION] [SCHEME]
 //! ```
 //!
-//! Without arguments it packs a small directory of its own.
+//! Without arguments it packs a small directory that it creates.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example that is run by hand")]
 
@@ -55,7 +55,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         file.write_all(&bytes).await?;
     }
     file.flush().await?;
-    // Only this says that the archive is complete.
+    // Only this call confirms that the archive is complete.
     let packed = packing.finish().await?;
     println!(
         "{} entries, {} bytes in files, {} bytes in {}",

@@ -4,7 +4,7 @@
 //! cargo run --release -p larder-archive --example roundtrip -- [PATH]
 //! ```
 //!
-//! Without an argument it makes a small directory of its own.
+//! Without an argument it creates a small directory.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example that is run by hand")]
 
@@ -44,11 +44,11 @@ fn run() -> Result<(), Box<dyn Error>> {
         return Err("name a file or directory below another directory".into());
     };
     let output = OutputPath::new(name)?;
-    // One set of threads for everything.
+    // Use one set of threads for everything.
     let workers = Workers::default();
     for format in Format::ALL {
         let compression = Compression::new(format);
-        // No runtime is needed: whatever polls is good enough.
+        // No runtime is needed, because any executor can poll it.
         block_on(round_trip(root, &output, compression, &workers, scratch.path()))?;
     }
     Ok(())

@@ -2,8 +2,7 @@
 
 use larder_tree::TreeLimits;
 
-/// The limits of an archive, for packing and for unpacking: everything that can be packed can be unpacked. The total size
-/// has no limit.
+/// The limits of an archive, for packing and unpacking. Every packed archive can be unpacked. The total size is unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -58,8 +57,8 @@ impl Default for Limits {
     }
 }
 
-/// Counts the bytes of names and link texts, which unpacking has to remember until the end. Without a bound, a small
-/// archive could exhaust the memory with them.
+/// Counts the bytes of names and link texts, which unpacking keeps until the end. Without a bound, a small archive could
+/// exhaust the memory.
 #[derive(Debug, Default)]
 pub(crate) struct NameBudget {
     entries: u64,
@@ -71,7 +70,7 @@ const NAME_BYTES: u64 = 128 << 20;
 const NAME_BYTES_PER_ENTRY: u64 = 256;
 
 impl NameBudget {
-    /// Adds an entry with so many bytes of names. Whether it is within the bound.
+    /// Adds an entry with this many bytes of names. Returns whether it is within the bound.
     #[must_use]
     pub(crate) fn add(&mut self, bytes: usize) -> bool {
         self.entries += 1;

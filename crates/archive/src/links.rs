@@ -1,4 +1,4 @@
-//! Links that would leave the output are refused.
+//! The check that links stay inside the output.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-/// Decides about the links of an output, by their text and by where they really lead.
+/// Checks the links of an output, by their text and by their real target.
 pub(crate) struct LinkCheck {
     root: PathBuf,
-    /// Opened with the first link.
+    /// It is opened with the first link.
     opened: Option<OwnedFd>,
 }
 
 const OUTSIDE: &str = "is outside the output";
 
-/// How many links the system follows before it gives up (`MAXSYMLINKS` of Linux). One that needs more leads nowhere.
+/// How many links the system follows (`MAXSYMLINKS` of Linux). A link that needs more leads nowhere.
 const MAX_FOLLOWED: usize = 40;
 
-/// How many components are looked at on the way of one link, at the most: each is a call to the system, and an archive
-/// could ask for millions of them with a few kilobytes. The longest path there may be has half as many.
+/// How many path components are followed for one link. Each is a system call, and a few kilobytes of archive could cause
+/// millions. The longest path has half as many.
 const MAX_COMPONENTS: usize = 4096;
 
 impl LinkCheck {
@@ -28,7 +28,7 @@ impl LinkCheck {
         Self { root: root.to_owned(), opened: None }
     }
 
-    /// What is wrong with the link at `path` (relative to the output) that has the text `target`, if anything.
+    /// Returns the problem of the link at `path` (relative to the output) with the text `target`, if there is one.
     pub(crate) fn refuse(&mut self, path: &[u8], target: &[u8]) -> Result<Option<&'static str>, Errno> {
         if target.starts_with(b"/") {
             return Ok(Some("is absolute"));
@@ -40,8 +40,7 @@ impl LinkCheck {
         self.leaves_really(path, target)
     }
 
-    /// Follows the link through the tree, link by link: each is read relative to the output, so nothing outside is
-    /// ever looked at.
+    /// Follows the link through the tree, link by link. Each is read relative to the output, so nothing outside is read.
     fn leaves_really(&mut self, path: &[u8], target: &[u8]) -> Result<Option<&'static str>, Errno> {
         let mut at: Vec<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
         at.pop();
@@ -76,7 +75,7 @@ impl LinkCheck {
         Ok(None)
     }
 
-    /// The text of the link at `path`; `None` for anything that is not a link, and for nothing.
+    /// Returns the text of the link at `path`, or `None` if there is no link.
     fn read_link(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
         let root = if let Some(root) = &self.opened {
             root

@@ -1,10 +1,10 @@
-//! Prints the content hash of a file or directory, and the manifest that it is the digest of.
+//! Prints the content hash of a file or directory, and its manifest.
 //!
 //! ```text
 //! cargo run -p larder-hashing --example hash_tree -- [PATH] [SCHEME]
 //! ```
 //!
-//! Without a path it makes a small directory of its own, so that there is something to see.
+//! Without a path it hashes a small directory that it creates.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example that is run by hand")]
 

@@ -1,4 +1,4 @@
-//! Prints the commands of a project, and what is recorded of them. Without an argument it makes a project to look at.
+//! Prints the commands of a project and their recorded state. Without an argument it creates an example project.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it found")]
 
 use std::error::Error;

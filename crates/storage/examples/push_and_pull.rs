@@ -1,4 +1,4 @@
-//! Pushes a directory, loses it, and gets it back.
+//! Pushes a directory, removes it, and pulls it again.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 
 use std::error::Error;

@@ -1,7 +1,7 @@
-//! Remotes: their URLs, their options, and how they are opened.
+//! Remotes: their URLs and options, and how they are opened.
 //!
-//! Each backend has a file here, with the schemes of its URLs, how such a URL is read, and how the remote is opened. A
-//! new backend adds a file, a line in [`url::KINDS`], and a Cargo feature.
+//! Each backend has a file here. It has the schemes of its URLs, reads such URLs, and opens the remote. A new backend adds
+//! a file, a line in [`url::KINDS`], and a Cargo feature.
 
 mod environment;
 mod error;

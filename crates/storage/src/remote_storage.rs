@@ -1,4 +1,4 @@
-//! The storage: a project, a remote, and how to work.
+//! The storage: a project with a remote.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,19 +109,19 @@ impl RemoteStorage {
         push::push_all(&self.context, outputs, command, options)
     }
 
-    /// Restores outputs, all or none: they come from one command hash (the given one, or the newest that has all of
-    /// them), and the first is put into place only when every one of them has been fetched and verified.
+    /// Restores all outputs or none. They come from one command hash: the given one, or the newest that has all of them.
+    /// The first is moved into place only after all of them were fetched and verified.
     ///
-    /// An existing output is compared with the remote's, and kept. [`PullOptions::force`] replaces it where it differs,
-    /// in one step where the file system can exchange two names.
+    /// An existing output is compared with the remote's, and kept. [`PullOptions::force`] replaces it if it differs. This
+    /// is one step if the file system can exchange two names.
     ///
-    /// Once outputs are being put into place, a request to stop waits until that is done.
+    /// Once outputs are being moved into place, a request to stop waits for the end.
     ///
     /// # Errors
     ///
-    /// [`crate::ErrorKind::NotFound`] where nothing matches; [`crate::ErrorKind::Integrity`] where no whole object
-    /// is left; [`crate::Error::Differs`] where one of several outputs exists and differs, [`crate::Error::Incomparable`] where it
-    /// cannot be compared; the remote or the project's file system fails. Nothing has been changed then.
+    /// [`crate::ErrorKind::NotFound`] if nothing matches; [`crate::ErrorKind::Integrity`] if no whole object is left;
+    /// [`crate::Error::Differs`] if one of several outputs exists and differs, [`crate::Error::Incomparable`] if it cannot
+    /// be compared; the remote or the project's file system fails. Nothing is changed then.
     pub async fn pull(&self, outputs: &[OutputPath], options: &PullOptions) -> Result<Vec<Pulled>> {
         pull::pull(&self.context, outputs, options).await
     }
@@ -134,7 +134,7 @@ impl RemoteStorage {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::NotFound`] where nothing matches; the remote fails.
+    /// [`crate::Error::NotFound`] if nothing matches; the remote fails.
     pub async fn find(&self, output: &OutputPath, options: &FindOptions) -> Result<Found> {
         find::find(&self.context, output, options).await
     }
@@ -143,15 +143,15 @@ impl RemoteStorage {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::NotFound`] where nothing matches; the remote fails.
+    /// [`crate::Error::NotFound`] if nothing matches; the remote fails.
     pub async fn find_all(&self, output: &OutputPath, options: &FindOptions) -> Result<Vec<RemoteObject>> {
         find::find_all(&self.context, output, options).await
     }
 
     /// Lists the outputs that the remote has objects of, by the text of their keys, sorted.
     ///
-    /// It lists the names at the top of the remote, then looks below each: with one request in a bucket. Of each name it
-    /// looks at no more than 1000 objects. A name with only foreign objects among these is counted in
+    /// It lists the names at the top of the remote, and then the objects below each. In a bucket this takes one request per
+    /// name. It reads at most 1000 objects per name. A name with only foreign objects among these is counted in
     /// [`crate::Warning::ForeignNames`].
     ///
     /// # Errors

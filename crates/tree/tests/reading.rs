@@ -1,4 +1,4 @@
-//! What a reader of trees promises.
+//! Reading trees.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -38,9 +38,9 @@ fn entries_come_depth_first_and_directories_before_their_children() {
     assert_eq!(seen, expected);
 }
 
-/// A caller that keeps the bytes must neither stop the reader nor make it hold more and more.
+/// A caller that keeps the bytes must neither block the reader nor increase its memory.
 #[test]
-fn what_is_read_ahead_is_bounded_by_bytes() {
+fn read_ahead_is_bounded_by_bytes() {
     let dir = tempfile::tempdir().unwrap();
     for i in 0..40 {
         fs::write(dir.path().join(format!("{i:02}")), vec![i; 1 << 20]).unwrap();
@@ -91,7 +91,7 @@ fn a_change_is_noticed_although_the_time_of_modification_was_set_back() {
     let change = || {
         let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
         let before = file.metadata().unwrap().modified().unwrap();
-        // The clock of the file system moves in ticks: change the file until its status change is a later one.
+        // The clock of the file system has ticks. Change the file until its ctime is later.
         let changed = |file: &fs::File| {
             use std::os::unix::fs::MetadataExt as _;
             let metadata = file.metadata().unwrap();

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn zstd_takes_no_more_memory_than_is_counted() {
+    fn zstd_stays_within_the_counted_memory() {
         for level in 1..=19 {
             let compression = Compression::with_level(Format::Zstd, level).unwrap();
             let mut encoder = Encoder::new(compression).unwrap();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hardly_shrinks_is_stored() {
+    fn incompressible_bytes_are_stored() {
         // Seven random bits per byte save an eighth, and seven and a half a sixteenth.
         let eighth: Vec<u8> = noise(PIECE).iter().map(|byte| byte & 0x7f).collect();
         let sixteenth: Vec<u8> = noise(PIECE).chunks(2).flat_map(|pair| [pair[0] & 0x7f, pair[1]]).collect();

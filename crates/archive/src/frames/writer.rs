@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_flight_does_not_grow_with_the_cores() {
+    fn pieces_in_flight_do_not_grow_with_the_cores() {
         let most = |compression: &str, jobs| max_in_flight(compression.parse().unwrap(), jobs);
         assert_eq!((most("zstd", 1), most("zstd", 2), most("zstd", 6)), (3, 4, 8));
         assert_eq!(most("zstd", 128), 8);

@@ -1,18 +1,18 @@
-//! The content hash of what is packed, computed as it is packed.
+//! Computes the content hash of an output while it is packed.
 
 use larder_hashing::{ContentHash, Digest, DigestHasher, Scheme, TreeHasher, digest_file, hash_file_into};
 use larder_tree::{EntryKind, OpenFile, TreeError, Workers};
 
-/// Takes entries in order, each after its bytes, and gives the content hash of the output.
+/// Takes entries in order, each after its bytes, and returns the content hash of the output.
 pub(super) enum ContentHasher {
-    /// Under the schemes that have manifests. A single file is its own.
+    /// A scheme with manifests.
     Manifest {
         scheme: Scheme,
         tree: Box<TreeHasher<'static>>,
         file: Option<Digest>,
         bytes: Option<DigestHasher>,
     },
-    /// Under weasel's, all bytes count, one file after the other.
+    /// Weasel's scheme hashes the bytes of all files, one after the other.
     Bytes(DigestHasher),
 }
 
@@ -24,7 +24,7 @@ impl ContentHasher {
         }
     }
 
-    /// Takes the next bytes of a file that comes without a digest.
+    /// Takes the next bytes of a file without a digest.
     pub(super) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Manifest { scheme, bytes: hasher, .. } => {
@@ -34,7 +34,7 @@ impl ContentHasher {
         }
     }
 
-    /// Takes all of a large file, and gives its digest where it has one of its own.
+    /// Takes a whole large file, and returns its digest if the scheme has one.
     pub(super) fn hash_file(
         &mut self,
         file: OpenFile,
@@ -46,7 +46,7 @@ impl ContentHasher {
         }
     }
 
-    /// Takes an entry: with its digest, or else after its bytes.
+    /// Takes an entry, with its digest or after its bytes.
     pub(super) fn add(&mut self, kind: &EntryKind, size: u64, digest: Option<Digest>, path: &[u8]) {
         let Self::Manifest { scheme, tree, file, bytes } = self else { return };
         let is_file = matches!(kind, EntryKind::File { .. });

@@ -1,4 +1,4 @@
-//! What can go wrong while an output is packed.
+//! Errors of packing.
 
 use std::collections::TryReserveError;
 use std::io;
@@ -8,13 +8,13 @@ use larder_tree::TreeError;
 
 use crate::frames::FrameError;
 
-/// An output could not be packed. What came out of the stream until then is no archive.
+/// An output could not be packed. The bytes of the stream so far are not an archive.
 ///
 /// `Display` says what failed and on which path, and [`std::error::Error::source`] says why.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackError {
-    /// There is no output.
+    /// The output does not exist.
     #[error("`{}` does not exist", path.display())]
     Missing {
         /// Where it was expected.
@@ -23,10 +23,10 @@ pub enum PackError {
     /// The output changed while it was packed, or between hashing and packing.
     #[error("`{}` changed while it was packed: wait until nothing writes to it, and try again", path.display())]
     Changed {
-        /// The file that changed, where that is known, or the output.
+        /// The file that changed, if it is known, or the output.
         path: PathBuf,
     },
-    /// A link would point at something else, or at nothing, wherever the archive is unpacked.
+    /// A link would have another target, or none, after unpacking.
     #[error(
         "the link `{}` points at `{target}`, which {why}: replace it by what it points at, or remove it",
         path.display()
@@ -36,10 +36,10 @@ pub enum PackError {
         path: PathBuf,
         /// The text of the link.
         target: String,
-        /// What is wrong with it.
+        /// The problem.
         why: &'static str,
     },
-    /// The name and the target of an entry need more room than the limit.
+    /// The name and the target of an entry exceed the limit.
     #[error("`{}` needs a header of more than {limit} bytes, which is the limit", path.display())]
     Header {
         /// The path of the entry.
@@ -47,13 +47,13 @@ pub enum PackError {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// The names in the output are too long, all together, to be remembered while it is unpacked.
+    /// The names in the output exceed the memory for names during unpacking.
     #[error("the names and links up to `{}` are too long, all together: split the output", path.display())]
     Names {
-        /// The path of the first entry that is too much.
+        /// The path of the first entry beyond the limit.
         path: PathBuf,
     },
-    /// The output cannot be read, or holds what cannot be kept.
+    /// The output cannot be read, or has an entry that cannot be archived.
     #[error(transparent)]
     Read(TreeError),
     /// A codec failed.
@@ -62,22 +62,22 @@ pub enum PackError {
     /// There is no memory for a buffer.
     #[error("there is not enough memory to pack the output: free some, or raise its limit (`ulimit -v`)")]
     Memory(#[source] io::Error),
-    /// The system gave no thread to pack on.
+    /// The system refused a thread.
     #[error("failed to start a thread that packs")]
     Thread(#[source] io::Error),
-    /// The [`Observer`](larder_tree::Observer) asked to stop, or whoever received the archive went away.
+    /// The [`Observer`](larder_tree::Observer) asked to stop, or the receiver of the archive is gone.
     #[error("cancelled")]
     Cancelled,
-    /// The summary was asked for before the stream was at its end, or after it had failed.
+    /// The result was requested before the end of the stream, or after a failure.
     #[error("the archive was not read to its end")]
     Unfinished,
-    /// The thread that packs panicked: a defect of this crate. The panic itself went to standard error.
+    /// The thread panicked, which is a bug in this crate. The panic message went to standard error.
     #[error("the thread that packs failed unexpectedly")]
     Panicked,
 }
 
 impl PackError {
-    /// Whether someone asked to stop.
+    /// Whether the operation was canceled.
     pub const fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled)
     }

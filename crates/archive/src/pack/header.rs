@@ -1,21 +1,21 @@
 //! Headers of tar entries: ustar, with pax records where ustar cannot hold a value.
 //!
-//! The format is that of POSIX.1-2001, "pax". Names go in as bytes: readers take them as UTF-8 where they can and as they
-//! are otherwise (GNU tar, Python).
+//! The format is that of POSIX.1-2001, "pax". Names are stored as bytes. Readers (GNU tar, Python) decode them as UTF-8 if
+//! possible, and keep the bytes otherwise.
 
 use tokio_tar::{EntryType, Header};
 
 /// The size of a block, in bytes: a header has one, and contents are padded to whole ones.
 pub(super) const BLOCK: usize = 512;
 
-/// The time of every entry, in seconds since 1970: the first moment of 1980-01-02, because zip knows none before 1980
-/// and time zones reach a day back.
+/// The time of every entry, in seconds since 1970. It is the start of 1980-01-02, because zip has no time before 1980 in
+/// any time zone.
 const MODIFIED: u64 = 315_619_200;
 
-/// What the largest octal number in a ustar header leaves room for: 8 GiB less one byte.
+/// The largest size in a ustar header: 8 GiB less one byte.
 const MAX_USTAR_SIZE: u64 = 0o777_7777_7777;
 
-/// What an entry is, as far as its header is concerned.
+/// The kind of an entry, for its header.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum HeaderKind<'a> {
     File { executable: bool, size: u64 },
@@ -23,8 +23,8 @@ pub(super) enum HeaderKind<'a> {
     Symlink { target: &'a [u8] },
 }
 
-/// Appends the header of the entry `name` to `out`, with an extended header before it where that is needed. The name of
-/// a directory ends with a slash.
+/// Appends the header of the entry `name` to `out`, with an extended header before it if needed. The name of a directory
+/// ends with a slash.
 pub(super) fn write(out: &mut Vec<u8>, name: &[u8], kind: HeaderKind<'_>) {
     let (entry_type, mode, size, target) = match kind {
         HeaderKind::File { executable: false, size } => (EntryType::Regular, 0o644, size, &b""[..]),
@@ -70,7 +70,7 @@ fn split(name: &[u8]) -> Option<(&[u8], &[u8])> {
     if name.len() <= NAME {
         return Some((b"", name));
     }
-    // The first slash that leaves a short enough rest; the slash itself is not stored, and the rest is not empty.
+    // Split at the first slash that leaves a short enough rest. The slash is not stored, and the rest is not empty.
     let earliest = name.len() - NAME - 1;
     let at = earliest + name[earliest..name.len() - 1].iter().position(|byte| *byte == b'/')?;
     (at > 0 && at <= PREFIX).then(|| (&name[..at], &name[at + 1..]))
@@ -90,7 +90,7 @@ fn record(records: &mut Vec<u8>, keyword: &str, value: &[u8]) {
 }
 
 fn write_extended(out: &mut Vec<u8>, records: &[u8]) {
-    // The name that those see who do not know extended headers; Python uses it too.
+    // Readers without support for extended headers see this name. Python uses the same.
     const NAME: &[u8] = b"././@PaxHeader";
     let mut header = Header::new_ustar();
     header.as_old_mut().name[..NAME.len()].copy_from_slice(NAME);
@@ -110,7 +110,7 @@ fn finish(header: &mut Header) {
     header.set_cksum();
 }
 
-/// How many zero bytes follow `size` bytes of content.
+/// Returns how many zero bytes follow `size` bytes of content.
 pub(super) fn padding(size: u64) -> usize {
     let used = usize::try_from(size % BLOCK as u64).expect("less than a block");
     (BLOCK - used) % BLOCK
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ustar_cannot_hold_is_in_a_record() {
+    fn values_beyond_ustar_are_in_a_record() {
         let mut out = Vec::new();
         write(&mut out, &[b'n'; 101], HeaderKind::File { executable: false, size: 8 << 30 });
         assert_eq!(out.len(), 3 * BLOCK);

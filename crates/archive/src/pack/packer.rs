@@ -1,4 +1,4 @@
-//! The work itself: from entries of a tree to a tar stream and a content hash.
+//! Turns the entries of a tree into a tar stream and a content hash.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -22,7 +22,7 @@ use crate::links::LinkCheck;
 /// The end of an archive: two blocks of zeros.
 const END: usize = 2 * header::BLOCK;
 
-/// What is known of an output when all of it was read.
+/// The summary of an output that was read.
 #[derive(Clone, Debug)]
 pub(super) struct Summary {
     pub(super) content_hash: ContentHash,
@@ -35,16 +35,16 @@ pub(super) struct Summary {
 pub(super) struct KeptArchive {
     /// The uncompressed archive, in pieces of the size of a frame.
     pub(super) archive: Vec<Bytes>,
-    /// The output's files, relative to it, and how they looked when they were read.
+    /// The output's files with their state when they were read. Paths are relative to the output.
     files: Arc<[(Vec<u8>, FileState)]>,
     path: PathBuf,
 }
 
-/// How many files a thread looks at before it answers.
+/// How many files a thread checks in one task.
 const CHECKED_AT_ONCE: usize = 64;
 
 impl KeptArchive {
-    /// Looks at all files again, on the file threads: none may have changed since it was read.
+    /// Checks on the file threads that no file has changed since it was read.
     pub(super) fn check(&self, workers: &Workers) -> Result<(), PackError> {
         let (sender, answers) = channel();
         let starts = (0..self.files.len()).step_by(CHECKED_AT_ONCE);
@@ -53,7 +53,7 @@ impl KeptArchive {
             let (files, output, sender) = (Arc::clone(&self.files), self.path.clone(), sender.clone());
             workers.spawn_file(move || {
                 let mut batch = files[start..].iter().take(CHECKED_AT_ONCE);
-                // Fails where nobody waits for the answer.
+                // Sending fails only if the caller is gone.
                 let _ = sender.send(batch.try_for_each(|(path, state)| state.check(below(&output, path))));
             });
         }
@@ -111,7 +111,7 @@ impl Packer {
         Ok(self.finish())
     }
 
-    /// Reads everything, and keeps the archive as long as it has no more than `room` bytes.
+    /// Reads everything, and keeps the archive while it has at most `room` bytes.
     pub(super) fn prepare(mut self, room: usize) -> Result<(Summary, Option<KeptArchive>), PackError> {
         let mut memory = Some((ArchiveInMemory::default(), Vec::new()));
         while let Some(entry) = self.reader.next() {
@@ -125,7 +125,7 @@ impl Packer {
                     continue;
                 }
                 memory = None;
-                // Without manifests the hash is that of the bytes themselves.
+                // Without manifests the hash covers the bytes themselves.
                 if self.scheme.has_manifests() {
                     self.reader.stop_reading();
                 }
@@ -143,11 +143,11 @@ impl Packer {
         Ok((self.finish(), kept))
     }
 
-    /// Checks an entry and makes its header.
+    /// Checks an entry and writes its header.
     fn begin(&mut self, entry: TreeEntry<Digest>) -> Result<TreeEntry<Digest>, PackError> {
         let mut name = Vec::new();
         if self.output.as_str().as_bytes().starts_with(LATER_FORMAT) {
-            // An uncompressed archive begins with this name, and would be taken for an object of a later format.
+            // An uncompressed archive begins with this name, which would look like an object of a later format.
             name.extend_from_slice(b"./");
         }
         name.extend_from_slice(self.output.as_str().as_bytes());
@@ -172,7 +172,7 @@ impl Packer {
         }
         self.header.clear();
         header::write(&mut self.header, &name, kind);
-        // The padding of the entry before counts too.
+        // The padding of the previous entry counts too.
         if (self.header.len() + header::BLOCK) as u64 > self.header_limit {
             return Err(PackError::Header { path: self.full_path(&entry.path), limit: self.header_limit });
         }
@@ -198,7 +198,7 @@ impl Packer {
         }
     }
 
-    /// Writes an entry behind its header, and hashes it.
+    /// Writes an entry after its header, and hashes it.
     fn write(&mut self, entry: TreeEntry<Digest>, sink: &mut impl Sink) -> Result<(), PackError> {
         sink.write(&self.header)?;
         let digest = entry.digest;
@@ -219,7 +219,7 @@ impl Packer {
         Ok(())
     }
 
-    /// Hashes an entry, and no more.
+    /// Only hashes an entry.
     fn hash(&mut self, entry: TreeEntry<Digest>) -> Result<(), PackError> {
         let mut digest = entry.digest;
         match entry.body {
@@ -255,7 +255,7 @@ impl Packer {
     }
 }
 
-/// The entry at `path` of the output at `output`.
+/// Returns the path of an entry of the output at `output`.
 fn below(output: &Path, path: &[u8]) -> PathBuf {
     if path.is_empty() { output.to_owned() } else { output.join(OsStr::from_bytes(path)) }
 }

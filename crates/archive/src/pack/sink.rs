@@ -1,4 +1,4 @@
-//! Where a tar stream goes: to the compressor, or into memory.
+//! The receivers of a tar stream: the compressor, or memory.
 
 use bytes::Bytes;
 use larder_tree::OpenFile;
@@ -7,12 +7,12 @@ use super::content::ContentHasher;
 use super::error::PackError;
 use crate::frames::{FrameWriter, PIECE};
 
-/// Takes a stream of bytes, and lets them be read right into where they belong.
+/// Takes a stream of bytes. Callers can read directly into its buffer.
 pub(super) trait Sink {
     /// Returns the room for the next bytes, which is never empty.
     fn spare_mut(&mut self) -> Result<&mut [u8], PackError>;
 
-    /// Takes the first `len` bytes of the spare room as written.
+    /// Counts the first `len` bytes of the spare room as written.
     fn advance(&mut self, len: usize) -> Result<(), PackError>;
 
     /// Writes all of `bytes`.
@@ -27,13 +27,13 @@ pub(super) trait Sink {
         Ok(())
     }
 
-    /// Writes zero bytes, less than a block of them or a few.
+    /// Writes zero bytes.
     fn write_zeros(&mut self, count: usize) -> Result<(), PackError> {
         const ZEROS: [u8; 1024] = [0; 1024];
         self.write(&ZEROS[..count])
     }
 
-    /// Writes all of `file`, and hashes it on the way.
+    /// Writes all of `file`, and hashes it meanwhile.
     fn copy(&mut self, file: &mut OpenFile, hasher: &mut ContentHasher) -> Result<(), PackError> {
         loop {
             let spare = self.spare_mut()?;
@@ -48,7 +48,7 @@ pub(super) trait Sink {
     }
 }
 
-/// How much of a large file is read before it is hashed, in bytes: little enough to be still in the cache then.
+/// How many bytes of a large file are read before they are hashed. They must still be in the cache then.
 const STRIDE: usize = 512 << 10;
 
 impl Sink for FrameWriter {
@@ -68,9 +68,9 @@ impl Sink for FrameWriter {
 /// A tar stream in memory, in pieces of the size of a frame.
 #[derive(Default)]
 pub(super) struct ArchiveInMemory {
-    /// All but the last are full. Each has room for a whole piece.
+    /// The pieces. All but the last are full, and each has the capacity of a whole piece.
     pieces: Vec<Vec<u8>>,
-    /// How much of the last piece is written. What follows are zeros.
+    /// How many bytes of the last piece are written. Zeros follow.
     filled: usize,
 }
 
@@ -99,7 +99,7 @@ impl Sink for ArchiveInMemory {
         }
         let Some(last) = self.pieces.last_mut() else { return Ok(&mut []) };
         if self.filled == last.len() {
-            // Step by step, because most outputs do not fill a piece.
+            // Grow step by step, because most outputs do not fill a piece.
             last.resize(PIECE.min(self.filled + STRIDE), 0);
         }
         Ok(&mut last[self.filled..])

@@ -1,4 +1,4 @@
-//! What can go wrong while an archive is unpacked.
+//! Errors of unpacking.
 
 use std::collections::TryReserveError;
 use std::error::Error as StdError;
@@ -10,72 +10,71 @@ use larder_hashing::HashError;
 /// The source of an error, of any type.
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// An archive could not be unpacked. Files that were created until then are left where they are: whoever called made
-/// the directory for them, and removes it.
+/// An archive could not be unpacked. The files created so far stay, and the caller removes their directory.
 ///
 /// `Display` says what failed and on which path, and [`StdError::source`] says why.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnpackError {
-    /// The stream of the archive failed, before the archive was at its end.
+    /// The stream of the archive failed before its end.
     #[error("failed to receive the archive")]
     Source(#[source] BoxError),
     /// The archive is damaged.
     #[error("the archive is damaged: {what}")]
     Damaged {
-        /// What is wrong.
+        /// The problem.
         what: String,
-        /// What the codec, or the parser, says.
+        /// The error of the codec or the parser.
         source: Option<BoxError>,
     },
-    /// The bytes end before the archive does. A damaged one may look so too, where its bytes promise more than there is.
+    /// The archive is truncated. A damaged archive may look the same, if its bytes announce more than there is.
     #[error("the archive ends early: {place}")]
     Truncated {
-        /// Where in it that is.
+        /// Where the bytes end.
         place: &'static str,
     },
-    /// The archive holds what no archive of this output may hold.
+    /// The archive has an entry that is not allowed.
     #[error("the archive holds `{entry}`, {why}")]
     Refused {
         /// The name of the entry.
         entry: String,
-        /// What is wrong with it.
+        /// The problem.
         why: String,
     },
-    /// The archive is that of another output.
+    /// The archive belongs to another output.
     #[error("the archive holds `{entry}`, which is not part of the output {output}")]
     OtherOutput {
         /// The name of the entry.
         entry: String,
-        /// The output that it was to be.
+        /// The expected output.
         output: String,
     },
-    /// The archive is of a format that a later version writes.
+    /// A later version of larder wrote the archive.
     #[error("the archive needs a newer larder")]
     NewerLarder,
     /// A file could not be created or written.
     #[error("failed to {operation} `{}`{}", path.display(), hint(source))]
     Io {
-        /// What was tried, as a verb: `create`, `write`.
+        /// The failed action, as a verb: `create`, `write`.
         operation: &'static str,
-        /// On what.
+        /// The path.
         path: PathBuf,
-        /// Why it failed.
+        /// The reason.
         source: io::Error,
     },
-    /// What was unpacked could not be hashed.
+    /// The unpacked output could not be hashed.
     #[error(transparent)]
     Hash(HashError),
     /// There is no memory for a buffer or for a codec.
     #[error("there is not enough memory to unpack the archive: free some, or raise its limit (`ulimit -v`)")]
     Memory(#[source] io::Error),
-    /// The system gave no thread to unpack on.
+    /// The system refused a thread.
     #[error("failed to start a thread that unpacks")]
     Thread(#[source] io::Error),
     /// The [`Observer`](larder_tree::Observer) asked to stop.
     #[error("cancelled")]
     Cancelled,
-    /// A thread that unpacks panicked: a defect of this crate. The panic itself went to standard error.
+    /// A thread panicked, which is a bug in this crate. The panic message went to standard error.
     #[error("a thread that unpacks failed unexpectedly")]
     Panicked,
 }
@@ -86,24 +85,24 @@ impl From<TryReserveError> for UnpackError {
     }
 }
 
-/// Why unpacking failed, for code that branches.
+/// The kind of an error, for code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UnpackErrorKind {
     /// The stream failed: see [`UnpackError::into_source`].
     Source,
-    /// The archive is damaged, or holds what it must not.
+    /// The archive is damaged, or has an entry that is not allowed.
     Integrity,
-    /// The archive is of a later format.
+    /// A later version of larder wrote the archive.
     Unsupported,
-    /// The local file system, or the system, failed.
+    /// The local file system or the system failed.
     Local,
-    /// Someone asked to stop.
+    /// The operation was canceled.
     Cancelled,
 }
 
 impl UnpackError {
-    /// Why it failed, for code.
+    /// Returns the kind of the error.
     pub const fn kind(&self) -> UnpackErrorKind {
         match self {
             Self::Source(_) => UnpackErrorKind::Source,
@@ -119,11 +118,11 @@ impl UnpackError {
         }
     }
 
-    /// The error of the stream, where it was the stream that failed.
+    /// Returns the error of the stream, if the stream failed.
     ///
     /// # Errors
     ///
-    /// This error itself, where it was something else, or an error of another type.
+    /// This error itself, if it has another kind or another type.
     pub fn into_source<E: StdError + 'static>(self) -> Result<E, Self> {
         match self {
             Self::Source(source) => source.downcast().map(|source| *source).map_err(Self::Source),

@@ -1,5 +1,5 @@
-//! Creates and writes files: small ones on the file threads, many at a time; large ones on a thread of their own, so that
-//! writing, hashing and decompressing overlap.
+//! Creates and writes files. Small files are written on the file threads, many at a time. Large files have a thread of
+//! their own, so that writing, hashing and decompressing overlap.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -16,33 +16,33 @@ use super::error::UnpackError;
 use super::tree::{NewFile, Tree};
 use crate::thread;
 
-/// Files of up to this size, in bytes, are handed over whole.
+/// Files of up to this size, in bytes, are small.
 pub(super) const SMALL: u64 = 1 << 20;
 
-/// Bytes of small files that may wait for a file thread. With eight of them opening at a millisecond each, 4 MiB of
-/// files of 4 KiB last a tenth of a second.
+/// How many bytes of small files may wait for a file thread. Eight threads that take a millisecond per file write 4 MiB of
+/// 4 KiB files in a tenth of a second.
 const MAX_WAITING_BYTES: u64 = 4 << 20;
 const MAX_WAITING_FILES: usize = 1024;
 
-/// A file thread gets up to so many small files at once, and up to so many bytes and one more file: handing over a single
-/// one takes about as long as creating it.
+/// The largest group of small files that a file thread gets at once, in files and in bytes (plus one file). Handing over a
+/// single file takes about as long as creating it.
 const GROUP_FILES: usize = 16;
 const GROUP_BYTES: usize = 64 << 10;
-/// A group has one file, and another one for so many groups that wait: few files should keep all threads busy too.
+/// A group grows by one file for this many waiting groups, so that a few files keep all threads busy too.
 const GROUPS_PER_FILE: usize = 8;
 
-/// Pieces of a large file on their way to the disk, and their size in bytes: one is written, one waits, one is filled.
+/// The number of buffers of a large file, and their size in bytes: one is written, one waits, one is filled.
 const PIECES: usize = 3;
 pub(super) const PIECE: usize = 1 << 20;
 
 /// Keeps a directory while a thread may still write into it.
 pub(super) type KeepAlive = Option<Arc<dyn Any + Send + Sync>>;
 
-/// What all threads of one archive share.
+/// The state that all threads of one archive share.
 struct FilesContext {
     tree: Arc<Tree>,
     scheme: Option<Scheme>,
-    /// The archive is given up: nothing more has to be written.
+    /// Set if the archive has failed: nothing more has to be written.
     abandoned: AtomicBool,
     _keep_alive: KeepAlive,
 }
@@ -51,14 +51,15 @@ struct FilesContext {
 pub(super) struct OutputFiles {
     shared: Arc<FilesContext>,
     workers: Workers,
-    /// Is handed over when there is enough of it.
+    /// The group that is being filled. It is handed over when it is large enough.
     group: Group,
     waiting: VecDeque<WaitingGroup>,
-    /// All that were taken and not yet waited for, with the group.
+    /// The bytes in all groups that were not waited for.
     pending: usize,
     pending_bytes: u64,
     written: VecDeque<WrittenFile>,
-    /// Groups to be filled again: memory that one thread allocates and another one frees makes them wait for each other.
+    /// Groups to be filled again. Memory that one thread allocates and another frees would make the threads wait for each
+    /// other.
     empty: Vec<Group>,
     writer: Option<LargeFileWriter>,
 }
@@ -75,7 +76,7 @@ struct SmallFile {
     number: usize,
     path: Vec<u8>,
     executable: bool,
-    /// Its bytes end here, and begin where those of the file before end.
+    /// The end of its bytes. They begin at the end of the previous file's.
     end: usize,
     /// When it was written.
     digest: Option<Digest>,
@@ -88,11 +89,11 @@ struct WaitingGroup {
     group: Receiver<Result<Group, UnpackError>>,
 }
 
-/// A file that is there, by the number that it was given.
+/// A file that was written, by its number.
 pub(super) type WrittenFile = (usize, Option<Digest>);
 
 impl OutputFiles {
-    /// Digests are those of `scheme`; weasel has none for single files.
+    /// Digests are those of `scheme`. Weasel's scheme has none for single files.
     pub(super) fn new(
         tree: Arc<Tree>,
         scheme: Option<Scheme>,
@@ -115,13 +116,13 @@ impl OutputFiles {
         }
     }
 
-    /// Where the bytes of the next small file belong: behind those that are there.
+    /// Returns the buffer to which the bytes of the next small file are appended.
     pub(super) fn small_bytes(&mut self) -> &mut Vec<u8> {
         &mut self.group.bytes
     }
 
-    /// Creates a small file on a file thread, together with others: its bytes were just appended to
-    /// [`OutputFiles::small_bytes`]. There is room for it.
+    /// Creates a small file on a file thread, together with others. Its bytes were just appended to
+    /// [`OutputFiles::small_bytes`].
     pub(super) fn write_small(&mut self, number: usize, path: Vec<u8>, executable: bool) {
         let Group { files, bytes } = &mut self.group;
         let (begin, end) = (files.last().map_or(0, |before| before.end), bytes.len());
@@ -145,14 +146,14 @@ impl OutputFiles {
         self.workers.spawn_file(move || {
             let outcome = shared.write_group(&mut group);
             drop(shared);
-            // Nobody listens any more where the archive was given up.
+            // Sending fails only if the archive has failed.
             let _ = sender.send(outcome.map(|()| group));
         });
         self.waiting.push_back(WaitingGroup { files, bytes, group: received });
     }
 
-    /// A file whose turn it is: one that is known to be there, one of the first where too many are waiting, and with `all`
-    /// as long as any is. Files come in the order in which they were handed over.
+    /// Returns the next file in the order of submission: one that is known to be written, or the first if too many are
+    /// waiting. With `all`, it waits for each file.
     pub(super) fn next_written(&mut self, all: bool) -> Result<Option<WrittenFile>, UnpackError> {
         if let Some(written) = self.written.pop_front() {
             return Ok(Some(written));
@@ -169,7 +170,7 @@ impl OutputFiles {
         self.pending_bytes -= bytes;
         let mut group = group.recv().map_err(|_| UnpackError::Panicked)??;
         self.written.extend(group.files.drain(..).map(|file| (file.number, file.digest)));
-        // What waits is bounded by its bytes, not by the buffers that they are in: a large one is not kept.
+        // The bound counts bytes, not buffers, so a large buffer is not kept.
         if group.bytes.capacity() <= 2 * GROUP_BYTES {
             group.bytes.clear();
             self.empty.push(group);
@@ -177,7 +178,7 @@ impl OutputFiles {
         Ok(self.written.pop_front())
     }
 
-    /// Creates a large file, whose bytes follow.
+    /// Creates a large file. Its bytes follow.
     pub(super) fn begin_large(
         &mut self,
         path: &[u8],
@@ -218,14 +219,15 @@ impl FilesContext {
     }
 }
 
-/// A large file that is being written. Its bytes are hashed here and written there, because each takes about as long.
+/// A large file that is being written. Its bytes are hashed on this thread and written on another, because both take about
+/// as long.
 pub(super) struct LargeFile<'a> {
     writer: &'a mut LargeFileWriter,
     hasher: Option<DigestHasher>,
 }
 
 impl LargeFile<'_> {
-    /// A buffer to fill with up to [`PIECE`] bytes.
+    /// Returns a buffer for up to [`PIECE`] bytes.
     pub(super) fn buffer(&mut self) -> Result<Vec<u8>, UnpackError> {
         self.writer.buffer()
     }
@@ -256,10 +258,10 @@ enum Order {
 struct LargeFileWriter {
     orders: SyncSender<Order>,
     results: Receiver<Result<(), UnpackError>>,
-    /// Buffers to be filled again. Made while there are fewer than [`PIECES`].
+    /// Buffers to be filled again. There are at most [`PIECES`].
     empty: Receiver<Vec<u8>>,
     made: usize,
-    /// Ends with the thread.
+    /// It ends with the thread.
     _ended: oneshot::Receiver<()>,
 }
 
@@ -298,7 +300,7 @@ impl LargeFileWriter {
         self.empty.recv().map_err(|_| self.failure())
     }
 
-    /// Why the thread has ended.
+    /// Returns the error that ended the thread.
     fn failure(&self) -> UnpackError {
         match self.results.recv() {
             Ok(Err(error)) => error,
@@ -307,7 +309,7 @@ impl LargeFileWriter {
     }
 }
 
-/// Writes one file, and gives its buffers back.
+/// Writes one file, and returns its buffers.
 fn write_large(
     mut file: NewFile,
     orders: &Receiver<Order>,
@@ -318,7 +320,7 @@ fn write_large(
             Ok(Order::Write(mut bytes)) => {
                 file.write(&bytes)?;
                 bytes.clear();
-                // Fails where the archive was given up.
+                // Sending fails only if the archive has failed.
                 let _ = returned.send(bytes);
             }
             Ok(Order::Finish) => return file.close(),

@@ -1,4 +1,4 @@
-//! Looks at the first entry of a tar stream only.
+//! Reads only the first entry of a tar stream.
 
 use futures::StreamExt as _;
 use futures::executor::block_on;
@@ -10,7 +10,7 @@ use super::guard::{Guard, PieceSource};
 use super::names::Names;
 use super::options::UnpackOptions;
 
-/// Returns whether the output is an executable file, or `None` where the first entry is not that file.
+/// Returns whether the output is an executable file, or `None` if the first entry is not that file.
 pub(super) fn is_executable(
     output: &OutputPath,
     options: &UnpackOptions,

@@ -1,4 +1,4 @@
-//! Watches the tar stream below the parser: what a parser skips or buffers without a look is checked here.
+//! Checks the tar stream below the parser, including the bytes that a parser skips or buffers unseen.
 
 use std::io;
 use std::pin::Pin;
@@ -15,46 +15,46 @@ use super::error::UnpackError;
 const BLOCK_BYTES: usize = 512;
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
-/// How many zeros may follow the end of an archive, in bytes. Programs fill up their last record, which has 10 KiB
-/// unless someone asks for more; a terabyte of zeros would cost its sender nothing.
+/// How many zeros may follow the end of an archive, in bytes. Programs pad their last record, which has 10 KiB by default.
+/// A terabyte of zeros would cost its sender nothing.
 const MAX_END: u64 = 16 << 20;
 
-/// Where the decompressed tar stream comes from, piece by piece.
+/// The source of the decompressed tar stream.
 pub(super) trait PieceSource {
-    /// The next piece, which is not empty. `None` where the stream was read to its very end and all of it was right.
+    /// Returns the next piece, which is not empty. `None` means that the stream was read to its end without an error.
     fn next(&mut self) -> Result<Option<Bytes>, UnpackError>;
 }
 
-/// The tar stream. A parser reads one clone of it, and whoever drives the parser has another.
+/// The tar stream. The parser has one clone of it, and its caller has another.
 ///
-/// It is never pending: it waits for pieces where it stands, on a thread that is there for that.
+/// It is never pending, because it blocks its thread while it waits for pieces.
 pub(super) struct Guard<P>(Arc<Mutex<GuardState<P>>>);
 
 struct GuardState<P> {
     pieces: P,
     piece: Bytes,
-    /// How many bytes have passed.
+    /// The number of bytes that have passed.
     position: u64,
-    /// What the bytes at the position are.
+    /// The part of the stream at the position.
     part: StreamPart,
     /// How many bytes have passed since the contents of the last entry.
     headers: u64,
     max_headers: u64,
-    /// Whether somebody wanted to read more than there is.
+    /// Whether a read went beyond the end of the stream.
     ended: bool,
-    /// Why the stream ended early. The parser only gets to know that it did.
+    /// The reason why the stream ended early. The parser only sees the end.
     failure: Option<UnpackError>,
 }
 
-/// What a byte of a tar stream belongs to.
+/// A part of a tar stream.
 enum StreamPart {
-    /// The block of a header, of which this much has passed.
+    /// A header block. This many of its bytes have passed.
     Header(Box<[u8; BLOCK_BYTES]>, usize),
-    /// The records of a long name or of pax, which end there and are padded with zeros.
+    /// The records of a long name or of pax. They end at this position and are padded with zeros.
     Records { end: u64 },
-    /// The contents of an entry, which end there and are padded with zeros.
+    /// The contents of an entry. They end at this position and are padded with zeros.
     Contents { end: u64 },
-    /// Zeros up to there.
+    /// Zeros up to this position.
     Padding { end: u64 },
 }
 
@@ -71,7 +71,7 @@ impl<P> Clone for Guard<P> {
 }
 
 impl<P: PieceSource> Guard<P> {
-    /// Watches the stream of `pieces`, which may have so many bytes of headers between the contents of two entries.
+    /// Checks the stream of `pieces`. It may have this many bytes of headers between the contents of two entries.
     pub(super) fn new(pieces: P, max_headers: u64) -> Self {
         Self(Arc::new(Mutex::new(GuardState {
             pieces,
@@ -89,7 +89,7 @@ impl<P: PieceSource> Guard<P> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The parser has come to the contents of an entry, which have so many bytes from here on.
+    /// Tells that the parser has reached the contents of an entry, and their length.
     pub(super) fn contents(&self, size: u64) -> Result<(), UnpackError> {
         let mut state = self.state();
         let end = state.position.checked_add(size).filter(|end| *end <= u64::MAX - BLOCK);
@@ -100,7 +100,7 @@ impl<P: PieceSource> Guard<P> {
         Ok(())
     }
 
-    /// What stopped the parser: the stream, or that it is over, or what the parser has read.
+    /// Returns the error that stopped the parser: a failed stream, its early end, or invalid bytes.
     pub(super) fn broken(&self, error: io::Error) -> UnpackError {
         let mut state = self.state();
         match state.failure.take() {
@@ -113,8 +113,8 @@ impl<P: PieceSource> Guard<P> {
         }
     }
 
-    /// Reads the end of the archive, of which the parser has seen the first block, or nothing: two blocks of zeros or
-    /// more, and nothing else.
+    /// Reads the end of the archive: two or more blocks of zeros, and nothing else. The parser has read at most the first
+    /// of them.
     pub(super) fn finish(&self, contents_end: u64) -> Result<(), UnpackError> {
         let mut state = self.state();
         if let Some(failure) = state.failure.take() {
@@ -142,7 +142,7 @@ impl<P: PieceSource> Guard<P> {
         Ok(())
     }
 
-    /// How many bytes have passed.
+    /// The number of bytes that have passed.
     pub(super) fn position(&self) -> u64 {
         self.state().position
     }
@@ -186,7 +186,7 @@ impl<P: PieceSource> GuardState<P> {
         Ok(())
     }
 
-    /// Goes on to the next part where one is over.
+    /// Goes on to the next part at the end of one.
     fn settle(&mut self) {
         loop {
             match &self.part {
@@ -201,8 +201,7 @@ impl<P: PieceSource> GuardState<P> {
                         Ok(size) if has_records => {
                             StreamPart::Records { end: self.position.saturating_add(size) }
                         }
-                        // The contents of anything else are announced by whoever drives the parser. Until then, and
-                        // where the parser refuses the header, nothing more is read.
+                        // The caller announces the contents of other entries. Until then, nothing more is read.
                         _ => StreamPart::header(),
                     };
                     return;

@@ -1,11 +1,11 @@
-//! Which names and links an archive of an output may hold.
+//! The allowed names and links of an archive.
 
 use larder_hashing::OutputPath;
 use larder_tree::TreeLimits;
 
 use super::error::UnpackError;
 
-/// Turns names of entries into paths relative to the output.
+/// Converts names of entries into paths relative to the output.
 pub(super) struct Names<'a> {
     output: &'a OutputPath,
     limits: TreeLimits,
@@ -16,7 +16,7 @@ impl<'a> Names<'a> {
         Self { output, limits }
     }
 
-    /// The path of an entry relative to the output; empty for the output itself.
+    /// Returns the path of an entry relative to the output. It is empty for the output itself.
     pub(super) fn relative(&self, name: &[u8]) -> Result<Vec<u8>, UnpackError> {
         let refused = |why: &str| Err(UnpackError::refused(name, why));
         if name.starts_with(b"/") {
@@ -55,7 +55,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The path of the directory above; `None` for the output itself.
+/// Returns the path of the parent directory, or `None` for the output itself.
 pub(super) fn parent(relative: &[u8]) -> Option<&[u8]> {
     match relative.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => Some(&relative[..slash]),

@@ -9,20 +9,20 @@ use larder_tree::{Ignore, Observer, Workers};
 
 use crate::limits::Limits;
 
-/// How to unpack an archive: hashed how, bounded by what, on which threads, watched by whom.
+/// Options for unpacking an archive.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct UnpackOptions {
-    /// The scheme of the content hash to compute. None by default: nothing is hashed.
+    /// The scheme of the content hash to compute. By default nothing is hashed.
     pub scheme: Option<Scheme>,
-    /// What is refused for its size.
+    /// The limits of the archive.
     pub limits: Limits,
-    /// The threads. Two sets of their own by default: give all operations of a process the same.
+    /// The threads. By default new ones: give all operations of a process clones of the same.
     pub workers: Workers,
-    /// Who learns of the bytes of the archive, and may ask to stop. Nobody by default.
+    /// Follows the progress in bytes of the archive, and may cancel. Nobody by default.
     pub observer: Arc<dyn Observer>,
-    /// What every thread holds until it has stopped writing, which may be a moment after [`crate::unpack`] has returned
-    /// an error: whatever removes the destination when it is dropped. Nothing by default.
+    /// A guard of the destination, such as one that removes it on drop. Every thread holds it until it has stopped writing,
+    /// which may be a moment after [`crate::unpack`] has returned an error. None by default.
     pub keep_alive: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -41,21 +41,21 @@ impl UnpackOptions {
         self
     }
 
-    /// Works on these threads.
+    /// Sets the threads.
     #[must_use]
     pub fn with_workers(mut self, workers: Workers) -> Self {
         self.workers = workers;
         self
     }
 
-    /// Tells `observer` how far it has come, and stops when it says so.
+    /// Sets the observer.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
         self
     }
 
-    /// Holds `guard` as long as a thread may write.
+    /// Sets a guard, which is held as long as a thread may write.
     #[must_use]
     pub fn with_keep_alive(mut self, guard: Arc<dyn Any + Send + Sync>) -> Self {
         self.keep_alive = Some(guard);

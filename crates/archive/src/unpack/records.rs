@@ -1,11 +1,11 @@
-//! What has been unpacked, kept small until it is hashed.
+//! The unpacked entries, in little memory, until they are hashed.
 
 use std::cmp::Ordering;
 
 use larder_hashing::{ContentHash, Digest, Scheme, TreeHasher};
 use larder_tree::EntryKind;
 
-/// The entries of an archive, in its order. Each costs the bytes of its path and the size of a [`EntryRecord`].
+/// The entries of an archive, in its order. Each costs the bytes of its path and an [`EntryRecord`].
 #[derive(Default)]
 pub(super) struct Records {
     paths: Vec<u8>,
@@ -15,13 +15,13 @@ pub(super) struct Records {
 struct EntryRecord {
     path_start: u64,
     size: u64,
-    /// Of a file's bytes, or of a link's text; `None` until it is known, and where nothing is hashed.
+    /// The digest of a file's bytes or of a link's text. `None` until it is known, and if nothing is hashed.
     digest: Option<Digest>,
     path_len: u16,
     kind: RecordKind,
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RecordKind {
     File { executable: bool },
@@ -34,7 +34,7 @@ impl Records {
         self.records.len()
     }
 
-    /// Adds an entry and returns its number. The digest of a file comes later: see [`Self::set_digest`].
+    /// Adds an entry and returns its number. [`Self::set_digest`] adds the digest of a file later.
     pub(super) fn add(&mut self, path: &[u8], kind: RecordKind, size: u64, digest: Option<Digest>) -> usize {
         let path_start = self.paths.len() as u64;
         self.paths.extend_from_slice(path);
@@ -47,16 +47,16 @@ impl Records {
         self.records[number].digest = digest;
     }
 
-    /// What the output itself is: a directory also where it has no entry of its own.
+    /// Returns the kind of the output itself. It is a directory if it has no entry of its own.
     pub(super) fn output_kind(&self) -> Option<RecordKind> {
         let own = self.records.iter().find(|record| record.path_len == 0).map(|record| record.kind);
         own.or_else(|| (!self.records.is_empty()).then_some(RecordKind::Directory))
     }
 
-    /// Puts in order, so that paths can be found.
+    /// Sorts the entries, so that paths can be found.
     pub(super) fn sorted(&self) -> Sorted<'_> {
         let mut order: Vec<u32> = (0..u32::try_from(self.records.len()).unwrap_or(u32::MAX)).collect();
-        // Archives of larder's come in this order.
+        // Larder's archives have this order.
         let compare = |a: &u32, b: &u32| compare(self.path(*a), self.path(*b));
         if !order.is_sorted_by(|a, b| compare(a, b).is_le()) {
             order.sort_by(compare);
@@ -77,7 +77,7 @@ pub(super) struct Sorted<'a> {
     order: Vec<u32>,
 }
 
-/// What a hard link takes over from the file that it is another name of.
+/// The properties that a hard link shares with its file.
 #[derive(Clone, Copy)]
 pub(super) struct LinkedFile {
     pub(super) kind: RecordKind,
@@ -86,7 +86,7 @@ pub(super) struct LinkedFile {
 }
 
 impl Sorted<'_> {
-    /// The regular file at `path`, if it is among the first `before` entries of the archive.
+    /// Returns the regular file at `path`, if it is among the first `before` entries of the archive.
     pub(super) fn earlier_file(&self, path: &[u8], before: usize) -> Option<LinkedFile> {
         let found = self.order.binary_search_by(|number| compare(self.records.path(*number), path)).ok()?;
         let number = self.order[found] as usize;
@@ -109,7 +109,7 @@ impl Sorted<'_> {
                 RecordKind::File { .. } if path.is_empty() => {
                     return digest.map(|digest| ContentHash::of_file(scheme, &digest));
                 }
-                // Named twice: that is no harm for a directory.
+                // A directory may be named twice.
                 RecordKind::Directory if next == Some(path) => {}
                 RecordKind::Directory => {
                     let is_empty = !next.is_some_and(|next| is_below(next, path));
@@ -131,7 +131,7 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
     path.strip_prefix(directory).is_some_and(|rest| directory.is_empty() || rest.starts_with(b"/"))
 }
 
-/// Compares component by component: a `/` comes before every other byte.
+/// Compares component by component: `/` sorts before every other byte.
 fn compare(a: &[u8], b: &[u8]) -> Ordering {
     let rank = |byte: &u8| if *byte == b'/' { 0 } else { u16::from(*byte) + 1 };
     a.iter().map(rank).cmp(b.iter().map(rank))

@@ -1,5 +1,5 @@
-//! Creates what an archive may hold: always new, and always relative to the output, so that a path may be as long as
-//! the limits say, wherever the output is.
+//! Creates the entries of an archive. Each is new, and its path is relative to the output, so that the location of the
+//! output does not limit its length.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -17,10 +17,10 @@ use rustix::io::Errno;
 use super::error::UnpackError;
 use super::names::parent;
 
-/// The output that comes into being.
+/// The output that is being created.
 pub(super) struct Tree {
     path: PathBuf,
-    /// What the output is, once there is something of it.
+    /// The output itself, after it was created.
     root: OnceLock<OutputRoot>,
 }
 
@@ -29,23 +29,23 @@ enum OutputRoot {
     Directory(OwnedFd),
 }
 
-/// Modes before the umask takes from them what it always does.
+/// Modes before the umask applies.
 const PLAIN: Mode = Mode::from_raw_mode(0o666);
 const EXECUTABLE: Mode = Mode::from_raw_mode(0o777);
 const DIRECTORY: Mode = Mode::from_raw_mode(0o777);
 
 impl Tree {
-    /// The output at `path`, of which nothing is there yet.
+    /// Prepares an output at `path`, and creates nothing yet.
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, root: OnceLock::new() }
     }
 
-    /// The path of an entry, for messages and for what cannot work with anything else.
+    /// Returns the absolute path of an entry, for messages and for calls that need one.
     pub(super) fn place(&self, path: &[u8]) -> PathBuf {
         if path.is_empty() { self.path.clone() } else { self.path.join(OsStr::from_bytes(path)) }
     }
 
-    /// Makes room for the file at `path`: everything above it, or where it is the output itself, the right to be that.
+    /// Prepares the file at `path`: creates its parent directories, or claims the output itself.
     pub(super) fn prepare_file(&self, path: &[u8], made: &mut CreatedDirs) -> Result<(), UnpackError> {
         match parent(path) {
             Some(parent) => self.make_dir(parent, made),
@@ -86,7 +86,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Makes the output itself, as a directory.
+    /// Creates the output itself, as a directory.
     fn make_root(&self, made: &mut CreatedDirs) -> Result<(), UnpackError> {
         match self.root.get() {
             Some(OutputRoot::Directory(_)) => {}
@@ -97,7 +97,7 @@ impl Tree {
                 let directory = rustix::fs::mkdir(&self.path, DIRECTORY)
                     .and_then(|()| rustix::fs::open(&self.path, flags, Mode::empty()))
                     .map_err(|error| UnpackError::io("create", &self.path)(error.into()))?;
-                // Only this thread makes directories.
+                // Only this thread creates directories.
                 let _ = self.root.set(OutputRoot::Directory(directory));
             }
         }
@@ -105,13 +105,13 @@ impl Tree {
         Ok(())
     }
 
-    /// Makes the directories above the output.
+    /// Creates the directories above the output.
     fn make_parents(&self) -> Result<(), UnpackError> {
         let Some(parents) = self.path.parent() else { return Ok(()) };
         fs::create_dir_all(parents).map_err(UnpackError::io("create", parents))
     }
 
-    /// Creates the file at `path`, for which there is room.
+    /// Creates the file at `path`, after [`Self::prepare_file`].
     pub(super) fn create(&self, path: &[u8], executable: bool) -> Result<NewFile, UnpackError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = if executable { EXECUTABLE } else { PLAIN };
@@ -127,7 +127,7 @@ impl Tree {
         }
     }
 
-    /// Makes a link at `path`, with exactly this text.
+    /// Creates a link at `path` with exactly this text.
     pub(super) fn make_symlink(&self, path: &[u8], target: &[u8]) -> Result<(), UnpackError> {
         match rustix::fs::symlinkat(target, self.root(path)?, path) {
             Ok(()) => Ok(()),
@@ -136,13 +136,13 @@ impl Tree {
         }
     }
 
-    /// Makes `path` another name of the file at `target`, or a copy of it.
+    /// Creates a hard link at `path` to the file at `target`, or a copy.
     pub(super) fn make_hard_link(&self, path: &[u8], target: &[u8]) -> Result<(), UnpackError> {
         let root = self.root(path)?;
         match rustix::fs::linkat(root, target, root, path, AtFlags::empty()) {
             Ok(()) => Ok(()),
             Err(Errno::EXIST | Errno::NOTDIR) => Err(already_there(path)),
-            // The file system has no such links, or no more of them for this file.
+            // The file system has no hard links, or allows no more for this file.
             Err(_) => self.copy(path, target),
         }
     }
@@ -158,11 +158,11 @@ impl Tree {
         copy.close()
     }
 
-    /// What `path`, which is not the output itself, is relative to.
+    /// Returns the directory of the output. `path` must be below the output.
     fn root(&self, path: &[u8]) -> Result<&OwnedFd, UnpackError> {
         match self.root.get() {
             Some(OutputRoot::Directory(directory)) => Ok(directory),
-            // An entry below the output where the output is a file.
+            // The entry is below an output that is a file.
             Some(OutputRoot::File) | None => Err(already_there(parent(path).unwrap_or(path))),
         }
     }
@@ -179,7 +179,7 @@ impl NewFile {
         self.file.write_all(bytes).map_err(UnpackError::io("write", &self.path))
     }
 
-    /// Ends writing. Some file systems tell only now that there was no room, and dropping a file would not say so.
+    /// Closes the file. Some file systems report a full disk only now, and dropping the file would hide that.
     pub(super) fn close(self) -> Result<(), UnpackError> {
         nix::unistd::close(self.file).map_err(|error| UnpackError::io("write", &self.path)(error.into()))
     }
@@ -187,7 +187,7 @@ impl NewFile {
 
 /// The directories that were created.
 pub(super) struct CreatedDirs {
-    /// The last one. It and those above it contain most of the next entries.
+    /// The last directory. It and its parents contain most of the next entries.
     last: Option<Vec<u8>>,
     /// The hashes of the paths of all of them. They cost less memory than the paths, and an archive cannot know the key
     /// of the hash.
@@ -228,7 +228,7 @@ impl CreatedDirs {
     }
 }
 
-/// Creation is exclusive. So a name that occurs twice, or that the file system takes for another one, is refused.
+/// The error of an entry that exists. Its name occurs twice, or the file system folds it into another.
 fn already_there(path: &[u8]) -> UnpackError {
     let name = Path::new(OsStr::from_bytes(path)).file_name().map_or(&b"."[..], OsStr::as_bytes);
     UnpackError::refused(
@@ -252,7 +252,7 @@ mod tests {
         }
     }
 
-    /// A file system that folds case has `D` when `d` is created. Here somebody else creates it.
+    /// On a file system that folds case, creating `d` creates `D` too. Here the test creates it.
     #[test]
     fn a_directory_of_somebody_else_is_refused() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! Weasel's hash of an output, computed while it is unpacked.
 //!
-//! It is the MD5 of the bytes of all files in an order of its own, which is the order of nearly all archives. Where one has
-//! another, or links, only the finished tree has what is hashed.
+//! It is the MD5 of the bytes of all files, in the order of nearly all archives. If an archive has another order, or links,
+//! the finished tree is hashed instead.
 
 use larder_hashing::{ContentHash, DigestHasher, Scheme, compare_weasel_paths};
 
@@ -18,7 +18,7 @@ impl InOrder {
         is_weasel.then(|| Self { hasher: DigestHasher::new(Scheme::Weasel), last: None })
     }
 
-    /// Whether a file may come now, whose bytes follow.
+    /// Whether the next file is in order. Its bytes follow.
     pub(super) fn begin(&mut self, path: &[u8]) -> bool {
         let is_next = self.last.as_deref().is_none_or(|last| compare_weasel_paths(last, path).is_lt());
         self.last = Some(path.to_owned());

@@ -1,4 +1,4 @@
-//! What happens when an output changes, and when nobody wants its archive any more.
+//! Outputs that change while they are packed, and archives that are dropped.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -95,7 +95,7 @@ fn an_output_in_memory_whose_files_change_before_it_is_packed_is_an_error() {
     for scheme in Scheme::ALL {
         for (what, change) in changes {
             let project = Project::new();
-            // More than are looked at at once.
+            // More files than are checked in one task.
             (0..200).for_each(|i| drop(project.file(format!("d/{i:03}"), "1").path("")));
             let options = PackOptions::new(scheme).with_compression("none".parse().unwrap());
             let prepared = block_on(prepare(project.root(), &"d".parse_output(), &options)).unwrap();
@@ -103,7 +103,7 @@ fn an_output_in_memory_whose_files_change_before_it_is_packed_is_an_error() {
             let path = project.path("d/150");
             change(&path);
             let error = drain(prepared.pack()).unwrap_err();
-            // Of several, any is named.
+            // Any of several changed files may be named.
             let named =
                 matches!(&error, PackError::Changed { path: named } if path.parent() == named.parent());
             assert!(named, "{what}: {error}");
@@ -112,7 +112,7 @@ fn an_output_in_memory_whose_files_change_before_it_is_packed_is_an_error() {
 }
 
 #[test]
-fn of_an_output_in_memory_only_its_own_files_are_looked_at_again() {
+fn only_the_files_of_an_output_in_memory_are_checked_again() {
     let project = Project::new();
     project.file("d/small", "1").file("other", "1").link("d/link", "small").link("root", "d");
     for output in ["d", "root"] {
@@ -137,7 +137,7 @@ fn it_stops_when_asked_to() {
     assert!(error.is_cancelled());
 }
 
-/// A stream that is dropped midway must let go of the files and threads: the observer is dropped with them.
+/// A stream that is dropped midway releases its files and threads. The observer is dropped with them.
 #[test]
 fn a_dropped_stream_stops_the_thread() {
     let project = Project::new();
@@ -155,7 +155,7 @@ fn a_dropped_stream_stops_the_thread() {
 fn dropped_while_it_prepares_it_stops_too() {
     let project = Project::new();
     project.file("d/large", vec![7; LARGE]);
-    // The first bytes that are read wait until nobody waits for the result any more.
+    // The first read waits until the result was dropped.
     let (release, released) = mpsc::channel();
     let released = Mutex::new(released);
     let watcher = Arc::new(Watcher::acting_after(1, move || released.lock().unwrap().recv().unwrap()));

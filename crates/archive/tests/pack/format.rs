@@ -1,4 +1,4 @@
-//! What is in an archive, for this crate and for others.
+//! The contents of an archive, for this crate and for others.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::support::{
     unpack_with_tar, workers,
 };
 
-/// A tree with one of everything, and with several pieces of content.
+/// Returns a tree with every kind of entry, and with several pieces of content.
 fn rich() -> Project {
     let project = Project::new();
     let noise: Vec<u8> = (0_u32..5_000_000).map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
@@ -49,7 +49,7 @@ fn tar_and_python_read_it_back_to_the_last_byte() {
         assert_eq!(packed.content_hash, project.hash("out/model", scheme), "{scheme}");
         assert_eq!(packed.archive_bytes, archive.len() as u64);
         for unpacked in [unpack_with_tar(&archive), unpack_with_python(&archive)] {
-            // The hash under blake3 covers names, kinds, links, execute bits and empty directories.
+            // The blake3 hash covers names, kinds, links, execute bits and empty directories.
             let found = content_hash(&unpacked.path().join("out/model"), &HashOptions::default()).unwrap();
             assert_eq!(found, project.hash("out/model", Scheme::Blake3));
         }
@@ -71,7 +71,7 @@ fn any_number_of_threads_makes_the_same_bytes() {
 }
 
 #[test]
-fn where_and_when_do_not_change_the_bytes() {
+fn place_and_time_do_not_change_the_bytes() {
     use std::time::{Duration, SystemTime};
     let (one, other) = (Project::new(), Project::new());
     for project in [&one, &other] {
@@ -99,7 +99,7 @@ fn every_entry_is_as_the_format_says() {
             "'out/d/to' 2 0o644 0 0 '' 315619200 0 'sub'",
         ]
     );
-    // Five headers, two contents, and the two blocks of the end: nothing is padded to twenty.
+    // Five headers, two contents, and the two blocks of the end. The archive is not padded to twenty blocks.
     assert_eq!(tar.len(), (5 + 2 + 2) * 512);
     assert_eq!(&tar[..6], b"out/d/", "a directory's name ends with a slash");
     assert!(tar[7 * 512..].iter().all(|byte| *byte == 0));
@@ -172,9 +172,9 @@ fn a_deep_tree_survives() {
     }
 }
 
-/// Outputs on both sides of what is kept in memory, and what crosses that line midway, are packed alike.
+/// Outputs below and above the memory limit, and those that reach it midway, are packed alike.
 #[test]
-fn what_is_kept_in_memory_does_not_change_the_archive() {
+fn memory_limits_do_not_change_the_archive() {
     for (count, len) in [(1, 10_usize), (30, 1 << 20), (70, 1 << 20), (2, 36 << 20), (1, 72 << 20)] {
         let project = Project::new();
         (0..count).for_each(|i| {

@@ -1,4 +1,4 @@
-//! What packing promises, on real files and to real readers of tar.
+//! Packing of real files, for real readers of tar.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot build its tree has failed")]
 #![expect(clippy::type_complexity, reason = "tables of cases are read once, where they are")]

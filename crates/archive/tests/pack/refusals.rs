@@ -1,4 +1,4 @@
-//! What is not packed, and says so.
+//! Outputs that packing refuses.
 
 use std::os::unix::net::UnixListener;
 
@@ -8,7 +8,7 @@ use larder_tree::{TreeError, TreeLimits};
 
 use crate::support::{ParseOutput, Project, block_on, plain};
 
-/// How both ways to pack refuse the output `d`.
+/// Returns the error of both ways to pack the output `d`.
 fn refused(project: &Project, options: &PackOptions) -> PackError {
     let prepared =
         block_on(prepare(project.root(), &"d".parse_output(), options)).expect_err("it should be refused");
@@ -49,10 +49,10 @@ fn links_that_leave_the_output_are_refused() {
         &[("d/x/bad", "../../outside")],
         &[("d/bad", "x/../../outside")],
         &[("d/bad", "../d/x")],
-        // Inside by its text: but `s` is the top, and `..` of that is outside.
+        // Inside by its text, but `s` is the top, and its `..` is outside.
         &[("d/x/y/z/s", "../../.."), ("d/x/bad", "y/z/s/../outside")],
         &[("d/x/s", ".."), ("d/x/t", "s"), ("d/x/y/bad", "../t/../d/x")],
-        // Outside by its text, although it would lead to something inside.
+        // Outside by its text, although its target is inside.
         &[("d/deep", "x/y/z"), ("d/bad", "deep/../../../x")],
     ];
     for links in links {
@@ -111,7 +111,7 @@ fn the_staging_of_a_pull_is_refused() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_files_are_named() {
     let project = Project::new();
     let error = refused(&project, &plain());
     assert!(matches!(&error, PackError::Missing { path } if *path == project.path("d")), "{error}");

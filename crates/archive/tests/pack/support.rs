@@ -1,4 +1,4 @@
-//! Trees to pack, and archives to look into.
+//! Trees to pack, and helpers to read archives.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -64,7 +64,7 @@ impl Project {
         drain(pack(self.root(), &output.parse_output(), options))
     }
 
-    /// A plain tar of the output.
+    /// Returns a plain tar of the output.
     pub(crate) fn tar(&self, output: &str) -> Vec<u8> {
         self.pack(output, &plain()).unwrap().0
     }
@@ -111,7 +111,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     futures::executor::block_on(future)
 }
 
-/// Unpacks with the `tar` that people have, and returns where.
+/// Unpacks with `tar`, and returns the directory.
 pub(crate) fn unpack_with_tar(archive: &[u8]) -> TempDir {
     let to = tempfile::tempdir().unwrap();
     let file = to.path().join(".archive");
@@ -122,7 +122,7 @@ pub(crate) fn unpack_with_tar(archive: &[u8]) -> TempDir {
     to
 }
 
-/// Unpacks with Python's `tarfile`, which weasel uses, and returns where.
+/// Unpacks with Python's `tarfile`, which weasel uses, and returns the directory.
 pub(crate) fn unpack_with_python(archive: &[u8]) -> TempDir {
     let to = tempfile::tempdir().unwrap();
     let file = to.path().join(".archive");
@@ -134,7 +134,7 @@ pub(crate) fn unpack_with_python(archive: &[u8]) -> TempDir {
     to
 }
 
-/// What Python's `tarfile` lists: name, type, mode, owner and so on, one line per entry.
+/// Returns the listing of Python's `tarfile`: name, type, mode, owner and so on, one line per entry.
 pub(crate) fn list_with_python(archive: &[u8]) -> Vec<String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(&file, archive).unwrap();
@@ -148,7 +148,7 @@ for m in tarfile.open(sys.argv[1]):
     String::from_utf8(run.stdout).unwrap().lines().map(ToOwned::to_owned).collect()
 }
 
-/// Counts bytes, does something once when it has seen enough, and asks to stop after others.
+/// Counts bytes. Runs an action once after some bytes, and cancels after others.
 pub(crate) struct Watcher {
     pub(crate) seen: AtomicU64,
     act_after: u64,

@@ -1,4 +1,4 @@
-//! An archive that is cut short is told from one whose bytes are others.
+//! A truncated archive and a damaged one have different errors.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::support::{Place, m};
 
 const COMPRESSED: [&str; 4] = ["zstd", "gzip", "xz:0", "bzip2:1"];
 
-/// An archive of some files of text.
+/// Returns an archive of some text files.
 fn archive(compression: &str) -> Vec<u8> {
     let place = Place::new();
     fs::create_dir(place.staging().join("m")).unwrap();
@@ -41,7 +41,7 @@ fn an_archive_that_is_cut_short_ends_early() {
 }
 
 #[test]
-fn a_bare_tar_ends_early_wherever_it_is_cut() {
+fn a_bare_tar_ends_early_at_any_cut() {
     let tar = m().file("m/a", &[b'a'; 700]).file("m/b", b"b").end();
     for offset in (512..tar.len()).step_by(100) {
         let error = failure(&tar[..offset]);

@@ -1,4 +1,4 @@
-//! Archives from nowhere: whatever they are, they end, write nothing outside, and what is accepted is what was hashed.
+//! Random archives. Unpacking ends, writes nothing outside, and hashes exactly the accepted bytes.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use proptest::sample::{Index, select};
 use crate::interop::compressed;
 use crate::support::{Header, Place, Tar, m};
 
-/// Unpacks, and checks what must hold for any archive.
+/// Unpacks, and checks the invariants of all archives.
 fn unpack(archive: &[u8]) -> Result<(), TestCaseError> {
     let place = Place::new();
     let outcome = place.unpack(archive);
@@ -29,7 +29,7 @@ fn unpack(archive: &[u8]) -> Result<(), TestCaseError> {
 fn stays_inside(path: &Path, root: &Path) -> Result<(), TestCaseError> {
     let metadata = fs::symlink_metadata(path).unwrap();
     if metadata.is_symlink() {
-        // Otherwise it leads nowhere.
+        // Otherwise the link leads nowhere.
         if let Ok(target) = path.canonicalize() {
             prop_assert!(target.starts_with(root), "{path:?} leads to {target:?}");
         }
@@ -41,7 +41,7 @@ fn stays_inside(path: &Path, root: &Path) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Something in every kind of entry.
+/// Returns an entry of a random kind.
 fn sample() -> Vec<u8> {
     m().dir("m/d/")
         .file("m/a", b"content")
@@ -54,7 +54,7 @@ fn sample() -> Vec<u8> {
         .end()
 }
 
-/// Paths of few components, so that they meet.
+/// Returns paths with few components, so that they collide.
 fn path() -> impl Strategy<Value = String> {
     vec(select(vec!["m", "a", "b", "..", ".", "", "l"]), 0..5).prop_map(|components| components.join("/"))
 }
@@ -66,7 +66,7 @@ fn entry() -> impl Strategy<Value = (u8, String, String)> {
     (kind, name, path())
 }
 
-/// Gives the header at the start of a block its right checksum.
+/// Corrects the checksum of a header block.
 fn sign(header: &mut [u8]) {
     header[148..156].fill(b' ');
     let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();

@@ -1,4 +1,4 @@
-//! Archives that other programs made of a tree with everything in it.
+//! Archives of other programs, of a tree with every kind of entry.
 
 use std::process::Command;
 use std::sync::Mutex;
@@ -20,7 +20,7 @@ fn run(program: &str, arguments: &[&str], tree: &Place) -> Vec<u8> {
     run.stdout
 }
 
-/// An archive as the programs `zstd`, `gzip`, `xz` and `bzip2` compress it.
+/// Compresses an archive with the programs `zstd`, `gzip`, `xz` and `bzip2`.
 pub(crate) fn compressed(format: usize, archive: &[u8]) -> Vec<u8> {
     static CACHE: Mutex<[Vec<u8>; 4]> = Mutex::new([const { Vec::new() }; 4]);
     let mut cache = CACHE.lock().unwrap();
@@ -33,7 +33,7 @@ pub(crate) fn compressed(format: usize, archive: &[u8]) -> Vec<u8> {
     cache[format].clone()
 }
 
-/// Unpacks what another program packed, and compares it with what that program had before it.
+/// Unpacks the archive of another program, and compares it with the original.
 #[track_caller]
 fn restores(archive: &[u8], original: &Place, what: &str) {
     let place = Place::new();
@@ -111,7 +111,7 @@ with tarfile.open(fileobj=sys.stdout.buffer, mode='w|gz') as archive:
     let place = Place::new();
     let options = UnpackOptions::default().with_scheme(Some(Scheme::Weasel));
     let Unpacked { content_hash: hash, .. } = place.unpack_with(&archive, &options).unwrap();
-    // MD5 of all bytes of all files, in the order of their paths: a link to a file counts as one.
+    // The MD5 of all bytes of all files, in the order of their paths. A link to a file counts as a file.
     let all = bytes_of(&tree, ["m/a", "m/d/b", "m/d/c", "m/link", "m/x"]);
     assert_eq!(hash.unwrap().as_str(), Scheme::Weasel.digest(&all).to_string());
 }

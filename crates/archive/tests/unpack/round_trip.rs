@@ -1,4 +1,4 @@
-//! What is packed comes back as it was.
+//! Packing and unpacking restore the original.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -65,7 +65,7 @@ fn every_scheme_verifies_what_it_hashed() {
 fn every_file_of_many_gets_its_own_bytes() {
     let original = Place::new();
     fs::create_dir(original.staging().join("m")).unwrap();
-    // More than may wait for a thread, of none to many bytes, and now and then one that goes alone.
+    // More small files than may wait for a thread, of various sizes, and some large ones.
     let sizes = [0, 1, 5_000, 0, 0, 40_000, 3, 70_000, 511, 1 << 20, (1 << 20) + 1, 17];
     for (number, size) in (0_u32..1_500).zip(sizes.into_iter().cycle()) {
         let size = if size > 100_000 && number > 200 { 100 } else { size };
@@ -98,8 +98,8 @@ fn the_smallest_outputs_come_back() {
 }
 
 #[test]
-fn a_path_may_be_as_long_as_the_limit_wherever_the_output_is() {
-    // Longer, with where it is, than any path that the system takes in one piece.
+fn a_path_may_reach_the_limit_at_any_location_of_the_output() {
+    // The absolute path is longer than the system allows in one call.
     let place = Place::new();
     let name = "n".repeat(240);
     let mut directory = rustix::fs::open(place.staging(), OFlags::DIRECTORY, Mode::empty()).unwrap();

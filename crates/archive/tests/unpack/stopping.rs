@@ -1,4 +1,4 @@
-//! Unpacking that is given up.
+//! Unpacking that is canceled.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -16,17 +16,17 @@ use larder_tree::Observer;
 
 use crate::support::{Place, Tar, m};
 
-/// Says when nobody holds it any more.
+/// Reports when it is dropped.
 struct Guard(Sender<()>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Fails where the test is over.
+        // Sending fails only after the end of the test.
         let _ = self.0.send(());
     }
 }
 
-/// Asks to stop once so many bytes have arrived.
+/// Cancels after this number of bytes.
 struct StopAfter {
     seen: AtomicU64,
     limit: u64,
@@ -69,14 +69,14 @@ fn an_observer_stops_it() {
                 .with_observer(Arc::new(StopAfter { seen: AtomicU64::new(0), limit }));
             match block_on(unpack(chunks(&archive), &place.staging(), &output(), &options)) {
                 Err(error) => assert_eq!(error.kind(), UnpackErrorKind::Cancelled, "{error:?}"),
-                // It hears too late that it should stop: what came first was done.
+                // The cancellation came too late, after the end.
                 Ok(_) => assert_eq!(limit, archive.len() as u64),
             }
         }
     }
 }
 
-/// Holds the thread that asks it at its first question, until the gate is opened.
+/// Blocks the first thread that checks for cancellation, until the gate is opened.
 struct Gate {
     entered: SyncSender<()>,
     opened: Mutex<Receiver<()>>,
@@ -86,7 +86,7 @@ impl Observer for Gate {
     fn bytes(&self, _count: u64) {}
 
     fn is_cancelled(&self) -> bool {
-        // Fails where the test is over.
+        // Sending fails only after the end of the test.
         let _ = self.entered.try_send(());
         let _ = self.opened.lock().unwrap().recv();
         false
@@ -103,7 +103,7 @@ fn the_guard_of_the_destination_is_held_until_all_writes_end() {
     let place = Place::new();
     let options = UnpackOptions::default().with_keep_alive(guard).with_observer(Arc::new(gate));
     let (staging, output) = (place.staging(), output());
-    // Half of it, and then a remote that is silent.
+    // Half of the archive, and then a silent remote.
     let archive = many_files().end();
     let stream = chunks(&archive[..archive.len() / 2]).chain(stream::pending());
     let mut unpacking = Box::pin(unpack(stream, &staging, &output, &options));

@@ -1,4 +1,4 @@
-//! Archives made byte by byte, and places to unpack them to.
+//! Archives built byte by byte, and directories to unpack them to.
 
 use std::fs;
 use std::path::PathBuf;
@@ -96,7 +96,7 @@ impl Tar {
         self.header(&header).padded(body.as_bytes())
     }
 
-    /// GNU's long name (`L`) or long link (`K`).
+    /// Adds GNU's long name (`L`) or long link (`K`).
     pub(crate) fn gnu_long(self, kind: u8, text: &str) -> Self {
         let mut header = Header::new("././@LongLink", kind);
         header.gnu = true;
@@ -104,7 +104,7 @@ impl Tar {
         self.header(&header).padded(&[text.as_bytes(), b"\0"].concat())
     }
 
-    /// The archive, with the mark of its end.
+    /// Returns the archive with its end.
     pub(crate) fn end(self) -> Vec<u8> {
         self.raw(&[0; 1024]).0
     }
@@ -119,7 +119,7 @@ pub(crate) fn pax_record(key: &str, value: &str) -> String {
     format!("{len} {key}={value}\n")
 }
 
-/// A place to unpack to, with something beside it that must stay as it is.
+/// A directory to unpack to, beside a file that must not change.
 pub(crate) struct Place {
     dir: tempfile::TempDir,
 }
@@ -137,7 +137,7 @@ impl Place {
     }
 
     pub(crate) fn unpack(&self, archive: &[u8]) -> Result<Unpacked, UnpackError> {
-        // Threads of its own for each of a thousand archives would take longer than the archives.
+        // Starting threads for each of a thousand archives would take longer than unpacking them.
         static WORKERS: LazyLock<Workers> = LazyLock::new(Workers::default);
         let options =
             UnpackOptions::default().with_scheme(Some(Scheme::Blake3)).with_workers(WORKERS.clone());
@@ -149,7 +149,7 @@ impl Place {
         archive: &[u8],
         options: &UnpackOptions,
     ) -> Result<Unpacked, UnpackError> {
-        // In small chunks, so that nothing depends on where they end.
+        // Use small chunks, so that nothing depends on their ends.
         let chunks: Vec<_> = archive.chunks(1000).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
         let stream = stream::iter::<Vec<Result<Bytes, std::io::Error>>>(chunks);
         let outcome = block_on(unpack(stream, &self.staging(), &OutputPath::new("m").unwrap(), options));
@@ -171,7 +171,7 @@ impl Place {
 pub(crate) fn accepted(archive: &[u8]) -> (Place, Unpacked) {
     let place = Place::new();
     let unpacked = place.unpack(archive).unwrap_or_else(|error| panic!("{error}: {error:?}"));
-    // What was hashed while it was written is what is there.
+    // The hash of the written files equals the hash from unpacking.
     let there = content_hash(&place.staging().join("m"), &HashOptions::default()).unwrap();
     assert_eq!(unpacked.content_hash, Some(there));
     (place, unpacked)
@@ -193,7 +193,7 @@ pub(crate) fn m() -> Tar {
     Tar::default().dir("m/")
 }
 
-/// The bytes of these files, one after the other.
+/// Returns the bytes of these files, concatenated.
 pub(crate) fn bytes_of<'a>(place: &Place, names: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     names.into_iter().flat_map(|name| place.read(name).unwrap()).collect()
 }

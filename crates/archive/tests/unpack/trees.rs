@@ -1,4 +1,4 @@
-//! Trees to be restored, and what can be seen of them.
+//! Trees to restore, and their visible state.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,11 +10,11 @@ use larder_hashing::Scheme;
 
 use crate::support::Place;
 
-/// Two names of one file, if they are wanted.
+/// Adds a hard link if requested.
 pub(crate) const HARD_LINKS: [(&str, &str); 2] =
     [("m/d/executable", "m/other-name"), ("m/a", "m/d/third-name")];
 
-/// A tree of whatever an output may have in it.
+/// Returns a tree with every kind of entry.
 pub(crate) fn with_everything(hard_links: &[(&str, &str)]) -> Place {
     let place = with_short_names();
     let root = place.staging();
@@ -32,7 +32,7 @@ pub(crate) fn with_everything(hard_links: &[(&str, &str)]) -> Place {
     let long = "n".repeat(255);
     write(format!("m/{long}/{long}/{long}").as_bytes(), b"7");
     write(format!("m/{}f", "d/".repeat(200)).as_bytes(), b"8");
-    // More than a piece of every buffer on the way, and no multiple of any.
+    // Larger than every buffer, and not a multiple of any.
     let large: Vec<u8> =
         (0..1_300_000_u32).flat_map(|i| (i ^ i >> 9).to_be_bytes()).take(5_000_001).collect();
     write(b"m/large", &large);
@@ -51,7 +51,7 @@ pub(crate) fn with_everything(hard_links: &[(&str, &str)]) -> Place {
     place
 }
 
-/// A tree that ustar can hold.
+/// Returns a tree that ustar can represent.
 pub(crate) fn with_short_names() -> Place {
     let place = Place::new();
     let root = place.staging();
@@ -66,7 +66,7 @@ pub(crate) fn with_short_names() -> Place {
     place
 }
 
-/// What can be seen of an unpacked tree: a line for each entry.
+/// Describes an unpacked tree, with a line for each entry.
 pub(crate) fn listing(place: &Place) -> Vec<String> {
     let mut lines = Vec::new();
     list(&place.staging().join("m"), "m", &mut lines);

@@ -1,4 +1,4 @@
-//! Weasel's hash of what was unpacked is that of the finished tree, whatever the order of the archive.
+//! Weasel's hash from unpacking equals that of the finished tree, for any order of the archive.
 
 use larder_archive::UnpackOptions;
 use larder_hashing::{HashOptions, Scheme, content_hash};
@@ -9,7 +9,7 @@ use crate::support::{Place, Tar, m};
 fn the_hash_is_that_of_the_finished_tree() {
     let large = vec![7; 3 << 20];
     let archives = [
-        // In weasel's order, and in others: bytes of whole paths, and anyhow.
+        // In weasel's order, by the bytes of whole paths, and in an arbitrary order.
         m().file("m/a/x", b"1").file("m/a!", b"2").file("m/b", &large),
         m().file("m/a!", b"2").file("m/a/x", b"1").file("m/b", &large),
         m().file("m/b", &large).file("m/a", b"1"),

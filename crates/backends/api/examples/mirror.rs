@@ -1,10 +1,10 @@
-//! Copies every object that one remote has and another lacks. It knows the traits only: any two backends will do.
+//! Copies every object that one remote has and another lacks. It uses only the traits, so it works for any two backends.
 //!
 //! ```text
 //! cargo run -p larder-backend --example mirror -- FROM TO
 //! ```
 //!
-//! Here both are directories. Without arguments it mirrors one of its own.
+//! Here both are directories. Without arguments it mirrors a directory that it creates.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it shows what it does")]
 
@@ -42,7 +42,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         put(&from, "metrics.json/nightly/two", "{}").await?;
         (from, open(&scratch.path().join("to"), CreateRoot::All)?)
     };
-    // The second time there is nothing left to do.
+    // The second run has nothing to do.
     for _ in 0..2 {
         let Mirrored { copied, present, bytes } = mirror(&from, &to).await?;
         println!("{from} → {to}: {copied} objects copied ({bytes} bytes), {present} there already");
@@ -63,7 +63,7 @@ async fn put(to: &dyn Backend, key: &str, bytes: &'static str) -> Result<(), Box
     Ok(())
 }
 
-/// What a mirror did.
+/// The result of a mirror.
 #[derive(Default)]
 struct Mirrored {
     copied: u64,
@@ -71,7 +71,7 @@ struct Mirrored {
     bytes: u64,
 }
 
-/// Copies what `to` lacks. Memory does not grow with the size of an object.
+/// Copies the objects that `to` lacks. Memory does not grow with the size of an object.
 async fn mirror(from: &dyn Backend, to: &dyn Backend) -> Result<Mirrored> {
     let mut mirrored = Mirrored::default();
     let mut listing = from.list(&Prefix::root(), ListOptions::default());
@@ -84,7 +84,7 @@ async fn mirror(from: &dyn Backend, to: &dyn Backend) -> Result<Mirrored> {
         let stream = from.get(&object.key, GetOptions::default()).await?.stream;
         let mut upload = to.begin_put(&object.key, PutOptions::default()).await?;
         if let Err(error) = copy(stream, &mut *upload).await {
-            // What was read so far is never published.
+            // The bytes read so far are never published.
             upload.abort().await?;
             return Err(error);
         }
@@ -93,7 +93,7 @@ async fn mirror(from: &dyn Backend, to: &dyn Backend) -> Result<Mirrored> {
                 mirrored.copied += 1;
                 mirrored.bytes += meta.size;
             }
-            // Somebody else was faster: of one name there is one object.
+            // Another process was faster.
             Err(error) if error.is_already_exists() => mirrored.present += 1,
             Err(error) => return Err(error),
         }
@@ -103,7 +103,7 @@ async fn mirror(from: &dyn Backend, to: &dyn Backend) -> Result<Mirrored> {
 
 async fn has(remote: &dyn Backend, key: &Key) -> Result<bool> {
     match remote.stat_if_exists(key).await {
-        // The first upload makes it.
+        // The first upload creates it.
         Err(error) if error.kind() == ErrorKind::RootMissing => Ok(false),
         found => Ok(found?.is_some()),
     }

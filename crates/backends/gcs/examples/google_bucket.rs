@@ -1,10 +1,11 @@
-//! Puts a file into a bucket as an object, lists what is there, and reads it back.
+//! Uploads a file to a bucket, lists the objects, and reads the file back.
 //!
 //! ```text
 //! cargo run -p larder-backend-gcs --example google_bucket -- Cargo.toml my-bucket some/prefix
 //! ```
 //!
-//! Credentials come from where Google's tools take them. Two more arguments lead to an emulator: its URL, and the one of its gRPC.
+//! Credentials come from the same sources as for Google's tools. Two more arguments name an emulator: its URL, and its URL
+//! for gRPC.
 
 #![expect(clippy::print_stdout, reason = "it shows what it does")]
 
@@ -34,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let key = Key::parse(format!("files/{name}"))?;
 
     let mut file = File::open(source).map_err(|error| format!("failed to open {source}: {error}"))?;
-    // With the size, the chunks of a large object are large from the first on.
+    // With a size hint, the first chunks of a large object are large too.
     let options = PutOptions::default().with_size_hint(file.metadata()?.len());
     let mut upload = backend.begin_put(&key, options).await?;
     loop {
@@ -49,7 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             return Err(error.into());
         }
     }
-    // Nothing is visible before this.
+    // Nothing is visible before the commit.
     match upload.commit().await {
         Ok(meta) => println!("published {backend}/{} ({} bytes)", meta.key, meta.size),
         Err(error) if error.is_already_exists() => println!("{backend}/{key} is there already"),

@@ -1,4 +1,4 @@
-//! Puts a file into a directory as an object, lists what is there, and reads it back.
+//! Stores a file as an object in a directory, lists the objects, and reads the file back.
 //!
 //! ```text
 //! cargo run -p larder-backend-local --example shelf -- Cargo.toml /tmp/shelf
@@ -31,13 +31,13 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args_os().skip(1).map(PathBuf::from);
-    // Without arguments it keeps itself, in a directory of the working directory.
+    // Without arguments it stores its own source in a subdirectory of the working directory.
     let source = arguments.next().map_or_else(env::current_exe, Ok)?;
     let root = arguments.next().unwrap_or_else(|| "shelf".into());
     let name = source.file_name().and_then(|name| name.to_str()).ok_or("the file has no name in UTF-8")?;
     let backend = LocalBackend::open(LocalConfig::new(root).with_create(CreateRoot::All))?;
 
-    // A sweep of what dead processes left costs nothing where there is nothing.
+    // A sweep removes the files of dead processes. It is cheap if there are none.
     backend.sweep(&[]).await?;
 
     let key = Key::parse(format!("files/{name}"))?;
@@ -56,7 +56,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
             return Err(error.into());
         }
     }
-    // Nothing is visible before this.
+    // Nothing is visible before the commit.
     match upload.commit().await {
         Ok(meta) => println!("published {backend}/{} ({} bytes)", meta.key, meta.size),
         Err(error) if error.is_already_exists() => println!("{backend}/{key} is there already"),

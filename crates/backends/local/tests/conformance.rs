@@ -1,4 +1,4 @@
-//! A directory keeps the promises of a backend.
+//! The conformance suite on a directory.
 
 use std::fs;
 use std::path::Path;

@@ -1,10 +1,10 @@
-//! Puts a file into a bucket as an object, lists what is there, and reads it back.
+//! Uploads a file to a bucket, lists the objects, and reads the file back.
 //!
 //! ```text
 //! cargo run -p larder-backend-s3 --example bucket -- Cargo.toml my-bucket some/prefix
 //! ```
 //!
-//! Credentials, region and endpoint come from where other AWS tools take them.
+//! Credentials, region and endpoint come from the same sources as for AWS tools.
 
 #![expect(clippy::print_stdout, reason = "it shows what it does")]
 
@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let key = Key::parse(format!("files/{name}"))?;
 
     let mut file = File::open(source).map_err(|error| format!("failed to open {source}: {error}"))?;
-    // With the size, the parts of a large object get the right length from the first on.
+    // With a size hint, the first parts of a large object have the right length too.
     let options = PutOptions::default().with_size_hint(file.metadata()?.len());
     let mut upload = backend.begin_put(&key, options).await?;
     loop {
@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             return Err(error.into());
         }
     }
-    // Nothing is visible before this.
+    // Nothing is visible before the commit.
     match upload.commit().await {
         Ok(meta) => println!("published {backend}/{} ({} bytes)", meta.key, meta.size),
         Err(error) if error.is_already_exists() => println!("{backend}/{key} is there already"),

@@ -1,6 +1,6 @@
-//! How fast libssh2 alone moves a file over SFTP, in the way that this crate uses it: several sessions, each with its parts
-//! of the file, in calls of the same sizes. Nothing is hashed, verified, flushed or published, and what is read is thrown
-//! away. `cargo xtask bench --backend ssh` starts it beside larder, scp and sftp.
+//! Measures how fast libssh2 alone transfers a file over SFTP, used as in this crate: several sessions with parts of the
+//! file, in calls of the same size. Nothing is hashed, verified, flushed or published, and received bytes are discarded.
+//! `cargo xtask bench --backend ssh` starts it beside larder, scp and sftp.
 
 #![expect(clippy::print_stderr, reason = "a program")]
 
@@ -20,9 +20,9 @@ const USAGE: &str = "\
 usage: libssh2 get|put USER HOST:PORT PRIVATE_KEY REMOTE_FILE LOCAL_FILE
        get reads REMOTE_FILE and keeps nothing; put writes LOCAL_FILE to it. Host keys are not checked.";
 
-/// As many as larder opens to a host that is near.
+/// The number of sessions that larder opens to a near host.
 const SESSIONS: usize = 2;
-/// What a session moves before it takes the next part, and what it gives to and asks of libssh2 at once, in bytes.
+/// The size of a part, and the sizes of calls to libssh2, in bytes.
 const PART: usize = 130 * 30_000;
 const WRITE: usize = 78 * 30_000;
 const READ: usize = 1 << 20;
@@ -63,7 +63,7 @@ fn connect(address: &str, user: &str, key: &Path) -> Result<Session> {
     Ok(session)
 }
 
-/// Moves all parts on several threads, each of which opens the file for itself.
+/// Transfers all parts on several threads. Each opens the file itself.
 fn in_parts<F>(
     size: u64,
     open: impl Fn() -> Result<F> + Sync,

@@ -1,4 +1,4 @@
-//! Puts a file into a directory on another machine, lists what is there, and reads it back.
+//! Stores a file as an object on another machine, lists the objects, and reads the file back.
 //!
 //! `cargo run -p larder-backend-ssh --example remote_shelf -- FILE HOST DIRECTORY [PORT [USER [HOME]]]`
 

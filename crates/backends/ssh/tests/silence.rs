@@ -13,7 +13,7 @@ use larder_backend_ssh::{RemotePath, SshBackend, SshConfig};
 use tempfile::TempDir;
 
 const STALL_TIMEOUT: Duration = Duration::from_secs(3);
-/// More than that it takes only on a machine that is very busy.
+/// An upper bound that only a very busy machine exceeds.
 const SLACK: Duration = Duration::from_secs(20);
 
 /// A home directory, and a server that accepts connections and says nothing.
@@ -44,7 +44,7 @@ impl Silence {
             .with_user(Some("user".to_owned()))
             .with_port(Some(port))
             .with_stall_timeout(Some(STALL_TIMEOUT));
-        // Those of this machine are not the test's.
+        // The test does not use this machine's files.
         config.config_files.truncate(1);
         config.global_known_hosts.clear();
         config
@@ -79,7 +79,7 @@ async fn a_silent_server_times_out_after_the_stated_time() {
     let error = failure(silence.config()).await;
     let passed = begun.elapsed().as_secs_f64();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-    // All attempts together, and not one of them.
+    // The time of all attempts together, not of one.
     assert!(stated(&error) >= 2.0 && stated(&error) <= passed + 0.1, "{passed}: {}", error_chain(&error));
     assert!(error_chain(&error).contains("attempts"), "{}", error_chain(&error));
 }
@@ -106,7 +106,7 @@ async fn known_hosts_that_are_not_a_file_are_refused() {
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
         assert!(error_chain(&error).contains("not a regular file"), "{}", error_chain(&error));
     }
-    // Users name it where nothing is to be remembered.
+    // Users name `/dev/null` so that nothing is remembered.
     let mut config = silence.config();
     config.known_hosts = vec!["/dev/null".into()];
     assert_eq!(failure(config).await.kind(), ErrorKind::Timeout);

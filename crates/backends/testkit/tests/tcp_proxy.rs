@@ -155,7 +155,7 @@ fn a_reset_reaches_both_ends() {
 }
 
 #[test]
-fn what_one_end_does_reaches_the_other() {
+fn bytes_and_closes_pass_through() {
     let pair = Pair::new();
     let (client, mut server) = pair.connect();
     server.write_all(b"unread").unwrap();

@@ -1,11 +1,11 @@
-//! Completion, as shells ask for it.
+//! Shell completion.
 
 use std::fs;
 use std::process::Command;
 
 use crate::support::Project;
 
-/// What the last of the words can become, sorted. They are what is typed after `larder`.
+/// Returns the completions of the last word, sorted. The words follow `larder` on the command line.
 fn completed(project: &Project, words: &str) -> Vec<String> {
     let words: Vec<&str> = words.split(' ').collect();
     let mut command = project.command("-- larder");
@@ -19,7 +19,7 @@ fn completed(project: &Project, words: &str) -> Vec<String> {
     completed
 }
 
-/// A project of two remotes, one of which has two outputs.
+/// Creates a project with two remotes, one of which has two outputs.
 fn project() -> Project {
     let project = Project::new();
     project.write("larder.toml", "[remotes]\ndefault = 'team'\nteam = '../team'\ntemp = 's3://nowhere/x'\n");
@@ -77,7 +77,7 @@ fn bash_completes_with_the_printed_script() {
         return;
     }
     let project = project();
-    // The script calls the binary as it was called: by its name, or by its path.
+    // The script calls the binary by the same name or path as this call.
     let script = "source <(\"$LARDER\" completions bash)\n\
         COMP_WORDS=(larder pull mo); COMP_CWORD=2; COMP_TYPE=9\n\
         _clap_complete_larder larder mo pull\n\

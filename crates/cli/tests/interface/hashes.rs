@@ -18,7 +18,7 @@ fn a_command_hash_of_nothing_is_that_of_a_plain_push_in_every_directory() {
         let dep = stdout(&format!("hash command -d metrics.json --hash {scheme}"));
         assert_eq!(stdout(&format!("-C models hash command -d ../metrics.json --hash {scheme}")), dep);
     }
-    // Where there is a command, it matters where it runs.
+    // With a command, the working directory matters.
     assert_ne!(stdout("-C models hash command -- x"), stdout("hash command -- x"));
 }
 

@@ -1,6 +1,6 @@
-//! The command line as people and programs see it: help, documents, errors, exit codes.
+//! The command line: help, documents, errors, exit codes.
 //!
-//! What needs servers, signals or other users is in the workspace's end-to-end tests.
+//! The end-to-end tests of the workspace cover servers, signals and other users.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::Project;
 
-/// A weasel project of three commands, of which two have what they need.
+/// Creates a weasel project of three commands. Two of them have their dependencies.
 fn weasel_project() -> Project {
     let project = Project::new();
     project.write("larder.toml", "");
@@ -44,7 +44,7 @@ fn audits() {
     project.transcript("project push");
     let team = project.0.path().join("team");
     project.check("audit-of-nothing", &["project audit", "project audit --json"]);
-    // A truncated object, one with a flipped bit, one under a wrong name, a stub, a stray file, and names that are one path.
+    // A truncated object, one with a flipped bit, one with a wrong name, a stub, a stray file, and two names of one path.
     let (model, metrics) =
         (only_file_below(&team.join("models%2Fen%2F")), only_file_below(&team.join("metrics.json")));
     let mut flipped = fs::read(&metrics).unwrap();

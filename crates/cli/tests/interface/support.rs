@@ -1,4 +1,4 @@
-//! A project to run the binary in.
+//! A project in which tests run the binary.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -10,7 +10,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tempfile::TempDir;
 
-/// A project in a directory of its own, and a home without any configuration.
+/// A project in its own directory, and a home without configuration.
 pub(crate) struct Project(pub(crate) TempDir);
 
 impl Project {
@@ -40,7 +40,7 @@ impl Project {
         command
     }
 
-    /// What the command wrote, on which stream, and its exit code.
+    /// Returns the output on each stream, and the exit code.
     pub(crate) fn transcript(&self, arguments: &str) -> String {
         Self::show(arguments, &self.command(arguments).output().unwrap())
     }
@@ -61,13 +61,13 @@ impl Project {
         (child, File::from(terminal))
     }
 
-    /// Returns what a user sees at a terminal who gives this answer.
+    /// Returns the output at a terminal where the user gives this answer.
     pub(crate) fn at_a_terminal(&self, arguments: &str, answer: &str) -> String {
         let (mut child, mut terminal) = self.start_at_a_terminal(arguments, "dumb", 80);
         terminal.write_all(answer.as_bytes()).unwrap();
         let mut said = Vec::new();
         let mut buffer = [0; 4096];
-        // Linux has an error for the end.
+        // Linux reports the end as an error.
         while let Ok(len @ 1..) = terminal.read(&mut buffer) {
             said.extend_from_slice(&buffer[..len]);
         }
@@ -84,7 +84,7 @@ impl Project {
         transcript + &format!("[{}]\n", output.status.code().unwrap())
     }
 
-    /// Compares with the snapshot `name`, without what differs from run to run.
+    /// Compares with the snapshot `name`. Replaces the parts that differ from run to run.
     pub(crate) fn check(&self, name: &str, commands: &[&str]) {
         let transcript: String = commands.iter().map(|command| self.transcript(command)).collect();
         self.settings().bind(|| assert_snapshot!(name, transcript));
@@ -105,7 +105,7 @@ impl Project {
         settings.add_filter(r"[\d.]+ (B|KiB|MiB)/s", "SPEED");
         settings.add_filter(r"[\d.]+ (B|KiB)\b", "N B");
         settings.add_filter(r"\b[\d.]+ m?s\b", "SECONDS");
-        // The width of a column follows what is in it.
+        // The width of a column depends on its contents.
         settings.add_filter(r"(OBJECTS|CONTENT HASH|HEX|\d) +(SIZE|N B)", "$1  $2");
         settings
     }

@@ -1,4 +1,4 @@
-//! What reaches the terminal.
+//! The output at a terminal.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -64,10 +64,10 @@ fn bars_are_drawn_only_where_they_are_wanted() {
     assert!(stderr("hash content models/en --progress always").contains("hashing models/en"));
 }
 
-/// Reads from a terminal until it shows what is awaited.
+/// Reads from a terminal until it shows the expected text.
 fn watch(terminal: &mut File, screen: &mut vt100::Parser, awaited: impl Fn(&str) -> bool) -> bool {
     let mut buffer = [0; 4096];
-    // Linux has an error for the end.
+    // Linux reports the end as an error.
     while let Ok(len @ 1..) = terminal.read(&mut buffer) {
         screen.process(&buffer[..len]);
         if awaited(&screen.screen().contents()) {
@@ -80,7 +80,7 @@ fn watch(terminal: &mut File, screen: &mut vt100::Parser, awaited: impl Fn(&str)
 #[test]
 fn bars_fit_the_terminal_and_are_gone_when_the_command_is_interrupted() {
     let project = Project::new();
-    // It takes long to read, and no space.
+    // A sparse file takes long to read, and no space.
     let name = "a-name-that-does-not-fit-into-a-narrow-terminal-as-it-is";
     File::create(project.path().join(name)).unwrap().set_len(64 << 30).unwrap();
     for (arguments, columns, code) in

@@ -1,4 +1,4 @@
-//! Lines for people.
+//! The text output.
 
 use std::fs;
 use std::process::Command;
@@ -85,7 +85,7 @@ fn find_and_ls_take_a_literal_key_and_pull_does_not() {
     let found = run("find ./models/en/");
     assert!(String::from_utf8_lossy(&found.stdout).contains("/.%2Fmodels%2Fen%2F/x/blake3-tree-"));
     assert!(run("ls ./models/en/").status.success());
-    // For a pull, a path on disk is meant.
+    // A pull takes a path on disk.
     let pulled = run("pull ./models/en/ --json");
     assert_eq!(pulled.status.code(), Some(3), "{}", Project::show("", &pulled));
     assert!(!project.path().join("models").exists());

@@ -1,4 +1,4 @@
-//! What weasel gets wrong, and larder does not: each promise has a test.
+//! Cases in which larder corrects weasel's mistakes.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -67,7 +67,7 @@ fn a_pull_keeps_what_is_stale_and_does_not_record_it() {
 }
 
 #[test]
-fn what_the_remote_does_not_have_is_not_recorded() {
+fn outputs_missing_in_the_remote_are_not_recorded() {
     let lab = Lab::new(CHAIN);
     lab.write("raw", "r");
     lab.write("corpus", "made by hand");
@@ -77,7 +77,7 @@ fn what_the_remote_does_not_have_is_not_recorded() {
 }
 
 #[test]
-fn what_was_recorded_stays_so_where_the_remote_has_lost_another_output() {
+fn a_record_stays_if_the_remote_has_lost_another_output() {
     let lab = Lab::new("commands:\n- {name: a, script: [x], outputs: [one, two]}\n");
     lab.write("one", "1");
     lab.write("two", "2");
@@ -92,7 +92,7 @@ fn what_was_recorded_stays_so_where_the_remote_has_lost_another_output() {
     assert_eq!(recorded(), [Some(false), Some(false)]);
 }
 
-/// A tar archive with nothing but a link, as weasel makes one of an output that is a link.
+/// Returns a tar archive with one link, as weasel creates it for an output that is a link.
 fn tar_of_a_link(name: &str) -> Vec<u8> {
     let mut tar = vec![0; 3 * 512];
     let mut put = |at: usize, text: &str| tar[at..at + text.len()].copy_from_slice(text.as_bytes());
@@ -260,7 +260,7 @@ fn one_failure_does_not_stop_the_others() {
     let said = shown(&reports);
     assert_eq!(said[0], "train model/ skipped");
     assert!(said[1].starts_with("prep corpus failed: ") && said[1].contains("damaged"), "{said:?}");
-    // An output that cannot be packed is alone with that.
+    // An output that cannot be packed does not affect the others.
     let yml = "commands: [{name: a, script: [s], outputs: [links, o, /abs]}]\n";
     let lab = Lab::new(yml);
     lab.write("o", "o");

@@ -1,4 +1,4 @@
-//! The rows of `tests/vectors/weasel.json` that a project can have: the hashes of contents and of commands.
+//! The rows of `tests/vectors/weasel.json` that apply to projects: the hashes of contents and of commands.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ fn commands_have_the_keys_of_weasel_and_of_early_spacy() {
 fn outputs_have_the_content_hashes_of_weasel() {
     let mut checked = 0;
     for row in vectors().content {
-        // Names that are no text, FIFOs and hard links are for larder-hashing's own tests.
+        // The tests of larder-hashing cover FIFOs, hard links and names that are not text.
         let Ok(row) = serde_json::from_value::<Content>(row) else { continue };
         if row.entries.iter().any(|entry| !matches!(entry.kind.as_str(), "file" | "link")) {
             continue;

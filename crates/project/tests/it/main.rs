@@ -1,4 +1,4 @@
-//! What larder-project promises, by the vectors that all implementations share and on real files.
+//! Tests of larder-project, with the vectors that all implementations share and with real files.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot build its project has failed")]
 

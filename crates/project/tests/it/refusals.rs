@@ -1,4 +1,4 @@
-//! Projects that cannot be: each mistake is named with its file, its line and its key.
+//! Invalid projects. Each error names the file, the line and the key.
 
 use std::path::Path;
 
@@ -67,7 +67,7 @@ fn mistakes_are_named_with_file_line_and_key() {
 }
 
 #[test]
-fn what_makes_weasel_crash_is_empty_or_an_error() {
+fn values_that_crash_weasel_are_empty_or_an_error() {
     for text in ["", "# nothing\n", "directories:\n", "remotes:\n", "commands: []\nremotes: \n", "{}\n"] {
         let project = parse(text).unwrap();
         assert!(project.commands.is_empty() && project.remotes.is_empty() && project.directories.is_empty());

@@ -39,7 +39,7 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// A project of this text, and an empty remote.
+    /// Creates a project with this text, and an empty remote.
     pub(crate) fn new(yml: &str) -> Self {
         let lab = Self { dir: tempfile::tempdir().unwrap() };
         fs::create_dir(lab.root()).unwrap();
@@ -79,7 +79,7 @@ impl Lab {
         if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
     }
 
-    /// The keys in the remote, in order.
+    /// Returns the keys in the remote, in order.
     pub(crate) fn keys(&self) -> Vec<String> {
         fn visit(dir: &Path, below: &str, keys: &mut Vec<String>) {
             for entry in fs::read_dir(dir).unwrap() {
@@ -99,7 +99,7 @@ impl Lab {
         keys
     }
 
-    /// Works with the project as it is now.
+    /// Opens the project in its current state.
     pub(crate) fn with<T>(
         &self,
         options: ExchangeOptions,
@@ -133,7 +133,7 @@ impl Lab {
         self.with(ExchangeOptions::default(), &[], async |exchange| exchange.status().await.unwrap())
     }
 
-    /// The states as `command path state`.
+    /// Returns the states as `command path state`.
     pub(crate) fn states(&self) -> Vec<String> {
         let shown = |status: OutputStatus| {
             let state = status.state.name().unwrap_or("failed");
@@ -161,7 +161,7 @@ pub(crate) fn only(names: &[&str]) -> ExchangeOptions {
     options
 }
 
-/// The reports as `command path outcome`.
+/// Returns the reports as `command path outcome`.
 pub(crate) fn shown(reports: &[OutputReport]) -> Vec<String> {
     let shown = |report: &OutputReport| {
         let outcome = match &report.outcome {

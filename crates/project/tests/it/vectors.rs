@@ -19,7 +19,7 @@ struct Row {
     weasel_lock_after_pull: String,
 }
 
-/// What comes instead of the lock of weasel's, where that has a defect.
+/// The expected lock where weasel's has a bug.
 fn lock_without_defect(row: &Row) -> String {
     let lock = row.weasel_lock_after_pull.clone();
     match row.name.as_str() {
@@ -69,7 +69,7 @@ fn projects_are_pushed_and_pulled_as_by_weasel_without_its_defects() {
             .filter(|report| matches!(report.outcome, OutputOutcome::Restored))
             .map(|report| report.path.clone())
             .collect();
-        // All that weasel pulls, in its order, but for what nests; and what it misses.
+        // Everything that weasel pulls, in its order except for nested outputs, and the outputs that it misses.
         let mut missing: Vec<&String> =
             row.weasel_pulls.iter().filter(|path| !pulled.contains(path)).collect();
         missing.retain(|path| path.as_str() != "m/best");
@@ -78,7 +78,7 @@ fn projects_are_pushed_and_pulled_as_by_weasel_without_its_defects() {
         let after: Vec<Option<Vec<u8>>> =
             row.files.iter().map(|file| fs::read(lab.path(&file.path)).ok()).collect();
         assert!(before == after, "{}: not everything is back", row.name);
-        // And again: nothing is left to do, and git sees no difference.
+        // A second pull has nothing to do, and git sees no difference.
         let lock = lab.lock();
         let again = lab.pull(ExchangeOptions::default()).outputs;
         assert!(

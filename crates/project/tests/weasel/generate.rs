@@ -8,7 +8,7 @@ use std::path::Path;
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-/// Values as they stand in a YAML file: what ruamel reads in a way of its own, and what JSON has no quotes for.
+/// Values in YAML syntax: some that ruamel reads in a special way, and some that JSON does not quote.
 const SCALARS: [&str; 48] = [
     "1",
     "-1",
@@ -60,7 +60,7 @@ const SCALARS: [&str; 48] = [
     "0.1",
 ];
 
-/// What breaks the quotes of what it is put into, or is refused.
+/// Values that break surrounding quotes, or are refused.
 const WILD: [&str; 14] = [
     "'say \"hi\"'",
     "\"a\\tb\"",
@@ -119,7 +119,7 @@ pub(crate) struct Generator {
     is_wild: bool,
 }
 
-/// A project that was made, and how it is to be read.
+/// A generated project, and the options for reading it.
 #[derive(Default)]
 pub(crate) struct Made {
     pub(crate) overrides: Vec<String>,
@@ -160,7 +160,7 @@ impl Generator {
         for index in 0..2 {
             let name = format!("LARDER_TEST_{index}");
             yml.push_str(&["  e", &index.to_string(), ": ", &name, "\n"].concat());
-            // Set always: the process that answers keeps what it was told before.
+            // Always set it, because the peer process keeps earlier values.
             environment.insert(name, self.choose(&VALUES).to_owned());
         }
         let files = self.files(root);
@@ -188,7 +188,7 @@ impl Generator {
         Made { overrides, environment }
     }
 
-    /// The paths of variables, and the text of the section.
+    /// Returns the paths of variables, and the text of the section.
     fn variables(&mut self) -> (Vec<String>, String) {
         let mut names = Vec::new();
         let mut text = "title: T\nvars:\n".to_owned();
@@ -230,7 +230,7 @@ impl Generator {
     fn output(&mut self, vars: &[String]) -> String {
         match self.below(12) {
             0 => format!("o/${{{}}}", vars[self.rng.usize(..3)]),
-            // What larder refuses, weasel does not.
+            // Weasel does not refuse what larder refuses.
             place => [
                 "out0",
                 "out0/",
@@ -260,8 +260,8 @@ impl Generator {
         }
     }
 
-    /// Makes files, directories and links, and names what a command may depend on. What is no directory is never named with
-    /// a slash behind it: then it is not there.
+    /// Creates files, directories and links, and returns possible dependencies. Only directories are named with a trailing
+    /// slash, because other paths would be missing then.
     fn files(&mut self, root: &Path) -> Vec<String> {
         let write = |path: &str, data: &str| {
             let path = root.join(path);
@@ -297,7 +297,7 @@ impl Generator {
             .into()
     }
 
-    /// Entries of a lock that others have made: anything that JSON has.
+    /// Lock entries of other programs: any JSON values.
     pub(crate) fn entries(&mut self) -> Value {
         let mut entries = Map::new();
         for _ in 0..self.below(3) {
@@ -326,7 +326,7 @@ impl Generator {
         }
     }
 
-    /// A text that YAML may have trouble with.
+    /// Returns a text that is difficult for YAML.
     pub(crate) fn text(&mut self) -> String {
         const WORDS: [&str; 52] = [
             "word",

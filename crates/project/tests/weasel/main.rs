@@ -1,5 +1,5 @@
-//! Random projects and locks, against the real weasel in one long-lived process. The seed of a project that differs is
-//! printed, and `LARDER_SEED` runs that one alone.
+//! Compares random projects and locks with the real weasel, in one long-lived process. A failure prints its seed, and
+//! `LARDER_SEED` repeats it alone.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -81,12 +81,12 @@ fn yaml(weasel: &mut Weasel) {
     }
 }
 
-/// Makes a project, asks both for its keys, and says whether there are any.
+/// Generates a project, compares the keys of both, and returns whether there are any.
 fn compare(weasel: &mut Weasel, seed: u64, generator: &mut Generator) -> bool {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().canonicalize().unwrap();
     let made = generator.project(&root);
-    // Larder is asked first: weasel makes the directories of the project.
+    // Larder comes first, because weasel creates the directories of the project.
     let ours = ask_larder(&root, &made);
     let theirs = weasel.ask(&json!({
         "ask": "keys",
@@ -144,14 +144,14 @@ fn ask_larder(root: &Path, made: &generate::Made) -> Result<Value, String> {
             "name": command.name,
             "script": command.script,
             "key": key.map(ToString::to_string),
-            // Without a key larder does not look at outputs.
+            // Without a key larder does not read outputs.
             "outputs": outputs,
         }));
     }
     Ok(json!({ "commands": commands }))
 }
 
-/// What larder takes for missing and weasel hashes.
+/// Whether larder treats a path as missing although weasel hashes it.
 fn empty_directory(root: &Path, path: &str, has_key: bool) -> Option<String> {
     let path = root.join(path);
     if !has_key && path.exists() {
@@ -161,7 +161,7 @@ fn empty_directory(root: &Path, path: &str, has_key: bool) -> Option<String> {
                 .to_string(),
         );
     }
-    // Weasel has made it by then.
+    // Weasel has created it by then.
     let is_listed = path.components().eq(root.join("out0").components());
     (path.is_dir() || is_listed).then(|| "d41d8cd98f00b204e9800998ecf8427e".to_owned())
 }
@@ -190,7 +190,7 @@ fn layout(weasel: &mut Weasel) {
         lock.write().unwrap();
         let written = fs::read_to_string(&path).unwrap();
         assert!(written == text(&expected), "LARDER_SEED={seed}\n{written}\n--- srsly\n{}", text(&expected));
-        // And what is written is read again.
+        // The written lock is read again.
         let mut again = LockFile::read(dir.path()).unwrap();
         assert!(
             !again.record(&ProjectCommand::new(&name).with_script(&script), &deps, &outs),

@@ -1,4 +1,4 @@
-//! The real weasel, in a process that answers.
+//! The real weasel, in a process that answers requests.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -12,12 +12,12 @@ pub(crate) struct Weasel {
 }
 
 impl Weasel {
-    /// Starts it, where the environment names a Python that has it.
+    /// Starts it, if the environment names a Python that has it.
     pub(crate) fn start() -> Option<Self> {
         let python = std::env::var_os("LARDER_WEASEL_PYTHON")?;
         let mut command = Command::new(python);
         command.args(["-c", include_str!("answer.py")]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        // Its own environment must not override anything.
+        // The environment of the tests must not override anything.
         command.env_remove("WEASEL_CONFIG_OVERRIDES");
         let mut child = command.spawn().unwrap();
         let (questions, answers) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
@@ -34,7 +34,7 @@ impl Weasel {
 
 impl Drop for Weasel {
     fn drop(&mut self) {
-        // It ends with its questions.
+        // It ends with its input.
         drop(self.questions.take());
         let _ = self.child.wait();
     }

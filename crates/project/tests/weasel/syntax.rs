@@ -1,7 +1,7 @@
-//! YAML as people write it, and as they mistype it. (Tabs between words are left out: ruamel refuses them, and larder takes
-//! them for the spaces that YAML 1.2 takes them for.)
+//! YAML as people write it, with typical mistakes. Tabs between words are left out: ruamel refuses them, and larder treats
+//! them as spaces, as YAML 1.2 does.
 
-/// Values, with the line breaks behind them.
+/// Values with their line breaks.
 pub(crate) const VALUES: [&str; 103] = [
     "|\n    a\n    b\n",
     "|-\n    a\n     b\n\n",
@@ -108,7 +108,7 @@ pub(crate) const VALUES: [&str; 103] = [
     "123456789012345678901234567890.5\n",
 ];
 
-/// The texts of projects in which a value stands, as a variable and as a line of a script.
+/// Projects that contain a value, as a variable and as a line of a script.
 pub(crate) fn projects(value: &str) -> [String; 2] {
     [
         format!(

@@ -1,4 +1,4 @@
-//! What remotes need of the user's environment.
+//! The user's environment, for remotes.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -11,9 +11,9 @@ use crate::remote::error::InvalidRemote;
 type ReadVariable = dyn Fn(&str) -> Option<OsString> + Send + Sync;
 type AskSecret = dyn Fn(&str) -> Option<String> + Send + Sync;
 
-/// What remotes need of the user and the process: a library does not look for it by itself.
+/// The parts of the user's environment that remotes need. A library does not read the environment itself.
 ///
-/// By default it is empty. Then no remote over SSH can be logged in to, for example, because no keys are found.
+/// By default it is empty. Then a login over SSH fails, for example, because no keys are found.
 #[derive(Clone, Default)]
 pub struct UserEnvironment {
     home: Option<PathBuf>,
@@ -37,7 +37,7 @@ impl UserEnvironment {
         self
     }
 
-    /// Sets how environment variables are looked up. An empty one counts as unset.
+    /// Sets the function that reads environment variables. An empty variable counts as unset.
     #[must_use]
     pub fn with_variables(
         mut self,
@@ -47,8 +47,8 @@ impl UserEnvironment {
         self
     }
 
-    /// Sets how the user is asked for a secret. The function gets the name of the secret, as `passphrase for
-    /// /home/me/.ssh/id_rsa`, and returns nothing where nobody can answer. It may block its thread.
+    /// Sets the function that asks the user for a secret. It gets the name of the secret, such as `passphrase for
+    /// /home/me/.ssh/id_rsa`, and returns `None` if nobody can answer. It may block its thread.
     #[must_use]
     pub fn with_secrets(mut self, ask: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         self.ask_secret = Some(Arc::new(ask));
@@ -71,13 +71,13 @@ impl UserEnvironment {
         self.ask_secret.clone()
     }
 
-    /// The value of a variable, if it is set and not empty.
+    /// Returns the value of a variable, if it is set and not empty.
     #[cfg(any(feature = "gcs", feature = "ssh"))]
     pub(crate) fn variable(&self, name: &str) -> Option<OsString> {
         self.variables.as_ref()?(name).filter(|value| !value.is_empty())
     }
 
-    /// The value of a variable that must be text.
+    /// Returns the value of a variable that must be text.
     #[cfg(any(feature = "gcs", feature = "ssh"))]
     pub(crate) fn text(&self, name: &str) -> Result<Option<String>, InvalidRemote> {
         self.variable(name)

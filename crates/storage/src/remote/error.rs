@@ -1,4 +1,4 @@
-//! Why a remote cannot be used.
+//! Errors of remotes.
 
 /// The remote cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum InvalidRemote {
         /// The schemes that larder knows.
         known: String,
     },
-    /// The scheme is known, and this build cannot use it.
+    /// This build does not support the scheme.
     #[error(
         "this build of larder has no backend for `{scheme}://` remotes; build it with the Cargo feature `{feature}`"
     )]
@@ -26,7 +26,7 @@ pub enum InvalidRemote {
         /// The feature that adds the backend.
         feature: &'static str,
     },
-    /// The URL holds a password. The error does not repeat it.
+    /// The URL has a password. The error does not repeat it.
     #[error("a remote URL must not hold a password: it would end up in logs and in larder.toml")]
     Secret,
     /// The URL breaks a rule of its scheme.
@@ -44,7 +44,7 @@ pub enum InvalidRemote {
         remote: String,
         /// The option.
         option: String,
-        /// What the backend knows.
+        /// The options that the backend knows.
         known: String,
     },
     /// The value of the option cannot be used. The error does not repeat the value.
@@ -54,7 +54,7 @@ pub enum InvalidRemote {
         remote: String,
         /// The option.
         option: String,
-        /// What is wrong, as the end of the sentence.
+        /// The problem, as the end of the sentence.
         problem: String,
     },
     /// Something in the user's environment cannot be used, such as a variable that names a server.
@@ -63,7 +63,7 @@ pub enum InvalidRemote {
 }
 
 impl InvalidRemote {
-    /// The option that is wrong, if one is.
+    /// Returns the invalid option, if there is one.
     pub fn option(&self) -> Option<&str> {
         match self {
             Self::UnknownOption { option, .. } | Self::Option { option, .. } => Some(option),
@@ -71,7 +71,7 @@ impl InvalidRemote {
         }
     }
 
-    /// Whether the user's environment is wrong, and not the text or an option of the remote.
+    /// Whether the problem is in the user's environment, not in the text or an option of the remote.
     pub fn is_of_environment(&self) -> bool {
         matches!(self, Self::Environment(_))
     }

@@ -11,7 +11,7 @@ use crate::remote::text::BucketPrefix;
 
 pub(crate) const KIND: RemoteKind = RemoteKind { schemes: &["gs", "gcs"], has_query: true, read };
 
-/// What is below a prefix in a bucket of Google Cloud Storage.
+/// A prefix in a bucket of Google Cloud Storage.
 #[derive(Debug)]
 struct GcsLocation(BucketPrefix);
 
@@ -31,10 +31,10 @@ impl RemoteLocation for GcsLocation {
         let mut config = GcsConfig::new(&self.0.bucket, &self.0.prefix)
             .with_options(request.options.read()?)
             .map_err(|invalid| request.options.invalid(invalid.option, invalid.problem))?
-            // Whoever clones a project has not read its files: credentials do not go to a host that only they name.
+            // The user may not have read the files of a clone, so credentials are not sent to a host that only they name.
             .with_trust(!request.is_of_project)
             .with_stall_timeout(request.stall_timeout);
-        // The variables that name an emulator to Google's own tools.
+        // Google's own tools read these variables for the address of an emulator.
         if let Some(host) = request.environment.text("STORAGE_EMULATOR_HOST")? {
             let grpc_host = request.environment.text("STORAGE_EMULATOR_GRPC_HOST")?;
             config = config

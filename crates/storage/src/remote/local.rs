@@ -27,7 +27,7 @@ impl LocalDirectory {
         Self { path: without_dots(path), creates_parents: false }
     }
 
-    /// The same, which the first upload creates with all its parents.
+    /// Returns the same, but the first upload creates it with all its parents.
     pub(crate) fn with_parents(path: PathBuf) -> Self {
         Self { path, creates_parents: true }
     }
@@ -79,8 +79,8 @@ fn read(rest: &str) -> Result<Arc<dyn RemoteLocation>, &'static str> {
     Ok(Arc::new(LocalDirectory::new(Path::new(&*path))))
 }
 
-/// Removes `.` and `..` from a path that leads where it led before. The file system decides: `..` leads away from the
-/// target of a symlink, so it stays behind one, and behind a name that does not exist.
+/// Removes `.` and `..` from a path without changing its meaning. `..` stays after a symlink, because it refers to the
+/// parent of its target, and after a name that does not exist.
 fn without_dots(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for component in path.components() {

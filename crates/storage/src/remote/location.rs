@@ -1,4 +1,4 @@
-//! What each kind of remote implements.
+//! The trait of a kind of remote.
 
 use std::fmt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::remote::environment::UserEnvironment;
 use crate::remote::error::OpenError;
 use crate::remote::options::GivenOptions;
 
-/// A kind of remote: how its URLs are read.
+/// A kind of remote, with the reader of its URLs.
 pub(crate) struct RemoteKind {
     /// The schemes of its URLs, in lower case.
     pub(crate) schemes: &'static [&'static str],
@@ -21,7 +21,7 @@ pub(crate) struct RemoteKind {
     pub(crate) read: fn(&str) -> Result<Arc<dyn RemoteLocation>, &'static str>,
 }
 
-/// Where a remote is. `Display` is the text in front of its keys, without secrets.
+/// The location of a remote. `Display` shows the text in front of its keys, without secrets.
 pub(crate) trait RemoteLocation: fmt::Debug + fmt::Display + Send + Sync {
     /// Opens the remote. Makes no request and creates nothing.
     fn open(&self, request: &OpenRequest<'_>) -> Result<Arc<dyn Backend>, OpenError>;
@@ -32,7 +32,7 @@ pub(crate) trait RemoteLocation: fmt::Debug + fmt::Display + Send + Sync {
     }
 }
 
-/// How a remote is to be opened.
+/// A request to open a remote.
 #[derive(Debug)]
 pub(crate) struct OpenRequest<'a> {
     /// The options from the URL and from the configuration.
@@ -41,7 +41,7 @@ pub(crate) struct OpenRequest<'a> {
         expect(dead_code, reason = "every backend reads them")
     )]
     pub(crate) options: GivenOptions,
-    /// Whether a file of the project decided where the remote is, or one of its options.
+    /// Whether a file of the project determined the location of the remote, or one of its options.
     #[cfg_attr(
         not(feature = "gcs"),
         expect(dead_code, reason = "only GCS lets the environment name servers")

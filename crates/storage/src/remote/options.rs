@@ -1,4 +1,4 @@
-//! Options of remotes: from the configuration with their types, from the query of a URL as text.
+//! Options of remotes. Those of a configuration file have types, and those of a URL are text.
 
 use std::collections::{BTreeMap, btree_map};
 use std::fmt::{self, Display};
@@ -30,7 +30,7 @@ pub enum OptionScalar {
     Float(f64),
 }
 
-/// Options in the query of a URL, where everything is text.
+/// Options in the query of a URL. All of them are text.
 pub(crate) type QueryOptions = BTreeMap<String, String>;
 
 /// Reads `name=value&name=value`.
@@ -73,7 +73,7 @@ impl GivenOptions {
         Ok(options)
     }
 
-    /// Reads the options as a backend has them.
+    /// Reads the options into the type of a backend.
     #[cfg_attr(
         not(any(feature = "s3", feature = "gcs", test)),
         expect(dead_code, reason = "the others have no options")
@@ -89,7 +89,7 @@ impl GivenOptions {
         })
     }
 
-    /// Fails if there is any option. `known` says that the backend has none.
+    /// Fails if there is any option. `known` tells the user that the backend has none.
     #[cfg_attr(
         not(any(feature = "local", feature = "ssh")),
         expect(dead_code, reason = "the others have options")
@@ -114,11 +114,11 @@ impl GivenOptions {
 #[derive(Clone, Debug)]
 enum GivenValue {
     Typed(OptionScalar),
-    /// Text that stands for whatever the option takes.
+    /// Text that is converted to the type of the option.
     Query(String),
 }
 
-/// Options for serde. Its errors name the option, also where a field's own `deserialize_with` raises them.
+/// Options for serde. Its errors name the option, even those of a field's own `deserialize_with`.
 struct NamedOptions<'a> {
     rest: btree_map::Iter<'a, String, GivenValue>,
     value: Option<(&'a str, GivenValue)>,
@@ -145,7 +145,7 @@ impl<'de> MapAccess<'de> for NamedOptions<'_> {
 }
 
 impl GivenValue {
-    /// Reads the text of a query as `T`; a typed value stays as it is.
+    /// Reads the text of a query as `T`. A typed value stays unchanged.
     fn parsed<T: FromStr>(
         self,
         typed: impl FnOnce(T) -> OptionScalar,
@@ -206,7 +206,7 @@ impl<'de> Deserializer<'de> for GivenValue {
     }
 }
 
-/// Why a set of options cannot be read. The name is empty until [`NamedOptions`] fills it in.
+/// An option that cannot be read. Its name is empty until [`NamedOptions`] fills it in.
 #[derive(Debug)]
 enum OptionError {
     Unknown { option: String, known: &'static [&'static str] },
@@ -219,7 +219,7 @@ impl serde::de::Error for OptionError {
     }
 
     fn invalid_type(_: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
-        // The value itself may be a secret in the wrong place.
+        // The value may be a misplaced secret.
         match expected.to_string().as_str() {
             "a boolean" => Self::custom("true or false"),
             "a string" => Self::custom("a text"),

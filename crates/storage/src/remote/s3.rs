@@ -11,7 +11,7 @@ use crate::remote::text::BucketPrefix;
 
 pub(crate) const KIND: RemoteKind = RemoteKind { schemes: &["s3"], has_query: true, read };
 
-/// What is below a prefix in a bucket of S3.
+/// A prefix in a bucket of S3.
 #[derive(Debug)]
 struct S3Location(BucketPrefix);
 

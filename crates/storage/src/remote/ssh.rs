@@ -11,10 +11,10 @@ use crate::remote::location::{OpenRequest, RemoteKind, RemoteLocation};
 
 pub(crate) const KIND: RemoteKind = RemoteKind { schemes: &["ssh", "sftp", "scp"], has_query: true, read };
 
-/// What is written as `%XX` in the path of a URL.
+/// The characters that are written as `%XX` in the path of a URL.
 const IN_PATH: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`');
-/// What is written as `%XX` in the name of a user.
+/// The characters that are written as `%XX` in the name of a user.
 const IN_USER: &AsciiSet = &IN_PATH.add(b'/').add(b':').add(b'@').add(b'[').add(b']');
 
 /// A directory on a machine that larder logs in to.
@@ -29,9 +29,9 @@ struct SshLocation {
 /// A directory on another machine.
 #[derive(Debug)]
 enum SshPath {
-    /// From the root of its file system; begins with `/`.
+    /// A path from the root of its file system. It begins with `/`.
     Absolute(String),
-    /// From the home directory there; may be empty.
+    /// A path from the home directory. It may be empty.
     Home(String),
 }
 
@@ -60,7 +60,7 @@ impl RemoteLocation for SshLocation {
     fn open(&self, request: &OpenRequest<'_>) -> Result<Arc<dyn Backend>, OpenError> {
         use larder_backend_ssh::{AskPassphrase, Passphrase, RemotePath, SshBackend, SshConfig};
 
-        // No text of a project can weaken how hosts are checked.
+        // No file of a project can weaken the check of hosts.
         request.options.refuse_all("SSH has no options; ~/.ssh/config has OpenSSH's")?;
         let path = match &self.path {
             SshPath::Absolute(path) => RemotePath::Absolute(path.clone()),
@@ -95,7 +95,7 @@ impl RemoteLocation for SshLocation {
     }
 }
 
-/// Reads `[user@]host[:port]/path`. The path is percent-decoded; `/~/` at its beginning is the home directory.
+/// Reads `[user@]host[:port]/path`. The path is percent-decoded. `/~/` at its beginning is the home directory.
 fn read(rest: &str) -> Result<Arc<dyn RemoteLocation>, &'static str> {
     let (authority, path) =
         rest.split_once('/').ok_or("it names no directory: write ssh://host/path or ssh://host/~/path")?;
@@ -120,7 +120,7 @@ fn user_name(user: &str) -> Result<String, &'static str> {
 }
 
 fn host_and_port(host: &str) -> Result<(&str, Option<u16>), &'static str> {
-    // An address of IPv6 has colons of its own, and stands in brackets.
+    // An IPv6 address has colons, and is written in brackets.
     let (host, port) = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
         Some((host, "")) => (host, None),
         Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or("its port stands behind a colon")?)),

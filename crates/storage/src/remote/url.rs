@@ -17,9 +17,9 @@ use crate::remote::{gcs, local, s3, ssh};
 /// All kinds of remotes: one for each backend.
 const KINDS: [RemoteKind; 4] = [local::KIND, s3::KIND, gcs::KIND, ssh::KIND];
 
-/// Where a remote is, as a URL or a path says it.
+/// The location of a remote, from a URL or a path.
 ///
-/// `Display` shows the remote as it stands in front of keys, without its options and without secrets.
+/// `Display` shows the text in front of keys, without options and secrets.
 #[derive(Clone, Debug)]
 pub struct RemoteUrl {
     location: Arc<dyn RemoteLocation>,
@@ -80,7 +80,7 @@ impl RemoteUrl {
         Ok(Self { query, ..Self::at((kind.read)(rest).map_err(malformed)?) })
     }
 
-    /// The remote inside the project, which is used where none is configured: it exists on this machine only.
+    /// Returns the remote inside the project, which is used if none is configured. It exists only on this machine.
     pub fn embedded(project_root: &Path) -> Self {
         let directory = LocalDirectory::with_parents(project_root.join(".larder/store"));
         Self { is_embedded: true, ..Self::at(Arc::new(directory)) }
@@ -98,15 +98,15 @@ impl RemoteUrl {
         self
     }
 
-    /// Says that a file of the project, and not the user, decided where the remote is, or one of its options. A user
-    /// has not read the files of a clone, so credentials do not go to a host that only such a file names.
+    /// Marks the remote as determined by a file of the project: its location, or one of its options. The user may not have
+    /// read the files of a clone, so credentials are not sent to a host that only such a file names.
     #[must_use]
     pub fn of_project(mut self, is_of_project: bool) -> Self {
         self.is_of_project = is_of_project;
         self
     }
 
-    /// Whether a file of the project decided where the remote is, or one of its options.
+    /// Whether a file of the project determined the location of the remote, or one of its options.
     pub fn is_of_project(&self) -> bool {
         self.is_of_project
     }
@@ -133,8 +133,8 @@ impl RemoteUrl {
     }
 }
 
-/// Refuses text that looks like a URL or an address of another tool, and says what to write instead. Only text with
-/// `./` or `/` at its beginning may have a `:` before its first `/`.
+/// Refuses text that looks like a URL or another tool's address, and suggests what to write instead. Only text with `./` or
+/// `/` at its beginning may have a `:` before its first `/`.
 fn lookalike(text: &str) -> Result<Option<String>, InvalidRemote> {
     // An IPv6 address has colons of its own.
     let start = text.find(']').filter(|end| !text[..*end].contains('/')).unwrap_or(0);
@@ -146,13 +146,13 @@ fn lookalike(text: &str) -> Result<Option<String>, InvalidRemote> {
     if host.contains(['/', '\\']) {
         return Ok(None);
     }
-    // Passwords may have slashes, so no part of the text is known to be without one.
+    // A password may have slashes, so any part of the text may contain a part of it.
     if path.contains('@') {
         return Err(InvalidRemote::Secret);
     }
     if KINDS.iter().any(|kind| kind.schemes.contains(&host.to_ascii_lowercase().as_str())) {
         let rest = path.trim_start_matches('/');
-        // A path of its own follows the scheme of a directory.
+        // The scheme of a directory is followed by a path.
         let slash = if host.eq_ignore_ascii_case("file") { "/" } else { "" };
         return Ok(Some(format!("a URL has `//` behind its scheme: write {host}://{slash}{rest}")));
     }
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused() {
+    fn invalid_values_are_refused() {
         for text in ["", "file://", "file://host/x", "file:///a?b", "file:///%ff", "file:///a%00b", "/a\nb"] {
             assert!(
                 matches!(parse(text), Err(InvalidRemote::Malformed { .. })),

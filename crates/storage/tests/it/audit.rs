@@ -1,4 +1,4 @@
-//! Looking through a remote.
+//! Audits of a remote.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use larder_storage::{Checked, PushOptions, Stored, StoredKind};
 
 use crate::support::{Lab, command, output, write};
 
-/// What is in the remote, each with what a look at it tells.
+/// Returns the findings in the remote, with the result of reading each.
 async fn look(lab: &Lab) -> Vec<(String, String)> {
     let storage = lab.storage();
     let mut seen = Vec::new();
@@ -49,7 +49,7 @@ async fn faults_of_an_object_have_different_errors() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(object("flipped"), bytes).unwrap();
-    // The right archive under the name of another content, and that of another output.
+    // The right archive under the name of another content, and under that of another output.
     fs::copy(object("whole"), lab.object("whole/c").join(format!("blake3-{}", "0".repeat(64)))).unwrap();
     fs::copy(object("whole"), object("moved")).unwrap();
     write(&lab.object(".DS_Store"), "x");
@@ -75,7 +75,7 @@ async fn faults_of_an_object_have_different_errors() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_replaced_meanwhile_is_not_deleted() {
+async fn a_replaced_object_is_not_deleted() {
     let lab = Lab::default();
     lab.write("a", "a");
     let storage = lab.storage();

@@ -1,4 +1,4 @@
-//! What a search promises.
+//! Finding objects.
 
 use std::fs::File;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,7 @@ fn finding(change: impl FnOnce(&mut FindOptions)) -> FindOptions {
     options
 }
 
-/// An object that was published at a time.
+/// Inserts an object with a time of publication.
 fn publish(lab: &Lab, key: &str, seconds: u64) {
     crate::support::write(&lab.object(key), "object");
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
@@ -60,7 +60,7 @@ async fn ties_go_to_the_greater_content_hash_then_command_hash() {
 }
 
 #[tokio::test]
-async fn what_is_foreign_is_named_and_never_used() {
+async fn foreign_objects_are_named_and_never_used() {
     let lab = Lab::default();
     publish(&lab, "a+b/run/good", 100);
     for key in

@@ -1,4 +1,4 @@
-//! The journal of uploads: what a process notes, and what the next command does about a dead one.
+//! The journal of uploads, and the cleanup after a dead process.
 
 use std::fs;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use larder_backend::{ErrorKind as Remote, Key, Operation, UploadToken};
 use larder_storage::{FindOptions, PushOptions, RemoteStorage, Warning};
 use larder_testkit::{Effect, Fault, FaultyBackend, Gate};
 
-/// Writes a journal as a process of this project left it.
+/// Writes the journal of a dead process of this project.
 fn dead_journal(lab: &Lab, records: &str) -> (std::path::PathBuf, String) {
     let journal = lab.path(".larder/journal/1-2-3");
     crate::support::write(&journal, "");
@@ -29,7 +29,7 @@ fn record(json: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_a_dead_process_had_open_on_this_remote_is_aborted_by_the_next_command() {
+async fn the_next_command_aborts_uploads_of_a_dead_process() {
     let far = Far::default();
     far.lab.write("m", "1");
     let orphan = far.remote.leak_upload(&Key::parse("m/c/h").unwrap());
@@ -53,7 +53,7 @@ async fn what_a_dead_process_had_open_on_this_remote_is_aborted_by_the_next_comm
 }
 
 #[tokio::test]
-async fn what_cannot_be_swept_is_a_warning_and_kept_for_later() {
+async fn a_failed_sweep_is_a_warning_and_is_kept_for_later() {
     let far = Far::default();
     far.lab.write("m", "1");
     let orphan = far.remote.leak_upload(&Key::parse("m/c/h").unwrap());
@@ -74,7 +74,7 @@ async fn what_cannot_be_swept_is_a_warning_and_kept_for_later() {
 }
 
 #[tokio::test]
-async fn where_nothing_was_interrupted_only_what_the_operation_does_not_say_is_a_warning() {
+async fn without_interrupted_uploads_only_other_errors_are_warnings() {
     let sweep = |kind| async move {
         let far = Far::default();
         far.lab.write("m", "1");
@@ -111,7 +111,7 @@ async fn a_push_records_its_open_upload_until_the_end() {
             far.lab.leftovers().iter().map(|path| fs::read_to_string(path).unwrap()).collect();
         let token = far.remote.open_uploads().remove(0);
         assert!(journals.concat().contains(&format!("\"token\":\"{}\"", token.as_str())), "{journals:?}");
-        // Another command at the same time leaves it alone.
+        // Another command at the same time does not touch it.
         far.storage().push(&output("m"), &command("other"), &PushOptions::default()).await.unwrap();
         assert_eq!(far.remote.open_uploads(), [token]);
         gate.release();

@@ -1,4 +1,4 @@
-//! What a storage promises, each promise with a test that fails when it is broken.
+//! Tests of the storage.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod audit;

@@ -1,4 +1,4 @@
-//! What a pull promises.
+//! Pulling outputs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,7 +17,7 @@ fn forced() -> PullOptions {
     pulling(|options| options.force = true)
 }
 
-/// Pushes an output under a command hash, one second of the remote's clock after another.
+/// Pushes an output under a command hash, one second of the remote's clock after the previous one.
 async fn push(lab: &Lab, name: &str, made_by: &str) -> String {
     let pushed = lab.storage().push(&output(name), &command(made_by), &PushOptions::default()).await.unwrap();
     let file = fs::File::options().write(true).open(&pushed.url).unwrap();
@@ -57,7 +57,7 @@ async fn a_tree_comes_back_as_it_was() {
 }
 
 #[tokio::test]
-async fn what_exists_is_kept_and_compared_and_force_replaces_it() {
+async fn existing_outputs_are_kept_and_compared_and_force_replaces_them() {
     let lab = Lab::default();
     lab.write("m/f", "1");
     push(&lab, "m", "c").await;
@@ -73,7 +73,7 @@ async fn what_exists_is_kept_and_compared_and_force_replaces_it() {
 }
 
 #[tokio::test]
-async fn an_opaque_hash_is_not_verified_and_the_result_says_so() {
+async fn an_opaque_hash_is_reported_as_not_verified() {
     let lab = Lab::default();
     lab.write("m", "hello\n");
     let options = crate::support::pushing(|options| options.content_hash = Some(content("v1")));
@@ -96,7 +96,7 @@ async fn a_hash_of_32_digits_is_verified_under_the_weasel_scheme_only() {
         let pulled = lab.storage_under(scheme).pull(&[output("m")], &plain()).await.unwrap();
         assert_eq!((scheme, pulled[0].verified), (scheme, verified));
     }
-    // And where it is verified, another content is found out.
+    // With verification, another content is an error.
     let object = lab.object(&lab.objects()[0]);
     let swapped = object.with_file_name("0123456789abcdef0123456789abcdef");
     fs::rename(object, swapped).unwrap();
@@ -139,7 +139,7 @@ async fn a_damaged_object_is_reported_and_the_next_newest_tried() {
     assert!(matches!(&warnings[..], [Warning::DamagedObject { url, .. }] if *url == newest), "{warnings:?}");
     assert!(fs::metadata(&newest).is_ok(), "a pull never changes an object");
 
-    // Where the newest was asked for by its hash, or no whole one is left, that is a failure.
+    // It is a failure if the newest was requested by its hash, or if no whole object is left.
     lab.remove("m");
     let run2 = pulling(|options| options.command_hash = Some(command("run2")));
     let error = pull_one(&lab, "m", &run2).await.unwrap_err();
@@ -167,7 +167,7 @@ async fn an_object_of_a_later_format_is_unsupported_and_no_older_one_is_taken() 
 #[tokio::test]
 async fn several_outputs_come_from_one_command_hash() {
     let lab = Lab::default();
-    // Runs that made (A1, B1), (A2, B2) and (A1, B3), of which the last pushed only what was new.
+    // Runs that produced (A1, B1), (A2, B2) and (A1, B3). The last one pushed only new objects.
     for (run, a, b) in [("run1", "A1", "B1"), ("run2", "A2", "B2")] {
         lab.write("a", a);
         lab.write("b", b);
@@ -220,7 +220,7 @@ async fn several_outputs_move_together_or_not_at_all() {
         "{error:?}"
     );
     assert!(!lab.path("a").exists());
-    // One damaged object keeps the other one from moving too.
+    // One damaged object prevents the move of the other one too.
     let damaged = lab.object(lab.objects().iter().find(|key| key.starts_with("b/")).unwrap());
     let whole = fs::read(&damaged).unwrap();
     fs::write(&damaged, &whole[..10]).unwrap();
@@ -236,7 +236,7 @@ async fn several_outputs_move_together_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_one_unit_is_a_usage_error() {
+async fn outputs_that_cannot_be_one_unit_are_a_usage_error() {
     let lab = Lab::default();
     let hash = pulling(|options| options.content_hash = Some(content("h")));
     for (outputs, options) in [
@@ -317,7 +317,7 @@ async fn cancelling_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_pulls_at_once_one_restores_and_the_other_finds_it_up_to_date() {
+async fn one_of_two_concurrent_pulls_restores_and_the_other_is_up_to_date() {
     let lab = Lab::default();
     lab.write("m", noise(7, 1 << 20));
     push(&lab, "m", "c").await;
@@ -374,7 +374,7 @@ async fn larders_own_directory_is_not_a_destination() {
     let to = pulling(|options| options.to = Some(lab.path(".larder/tmp")));
     assert_eq!(pull_one(&lab, "m", &to).await.unwrap_err().kind(), ErrorKind::Usage);
 
-    // What a foreign project brings along: a link, a journal, and names that are not larder's.
+    // A checkout may contain a link, a journal, and other names.
     let victim = tempfile::tempdir().unwrap();
     fs::create_dir(victim.path().join("kept")).unwrap();
     lab.write(".larder/tmp/mine/file", "kept");
@@ -383,7 +383,7 @@ async fn larders_own_directory_is_not_a_destination() {
     lab.storage().find(&output("m"), &larder_storage::FindOptions::default()).await.unwrap();
     assert!(victim.path().join("kept").exists());
     assert_eq!(lab.read(".larder/tmp/mine/file").as_deref(), Some("kept"));
-    // Names of larder's that are no directories are removed as what they are.
+    // Entries with larder's names that are not directories are removed as they are.
     lab.write(".larder/tmp/1-2-3.4", "a file");
     std::os::unix::fs::symlink(victim.path(), lab.path(".larder/tmp/1-2-3.5")).unwrap();
     let warnings = lab.reports.warnings().len();

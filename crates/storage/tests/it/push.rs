@@ -1,4 +1,4 @@
-//! What a push promises.
+//! Pushing outputs.
 
 use std::fs;
 use std::io::Write as _;
@@ -43,7 +43,7 @@ async fn a_second_push_finds_the_object_and_does_not_renew_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_pushers_one_publishes_and_all_succeed() {
+async fn one_of_many_pushers_publishes_and_all_succeed() {
     let lab = Lab::default();
     lab.write("a", noise(1, 3 << 20));
     let pushes = (0..10).map(|_| {
@@ -88,7 +88,7 @@ async fn a_given_content_hash_must_match_under_any_scheme() {
     assert_eq!(error.kind(), ErrorKind::Integrity);
     assert!(lab.objects().is_empty());
     storage.push(&output("a"), &command("c"), &given(sha256)).await.unwrap();
-    // A name of the user's own is taken as it is.
+    // A custom name is used unchanged.
     storage.push(&output("a"), &command("c"), &given("v1")).await.unwrap();
     assert_eq!(lab.objects(), [format!("a/c/{sha256}"), "a/c/v1".to_owned()]);
 }
@@ -151,7 +151,7 @@ async fn an_object_of_a_later_format_is_never_replaced() {
 }
 
 #[tokio::test]
-async fn an_output_may_be_called_like_a_later_format() {
+async fn an_output_may_have_the_name_of_a_later_format() {
     let lab = Lab::default();
     lab.write("larder-model", "1");
     let storage = lab.storage();
@@ -170,7 +170,7 @@ async fn an_output_may_be_called_like_a_later_format() {
 
 #[tokio::test]
 async fn an_output_that_changes_after_it_was_hashed_is_not_published() {
-    // Above the size that is kept in memory, so that it is read twice.
+    // The output exceeds the memory limit, so that it is read twice.
     let lab = Lab::default();
     lab.write("dir/big", noise(3, 72 << 20));
     lab.write("dir/small", "1");
@@ -237,7 +237,7 @@ async fn a_remote_in_an_output_and_an_output_in_a_remote_are_refused() {
         let error = inside(remote).push(&output("out"), &command("c"), &plain()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage, "{remote}: {error}");
     }
-    // Not fooled by a link, nor by names that begin alike.
+    // Links and names with a common prefix do not change the result.
     std::os::unix::fs::symlink("out", lab.path("alias")).unwrap();
     let error = inside("./alias/store").push(&output("out"), &command("c"), &plain()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);
@@ -254,7 +254,7 @@ async fn a_name_that_the_remote_cannot_hold_is_refused_before_anything_is_read()
 }
 
 #[tokio::test]
-async fn a_push_makes_the_last_component_of_a_remote_and_no_more() {
+async fn a_push_creates_only_the_last_component_of_a_remote() {
     let lab = Lab::default();
     lab.write("a", "1");
     let at = |path: &str| {
@@ -268,7 +268,7 @@ async fn a_push_makes_the_last_component_of_a_remote_and_no_more() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_kept_fails_with_its_path() {
+async fn entries_that_cannot_be_archived_are_named() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     let lab = Lab::default();
     lab.write("dir/file", "1");

@@ -1,4 +1,4 @@
-//! How many requests an answer costs, and what a storage does about a remote that goes wrong.
+//! The number of requests, and the behavior with a failing remote.
 
 use std::fs;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Far {
         RemoteStorage::with_backend(self.lab.project.path(), Arc::new(backend), self.lab.options())
     }
 
-    /// Pushes `m` under the command hash `c`. The requests for that are forgotten.
+    /// Pushes `m` under the command hash `c`, and clears the log of requests.
     pub(crate) async fn push(&self) -> ContentHash {
         let pushed = self.storage().push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap();
         self.remote.take_operations();
@@ -46,7 +46,7 @@ impl Far {
     }
 }
 
-/// Damaged objects are deleted by what was listed: size and time are the same here, and only the version differs.
+/// Damaged objects are deleted by their listed version. Here only the version differs, not the size or the time.
 #[tokio::test]
 async fn a_fresh_push_of_equal_size_in_the_same_second_is_not_deleted() {
     let far = Far {
@@ -66,7 +66,7 @@ async fn a_fresh_push_of_equal_size_in_the_same_second_is_not_deleted() {
     assert!(!storage.delete(&listed[0]).await.unwrap());
     assert_eq!(far.remote.bytes(&key).unwrap(), whole);
 
-    // The same between the look and the deletion.
+    // The same, between the check and the deletion.
     far.remote.insert(&key, damaged);
     let gate = Gate::new();
     let slow = far.faulty([Fault::new(Operation::Delete, Effect::Stall(gate.clone()))]);
@@ -91,7 +91,7 @@ fn both(hash: &ContentHash) -> PullOptions {
 }
 
 #[tokio::test]
-async fn every_answer_costs_what_it_needs_and_no_more() {
+async fn every_answer_takes_the_fewest_requests() {
     let far = Far::default();
     far.lab.write("m", "1");
     let storage = far.storage();
@@ -252,7 +252,7 @@ async fn an_object_that_was_deleted_since_it_was_listed_is_passed_over() {
 #[tokio::test]
 async fn a_push_without_credentials_fails_before_it_has_hashed_everything() {
     let far = Far::default();
-    // Without blocks, and still minutes of hashing.
+    // A sparse file takes minutes to hash.
     fs::File::create(far.lab.path("m")).unwrap().set_len(1 << 40).unwrap();
     let storage = far.faulty([Fault::new(Operation::Open, Effect::Error(Remote::Unauthenticated))]);
     let (pushed_output, made_by, options) = (output("m"), command("c"), PushOptions::default());
@@ -338,7 +338,7 @@ async fn a_conflict_is_not_exists_and_the_output_is_sent_again() {
     far.lab.remove("m");
     far.storage().pull(&[output("m")], &both(&pushed.content_hash)).await.unwrap();
 
-    // The other one has published meanwhile, without this one seeing it before.
+    // Another process has published meanwhile, after the first check of this one.
     let storage = far.faulty([Fault::new(Operation::Stat, Effect::Error(Remote::NotFound)), conflict()]);
     let pushed = storage.push(&output("m"), &command("c"), &PushOptions::default()).await.unwrap();
     assert_eq!(pushed.outcome, PushOutcome::AlreadyPresent);

@@ -17,7 +17,7 @@ pub(crate) struct Lab {
 
 type Action = Box<dyn FnOnce() + Send>;
 
-/// Keeps warnings, and calls back when a phase begins.
+/// Records warnings, and runs an action when a phase begins.
 #[derive(Default)]
 pub(crate) struct Recorder {
     warnings: Mutex<Vec<Warning>>,
@@ -30,7 +30,7 @@ impl Recorder {
         self.warnings.lock().unwrap().clone()
     }
 
-    /// How many phases of this kind are over.
+    /// Returns how many phases of this kind have ended.
     pub(crate) fn ended(&self, phase: Phase) -> usize {
         self.ended.lock().unwrap().iter().filter(|ended| **ended == phase).count()
     }
@@ -74,7 +74,7 @@ impl Lab {
         options
     }
 
-    /// A storage as a new process would open it.
+    /// Opens the storage as a new process would.
     pub(crate) fn storage(&self) -> RemoteStorage {
         self.storage_with(self.options())
     }
@@ -107,7 +107,7 @@ impl Lab {
         if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
     }
 
-    /// All objects in the remote, by their keys, sorted.
+    /// Returns the keys of all objects in the remote, sorted.
     pub(crate) fn objects(&self) -> Vec<String> {
         let mut found = Vec::new();
         files_below(self.remote.path(), &mut |path| {
@@ -117,12 +117,12 @@ impl Lab {
         found
     }
 
-    /// The file of an object.
+    /// Returns the file of an object.
     pub(crate) fn object(&self, key: &str) -> PathBuf {
         self.remote.path().join(key)
     }
 
-    /// What larder keeps in the project, apart from the file that git reads.
+    /// Returns the files that larder keeps in the project, without the one that git reads.
     pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         for dir in ["tmp", "journal"] {
@@ -170,7 +170,7 @@ pub(crate) fn pulling(change: impl FnOnce(&mut PullOptions)) -> PullOptions {
     options
 }
 
-/// Bytes that do not compress, different for each seed.
+/// Returns incompressible bytes, different for each seed.
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2).wrapping_add(1);
     let mut next = || {

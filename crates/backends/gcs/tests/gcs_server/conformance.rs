@@ -1,4 +1,4 @@
-//! The suite that every backend runs.
+//! The conformance suite.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ impl TestedBackend for Gcs {
     fn features(&self) -> Features {
         let mut features = Features::default();
         features.memory = Some(128 * 1024 * 1024);
-        // More than the chunk that is kept back: a resumable upload is open then, or just being begun.
+        // More than the chunk that is held back, so that a resumable upload is open or starting.
         features.begun = CHUNK + 1;
         features
     }
@@ -35,7 +35,7 @@ impl TestedBackend for Gcs {
     }
 
     async fn leftovers(&self, _address: &str) -> Result<Option<usize>, Failed> {
-        // What is left of an upload nobody can see, and the server forgets.
+        // The rest of an upload is invisible, and the server deletes it.
         Ok(None)
     }
 

@@ -1,4 +1,4 @@
-//! What goes wrong between larder and the server, and what the server says that it would rather not.
+//! Faults of the connection and of the server.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ use libtest_mimic::Failed;
 use crate::server::{CHUNK, config_at, config_behind, config_of, explained, key, put, put_with, read, start};
 use crate::trial::Outcome;
 
-/// Without progress an operation ends after this time.
+/// The no-progress timeout.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// More than that it takes only on a machine that is very busy.
+/// An upper bound that only a very busy machine exceeds.
 const SLACK: Duration = Duration::from_secs(15);
 
 const SIZE: usize = 3 * CHUNK + 17;
@@ -28,7 +28,7 @@ type MakeFault = fn(Direction, u64) -> LinkFault;
 const FAULTS: [(&str, MakeFault); 3] =
     [("cut", LinkFault::cut_after), ("reset", LinkFault::reset_after), ("stall", LinkFault::stall_after)];
 
-/// A way to the server on which bytes go wrong, and a remote at its end.
+/// Starts a proxy that injects faults, and a remote behind it.
 fn behind(server: &GcsServer) -> Result<(TcpProxy, GcsBackend), Failed> {
     let (proxy, config) = config_behind(server)?;
     Ok((proxy, GcsBackend::new(config.with_stall_timeout(Some(PATIENCE)))))
@@ -50,7 +50,7 @@ async fn one_fault_is_survived(direction: Direction, upload: bool) -> Outcome {
     let bytes = payload(1, SIZE);
     for (what, fault) in FAULTS {
         for offset in OFFSETS {
-            // Answers to an upload are short.
+            // The answers to an upload are short.
             if upload && direction == Direction::Down && offset > 1000 {
                 continue;
             }
@@ -89,7 +89,7 @@ pub(crate) async fn a_permanent_fault_ends_an_upload_in_time() -> Outcome {
         for offset in [0, 300_000] {
             let server = start()?;
             let (proxy, backend) = behind(&server)?;
-            // The link is dead from there on. (Where each connection only broke there, the upload would go on a little.)
+            // The link stays dead after the fault. If only each connection broke there, the upload would continue a little.
             let fired = proxy.inject(fault(Direction::Up, offset).in_total().always());
             let started = Instant::now();
             let error = put(&backend, "a/c/h", payload(1, SIZE)).await.err().ok_or("it was published")?;
@@ -114,7 +114,7 @@ pub(crate) async fn a_permanent_fault_ends_a_download_in_time() -> Outcome {
             assert_failed_in_time(&error, started, what, offset);
         }
     }
-    // And over the other protocol.
+    // The same over the other protocol.
     for (what, fault) in FAULTS {
         let proxy = TcpProxy::start(server.grpc_address())?;
         let config = config_at(&server.endpoint(), &format!("http://{}", proxy.address()));
@@ -148,7 +148,7 @@ pub(crate) async fn a_server_that_asks_for_a_pause_gets_it() -> Outcome {
             assert!(read(&backend, "a/c/large").await? == payload(1, SIZE));
             assert_eq!(fired.count(), 2, "{call:?}");
             if call != GcsCall::GetObject {
-                // It has said how long it wants to be left alone.
+                // The server has sent Retry-After.
                 assert!(started.elapsed() >= Duration::from_secs(2), "{call:?}: {:?}", started.elapsed());
             }
         }
@@ -182,7 +182,7 @@ pub(crate) async fn an_unreadable_answer_does_not_lose_the_object() -> Outcome {
             for (size, call) in [(10, GcsCall::InsertObject), (SIZE, GcsCall::UploadChunk)] {
                 let server = start()?;
                 let backend = GcsBackend::new(config_of(&server));
-                // Every answer that publishes an object is damaged: asking again does not help.
+                // Every answer that publishes an object is damaged, so a retry does not help.
                 let fired =
                     server.fail(GcsRule::new(damage.clone()).on(move |it| it.call() == call).always());
                 let meta = put_with(&backend, "a/c/h", payload(1, size), mode).await?;
@@ -202,7 +202,7 @@ pub(crate) async fn an_unreadable_answer_does_not_claim_the_object_of_another() 
         let server = Arc::new(start()?);
         let backend = GcsBackend::new(config_of(&server));
         server.fail(GcsRule::new(GcsAction::GarbleAnswer).always());
-        // Somebody else replaces the object at once, with as many other bytes.
+        // Another client replaces the object at once, with other bytes of the same length.
         let weak = Arc::downgrade(&server);
         server.fail(GcsRule::new(GcsFailure::unavailable()).on(move |it| {
             if let (GcsCall::GetObject, Some(server)) = (it.call(), weak.upgrade()) {
@@ -220,7 +220,7 @@ pub(crate) async fn an_unreadable_answer_does_not_claim_the_object_of_another() 
 pub(crate) async fn a_lost_answer_does_not_claim_the_object_of_another() -> Outcome {
     let server = start()?;
     let backend = GcsBackend::new(config_of(&server));
-    // Somebody else was faster, with as many other bytes, and then an answer is lost.
+    // Another client has published other bytes of the same length, and then an answer is lost.
     server.insert(crate::server::BUCKET, "some/prefix/a/c/h", &payload(2, 10));
     server.fail(GcsRule::new(GcsAction::LoseAnswer).on_call(GcsCall::InsertObject));
     let error = put(&backend, "a/c/h", payload(1, 10)).await.err().ok_or("it was published")?;
@@ -231,12 +231,12 @@ pub(crate) async fn a_lost_answer_does_not_claim_the_object_of_another() -> Outc
 
 pub(crate) async fn a_slow_link_is_not_stalled() -> Outcome {
     const PATIENCE: Duration = Duration::from_secs(6);
-    // Much more than the buffers of the system hold.
+    // Much more than the buffers of the system.
     const LARGE: usize = 16 << 20;
     let server = start()?;
     let (proxy, config) = config_behind(&server)?;
     let backend = GcsBackend::new(config.with_chunk_size(LARGE).with_stall_timeout(Some(PATIENCE)));
-    // One request takes longer than the patience, and breaks when it is nearly there.
+    // One request takes longer than the timeout, and fails near its end.
     proxy.shape(LinkShape::default().one_way(Direction::Up, LARGE as u64 / 8));
     let fired = proxy.inject(LinkFault::reset_after(Direction::Up, LARGE as u64 - 1_000_000).in_total());
     let bytes = payload(1, LARGE + 10);

@@ -1,4 +1,4 @@
-//! What the backend promises, against the testkit's server, or against what `cargo xtask integration --backend gcs` names.
+//! Tests of the backend on the testkit's server, or on the one that `cargo xtask integration --backend gcs` names.
 
 mod conformance;
 mod faults;

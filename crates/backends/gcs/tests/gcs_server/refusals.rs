@@ -1,4 +1,4 @@
-//! What no patience mends, and what it says.
+//! Permanent errors and their texts.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -55,10 +55,10 @@ pub(crate) async fn a_missing_bucket_is_not_a_missing_object() -> Outcome {
     Ok(())
 }
 
-/// Set in a process whose environment has no credentials, or bad ones.
+/// Set in a child process whose environment has no credentials, or invalid ones.
 const CHILD: &str = "LARDER_TEST_GCS_CHILD";
 
-/// Runs this test in a process of its own, because credentials are looked for in its environment.
+/// Runs this test in a child process, because credentials come from the environment.
 async fn in_child(test: &str, variables: &[(&str, &str)], said: &[&str]) -> Outcome {
     if std::env::var_os(CHILD).is_some() {
         let started = Instant::now();
@@ -85,7 +85,7 @@ async fn in_child(test: &str, variables: &[(&str, &str)], said: &[&str]) -> Outc
 }
 
 pub(crate) async fn missing_credentials_are_reported_at_once() -> Outcome {
-    // A metadata server that is not there, and one that never answers.
+    // A missing metadata server, and one that never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
     let gone = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     for address in [gone, silent.local_addr()?] {

@@ -1,4 +1,4 @@
-//! How many requests an operation takes, and what they say.
+//! The number of requests of an operation, and their contents.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use futures::TryStreamExt as _;
 use crate::server::{BUCKET, CHUNK, config_behind, config_of, explained, key, put, read, start};
 use crate::trial::Outcome;
 
-/// The calls since the last look.
+/// Returns the calls since the last query.
 fn calls(server: &GcsServer) -> Vec<GcsCall> {
     server.take_requests().iter().map(larder_testkit::gcs::GcsRequest::call).collect()
 }
@@ -52,7 +52,7 @@ pub(crate) async fn a_large_object_goes_in_chunks_and_comes_by_ranges() -> Outco
     expected.extend([GcsCall::UploadChunk; 21]);
     assert_eq!(calls(&server), expected);
     assert!(read(&backend, "a/c/h").await? == bytes, "the bytes are others");
-    // Of 8 MiB each.
+    // Each has 8 MiB.
     assert_eq!(calls(&server), [GcsCall::ReadObject; 3]);
     Ok(())
 }
@@ -65,12 +65,12 @@ pub(crate) async fn a_far_server_gets_larger_chunks() -> Outcome {
     proxy.shape(LinkShape::default().round_trip(Duration::from_millis(100)));
     put(&GcsBackend::new(config), "a/c/h", vec![1; SIZE].into()).await?;
     let chunks = calls(&server).iter().filter(|call| **call == GcsCall::UploadChunk).count();
-    // The first one tells how far it is. The others have up to 32 MiB each.
+    // The first one measures the round trip. The others have up to 32 MiB each.
     assert!((6..=8).contains(&chunks), "{chunks} chunks");
     Ok(())
 }
 
-/// Writes so many bytes where many more are expected.
+/// Writes this many bytes of a larger expected size.
 async fn begin_large(backend: &GcsBackend, size: usize) -> Result<Box<dyn Upload>, Failed> {
     let options = PutOptions::new(PutMode::CreateOnly).with_size_hint(1 << 30);
     let mut upload = backend.begin_put(&key("a/c/h")?, options).await?;
@@ -101,7 +101,7 @@ pub(crate) async fn an_upload_that_is_dropped_while_it_begins_is_aborted() -> Ou
     for is_dropped in [true, false] {
         let server = start()?;
         let (proxy, config) = config_behind(&server)?;
-        // The answer is on its way when it is given up.
+        // The answer is in transit when the upload is dropped.
         proxy.shape(LinkShape::default().round_trip(Duration::from_millis(400)));
         let backend = GcsBackend::new(config);
         let upload = begin_large(&backend, 10).await?;

@@ -1,4 +1,4 @@
-//! The servers: the testkit's, and the one that the environment may name for the suite.
+//! The servers: the testkit's, and the one that the environment names for the suite.
 
 use std::env;
 use std::sync::OnceLock;
@@ -13,17 +13,17 @@ use libtest_mimic::Failed;
 
 pub(crate) const BUCKET: &str = "larder-tests";
 pub(crate) const QUANTUM: usize = 256 * 1024;
-/// What one request of an upload sends in tests.
+/// The bytes of one request of an upload in tests.
 pub(crate) const CHUNK: usize = 4 * QUANTUM;
 
-/// A server of a test's own.
+/// Starts a server for one test.
 pub(crate) fn start() -> Result<GcsServer, Failed> {
     let server = GcsServer::start()?;
     server.create_bucket(BUCKET);
     Ok(server)
 }
 
-/// A remote on a server of the test's own.
+/// Configures a remote on the server of a test.
 pub(crate) fn config_of(server: &GcsServer) -> GcsConfig {
     config_at(&server.endpoint(), &server.grpc_endpoint())
 }
@@ -36,7 +36,7 @@ pub(crate) fn config_at(endpoint: &str, grpc_endpoint: &str) -> GcsConfig {
     config
 }
 
-/// A way to the server that a test can shape and break, and a remote at its end. Only uploads and reads go that way.
+/// Starts a proxy in front of the server, and configures a remote behind it. Only uploads and reads use the proxy.
 pub(crate) fn config_behind(server: &GcsServer) -> Result<(TcpProxy, GcsConfig), Failed> {
     let proxy = TcpProxy::start(server.address())?;
     let endpoint = format!("http://{}", proxy.address());
@@ -44,9 +44,9 @@ pub(crate) fn config_behind(server: &GcsServer) -> Result<(TcpProxy, GcsConfig),
     Ok((proxy, config_at(&endpoint, &server.grpc_endpoint())))
 }
 
-/// Which server the suite runs on.
+/// The server of the suite.
 ///
-/// - `LARDER_TEST_GCS_URL`: `gs://bucket/prefix`, where tests may write. Without it the testkit's server is started here.
+/// - `LARDER_TEST_GCS_URL`: `gs://bucket/prefix`, where tests may write. Without it, the suite starts the testkit's server.
 /// - `LARDER_TEST_GCS_ENDPOINT` and `LARDER_TEST_GCS_GRPC_ENDPOINT`: the URLs of a server that is not Google's.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -60,7 +60,7 @@ impl Place {
         let Ok(url) = env::var("LARDER_TEST_GCS_URL") else {
             static SERVER: OnceLock<GcsServer> = OnceLock::new();
             if SERVER.get().is_none() {
-                // Of several that were started at once, one stays.
+                // If several were started at once, one stays.
                 SERVER.set(start()?).ok();
             }
             let server = SERVER.get().ok_or("no server")?;
@@ -78,7 +78,7 @@ impl Place {
         Ok(Self { bucket: bucket.to_owned(), prefix: prefix.trim_matches('/').to_owned(), endpoints })
     }
 
-    /// The address of a remote that nobody else uses: what another process needs to open it.
+    /// Returns the address of a new remote, with which another process can open it.
     pub(crate) fn address(&self) -> String {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -89,7 +89,7 @@ impl Place {
     }
 }
 
-/// The remote at an address.
+/// Returns the configuration of a remote at an address.
 pub(crate) fn config(address: &str) -> Result<GcsConfig, Failed> {
     let [bucket, prefix, endpoint, grpc_endpoint] =
         address.splitn(4, '|').collect::<Vec<_>>().try_into().map_err(|_| "no address of this suite")?;
@@ -135,7 +135,7 @@ pub(crate) async fn read(backend: &dyn Backend, name: &str) -> Result<Bytes, Err
     backend.get_bytes(&key, GetOptions::default(), usize::MAX).await
 }
 
-/// An error with its reasons.
+/// Returns an error with its source.
 pub(crate) fn explained(error: &Error) -> String {
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     format!("{error}: {source}")

@@ -1,16 +1,16 @@
-//! Tests beside the suite.
+//! The tests outside the suite.
 
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 
-/// How a test ends.
+/// The result of a test.
 pub(crate) type Outcome = Result<(), Failed>;
 
-/// How long a test may take before it counts as hanging.
+/// The time after which a test counts as hanging.
 const TIMEOUT: Duration = Duration::from_mins(3);
 
-/// Makes a test of an async function.
+/// Turns an async function into a test.
 pub(crate) fn trial<F, Fut>(theme: &str, name: &str, test: F) -> Trial
 where
     F: FnOnce() -> Fut + Send + 'static,
@@ -22,14 +22,14 @@ where
             let ended = tokio::time::timeout(TIMEOUT, test()).await;
             ended.unwrap_or_else(|_| Err(format!("no end after {TIMEOUT:?}").into()))
         });
-        // A test that hangs is told, not joined.
+        // A hanging test is reported, not joined.
         runtime.shutdown_background();
         outcome
     };
     Trial::test(format!("{theme}::{name}"), run).with_kind("gcs")
 }
 
-/// Makes tests of functions, under their names.
+/// Turns functions into tests of the same name.
 macro_rules! trials {
     ($($module:ident :: { $($test:ident),* $(,)? }),* $(,)?) => {
         vec![$($($crate::trial::trial(

@@ -1,4 +1,4 @@
-//! The suite that every backend runs.
+//! The conformance suite.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ impl TestedBackend for S3 {
         let mut features = Features::default();
         features.has_no_server = Server::from_env().is_none();
         features.memory = Some(128 * 1024 * 1024);
-        // More than the part that is kept back: a multipart upload is open then.
+        // More than the part that is held back, so that a multipart upload is open.
         features.begun = PART_SIZE + 1;
         features
     }

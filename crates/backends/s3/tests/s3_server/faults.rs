@@ -1,4 +1,4 @@
-//! Faults of the connection to the server, lost answers, and servers that ask for patience.
+//! Faults of the connection, lost answers, and servers that ask for a pause.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -42,7 +42,7 @@ async fn one_fault_is_survived(direction: Direction, upload: bool) -> Outcome {
     let bytes = payload(1, SIZE);
     for (what, fault) in FAULTS {
         for offset in OFFSETS {
-            // Answers to an upload are short.
+            // The answers to an upload are short.
             if upload && direction == Direction::Down && offset > 1000 {
                 continue;
             }
@@ -85,7 +85,7 @@ pub(crate) async fn a_permanent_fault_ends_an_upload_in_time() -> Outcome {
             backend.close().await?;
             let direct = S3Backend::new(server.config(&prefix));
             assert!(direct.stat_if_exists(&key("a/c/h")?).await?.is_none());
-            // What is short gets through, and so does the abort.
+            // Short requests such as the abort get through.
             assert_eq!(server.open_uploads(&prefix).await?, 0, "{what} at {offset}");
         }
     }
@@ -101,7 +101,7 @@ pub(crate) async fn a_permanent_fault_ends_a_download_in_time() -> Outcome {
             let proxy = TcpProxy::start(Server::address()?)?;
             let config = server.config_at(&prefix, &format!("http://{}", proxy.address()));
             let backend = S3Backend::new(config.with_stall_timeout(Some(PATIENCE)));
-            // The link is dead from there on: what did come is progress, of which there is no more.
+            // The link stays dead after the fault, so there is no further progress.
             proxy.inject(fault(Direction::Down, offset).in_total().always());
             let started = Instant::now();
             let error = read(&backend, "a/c/h").await.err().ok_or("all of it came")?;
@@ -186,11 +186,11 @@ pub(crate) async fn an_older_object_of_the_same_size_is_not_the_one_that_was_to_
     let (proxy, backend) = scripted().await?;
     put(&backend, "a/c/h", payload(1, SIZE)).await?;
     let published = backend.stat(&key("a/c/h")?).await?.last_modified;
-    // The times of objects are whole seconds, and the server's clock has to move on.
+    // Times of objects have whole seconds, so wait for the next second of the server's clock.
     while SystemTime::now() < published + Duration::from_secs(2) {
         backend.stat(&key("a/c/h")?).await?;
     }
-    // The server loses the upload, and does not hear of its end.
+    // The server loses the upload and the request to complete it.
     let lost = proxy.add(HttpRule::new(HttpAction::Respond(xml(200, "InternalError"))).on(is_complete));
     let gone = proxy.add(HttpRule::new(HttpAction::Respond(xml(404, "NoSuchUpload"))).on(is_complete));
     let options = PutOptions::new(PutMode::Overwrite);
@@ -213,14 +213,14 @@ pub(crate) async fn a_lost_answer_to_the_beginning_of_an_upload_is_survived() ->
 
 pub(crate) async fn a_slow_link_is_not_stalled() -> Outcome {
     const PATIENCE: Duration = Duration::from_secs(6);
-    // Much more than the buffers of the system hold.
+    // Much more than the buffers of the system.
     const PART: usize = 16 << 20;
     let server = Server::required()?;
     let proxy = TcpProxy::start(Server::address()?)?;
     let config = server.config_at(&server.prefix(), &format!("http://{}", proxy.address()));
     let backend = S3Backend::new(config.with_part_size(PART).with_stall_timeout(Some(PATIENCE)));
     put(&backend, "warm/up/h", "x").await?;
-    // One request takes longer than the patience, and breaks when it is nearly there.
+    // One request takes longer than the timeout, and fails near its end.
     proxy.shape(LinkShape::default().one_way(Direction::Up, PART as u64 / 8));
     let fired = proxy.inject(LinkFault::reset_after(Direction::Up, PART as u64 - 1_000_000).in_total());
     let started = Instant::now();
@@ -292,7 +292,7 @@ pub(crate) async fn a_body_that_breaks_goes_on_where_it_broke() -> Outcome {
             let from = format!("bytes={offset}-");
             let from_there =
                 proxy.count(|it| it.header("range").is_some_and(|range| range.starts_with(&from)));
-            // The first request begins at the first byte anyway.
+            // The first request begins at the first byte in any case.
             let expected = if offset == 0 { 2 } else { 1 };
             assert_eq!(from_there, expected, "it did not go on at byte {offset}");
             proxy.take_requests();

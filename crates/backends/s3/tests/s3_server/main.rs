@@ -1,4 +1,4 @@
-//! What the backend promises, against a real server: `cargo xtask integration --backend s3` starts one.
+//! Tests of the backend on a real server. `cargo xtask integration --backend s3` starts one.
 
 mod conformance;
 mod faults;

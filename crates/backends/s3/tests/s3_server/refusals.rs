@@ -13,7 +13,7 @@ use crate::script::{SIZE, impatient, is_complete, is_put, read, scripted, xml};
 use crate::server::{Notes, PART_SIZE, Server, key, put, put_with};
 use crate::trial::Outcome;
 
-/// One request is refused, and not sent again.
+/// A refused request is not retried.
 async fn refused(
     such: fn(&HttpRequest) -> bool,
     reply: Reply,
@@ -81,7 +81,7 @@ pub(crate) async fn a_missing_bucket_is_not_a_missing_object() -> Outcome {
     let server = Server::required()?;
     let proxy = HttpProxy::start(Server::address()?)?;
     let backend = impatient(&server, &proxy.url());
-    // As AWS answers, without the header of MinIO.
+    // The answer of AWS, without MinIO's header.
     proxy.add(HttpRule::new(HttpAction::Respond(Reply::new(404))).on(|it| it.method() == "HEAD").always());
     let rule = HttpRule::new(HttpAction::Respond(xml(404, "NoSuchBucket")));
     proxy.add(rule.on(|it| it.method() == "GET").always());
@@ -159,7 +159,7 @@ pub(crate) async fn an_upload_at_another_endpoint_is_not_forgotten() -> Outcome 
     let options = PutOptions::default().with_journal(notes.clone());
     let mut upload = there.begin_put(&key("a/c/h")?, options).await?;
     upload.write(payload(1, PART_SIZE + 1)).await?;
-    // As if this process were dead.
+    // This simulates the death of the process.
     std::mem::forget(upload);
     let here = S3Backend::new(server.config(&prefix));
     let error = here.sweep(&notes.open()).await.err().ok_or("it was said to be gone")?;
@@ -173,11 +173,11 @@ pub(crate) async fn an_upload_at_another_endpoint_is_not_forgotten() -> Outcome 
 pub(crate) async fn a_conflict_is_not_exists() -> Outcome {
     let (proxy, backend) = scripted().await?;
     let conflict = || HttpAction::Respond(xml(409, "ConditionalRequestConflict"));
-    // What is at hand is sent again.
+    // A part that is still in memory is sent again.
     let fired = proxy.add(HttpRule::new(conflict()).on(is_put));
     put(&backend, "a/c/small", payload(1, 10)).await?;
     assert_eq!(fired.count(), 1);
-    // What is gone has to come from the caller again, and nothing of it stays.
+    // Parts that are gone must come from the caller again, and nothing is left behind.
     let notes = Notes::new();
     let fired = proxy.add(HttpRule::new(conflict()).on(is_complete));
     let options = PutOptions::default().with_journal(notes.clone());
@@ -227,7 +227,7 @@ pub(crate) async fn a_server_that_ignores_preconditions_is_noticed() -> Outcome 
     let server = Server::required()?;
     let proxy = HttpProxy::start(Server::address()?)?;
     let backend = impatient(&server, &proxy.url());
-    // Both probes succeed, as on a server that overwrites.
+    // Both probes succeed on a server that overwrites.
     let probe = |request: &HttpRequest| request.path().ends_with("/create-only");
     let fired = proxy
         .add(HttpRule::new(HttpAction::Respond(Reply::new(200).header("etag", "\"1\""))).on(probe).always());
@@ -252,7 +252,7 @@ pub(crate) async fn only_a_probe_that_was_answered_shows_that_preconditions_hold
         put(&backend, "a/c/h", payload(1, 10)).await?;
         assert!(fired.count() > 0);
         assert!(!backend.capabilities().atomic_create, "{code}");
-        // It looks, and the server gets the condition too, because it may honor it.
+        // It checks for the object first. It also sends the condition, because the server may honor it.
         assert!(proxy.count(|it| it.method() == "HEAD") > 0, "{code}: it did not look");
         let conditional = |it: &HttpRequest| !is_probe(it) && it.header("if-none-match").is_some();
         assert_eq!(proxy.count(conditional), 1, "{code}");
@@ -266,7 +266,7 @@ pub(crate) async fn only_a_probe_that_was_answered_shows_that_preconditions_hold
     let lost = proxy.add(HttpRule::new(HttpAction::LoseAnswer).on(|it| is_put(it) && !is_probe(it)));
     put(&backend, "a/c/h", payload(1, 10)).await?;
     assert_eq!(lost.count(), 1);
-    // A failure that passes: the server is asked again.
+    // After a temporary failure the server is asked again.
     let proxy = HttpProxy::start(Server::address()?)?;
     let backend = impatient(&server, &proxy.url());
     proxy.add(HttpRule::new(HttpAction::Respond(xml(503, "SlowDown"))).on(is_probe));

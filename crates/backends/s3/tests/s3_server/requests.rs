@@ -1,4 +1,4 @@
-//! How many requests an answer takes, counted on the wire.
+//! The number of requests of each operation, counted on the wire.
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use larder_backend::{
@@ -11,7 +11,7 @@ use libtest_mimic::Failed;
 use crate::server::{Notes, PART_SIZE, Server, key, put};
 use crate::trial::Outcome;
 
-/// The requests since the last look, as `METHOD` and what tells operations of one method apart.
+/// Returns the requests since the last query, as `METHOD` and the operation.
 fn operations(proxy: &HttpProxy) -> Vec<String> {
     proxy.take_requests().iter().map(operation).collect()
 }
@@ -23,7 +23,7 @@ fn operation(request: &HttpRequest) -> String {
     [request.method()].into_iter().chain(marks).chain(range).collect::<Vec<_>>().join(" ")
 }
 
-/// A proxy that counts, and a backend behind it that has already found out what the server can do.
+/// Starts a counting proxy, and a backend behind it that has already probed the server.
 async fn counted() -> Result<(HttpProxy, larder_backend_s3::S3Backend), Failed> {
     let server = Server::required()?;
     let proxy = HttpProxy::start(Server::address()?)?;
@@ -65,7 +65,7 @@ pub(crate) async fn a_large_object_takes_a_request_for_each_part() -> Outcome {
     let read: usize =
         stream.map_ok(|bytes| bytes.len()).try_fold(0, |sum, len| async move { Ok(sum + len) }).await?;
     assert_eq!(read, 3 * PART_SIZE + 1);
-    // 15 MiB and a byte, in pieces of 8 MiB.
+    // 15 MiB and a byte are read in ranges of 8 MiB.
     assert_eq!(operations(&proxy), ["GET range", "GET range"]);
     Ok(())
 }
@@ -77,7 +77,7 @@ pub(crate) async fn the_server_is_asked_once_what_it_can_do() -> Outcome {
     let first = server.at(&prefix, &proxy.url());
     put(&first, "a/c/1", "x").await?;
     put(&first, "a/c/2", "x").await?;
-    // The probe is made, and refused; then the objects.
+    // The refused probe, and then the objects.
     assert_eq!(operations(&proxy), ["PUT", "PUT", "PUT", "PUT"]);
     let later = server.at(&prefix, &proxy.url());
     put(&later, "a/c/3", "x").await?;
@@ -124,7 +124,7 @@ pub(crate) async fn sweeping_nothing_takes_no_request() -> Outcome {
     upload.write(payload(1, PART_SIZE + 1)).await?;
     let orphans: Vec<UploadToken> = journal.open();
     assert_eq!(orphans.len(), 1);
-    // As if this process were dead.
+    // This simulates the death of the process.
     std::mem::forget(upload);
     proxy.take_requests();
     backend.sweep(&orphans).await?;

@@ -10,12 +10,12 @@ use libtest_mimic::Failed;
 
 use crate::server::{PART_SIZE, Server, key, put};
 
-/// Without progress an operation ends after this time.
+/// The no-progress timeout.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
-/// More than that it takes only on a machine that is very busy.
+/// An upper bound that only a very busy machine exceeds.
 pub(crate) const SLACK: Duration = Duration::from_secs(15);
 
-/// The size of a large object in bytes: it takes several parts.
+/// The size of a large object in bytes. It takes several parts.
 pub(crate) const SIZE: usize = 3 * PART_SIZE + 17;
 
 /// A remote with a short timeout.
@@ -28,7 +28,7 @@ pub(crate) async fn read(backend: &dyn Backend, name: &str) -> Result<Bytes, Err
     backend.get_bytes(&key(name).expect("valid"), GetOptions::default(), usize::MAX).await
 }
 
-/// A proxy that can answer for the server, and a backend that has found out what the server can do.
+/// Starts a proxy that can answer for the server, and a backend that has already probed the server.
 pub(crate) async fn scripted() -> Result<(HttpProxy, S3Backend), Failed> {
     let server = Server::required()?;
     let proxy = HttpProxy::start(Server::address()?)?;

@@ -1,4 +1,4 @@
-//! The server, as the environment names it.
+//! The server that the environment names.
 
 use std::env;
 use std::io;
@@ -11,23 +11,23 @@ use larder_backend::{Backend, Key, PutOptions, UploadJournal, UploadToken};
 use larder_backend_s3::{S3Backend, S3Config};
 use libtest_mimic::Failed;
 
-/// The smallest part that S3 takes, in bytes: tests need many parts, not large ones.
+/// The smallest part that S3 accepts, in bytes. Tests need many parts, not large ones.
 pub(crate) const PART_SIZE: usize = 5 * 1024 * 1024;
 
-/// Why a test cannot run against every server.
+/// The reason why a test cannot run on every server.
 pub(crate) const NO_PROXY: &str =
     "needs a server without TLS at AWS_ENDPOINT_URL_S3, to put a proxy in front of it";
 
-/// A bucket for tests. How to reach it is in the variables of AWS.
+/// A bucket for tests. The AWS variables have its endpoint and credentials.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     bucket: String,
-    /// Below it tests may write.
+    /// Tests may write below this prefix.
     place: String,
 }
 
 impl Server {
-    /// The one of `LARDER_TEST_S3_URL`.
+    /// Returns the bucket of `LARDER_TEST_S3_URL`.
     pub(crate) fn from_env() -> Option<Self> {
         let url = env::var("LARDER_TEST_S3_URL").ok()?;
         let place = url.strip_prefix("s3://")?.split('?').next()?;
@@ -39,18 +39,18 @@ impl Server {
         Self::from_env().ok_or_else(|| "LARDER_TEST_S3_URL names no bucket".into())
     }
 
-    /// A remote in the bucket.
+    /// Opens a remote in the bucket.
     pub(crate) fn config(&self, prefix: &str) -> S3Config {
         S3Config::new(&self.bucket, prefix).with_part_size(PART_SIZE)
     }
 
-    /// A prefix that nobody else has.
+    /// Returns a new prefix.
     pub(crate) fn prefix(&self) -> String {
         let own = format!("test-{:016x}", fastrand::u64(..));
         if self.place.is_empty() { own } else { format!("{}/{own}", self.place) }
     }
 
-    /// Where the server listens, for a proxy in front of it.
+    /// Returns the address of the server, for a proxy in front of it.
     pub(crate) fn address() -> Result<SocketAddr, Failed> {
         let url = env::var("AWS_ENDPOINT_URL_S3").or_else(|_| env::var("AWS_ENDPOINT_URL"));
         let url =
@@ -62,17 +62,17 @@ impl Server {
             .ok_or_else(|| "the endpoint has no address".into())
     }
 
-    /// A remote of its own, reached by another endpoint.
+    /// Opens a new remote at another endpoint.
     pub(crate) fn through(&self, endpoint: &str) -> S3Backend {
         self.at(&self.prefix(), endpoint)
     }
 
-    /// A remote, reached by another endpoint.
+    /// Opens a remote at another endpoint.
     pub(crate) fn at(&self, prefix: &str, endpoint: &str) -> S3Backend {
         S3Backend::new(self.config_at(prefix, endpoint))
     }
 
-    /// The configuration of a remote that is reached by another endpoint.
+    /// Configures a remote at another endpoint.
     pub(crate) fn config_at(&self, prefix: &str, endpoint: &str) -> S3Config {
         let mut config = self.config(prefix);
         config.options.endpoint = Some(endpoint.to_owned());
@@ -140,7 +140,7 @@ impl Notes {
         Arc::default()
     }
 
-    /// What is open.
+    /// Returns the open uploads.
     pub(crate) fn open(&self) -> Vec<UploadToken> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,4 +1,4 @@
-//! Tests that need the server, beside the suite.
+//! The tests outside the suite. They need the server.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use libtest_mimic::{Completion, Failed, Trial};
 
 use crate::server::{NO_PROXY, Server};
 
-/// How a test ends.
+/// The result of a test.
 pub(crate) type Outcome = Result<(), Failed>;
 
-/// How long a test may take before it counts as hanging.
+/// The time after which a test counts as hanging.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Makes a test of an async function.
+/// Turns an async function into a test.
 pub(crate) fn trial<F, Fut>(theme: &str, name: &str, test: F) -> Trial
 where
     F: FnOnce() -> Fut + Send + 'static,
@@ -31,14 +31,14 @@ where
             let ended = tokio::time::timeout(TIMEOUT, test()).await;
             ended.unwrap_or_else(|_| Err(format!("no end after {TIMEOUT:?}").into()))
         });
-        // A test that hangs is told, not joined.
+        // A hanging test is reported, not joined.
         runtime.shutdown_background();
         outcome.map(|()| Completion::Completed)
     };
     Trial::ignorable_test(format!("{theme}::{name}"), run).with_kind("s3")
 }
 
-/// Makes tests of functions, under their names.
+/// Turns functions into tests of the same name.
 macro_rules! trials {
     ($($module:ident :: { $($test:ident),* $(,)? }),* $(,)?) => {
         vec![$($($crate::trial::trial(

@@ -1,4 +1,4 @@
-//! What uploads are made of, and what they tell the server.
+//! The requests of uploads.
 
 use futures::TryStreamExt as _;
 use larder_backend::{Backend as _, BackendExt as _, ErrorKind, GetOptions, PutOptions};
@@ -9,7 +9,7 @@ use larder_testkit::proxy::{HttpProxy, HttpRequest, HttpRule, Reply};
 use crate::server::{PART_SIZE, Server, key, put, put_with};
 use crate::trial::Outcome;
 
-/// Beyond 64 MiB a part is kept in a file.
+/// A part above 64 MiB is kept in a file.
 const SPOOLED: usize = 65 * 1024 * 1024;
 
 pub(crate) async fn parts_that_are_kept_in_files_arrive() -> Outcome {
@@ -57,7 +57,7 @@ pub(crate) async fn every_byte_is_covered_by_a_checksum() -> Outcome {
     assert_eq!((all, covered), (5, 5), "the probe twice, a small object, and two parts");
     let begun = |it: &HttpRequest| it.has_query("uploads");
     assert_eq!(proxy.count(|it| begun(it) && it.header("x-amz-checksum-algorithm") == Some("CRC32")), 1);
-    // A server that finds other bytes than were sent refuses them, and they are sent again.
+    // The server refuses bytes that were damaged in transit, and they are sent again.
     let bad = Reply::new(400)
         .header("content-type", "application/xml")
         .body("<Error><Code>XAmzContentChecksumMismatch</Code><Message>no</Message></Error>");
@@ -76,7 +76,7 @@ pub(crate) async fn options_reach_the_server() -> Outcome {
     ];
     let server = Server::required()?;
     let proxy = HttpProxy::start(Server::address()?)?;
-    // What MinIO would refuse, a server that takes everything does not.
+    // A server that ignores checksums accepts what MinIO refuses.
     let answer = "<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>";
     let is_create = |request: &HttpRequest| request.has_query("uploads");
     proxy.add(HttpRule::new(Reply::new(200).body(answer)).on(is_create).always());

@@ -1,4 +1,4 @@
-//! The suite that every backend runs.
+//! The conformance suite.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ impl TestedBackend for Ssh {
     fn features(&self) -> Features {
         let mut features = Features::default();
         features.has_no_server = Server::from_env().is_none();
-        // The parts that may be in memory, and what libssh2 copies of them.
+        // The parts in memory, and libssh2's copies of them.
         features.memory = Some(96 * 1024 * 1024);
         features
     }

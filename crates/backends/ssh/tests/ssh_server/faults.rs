@@ -1,4 +1,4 @@
-//! What goes wrong between larder and the server.
+//! Faults of the connection.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ use larder_testkit::proxy::{Direction, LinkFault, LinkShape, TcpProxy};
 use crate::server::{Home, explained, key, put, read};
 use crate::trial::{DONE, Outcome};
 
-/// Without progress an operation ends after this time.
+/// The no-progress timeout.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// More than that it takes only on a machine that is very busy.
+/// An upper bound that only a very busy machine exceeds.
 const SLACK: Duration = Duration::from_secs(30);
 
-/// More than a part for each of two sessions.
+/// More than one part for each of two sessions.
 const SIZE: usize = 18 * 1024 * 1024 + 17;
 
 /// Bytes of a connection after which something happens to it: before and in the greeting, in the exchange of keys, when
@@ -30,7 +30,7 @@ type MakeFault = fn(Direction, u64) -> LinkFault;
 const FAULTS: [(&str, MakeFault); 3] =
     [("cut", LinkFault::cut_after), ("reset", LinkFault::reset_after), ("stall", LinkFault::stall_after)];
 
-/// Of an answer that is longer than 127 bytes, ssh2 loses its place where it has to wait for it.
+/// ssh2 loses its place in an answer above 127 bytes if it has to wait for it.
 pub(crate) async fn long_paths_are_reached_over_a_long_link() -> Outcome {
     let home = Home::new()?;
     let root = home.server().directory()?;
@@ -73,7 +73,7 @@ async fn one_fault_is_survived(direction: Direction, upload: bool) -> Outcome {
     let bytes = payload(1, SIZE);
     for (what, fault) in FAULTS {
         for offset in OFFSETS {
-            // Answers to an upload are short.
+            // The answers to an upload are short.
             if upload && direction == Direction::Down && offset > 10_000 {
                 continue;
             }

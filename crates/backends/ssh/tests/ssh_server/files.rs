@@ -1,4 +1,4 @@
-//! What is special about directories on a server.
+//! Directories on a server.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -126,7 +126,7 @@ pub(crate) async fn old_temporaries_are_swept_and_young_ones_are_not() -> Outcom
         let file = fs::File::create(temporaries.join(name))?;
         file.set_modified(SystemTime::now() - Duration::from_hours(hours))?;
     }
-    // Nothing to do is nothing to ask; a token that leads elsewhere is none.
+    // Without uploads there is no request. A token that leads elsewhere is ignored.
     backend.sweep(&[]).await?;
     assert_eq!(fs::read_dir(&temporaries)?.count(), 3);
     backend.sweep(&[UploadToken::new("../../../a/c/h")]).await?;

@@ -1,4 +1,4 @@
-//! Which hosts are talked to, and how they are reached.
+//! Checks of hosts, and connections to them.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -22,7 +22,7 @@ async fn refusal(config: SshConfig) -> Result<Error, Failed> {
 }
 
 fn another_key() -> String {
-    // Of the right form, and of no host.
+    // A valid entry for another host.
     format!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{}", "A".repeat(43))
 }
 
@@ -38,10 +38,10 @@ pub(crate) async fn an_unknown_host_is_refused_with_the_line_that_accepts_it() -
     let text = error.to_string();
     assert!(text.contains("SHA256:") && text.contains(&home.server().host), "{text}");
     assert!(home.read("known_hosts")?.is_empty(), "it was accepted");
-    // The very command works.
+    // The suggested command works.
     let command =
         text.split("accept it with: ").nth(1).and_then(|rest| rest.strip_suffix(')')).ok_or("no command")?;
-    // The server shows which of its keys it wants: here that of its own choice.
+    // The server chooses the key that it shows.
     assert!(command.contains(&name), "{command} is not about {line}");
     assert!(Command::new("sh").arg("-c").arg(command).status()?.success());
     let backend = SshBackend::new(home.config(root.path()));
@@ -54,7 +54,7 @@ pub(crate) async fn a_changed_key_is_refused_with_the_command_that_accepts_it() 
     let home = Home::new()?;
     let root = home.server().directory()?;
     let (name, _) = home.host_key()?;
-    // The command can be pasted, whatever the file is called.
+    // The command can be pasted for any file name.
     let known = home.write("known hosts", &format!("# first\n{name} {}\n", another_key()))?;
     let config = |home: &Home| {
         let mut config = home.config(root.path());
@@ -86,7 +86,7 @@ pub(crate) async fn a_revoked_key_is_refused() -> Outcome {
     DONE
 }
 
-pub(crate) async fn a_new_host_is_accepted_and_remembered_where_the_user_says_so() -> Outcome {
+pub(crate) async fn a_new_host_is_accepted_and_remembered_on_request() -> Outcome {
     for word in ["accept-new", "no"] {
         let home = Home::new()?;
         let root = home.server().directory()?;
@@ -97,7 +97,7 @@ pub(crate) async fn a_new_host_is_accepted_and_remembered_where_the_user_says_so
         backend.close().await?;
         let known = home.read("known_hosts")?;
         assert_eq!(known.lines().count(), 2, "{known}");
-        // Without the word it is known now.
+        // Without that word the host is known.
         home.write("config", "")?;
         let backend = SshBackend::new(home.config(root.path()));
         assert_eq!(read(&backend, "a/c/h").await?, "accepted");
@@ -144,10 +144,10 @@ pub(crate) async fn hashed_names_are_known() -> Outcome {
     DONE
 }
 
-pub(crate) async fn a_host_that_refuses_says_so() -> Outcome {
+pub(crate) async fn a_refusing_host_is_reported() -> Outcome {
     let home = Home::new()?;
     let root = home.server().directory()?;
-    // Bound and closed: nobody listens there.
+    // The port was bound and closed, so nobody listens there.
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let config = home.config_at(root.path(), port).with_stall_timeout(Some(Duration::from_secs(3)));
     let error = refusal(config).await?;
@@ -159,7 +159,7 @@ pub(crate) async fn a_host_that_refuses_says_so() -> Outcome {
 pub(crate) async fn a_host_that_does_not_answer_ends_in_time() -> Outcome {
     let home = Home::new()?;
     let root = home.server().directory()?;
-    // Takes connections and says nothing.
+    // Accepts connections and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let config = home.config_at(root.path(), silent.local_addr()?.port());
     let error = refusal(config.with_stall_timeout(Some(Duration::from_secs(3)))).await?;
@@ -167,7 +167,7 @@ pub(crate) async fn a_host_that_does_not_answer_ends_in_time() -> Outcome {
     DONE
 }
 
-pub(crate) async fn a_host_without_a_name_says_so() -> Outcome {
+pub(crate) async fn an_unresolvable_host_is_reported() -> Outcome {
     let home = Home::new()?;
     let mut config = SshConfig::new("larder-test.invalid", RemotePath::Absolute("/x".to_owned()))
         .with_openssh_defaults(&home.ssh())
@@ -185,7 +185,7 @@ pub(crate) async fn a_program_in_between_is_the_connection() -> Outcome {
     let home = Home::new()?;
     let root = home.server().directory()?;
     let server = home.server();
-    // Through the server itself. `ssh` looks for known hosts in the real home, unless it is told.
+    // The connection goes through the server itself. `ssh` reads known hosts from the real home by default.
     let known = home.ssh().join("known_hosts");
     let identity = home.ssh().join("id_ed25519");
     Command::new("chmod").arg("600").arg(&identity).status()?;

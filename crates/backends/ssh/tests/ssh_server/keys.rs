@@ -1,4 +1,4 @@
-//! Who is let in, and what is said to who is not.
+//! Logins and refused logins.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -58,7 +58,7 @@ pub(crate) async fn a_wrong_user_is_not_let_in() -> Outcome {
     assert!(error.to_string().contains("as larder-nobody"), "{error}");
     let command = format!("`ssh -p {} larder-nobody@{}`", home.server().port, home.server().host);
     assert!(error.to_string().contains(&command), "{error}");
-    // An alias of the configuration is the name that OpenSSH knows.
+    // The alias of the configuration is the name in known_hosts.
     home.write("config", &format!("Host shelf\n  HostName {}\n", home.server().host))?;
     let mut config = home.config(root.path()).with_user(Some("larder-nobody".to_owned()));
     "shelf".clone_into(&mut config.host);
@@ -84,7 +84,7 @@ pub(crate) async fn a_passphrase_is_asked_for_once() -> Outcome {
         Some(Passphrase::new("open sesame"))
     });
     let backend = SshBackend::new(home.config(root.path()).with_passphrase(Some(ask)));
-    // Enough for a second session.
+    // Enough bytes for a second session.
     put(&backend, "a/c/h", payload(1, 40 * 1024 * 1024)).await?;
     backend.close().await?;
     assert_eq!(asked.load(Ordering::Relaxed), 1);
@@ -122,7 +122,7 @@ pub(crate) async fn a_wrong_passphrase_does_not_open_a_key() -> Outcome {
     DONE
 }
 
-/// An agent. Ended when it is dropped.
+/// An agent, which ends when it is dropped.
 struct Agent(Child);
 
 impl Drop for Agent {
@@ -132,7 +132,7 @@ impl Drop for Agent {
     }
 }
 
-/// Starts an agent with the key of a home, which then has it no more.
+/// Starts an agent with the key of a home, and removes the key from the home.
 fn agent(home: &Home) -> Result<Agent, Failed> {
     let socket = home.ssh().join("agent");
     let agent =
@@ -140,7 +140,7 @@ fn agent(home: &Home) -> Result<Agent, Failed> {
     let identity = home.ssh().join("id_ed25519");
     Command::new("chmod").arg("600").arg(&identity).status()?;
     let started = std::time::Instant::now();
-    // Ready as soon as a key can be added.
+    // The agent is ready as soon as a key can be added.
     loop {
         let added =
             Command::new("ssh-add").arg("-q").arg(&identity).env("SSH_AUTH_SOCK", &socket).output()?;
@@ -181,7 +181,7 @@ pub(crate) async fn an_agent_is_not_asked_for_other_keys_than_the_configured() -
     home.write("config", "IdentitiesOnly yes\nIdentityFile ~/.ssh/other\n")?;
     let error = refusal(config.clone()).await?;
     assert!(explained(&error).contains("no key that may be used"), "{}", explained(&error));
-    // Its public half says that it is meant.
+    // The public key selects the private key in the agent.
     home.write("config", "IdentitiesOnly yes\nIdentityFile ~/.ssh/id_ed25519\n")?;
     let backend = SshBackend::new(config);
     put(&backend, "a/c/h", "by the agent").await.map_err(|error| explained(&error))?;
@@ -193,7 +193,8 @@ pub(crate) async fn an_agent_is_not_asked_for_other_keys_than_the_configured() -
 const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
 
-/// An agent that accepts connections, lists a key where it has one, and is silent otherwise. Its thread ends with the test.
+/// Starts an agent that accepts connections, lists its key if it has one, and is silent otherwise. Its thread ends with the
+/// test.
 fn silent_agent(home: &Home, key: Option<Vec<u8>>) -> Result<PathBuf, Failed> {
     let socket = home.ssh().join("silent-agent");
     let listener = UnixListener::bind(&socket)?;
@@ -221,7 +222,7 @@ fn list_one_key(stream: &mut UnixStream, key: &[u8]) -> std::io::Result<()> {
     stream.write_all(&text(&answer))
 }
 
-/// The public key of a home, as agents send it.
+/// Returns the public key of a home in the format of agents.
 fn public_key(home: &Home) -> Result<Vec<u8>, Failed> {
     let text = home.read("id_ed25519.pub")?;
     Ok(STANDARD.decode(text.split_whitespace().nth(1).ok_or("a line of one word")?)?)
@@ -238,7 +239,7 @@ pub(crate) async fn after_a_silent_agent_the_keys_in_files_are_tried() -> Outcom
         let backend = SshBackend::new(config.clone());
         let begun = Instant::now();
         put(&backend, "a/c/h", "by the file").await.map_err(|error| explained(&error))?;
-        // Once it is known to be silent, it is not asked again.
+        // A silent agent is not asked again.
         put(&backend, "a/c/i", payload(1, 40 * 1024 * 1024)).await?;
         backend.close().await?;
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());

@@ -1,4 +1,4 @@
-//! What the backend promises, against a real sshd: `cargo xtask integration --backend ssh` starts one.
+//! Tests of the backend on a real sshd. `cargo xtask integration --backend ssh` starts one.
 
 mod conformance;
 mod faults;
@@ -18,13 +18,13 @@ fn main() -> ExitCode {
             an_unknown_host_is_refused_with_the_line_that_accepts_it,
             a_changed_key_is_refused_with_the_command_that_accepts_it,
             a_revoked_key_is_refused,
-            a_new_host_is_accepted_and_remembered_where_the_user_says_so,
+            a_new_host_is_accepted_and_remembered_on_request,
             a_changed_key_is_refused_even_if_the_user_agrees,
             a_host_of_which_another_type_of_key_is_known_is_that_host,
             hashed_names_are_known,
-            a_host_that_refuses_says_so,
+            a_refusing_host_is_reported,
             a_host_that_does_not_answer_ends_in_time,
-            a_host_without_a_name_says_so,
+            an_unresolvable_host_is_reported,
             a_program_in_between_is_the_connection,
         },
         keys::{

@@ -1,4 +1,4 @@
-//! The server, as the environment names it.
+//! The server that the environment names.
 
 use std::env;
 use std::fs;
@@ -14,8 +14,8 @@ use tempfile::TempDir;
 /// A server for tests, on this machine.
 ///
 /// - `LARDER_TEST_SSH_URL`: `ssh://USER@HOST:PORT/DIRECTORY`, where USER may write to the DIRECTORY.
-/// - `LARDER_TEST_SSH_HOME`: a directory whose `.ssh` has `known_hosts` and a key with which USER can log in,
-///   `id_ed25519`, besides what single tests say that they need.
+/// - `LARDER_TEST_SSH_HOME`: a directory whose `.ssh` has `known_hosts` and a key with which USER can log in, `id_ed25519`,
+///   and files that some tests need.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) user: String,
@@ -45,7 +45,7 @@ impl Server {
         Self::from_env().ok_or_else(|| "LARDER_TEST_SSH_URL and LARDER_TEST_SSH_HOME name no server".into())
     }
 
-    /// An empty directory on the server, removed with the guard.
+    /// Creates an empty directory on the server. The guard removes it.
     pub(crate) fn directory(&self) -> Result<TempDir, Failed> {
         let mut builder = tempfile::Builder::new();
         builder.prefix("remote-");
@@ -54,32 +54,32 @@ impl Server {
         Ok(builder.tempdir_in(&self.root)?)
     }
 
-    /// A remote in a directory of the server.
+    /// Configures a remote in a directory of the server.
     pub(crate) fn config(&self, path: &str) -> SshConfig {
         self.config_at(path, self.port)
     }
 
-    /// A remote that is reached by another port, as that of a proxy.
+    /// Configures a remote at another port, such as a proxy's.
     pub(crate) fn config_at(&self, path: &str, port: u16) -> SshConfig {
         let mut config = SshConfig::new(&self.host, RemotePath::Absolute(path.to_owned()))
             .with_openssh_defaults(&self.home)
             .with_user(Some(self.user.clone()))
             .with_port(Some(port));
-        // Those of this machine are not the test's.
+        // The test does not use this machine's files.
         config.config_files.truncate(1);
         config.global_known_hosts.clear();
         config
     }
 }
 
-/// A home of its own, with the key of the server's home.
+/// A new home with the key of the server's home.
 pub(crate) struct Home {
     directory: TempDir,
     server: Server,
 }
 
 impl Home {
-    /// Knows the host at every port.
+    /// Adds the host at every port.
     pub(crate) fn new() -> Result<Self, Failed> {
         let server = Server::required()?;
         let home = Self { directory: tempfile::tempdir()?, server };
@@ -106,7 +106,7 @@ impl Home {
         Ok(fs::read_to_string(self.ssh().join(name))?)
     }
 
-    /// The name and the key of the server, as its home knows them.
+    /// Returns the name and the key of the server from its home.
     pub(crate) fn host_key(&self) -> Result<(String, String), Failed> {
         let known = fs::read_to_string(self.server.home.join(".ssh/known_hosts"))?;
         let line =
@@ -124,7 +124,7 @@ impl Home {
         addresses.next().ok_or_else(|| "the host has no address".into())
     }
 
-    /// A remote, with what is in this home.
+    /// Configures a remote with the files of this home.
     pub(crate) fn config(&self, path: &Path) -> SshConfig {
         self.config_at(path, self.server.port)
     }
@@ -160,7 +160,7 @@ pub(crate) async fn read(backend: &dyn Backend, name: &str) -> Result<Bytes, Err
     backend.get_bytes(&key, GetOptions::default(), usize::MAX).await
 }
 
-/// An error with its reasons.
+/// Returns an error with its source.
 pub(crate) fn explained(error: &Error) -> String {
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     format!("{error}: {source}")

@@ -28,7 +28,7 @@ async fn generation_0_stands_for_no_object_when_the_upload_ends() {
 
 /// `request-preconditions`, "Race conditions": one of several concurrent creators wins.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn of_8_concurrent_creators_one_wins() {
+async fn one_of_8_concurrent_creators_wins() {
     let server = Arc::new(server());
     let creators = (0..8).map(|number| {
         let server = Arc::clone(&server);

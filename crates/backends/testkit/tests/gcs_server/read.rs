@@ -11,7 +11,7 @@ fn media(object: &str) -> String {
 /// `json_api/v1/objects/get`, "alt=media", and `xml-api/reference-headers`, "Response headers": the bytes, described by
 /// headers.
 #[tokio::test]
-async fn a_download_has_the_bytes_and_what_is_said_about_them() {
+async fn a_download_has_the_bytes_and_their_headers() {
     let server = server();
     let bytes = payload(1, 3_000_000);
     let generation = server.insert(BUCKET, "a/b c", &bytes).to_string();
@@ -65,7 +65,7 @@ async fn a_range_gets_its_bytes() {
 /// `json_api/v1/objects/get`, "generation": a replaced generation is not found, and neither is an object that never existed.
 /// An answer to `alt=media` is text.
 #[tokio::test]
-async fn what_is_not_there_is_not_found() {
+async fn missing_objects_are_not_found() {
     let server = server();
     let old = server.insert(BUCKET, "object", b"old");
     let new = server.insert(BUCKET, "object", b"new");

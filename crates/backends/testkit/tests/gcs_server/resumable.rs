@@ -24,7 +24,7 @@ async fn a_session_has_an_address_at_the_server_itself() {
 /// `performing-resumable-uploads`, "Multiple chunk upload": chunks are multiples of 256 KiB, with an unknown total. The
 /// answer is 308 with the stored range. The answer to the last chunk is 200 with the object.
 #[tokio::test]
-async fn chunks_make_an_object_when_the_last_one_has_come() {
+async fn chunks_become_an_object_with_the_last_one() {
     let server = server();
     let url = start(&server, "object", "").await;
     let bytes = payload(1, 10 * QUANTUM + 7);
