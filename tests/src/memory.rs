@@ -88,7 +88,7 @@ impl Sandbox {
         for file in 0..FILES {
             // Files up to a mebibyte and larger ones are read by different threads.
             let len = BLOCK + usize::from(file.is_multiple_of(2));
-            fs::write(self.path(&format!("corpus/{file}")), noise(file, len)).unwrap();
+            fs::write(self.path(format!("corpus/{file}")), noise(file, len)).unwrap();
         }
         for scheme in ["blake3", "sha256"] {
             self.assert_little_memory(MOST_HASHING_MIB, &["hash", "content", "--hash", scheme], &output);
