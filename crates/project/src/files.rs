@@ -60,12 +60,16 @@ impl<'a> ProjectFiles<'a> {
 
     /// Creates the project's `directories` that are missing.
     pub(crate) fn make_directories(&self) -> Vec<Error> {
-        let missing = self.directories.iter().map(|path| self.root.join(path)).filter(|path| !exists(path));
-        missing
-            .filter_map(|path| {
-                fs::create_dir_all(&path).err().map(|source| Error::Write { path: path.clone(), source })
-            })
-            .collect()
+        self.directories.iter().filter_map(|path| self.make_directory(path).err()).collect()
+    }
+
+    fn make_directory(&self, directory: &str) -> Result<()> {
+        let path = self.root.join(directory);
+        if exists(&path) {
+            return Ok(());
+        }
+        self.storage.check_destination(&OutputPath::new(directory)?)?;
+        fs::create_dir_all(&path).map_err(|source| Error::Write { path, source })
     }
 
     /// Returns the path as Python's `Path` has it: without a slash at the end, and with `..`.

@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 use crate::error::{Error, Result};
 use crate::layout::OutputKeys;
 use crate::options::{FindOptions, StorageOptions};
+use crate::place::{check_not_reserved, real_parent, real_path};
 use crate::remote::RemoteUrl;
 use crate::report::{Event, Warning};
 use crate::state::ProjectState;
@@ -130,15 +131,14 @@ impl StorageContext {
         self.remote_path.as_deref().is_some_and(|path| self.state.contains(path))
     }
 
-    /// Refuses a destination in larder's own directory, where a sweep would remove it.
-    pub(crate) fn check_outside_state(&self, destination: &Path) -> Result<()> {
-        if real_path(destination).starts_with(real_path(&self.root).join(".larder")) {
-            let place = destination.display();
-            return Err(Error::Usage(format!(
-                "{place} is in larder's own directory: restore to another place"
-            )));
-        }
-        Ok(())
+    /// Refuses to push from the files of git, of larder or of the project. An output that is a symlink is followed.
+    pub(crate) fn check_source(&self, path: &Path) -> Result<()> {
+        check_not_reserved(&self.root, path, &real_path(path))
+    }
+
+    /// Refuses to restore among the files of git, of larder or of the project. A destination that is a symlink is replaced.
+    pub(crate) fn check_destination(&self, path: &Path) -> Result<()> {
+        check_not_reserved(&self.root, path, &real_parent(path))
     }
 
     /// Refuses a remote inside an output, and an output inside a remote.
@@ -174,24 +174,6 @@ impl StorageContext {
             biased;
             () = self.options.cancel.cancelled() => Err(Error::Cancelled),
             value = future => Ok(value),
-        }
-    }
-}
-
-/// Resolves the symlinks in the part of the path that exists.
-fn real_path(path: &Path) -> PathBuf {
-    let mut missing = Vec::new();
-    let mut existing = path;
-    loop {
-        if let Ok(real) = existing.canonicalize() {
-            return missing.iter().rev().fold(real, |path: PathBuf, name| path.join(name));
-        }
-        match (existing.parent(), existing.file_name()) {
-            (Some(parent), Some(name)) => {
-                missing.push(name.to_owned());
-                existing = parent;
-            }
-            _ => return path.to_owned(),
         }
     }
 }

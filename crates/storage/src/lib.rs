@@ -15,6 +15,7 @@ mod layout;
 mod list;
 mod options;
 mod outcome;
+mod place;
 mod pull;
 mod push;
 mod remote;

@@ -77,7 +77,7 @@ impl<'a> PullPlan<'a> {
             .collect();
         for wanted in &wanted {
             context.check_apart(&wanted.output, &wanted.destination)?;
-            context.check_outside_state(&wanted.destination)?;
+            context.check_destination(&wanted.destination)?;
             context.keys_of(&wanted.output)?;
             check_reachable(&wanted.destination)?;
         }

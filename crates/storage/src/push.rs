@@ -72,6 +72,7 @@ impl PushRequest<'_> {
             Err(error) => return Err(Error::io("look at", &path)(error)),
             Ok(_) => {}
         }
+        context.check_source(&path)?;
         context.check_apart(output, &path)?;
         context.keys_of(output)?;
         if options.dry_run {

@@ -78,6 +78,15 @@ impl RemoteStorage {
         hash::content_hash(&self.context, self.context.options.scheme, path, label).await
     }
 
+    /// Refuses a path of the project that leads to the files of git, of larder or of the project through a symlink.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::ErrorKind::Usage`], with the symlink.
+    pub fn check_destination(&self, output: &OutputPath) -> Result<()> {
+        self.context.check_destination(&output.below(&self.context.root))
+    }
+
     /// Publishes an output as one object, under its command hash and its content hash.
     ///
     /// The output is hashed first. If the object exists, nothing is sent. Otherwise the output is packed, compressed and

@@ -7,4 +7,5 @@ mod interrupted;
 mod pull;
 mod push;
 mod requests;
+mod reserved;
 mod support;
