@@ -176,7 +176,7 @@ impl Failure {
             Self::Incomplete { .. } => ErrorKind::NotFound,
             Self::DamagedObjects { .. } => ErrorKind::Integrity,
             Self::Hash(error) if error.is_cancelled() => ErrorKind::Cancelled,
-            Self::CommandHash(CommandError::NotUnderWeasel { .. })
+            Self::CommandHash(CommandError::NotUnderWeasel { .. } | CommandError::BehindSymlink { .. })
             | Self::Usage(_)
             | Self::Path(_)
             | Self::Remote { .. }

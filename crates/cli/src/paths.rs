@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use larder_storage::OutputPath;
+use larder_hashing::{InvalidOutputPath, OutputPath};
 
 use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
@@ -17,27 +17,46 @@ pub(crate) struct Named {
 }
 
 impl CommandContext {
-    /// The outputs that the paths name.
+    /// Returns the outputs that the paths name, each once.
     pub(crate) fn outputs(&self, paths: &[PathBuf]) -> Result<Vec<OutputPath>> {
-        paths.iter().map(|path| Ok(self.named(path)?.output)).collect()
+        let mut outputs: Vec<OutputPath> = Vec::new();
+        for path in paths {
+            let output = self.named(path)?.output;
+            if !outputs.contains(&output) {
+                outputs.push(output);
+            }
+        }
+        Ok(outputs)
     }
 
-    /// The output that a path names.
+    /// Returns the output that a path names.
     pub(crate) fn named(&self, path: &Path) -> Result<Named> {
-        let output = OutputPath::new(from_root(path, &self.working_dir, &self.root)?)?;
+        OutputPath::check_symlinks(&self.working_dir, path)?;
+        let outside = || outside(path, &self.root);
+        let output =
+            from_root(path, &self.working_dir, &self.root).and_then(|path| Ok(OutputPath::new(path)?));
+        let output = output.map_err(|failure| match failure {
+            Failure::Path(InvalidOutputPath::LeavesRoot(_)) => outside(),
+            failure => failure,
+        })?;
         let literal = path.to_str().and_then(|text| OutputPath::with_literal_key(text).ok());
         Ok(Named { literal: literal.filter(|literal| literal.key_text() != output.key_text()), output })
     }
 
-    /// The path of a dependency, relative to the project root, or absolute if it was given so.
+    /// Returns the path of a dependency, relative to the project root, or absolute if it was given so.
     pub(crate) fn dependency(&self, path: &Path) -> PathBuf {
         if path.is_absolute() { path.to_owned() } else { self.below_root().join(path) }
     }
 
-    /// The working directory relative to the root. Empty for the root itself.
+    /// Returns the working directory relative to the root. Empty for the root itself.
     pub(crate) fn below_root(&self) -> &Path {
         below_root(&self.working_dir, &self.root)
     }
+}
+
+fn outside(path: &Path, root: &Path) -> Failure {
+    let (path, root) = (path.display(), root.display());
+    Failure::Usage(format!("`{path}` is outside the project {root}: name a path inside it"))
 }
 
 fn below_root<'a>(working_dir: &'a Path, root: &Path) -> &'a Path {
@@ -59,7 +78,7 @@ fn from_root(path: &Path, working_dir: &Path, root: &Path) -> Result<PathBuf> {
         .map(Path::to_owned)
         .ok()
         .or_else(|| resolved()?.strip_prefix(root).map(Path::to_owned).ok())
-        .ok_or_else(|| larder_hashing::InvalidOutputPath::LeavesRoot(path.display().to_string()).into())
+        .ok_or_else(|| outside(path, root))
 }
 
 #[cfg(test)]
@@ -78,11 +97,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_of_the_project_is_refused() {
+    fn paths_outside_the_project_are_refused() {
         assert!(matches!(from_sub("").unwrap_err(), Failure::Usage(_)));
         assert_eq!(
             from_sub("/etc/passwd").unwrap_err().to_string(),
-            "`/etc/passwd` leaves the project root: an output lies below it"
+            "`/etc/passwd` is outside the project /p/top: name a path inside it"
         );
     }
 

@@ -14,6 +14,7 @@ use crate::error::HashError;
 use crate::hash_text::{CommandHash, ContentHash, EnvHash, SiteHash};
 use crate::manifest::encoded;
 use crate::options::HashOptions;
+use crate::output_path::symlink_before_parent;
 use crate::weasel;
 
 /// What a command is made of, as far as its hash is concerned. Nothing at all is the default command of a plain push.
@@ -115,6 +116,18 @@ pub enum CommandError {
         /// Why it could not be hashed.
         source: HashError,
     },
+    /// A dependency has a `..` behind a symlink. The system reads another file than the one that the path seems to name.
+    #[error(
+        "`{}` is a symlink, so the dependency `{}` is not the file that it seems: name it without `..`",
+        link.display(),
+        path.display()
+    )]
+    BehindSymlink {
+        /// The path, as given.
+        path: PathBuf,
+        /// The symlink.
+        link: PathBuf,
+    },
     /// The scheme has no notion of an input.
     #[error("a command hash of weasel's cannot have {what}: leave it out, or use another scheme")]
     NotUnderWeasel {
@@ -190,6 +203,11 @@ fn manifest_text(
     }
     for (name, value) in &inputs.keys {
         lines.push(format!("key {} {}", encoded(name.as_bytes()), encoded(value.as_bytes())));
+    }
+    for given in &inputs.deps {
+        if let Some(link) = symlink_before_parent(root, given) {
+            return Err(CommandError::BehindSymlink { path: given.clone(), link });
+        }
     }
     // Sorted by bytes, once each.
     let deps: BTreeMap<Vec<u8>, &PathBuf> = inputs
@@ -299,6 +317,29 @@ mod tests {
             let known = CommandInputs::new(["c"]).with_known_deps(known);
             assert_eq!(command_hash(Path::new("/nowhere"), &known, &options).unwrap(), hash);
         }
+    }
+
+    #[test]
+    fn a_dependency_behind_a_symlink_is_refused_where_its_path_is_normalized() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        std::fs::create_dir(other.path().join("sub")).unwrap();
+        std::fs::write(other.path().join("x"), "of the system").unwrap();
+        std::fs::write(dir.path().join("x"), "of the text").unwrap();
+        std::os::unix::fs::symlink(other.path().join("sub"), dir.path().join("lk")).unwrap();
+        let inputs = CommandInputs::new(["c"]).with_deps(["lk/../x"]);
+        let error = command_hash(dir.path(), &inputs, &HashOptions::default()).unwrap_err();
+        assert!(
+            matches!(&error, CommandError::BehindSymlink { link, .. } if link == Path::new("lk")),
+            "{error}"
+        );
+        // Weasel reads what the system reads.
+        let weasel = HashOptions::new(Scheme::Weasel);
+        let absolute = CommandInputs::new(["c"]).with_deps([other.path().join("x")]);
+        assert_eq!(
+            command_hash(dir.path(), &inputs, &weasel).unwrap(),
+            command_hash(dir.path(), &absolute, &weasel).unwrap()
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A project, a remote, and the keys of the commands: the common part of push, pull and status.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt as _;
@@ -87,7 +87,7 @@ impl<'a> ProjectExchange<'a> {
         let mut urls = BTreeSet::new();
         for command in &self.commands {
             let Ok(Some(key)) = self.key(command).await else { continue };
-            for output in Self::outputs(command).into_iter().filter_map(|(_, output)| output.ok()) {
+            for output in self.outputs(command).into_iter().filter_map(|(_, output)| output.ok()) {
                 if holds_a_file(&output.below(&self.project.root))
                     && let Ok(Known::Hash(content)) = self.files.known(output.as_str()).await
                 {
@@ -131,11 +131,15 @@ impl<'a> ProjectExchange<'a> {
     }
 
     /// Returns the outputs of a command, each once.
-    pub(crate) fn outputs(command: &ProjectCommand) -> Vec<(&str, Result<OutputPath, InvalidOutputPath>)> {
+    pub(crate) fn outputs<'c>(
+        &self,
+        command: &'c ProjectCommand,
+    ) -> Vec<(&'c str, Result<OutputPath, InvalidOutputPath>)> {
         let mut outputs: Vec<(&str, Result<OutputPath, InvalidOutputPath>)> = Vec::new();
         for text in &command.outputs {
             if !outputs.iter().any(|(other, _)| other == text) {
-                outputs.push((text, OutputPath::with_literal_key(text)));
+                let checked = OutputPath::check_symlinks(&self.project.root, Path::new(text));
+                outputs.push((text, checked.and_then(|()| OutputPath::with_literal_key(text))));
             }
         }
         outputs
@@ -149,16 +153,16 @@ impl<'a> ProjectExchange<'a> {
     }
 
     /// Reports each output of a command as skipped, with the reason.
-    pub(crate) fn skip_all(command: &ProjectCommand, reason: &str) -> Vec<OutputReport> {
+    pub(crate) fn skip_all(&self, command: &ProjectCommand, reason: &str) -> Vec<OutputReport> {
         let skipped = |(text, _)| {
             OutputReport::new(&command.name, text, OutputOutcome::Skipped { reason: reason.to_owned() })
         };
-        Self::outputs(command).into_iter().map(skipped).collect()
+        self.outputs(command).into_iter().map(skipped).collect()
     }
 
     /// Reports a failure of a whole command: the first output gets the error.
-    pub(crate) fn fail_all(command: &ProjectCommand, error: Error) -> Vec<OutputReport> {
-        let mut reports = Self::skip_all(command, "its command could not be hashed");
+    pub(crate) fn fail_all(&self, command: &ProjectCommand, error: Error) -> Vec<OutputReport> {
+        let mut reports = self.skip_all(command, "its command could not be hashed");
         if let Some(first) = reports.first_mut() {
             first.outcome = OutputOutcome::Failed(error);
         }

@@ -50,15 +50,14 @@ impl<'a> ProjectExchange<'a> {
         while let Some(command) = self.next_command(&mut pending) {
             let known = report.outputs.len();
             if ends_everything(&report.outputs) {
-                report.outputs.extend(Self::skip_all(command, NOT_TRIED));
+                report.outputs.extend(self.skip_all(command, NOT_TRIED));
             } else {
                 match self.key(command).await {
                     Ok(Some(key)) => self.pull_command(command, &key, &mut makers, &mut report).await,
-                    Ok(None) => report.outputs.extend(Self::skip_all(
-                        command,
-                        "its dependencies are known only after they are restored",
-                    )),
-                    Err(error) => report.outputs.extend(Self::fail_all(command, error)),
+                    Ok(None) => report.outputs.extend(
+                        self.skip_all(command, "its dependencies are known only after they are restored"),
+                    ),
+                    Err(error) => report.outputs.extend(self.fail_all(command, error)),
                 }
             }
             report.outputs[known..].iter().for_each(&mut *on_done);
@@ -66,7 +65,7 @@ impl<'a> ProjectExchange<'a> {
         for command in pending {
             let dep = self.missing_dependency(command).unwrap_or_default();
             let reason = format!("its dependency `{dep}` is missing");
-            let skipped = Self::skip_all(command, &reason);
+            let skipped = self.skip_all(command, &reason);
             skipped.iter().for_each(&mut *on_done);
             report.outputs.extend(skipped);
         }
@@ -89,7 +88,7 @@ impl<'a> ProjectExchange<'a> {
         report: &mut PullReport,
     ) {
         let mut reports = Vec::new();
-        let levels = levels(Self::outputs(command));
+        let levels = levels(self.outputs(command));
         let is_flat = levels.len() == 1;
         for level in levels {
             let makers = &*makers;

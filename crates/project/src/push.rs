@@ -26,7 +26,7 @@ impl ProjectExchange<'_> {
         let mut reports = Vec::new();
         for command in &self.commands {
             let done = if ends_everything(&reports) {
-                let skipped = Self::skip_all(command, NOT_TRIED);
+                let skipped = self.skip_all(command, NOT_TRIED);
                 skipped.iter().for_each(&mut *on_done);
                 skipped
             } else {
@@ -55,7 +55,7 @@ impl ProjectExchange<'_> {
         let difference = difference.as_deref();
         transfer_all(
             command,
-            Self::outputs(command),
+            self.outputs(command),
             async |text, output| self.push_output(command, text, &output, &key, entry, difference).await,
             on_done,
         )
@@ -68,12 +68,12 @@ impl ProjectExchange<'_> {
             return Err(Vec::new());
         }
         if let Some(dep) = self.missing_dependency(command) {
-            return Err(Self::skip_all(command, &format!("its dependency `{dep}` is missing")));
+            return Err(self.skip_all(command, &format!("its dependency `{dep}` is missing")));
         }
         match self.key(command).await {
             Ok(Some(key)) => Ok(key),
-            Ok(None) => Err(Self::skip_all(command, "its dependencies are not restored")),
-            Err(error) => Err(Self::fail_all(command, error)),
+            Ok(None) => Err(self.skip_all(command, "its dependencies are not restored")),
+            Err(error) => Err(self.fail_all(command, error)),
         }
     }
 

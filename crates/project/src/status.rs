@@ -130,11 +130,11 @@ impl<'a> ProjectExchange<'a> {
                 }
                 Ok(None) => {
                     let reason = "what its dependencies are is known when they have been restored".to_owned();
-                    Self::all(command, |_| OutputState::Waiting { reason: reason.clone() })
+                    self.all(command, |_| OutputState::Waiting { reason: reason.clone() })
                 }
                 Err(error) => {
                     let mut error = Some(error);
-                    Self::all(command, |_| match error.take() {
+                    self.all(command, |_| match error.take() {
                         Some(error) => OutputState::Failed(error),
                         None => OutputState::Waiting { reason: "its command could not be hashed".to_owned() },
                     })
@@ -153,14 +153,18 @@ impl<'a> ProjectExchange<'a> {
                     Some(dep) => format!("its dependency `{dep}` is missing"),
                     None => NOT_ASKED.to_owned(),
                 };
-                Self::all(command, |_| OutputState::Waiting { reason: reason.clone() })
+                self.all(command, |_| OutputState::Waiting { reason: reason.clone() })
             }));
         }
         Ok(states)
     }
 
-    fn all(command: &'a ProjectCommand, mut state: impl FnMut(&str) -> OutputState) -> Vec<OutputStatus> {
-        let outputs = Self::outputs(command).into_iter();
+    fn all(
+        &self,
+        command: &'a ProjectCommand,
+        mut state: impl FnMut(&str) -> OutputState,
+    ) -> Vec<OutputStatus> {
+        let outputs = self.outputs(command).into_iter();
         outputs.map(|(text, _)| OutputStatus::new(command, text, state(text))).collect()
     }
 
@@ -173,7 +177,7 @@ impl<'a> ProjectExchange<'a> {
     ) -> Vec<OutputStatus> {
         let difference = entry.and_then(|entry| entry.difference(command, &key.deps));
         let mut found = Vec::new();
-        for (text, output) in Self::outputs(command) {
+        for (text, output) in self.outputs(command) {
             let mut status = OutputStatus::new(command, text, OutputState::Missing);
             if found.iter().any(OutputStatus::ends_everything) {
                 let state = OutputState::Waiting { reason: NOT_ASKED.to_owned() };

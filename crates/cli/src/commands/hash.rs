@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use larder_hashing::{
-    CommandInputs, SiteEnvironment, SiteHash, command_manifest, content_hash, content_manifest, env_hash,
-    env_manifest, site_manifest,
+    CommandInputs, OutputPath, SiteEnvironment, SiteHash, command_manifest, content_hash, content_manifest,
+    env_hash, env_manifest, site_manifest,
 };
 use larder_storage::Scheme;
 
@@ -38,6 +38,12 @@ pub(super) fn run(args: &Hash, context: &CommandContext, output: &mut CommandOut
 fn content(args: &HashContent, context: &CommandContext, output: &mut CommandOutput) {
     for path in &args.paths {
         let shown = path.display().to_string();
+        if let Err(error) = OutputPath::check_symlinks(&context.working_dir, path) {
+            let failure = Failure::from(error);
+            output.entry(document::FailedEntry::new(&shown, &failure));
+            output.fail(failure);
+            continue;
+        }
         let bar = output.console().progress().begin(&format!("hashing {shown}"), None);
         let mut options = context.hash_options();
         options.tree.dereference = args.dereference;

@@ -2,7 +2,7 @@
 
 use futures::StreamExt as _;
 use larder_hashing::{CommandInputs, command_hash};
-use larder_storage::{OutputPath, PushOptions, PushOutcome, Pushed};
+use larder_storage::{PushOptions, PushOutcome, Pushed};
 
 use crate::args::PushArgs;
 use crate::context::CommandContext;
@@ -17,12 +17,7 @@ pub(super) fn run(args: &PushArgs, context: &CommandContext, output: &mut Comman
     if args.paths.len() > 1 && args.content_hash.is_some() {
         return Err(Failure::Usage("--content-hash is for one output: push several without it".to_owned()));
     }
-    let mut outputs: Vec<OutputPath> = Vec::new();
-    for path in context.outputs(&args.paths)? {
-        if !outputs.contains(&path) {
-            outputs.push(path);
-        }
-    }
+    let outputs = context.outputs(&args.paths)?;
     let command = match &args.command_hash {
         Some(hash) => hash.clone(),
         None => command_hash(&context.root, &CommandInputs::default(), &context.hash_options())?,

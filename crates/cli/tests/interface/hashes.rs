@@ -34,3 +34,27 @@ fn names_that_no_variable_has_are_refused() {
         }
     }
 }
+
+#[test]
+fn a_parent_of_a_symlink_is_refused() {
+    let project = Project::new();
+    std::os::unix::fs::symlink("models/en", project.path().join("lk")).unwrap();
+    project.write("models/x", "what the system reads");
+    project.write("x", "what the text says");
+    for arguments in [
+        "hash content lk/../x",
+        "hash command -d lk/../x",
+        "push lk/../x",
+        "pull lk/../x",
+        "find lk/../x",
+        "ls lk/../x",
+        "-C models pull ../lk/../x",
+    ] {
+        let said = project.transcript(arguments);
+        assert!(said.contains("lk` is a symlink, so ") && said.ends_with("[2]\n"), "{said}");
+    }
+    // The system resolves the path of another directory.
+    project.transcript("push metrics.json");
+    project.transcript("pull metrics.json --to lk/../there");
+    assert!(project.path().join("models/there/metrics.json").exists());
+}

@@ -313,3 +313,44 @@ fn an_empty_remote_is_not_a_failure() {
         ["train model/ uploaded", "prep corpus uploaded"]
     );
 }
+
+/// A checkout can bring the symlink along, and the remote the hook.
+#[test]
+fn a_symlink_leads_neither_outputs_nor_directories_into_git() {
+    let yml = "directories: [g/made]\ncommands:\n- {name: a, script: [s], outputs: [g/hooks/pre-commit]}\n";
+    let lab = Lab::new(yml);
+    lab.write("g/hooks/pre-commit", "from the remote");
+    lab.push(ExchangeOptions::default());
+    lab.remove("g");
+    fs::create_dir_all(lab.path(".git/hooks")).unwrap();
+    symlink(".git", lab.path("g")).unwrap();
+    for options in [ExchangeOptions::default(), force(), dry_run()] {
+        let is_dry_run = options.dry_run;
+        let report = lab.pull(options);
+        let OutputOutcome::Failed(error) = &report.outputs[0].outcome else { panic!("it did not fail") };
+        assert!(error.to_string().contains("is a symlink"), "{error}");
+        assert_eq!(report.failures.len(), usize::from(!is_dry_run), "{:?}", report.failures);
+    }
+    assert!(!lab.path(".git/hooks/pre-commit").exists() && !lab.path(".git/made").exists());
+    lab.write(".git/hooks/pre-commit", "secret");
+    let keys = lab.keys();
+    let pushed = lab.push(ExchangeOptions::default());
+    assert!(matches!(pushed[0].outcome, OutputOutcome::Failed(_)), "{:?}", shown(&pushed));
+    assert_eq!(lab.keys(), keys);
+}
+
+#[test]
+fn an_output_behind_a_symlink_is_refused() {
+    let lab = Lab::new("commands:\n- {name: a, script: [s], outputs: [lk/../x]}\n");
+    lab.write("deep/sub/y", "");
+    lab.write("deep/x", "what weasel means");
+    lab.write("x", "what the text says");
+    symlink("deep/sub", lab.path("lk")).unwrap();
+    let refused = |reports: &[larder_project::OutputReport]| {
+        let OutputOutcome::Invalid { reason } = &reports[0].outcome else { panic!("{:?}", shown(reports)) };
+        assert!(reason.starts_with("`lk` is a symlink"), "{reason}");
+    };
+    refused(&lab.push(ExchangeOptions::default()));
+    refused(&lab.pull(force()).outputs);
+    assert!(lab.keys().is_empty());
+}
