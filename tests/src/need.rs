@@ -25,6 +25,8 @@ pub enum Need {
     Signals,
     /// A Python with the real weasel in `LARDER_WEASEL_PYTHON`.
     Weasel,
+    /// The program `git`.
+    Git,
     /// `/dev/full`.
     DevFull,
     /// This number of free GiB in the directory for temporary files.
@@ -92,6 +94,7 @@ impl Need {
                 "weasel is missing: `cargo xtask test` installs it if python3 and venv are available"
                     .to_owned(),
             )),
+            Self::Git if !succeeds("git", &["--version"]) => Err(Missing::Here("git is missing".to_owned())),
             Self::DevFull if !Path::new("/dev/full").exists() => {
                 Err(Missing::Here("/dev/full is missing".to_owned()))
             }
@@ -103,9 +106,13 @@ impl Need {
                 Err(Missing::Here("LARDER_TEST_SSHD does not name an sshd".to_owned()))
             }
             Self::Server(backend) if !Server::is_there(backend) => Err(Missing::Server(backend)),
-            Self::Signals | Self::Weasel | Self::DevFull | Self::Disk(_) | Self::Sshd | Self::Server(_) => {
-                Ok(())
-            }
+            Self::Signals
+            | Self::Weasel
+            | Self::Git
+            | Self::DevFull
+            | Self::Disk(_)
+            | Self::Sshd
+            | Self::Server(_) => Ok(()),
         }
     }
 }

@@ -257,6 +257,16 @@ impl Run {
         text.to_owned()
     }
 
+    /// Asserts that the standard output or the standard error has all of `parts`.
+    #[track_caller]
+    pub fn says(self, parts: &[&str]) -> Self {
+        let said = self.said();
+        for part in parts {
+            assert!(said.contains(part), "expected `{part}`: {self}");
+        }
+        self
+    }
+
     /// Returns the standard output and the standard error as text.
     pub fn said(&self) -> String {
         format!("{}\n{}", String::from_utf8_lossy(&self.stdout), self.stderr)

@@ -122,6 +122,11 @@ impl Prepared {
         self.summary.entries
     }
 
+    /// Returns the number of regular files.
+    pub fn files(&self) -> u64 {
+        self.summary.files
+    }
+
     /// Packs the hashed output, from memory or by reading it again. Bytes that are read again are hashed again, and the
     /// metadata of files in memory is compared again. If something has changed, the stream ends with
     /// [`PackError::Changed`].
@@ -273,7 +278,7 @@ fn pack_kept(
 
 impl Summary {
     fn packed(self, archive_bytes: u64) -> Packed {
-        let Self { content_hash, entries, content_bytes } = self;
+        let Self { content_hash, entries, content_bytes, .. } = self;
         Packed { content_hash, entries, content_bytes, archive_bytes }
     }
 }

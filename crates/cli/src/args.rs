@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use larder_config::MAX_JOBS;
-use larder_storage::{CommandHash, Compression, ContentHash, Scheme};
+use larder_storage::{CommandHash, Compression, ContentHash, HashQuery, Scheme};
 
 pub(crate) use hash::{Hash, HashCommand, HashContent, HashEnv, HashSite};
 pub(crate) use project::{
@@ -133,7 +133,7 @@ pub(crate) enum Command {
     Pull(PullArgs),
     /// Prints the URL of the newest object of an output.
     ///
-    /// The newest object is the one published last, by the remote's clock. Without a hash, every object matches.
+    /// The newest object is the one that was pushed last. Without a hash, every object matches.
     Find(FindArgs),
     /// Prints the URL that an object has or would have, without a request.
     Url(UrlArgs),
@@ -142,6 +142,14 @@ pub(crate) enum Command {
     /// Without PATH it lists the names at the top of the remote, and looks below each for an object: in a bucket, with one
     /// request per name. Names without an object of larder's are counted in a warning.
     Ls(LsArgs),
+    /// Shows the runs that made outputs, the newest first.
+    ///
+    /// Every push records what it published together, and from which commit. The record names no values of variables.
+    Log(LogArgs),
+    /// Shows which inputs of an output's run differ from those of the nearest other run.
+    ///
+    /// The nearest run has another command hash, and shares the most inputs among the 8 newest.
+    Why(WhyArgs),
     /// Computes hashes.
     #[command(subcommand)]
     Hash(Hash),
@@ -166,6 +174,8 @@ impl Command {
             Self::Find(_) => "find",
             Self::Url(_) => "url",
             Self::Ls(_) => "ls",
+            Self::Log(_) => "log",
+            Self::Why(_) => "why",
             Self::Hash(_) => "hash",
             Self::Project(command) => command.name(),
             Self::Config => "config",
@@ -228,13 +238,13 @@ pub(crate) struct PullArgs {
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
 
-    /// What made the outputs [default: the newest]
+    /// What made the outputs, in whole or its first 8 digits or more [default: the newest]
     #[arg(long, value_name = "HASH")]
-    pub(crate) command_hash: Option<CommandHash>,
+    pub(crate) command_hash: Option<HashQuery>,
 
-    /// What the output contains [default: the newest]
+    /// What the output contains, in whole or its first digits [default: the newest]
     #[arg(long, value_name = "HASH")]
-    pub(crate) content_hash: Option<ContentHash>,
+    pub(crate) content_hash: Option<HashQuery>,
 
     /// Replace an existing output that differs
     #[arg(long)]
@@ -263,13 +273,13 @@ pub(crate) struct FindArgs {
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) path: PathBuf,
 
-    /// What made the output
+    /// What made the output: the hash, or its first 8 digits or more
     #[arg(long, value_name = "HASH")]
-    pub(crate) command_hash: Option<CommandHash>,
+    pub(crate) command_hash: Option<HashQuery>,
 
-    /// What the output contains
+    /// What the output contains: the hash, or its first digits
     #[arg(long, value_name = "HASH")]
-    pub(crate) content_hash: Option<ContentHash>,
+    pub(crate) content_hash: Option<HashQuery>,
 
     /// Print all that match, the newest first
     #[arg(long)]
@@ -306,9 +316,52 @@ pub(crate) struct LsArgs {
     #[arg(short, long, requires = "path")]
     pub(crate) long: bool,
 
+    /// List only objects that this command made: the hash, or its first 8 digits or more
+    #[arg(long, value_name = "HASH", requires = "path")]
+    pub(crate) command_hash: Option<HashQuery>,
+
+    /// List only objects with this content: the hash, or its first digits
+    #[arg(long, value_name = "HASH", requires = "path")]
+    pub(crate) content_hash: Option<HashQuery>,
+
     /// The output whose objects to list [default: list the outputs]
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) path: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder log                                the newest runs in the remote
+  larder log models/en -n 3
+  larder log models/en --json | jq -r '.results[].git.commit'")]
+pub(crate) struct LogArgs {
+    /// The output whose runs to show [default: all outputs]
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) path: Option<PathBuf>,
+
+    /// Show only runs of this command: the hash, or its first 8 digits or more
+    #[arg(long, value_name = "HASH")]
+    pub(crate) command_hash: Option<HashQuery>,
+
+    /// The number of runs
+    #[arg(short, long = "max-count", value_name = "N", default_value_t = 20)]
+    pub(crate) number: usize,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  larder why models/en                      compare its newest run with the nearest one of another command
+  larder why models/en --command-hash 3f2a77c1")]
+pub(crate) struct WhyArgs {
+    /// The output
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) path: PathBuf,
+
+    /// Explain this run: its command hash, or the first 8 digits or more [default: the newest]
+    #[arg(long, value_name = "HASH")]
+    pub(crate) command_hash: Option<HashQuery>,
 }
 
 #[derive(Args, Debug)]

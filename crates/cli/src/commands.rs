@@ -4,12 +4,14 @@ mod completions;
 mod config;
 mod find;
 mod hash;
+mod log;
 mod ls;
 mod man;
 mod project;
 mod pull;
 mod push;
 mod url;
+mod why;
 
 use crate::args::{Cli, Command};
 use crate::context::CommandContext;
@@ -46,6 +48,8 @@ fn run_in_project(command: &Command, context: &CommandContext, output: &mut Comm
         Command::Find(args) => find::run(args, context, output),
         Command::Url(args) => url::run(args, context, output),
         Command::Ls(args) => ls::run(args, context, output),
+        Command::Log(args) => log::run(args, context, output),
+        Command::Why(args) => why::run(args, context, output),
         Command::Hash(args) => hash::run(args, context, output),
         Command::Project(_) | Command::Config | Command::Completions(_) | Command::Man(_) => {
             unreachable!("these are run above")

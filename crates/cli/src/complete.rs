@@ -85,7 +85,9 @@ fn command(global: &Arc<Global>) -> Command {
         arg.add(ArgValueCompleter::new(move |typed: &OsStr| outputs(&global, typed)))
     };
     let mut command = Cli::command().mut_arg("remote", with_remotes);
-    for (name, argument) in [("pull", "paths"), ("find", "path"), ("ls", "path")] {
+    for (name, argument) in
+        [("pull", "paths"), ("find", "path"), ("ls", "path"), ("log", "path"), ("why", "path")]
+    {
         command = command.mut_subcommand(name, |command| command.mut_arg(argument, with_outputs));
     }
     command.mut_subcommand("project", |mut project| {

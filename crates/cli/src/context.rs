@@ -115,6 +115,11 @@ impl CommandContext {
         })
     }
 
+    /// Whether run records name the user and the machine.
+    pub(crate) fn records_identity(&self) -> bool {
+        self.config.record_identity()
+    }
+
     /// Options for computing hashes.
     pub(crate) fn hash_options(&self) -> HashOptions {
         let mut options = HashOptions::new(self.scheme);

@@ -9,6 +9,7 @@ mod args;
 mod commands;
 mod complete;
 mod context;
+mod details;
 mod early;
 mod exit;
 mod failure;

@@ -9,8 +9,8 @@ pub(crate) fn instead_of(command: &str) -> Option<&'static str> {
         "status" | "st" => {
             "`larder pull PATH --dry-run` compares an output with the remote, `larder project status` all of a project.yml"
         }
-        "log" | "history" | "versions" => {
-            "`larder ls PATH` lists the versions of an output, the newest first"
+        "history" | "versions" => {
+            "`larder ls PATH` lists the versions of an output, `larder log PATH` the runs that made them"
         }
         "list" | "dir" => "`larder ls` lists the outputs in the remote",
         "du" | "size" | "info" => "`larder ls PATH` shows the size of each version of an output",

@@ -54,6 +54,11 @@ impl Config {
         self.first(|layer| layer.stall_timeout.as_ref())
     }
 
+    /// Whether run records name the user and the machine.
+    pub fn record_identity(&self) -> bool {
+        self.first(|layer| layer.record_identity.as_ref()).is_some_and(|setting| setting.value)
+    }
+
     /// The files that were read, the strongest first.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.layers.iter().filter_map(|layer| layer.file.as_deref())

@@ -18,8 +18,9 @@ use crate::remote::{OptionValue, RemoteDefinition, RemoteOption};
 use crate::setting::Setting;
 
 /// The keys at the top of a file. No remote has such a name: a setting below `[remotes]` would be taken for a remote.
-const SETTINGS: [&str; 5] = ["hash", "compression", "jobs", "stall_timeout", "remotes"];
-const KEYS: &str = "known are `hash`, `compression`, `jobs`, `stall_timeout` and `[remotes]`";
+const SETTINGS: [&str; 6] = ["hash", "compression", "jobs", "stall_timeout", "record_identity", "remotes"];
+const KEYS: &str =
+    "known are `hash`, `compression`, `jobs`, `stall_timeout`, `record_identity` and `[remotes]`";
 
 pub(crate) fn parse(text: &str, path: &Path, kind: FileKind) -> Result<Layer> {
     let document = ConfigDocument { text, path, kind };
@@ -49,6 +50,7 @@ impl ConfigDocument<'_> {
                 key @ "compression" => layer.compression = Some(self.text(key, value)?),
                 "jobs" => layer.jobs = Some(self.jobs(value)?),
                 "stall_timeout" => layer.stall_timeout = Some(self.stall_timeout(value)?),
+                "record_identity" => layer.record_identity = Some(self.record_identity(value)?),
                 "remotes" => layer.remotes = self.remotes(value)?,
                 key => {
                     return Err(Error::UnknownKey {
@@ -70,6 +72,13 @@ impl ConfigDocument<'_> {
         match jobs.filter(|jobs| *jobs <= MAX_JOBS).and_then(NonZeroUsize::new) {
             Some(jobs) => Ok(self.setting(value, jobs)),
             None => Err(self.wrong("jobs", value, &format!("must be a whole number from 1 to {MAX_JOBS}"))),
+        }
+    }
+
+    fn record_identity(&self, value: &TomlValue<'_>) -> Result<Setting<bool>> {
+        match OptionValue::from_toml(value.get_ref()) {
+            Some(OptionValue::Bool(recorded)) => Ok(self.setting(value, recorded)),
+            _ => Err(self.wrong("record_identity", value, "must be true or false")),
         }
     }
 
@@ -254,11 +263,12 @@ mod tests {
         let rows = [
             (
                 "jobs = 4\nhahs = 'x'\n",
-                "larder.toml:2: unknown key `hahs`: known are `hash`, `compression`, `jobs`, `stall_timeout` and `[remotes]`",
+                "larder.toml:2: unknown key `hahs`: known are `hash`, `compression`, `jobs`, `stall_timeout`, `record_identity` and `[remotes]`",
             ),
             ("jobs = 0\n", "larder.toml:1: `jobs` must be a whole number from 1 to 1024"),
             ("jobs = 1025\n", "larder.toml:1: `jobs` must be a whole number from 1 to 1024"),
             ("\njobs = '4'\n", "larder.toml:2: `jobs` must be a whole number from 1 to 1024"),
+            ("record_identity = 1\n", "larder.toml:1: `record_identity` must be true or false"),
             ("stall_timeout = 0\n", "larder.toml:1: `stall_timeout` must be a number of seconds above 0"),
             ("stall_timeout = -1.5\n", "larder.toml:1: `stall_timeout` must be a number of seconds above 0"),
             ("stall_timeout = nan\n", "larder.toml:1: `stall_timeout` must be a number of seconds above 0"),

@@ -43,6 +43,8 @@ pub struct Layer {
     pub jobs: Option<Setting<NonZeroUsize>>,
     /// How long a remote may make no progress before larder gives up on it.
     pub stall_timeout: Option<Setting<Duration>>,
+    /// Whether run records name the user and the machine.
+    pub record_identity: Option<Setting<bool>>,
     /// The chosen remote: a name, a path or a URL. Never from a file, which names a remote `default` instead.
     pub remote: Option<Setting<String>>,
     /// The defined remotes, by name. Only from files.

@@ -189,6 +189,20 @@ pub fn command_manifest(
     Ok(CommandHash::plain(options.scheme, &hasher.finish()))
 }
 
+impl CommandHash {
+    /// Returns the hash of no command: [`command_hash`] of [`CommandInputs::default`]. A plain push uses it.
+    ///
+    /// ```
+    /// use larder_hashing::{CommandHash, Scheme};
+    ///
+    /// assert!(CommandHash::of_no_command(Scheme::Blake3).as_str().starts_with("blake3-fbf342f0"));
+    /// ```
+    pub fn of_no_command(scheme: Scheme) -> Self {
+        let text = if scheme == Scheme::Weasel { "" } else { "larder-command 1\nsite -\nenv -\n" };
+        Self::plain(scheme, &scheme.digest(text.as_bytes()))
+    }
+}
+
 fn manifest_text(
     root: &Path,
     inputs: &CommandInputs,
@@ -340,6 +354,15 @@ mod tests {
             command_hash(dir.path(), &inputs, &weasel).unwrap(),
             command_hash(dir.path(), &absolute, &weasel).unwrap()
         );
+    }
+
+    #[test]
+    fn the_hash_of_no_command_is_that_of_no_inputs() {
+        for scheme in Scheme::ALL {
+            let computed =
+                command_hash(Path::new("."), &CommandInputs::default(), &HashOptions::new(scheme)).unwrap();
+            assert_eq!(CommandHash::of_no_command(scheme), computed);
+        }
     }
 
     #[test]

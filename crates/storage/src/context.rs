@@ -14,7 +14,7 @@ use crate::options::{FindOptions, StorageOptions};
 use crate::place::{check_not_reserved, real_parent, real_path};
 use crate::remote::RemoteUrl;
 use crate::report::{Event, Warning};
-use crate::state::ProjectState;
+use crate::state::{ProjectState, UploadRecorder};
 use crate::tasks::run_blocking;
 
 /// A project, its remote, and how to work.
@@ -30,6 +30,8 @@ pub(crate) struct StorageContext {
     swept: OnceCell<()>,
     is_said_not_exclusive: AtomicBool,
     is_said_created: AtomicBool,
+    is_said_foreign_record: AtomicBool,
+    is_said_unrecorded: AtomicBool,
 }
 
 impl StorageContext {
@@ -53,6 +55,8 @@ impl StorageContext {
             swept: OnceCell::new(),
             is_said_not_exclusive: AtomicBool::new(false),
             is_said_created: AtomicBool::new(false),
+            is_said_foreign_record: AtomicBool::new(false),
+            is_said_unrecorded: AtomicBool::new(false),
         }
     }
 
@@ -82,6 +86,21 @@ impl StorageContext {
             let is_parent_empty = how == CreatedRoot::InEmptyParent;
             self.warn(&Warning::CreatedRemote { remote: self.backend.to_string(), is_parent_empty });
         }
+    }
+
+    /// Returns true once, for the only warning about foreign objects among the records.
+    pub(crate) fn is_first_foreign_record(&self) -> bool {
+        !self.is_said_foreign_record.swap(true, Ordering::Relaxed)
+    }
+
+    /// Returns true once, for the only warning about records whose names are too long.
+    pub(crate) fn is_first_unrecorded(&self) -> bool {
+        !self.is_said_unrecorded.swap(true, Ordering::Relaxed)
+    }
+
+    /// Returns the journal of uploads to the remote.
+    pub(crate) fn upload_journal(&self) -> Arc<UploadRecorder> {
+        Arc::new(UploadRecorder { state: Arc::clone(&self.state), remote: self.backend.to_string() })
     }
 
     /// Fails if the caller has asked to stop.

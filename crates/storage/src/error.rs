@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use larder_archive::{PackError, UnpackError};
 use larder_backend::InvalidKey;
 use larder_hashing::{ContentHash, HashError, OutputPath};
+use larder_records::InvalidRecord;
 
 use crate::outcome::Incomparable;
 use crate::remote::{InvalidRemote, OpenError};
@@ -180,6 +181,39 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// Outputs were published, and their run record could not be written.
+    #[error(
+        "failed to write the run record of {}, which {} published: push again, so that other commands find the right version",
+        list(published),
+        if published.len() == 1 { "was" } else { "were" }
+    )]
+    Record {
+        /// The outputs.
+        published: Vec<OutputPath>,
+        /// Why the record could not be written.
+        source: Box<Error>,
+    },
+    /// Several hashes begin with a text.
+    #[error("`{text}` begins several hashes: {}{}", candidates.join(", "), and_more(*more))]
+    AmbiguousHash {
+        /// The text.
+        text: String,
+        /// Some of the hashes.
+        candidates: Vec<String>,
+        /// How many other hashes begin so.
+        more: usize,
+    },
+    /// No hash in the remote begins with a text.
+    #[error("no hash in {remote} begins with `{text}`")]
+    UnknownHash {
+        /// The text.
+        text: String,
+        /// The remote.
+        remote: String,
+    },
+    /// A run record has invalid content.
+    #[error(transparent)]
+    RecordContent(InvalidRecord),
     /// The caller asked to stop.
     #[error("interrupted")]
     Cancelled,
@@ -234,11 +268,18 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         use larder_backend::ErrorKind as Backend;
         match self {
-            Self::NotFound { .. } | Self::NoCommonCommand { .. } => ErrorKind::NotFound,
+            Self::NotFound { .. } | Self::NoCommonCommand { .. } | Self::UnknownHash { .. } => {
+                ErrorKind::NotFound
+            }
             Self::ContentMismatch { .. } | Self::Damaged { .. } => ErrorKind::Integrity,
             Self::NeedsNewerLarder { .. } => ErrorKind::Unsupported,
-            Self::Usage(_) | Self::Remote(_) | Self::NameTooLong { .. } | Self::Key(_) => ErrorKind::Usage,
+            Self::Usage(_)
+            | Self::AmbiguousHash { .. }
+            | Self::Remote(_)
+            | Self::NameTooLong { .. }
+            | Self::Key(_) => ErrorKind::Usage,
             Self::Cancelled => ErrorKind::Cancelled,
+            Self::Record { .. } => ErrorKind::Remote,
             Self::Hash(error) if error.is_cancelled() => ErrorKind::Cancelled,
             Self::Pack(error) if error.is_cancelled() => ErrorKind::Cancelled,
             Self::Backend(error) => match error.kind() {
@@ -256,6 +297,7 @@ impl Error {
             | Self::Obstructed { .. }
             | Self::MountWithin { .. }
             | Self::StateIsSymlink { .. }
+            | Self::RecordContent(_)
             | Self::Hash(_)
             | Self::Pack(_)
             | Self::Unpack(_)
@@ -276,6 +318,10 @@ impl Error {
 fn list(outputs: &[OutputPath]) -> String {
     let names: Vec<String> = outputs.iter().map(|output| format!("`{output}`")).collect();
     names.join(", ")
+}
+
+fn and_more(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(" and {count} more") }
 }
 
 /// Returns whether an object is whole but holds an entry that larder does not restore, as other programs may write it.

@@ -3,18 +3,38 @@
 use std::cmp::Ordering;
 
 use futures::TryStreamExt as _;
+use futures::future::try_join;
 use larder_backend::{BackendExt as _, ListOptions, Listed};
-use larder_hashing::OutputPath;
+use larder_hashing::{OutputPath, Scheme};
 
 use crate::context::StorageContext;
 use crate::error::Result;
 use crate::layout::{Listing, OutputKeys};
 use crate::options::FindOptions;
 use crate::outcome::{Found, RemoteObject};
+use crate::records::{RecordKeys, RecordListing, RecordRef, RecordTimes, first_page, list_records};
 use crate::report::Warning;
 
 /// How many foreign objects of an output are named one by one. The rest are counted.
 const MAX_NAMED_FOREIGN: u64 = 10;
+
+/// The objects of an output that match.
+pub(crate) struct Matches {
+    /// The newest first.
+    pub(crate) objects: Vec<RemoteObject>,
+    /// The records that name objects of the output, in no order. Some may name objects that are gone.
+    pub(crate) records: Vec<RecordRef>,
+    /// Whether older records may exist.
+    pub(crate) is_truncated: bool,
+}
+
+/// How many records of one command are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecordExtent {
+    /// As many as the order of the objects needs: one page, if the remote lists in order.
+    Newest,
+    All,
+}
 
 /// See [`crate::RemoteStorage::find`].
 pub(crate) async fn find(
@@ -22,16 +42,9 @@ pub(crate) async fn find(
     output: &OutputPath,
     options: &FindOptions,
 ) -> Result<Found> {
-    context.recover().await?;
-    let mut newest: Option<RemoteObject> = None;
-    let mut count = 0;
-    each_match(context, output, options, |object| {
-        count += 1;
-        if newest.as_ref().is_none_or(|newest| by_age(&object, newest).is_gt()) {
-            newest = Some(object);
-        }
-    })
-    .await?;
+    let objects = find_all(context, output, options).await?;
+    let count = objects.len() as u64;
+    let newest = objects.into_iter().next();
     newest.map(|newest| Found { newest, count }).ok_or_else(|| context.not_found(output, options))
 }
 
@@ -42,34 +55,60 @@ pub(crate) async fn find_all(
     options: &FindOptions,
 ) -> Result<Vec<RemoteObject>> {
     context.recover().await?;
-    let objects = matches(context, output, options).await?;
+    let objects = matches(context, output, options, RecordExtent::Newest).await?.objects;
     if objects.is_empty() { Err(context.not_found(output, options)) } else { Ok(objects) }
 }
 
-/// Returns all matches, newest first. No match is not an error.
+/// Returns all matches. No match is not an error.
 pub(crate) async fn matches(
     context: &StorageContext,
     output: &OutputPath,
     options: &FindOptions,
-) -> Result<Vec<RemoteObject>> {
-    let mut objects = Vec::new();
-    each_match(context, output, options, |object| objects.push(object)).await?;
+    extent: RecordExtent,
+) -> Result<Matches> {
+    let has_both = options.command_hash.is_some() && options.content_hash.is_some();
+    // weasel knows no records, and everybody who uses its remote goes by the times of objects.
+    let (mut objects, listing) = if has_both || context.options.scheme == Scheme::Weasel {
+        (list_matches(context, output, options).await?, RecordListing::default())
+    } else {
+        list_with_records(context, output, options, extent).await?
+    };
     objects.sort_unstable_by(|a, b| by_age(b, a));
-    Ok(objects)
+    Ok(Matches { objects, records: listing.records, is_truncated: listing.is_truncated })
 }
 
-async fn each_match(
+/// Lists the objects and the run records of an output at the same time.
+async fn list_with_records(
     context: &StorageContext,
     output: &OutputPath,
     options: &FindOptions,
-    mut take: impl FnMut(RemoteObject),
-) -> Result<()> {
+    extent: RecordExtent,
+) -> Result<(Vec<RemoteObject>, RecordListing)> {
+    let command = options.command_hash.as_ref();
+    let prefix = RecordKeys::of(output).prefix(command)?;
+    // The names of one command's records sort by time, so the first page has the newest.
+    let limit = command.filter(|_| extent == RecordExtent::Newest).and_then(|_| first_page(context));
+    let (mut objects, mut listing) =
+        try_join(list_matches(context, output, options), list_records(context, &prefix, limit)).await?;
+    if !RecordTimes::of(&listing).apply(&mut objects) {
+        listing = list_records(context, &prefix, None).await?;
+        RecordTimes::of(&listing).apply(&mut objects);
+    }
+    Ok((objects, listing))
+}
+
+/// Looks the objects up that match, in no order.
+pub(crate) async fn list_matches(
+    context: &StorageContext,
+    output: &OutputPath,
+    options: &FindOptions,
+) -> Result<Vec<RemoteObject>> {
     let keys = context.keys_of(output)?;
-    let mut foreign = Foreign::default();
+    let (mut objects, mut foreign) = (Vec::new(), Foreign::default());
     if let (Some(command), Some(content)) = (&options.command_hash, &options.content_hash) {
         let key = keys.key(command, content)?;
         if let Some(meta) = context.or_cancelled(context.backend.stat_if_exists(&key)).await?? {
-            take_listed(context, &keys, &meta, &mut foreign, &mut take);
+            take_listed(context, &keys, &meta, &mut foreign, &mut |object| objects.push(object));
         }
     } else {
         let mut listing =
@@ -78,7 +117,7 @@ async fn each_match(
             let Listed::Object(meta) = item else { continue };
             take_listed(context, &keys, &meta, &mut foreign, &mut |object| {
                 if options.content_hash.as_ref().is_none_or(|wanted| *wanted == object.content_hash) {
-                    take(object);
+                    objects.push(object);
                 }
             });
         }
@@ -86,7 +125,7 @@ async fn each_match(
     if foreign.unnamed > 0 {
         context.warn(&Warning::MoreForeignObjects { count: foreign.unnamed });
     }
-    Ok(())
+    Ok(objects)
 }
 
 fn take_listed(
@@ -116,8 +155,8 @@ struct Foreign {
 
 /// Orders objects from old to new.
 pub(crate) fn by_age(a: &RemoteObject, b: &RemoteObject) -> Ordering {
-    a.last_modified
-        .cmp(&b.last_modified)
+    a.time()
+        .cmp(&b.time())
         .then_with(|| a.content_hash.cmp(&b.content_hash))
         .then_with(|| a.command_hash.cmp(&b.command_hash))
 }

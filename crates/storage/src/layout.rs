@@ -89,6 +89,7 @@ impl OutputKeys {
             content_hash,
             bytes: meta.size,
             last_modified: meta.last_modified,
+            recorded: None,
         })
     }
 }

@@ -18,9 +18,11 @@ mod outcome;
 mod place;
 mod pull;
 mod push;
+mod records;
 mod remote;
 mod remote_storage;
 mod report;
+mod resolve;
 mod state;
 mod tasks;
 mod turns;
@@ -33,12 +35,18 @@ pub use larder_hashing::{
     CommandHash, ContentHash, OutputPath, Scheme, command_hash, content_hash, encode_name, env_hash,
     site_hash,
 };
+pub use larder_records::{
+    Change, Dependency, Difference, GitState, RecordedOutput, RunDetails, RunId, RunIdentity, RunRecord,
+    RunTime,
+};
 pub use larder_tree::Workers;
 pub use options::{FindOptions, PullOptions, PushOptions, StorageOptions};
 pub use outcome::{Found, Incomparable, PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject};
+pub use records::{LoggedRun, NearestRun, WhyReport};
 pub use remote::{InvalidRemote, OptionScalar, RemoteOptions, RemoteUrl, UserEnvironment};
 pub use remote_storage::RemoteStorage;
 pub use report::{Event, Phase, Reporter, Silent, Warning};
+pub use resolve::HashQuery;
 /// Asks a [`RemoteStorage`] to stop: see [`StorageOptions::cancel`].
 pub use tokio_util::sync::CancellationToken;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use larder_archive::{Compression, Limits};
 use larder_hashing::{CommandHash, ContentHash, Scheme};
+use larder_records::RunDetails;
 use larder_tree::Workers;
 use tokio_util::sync::CancellationToken;
 
@@ -77,6 +78,8 @@ pub struct PushOptions {
     /// credentials. A directory and Google Cloud Storage also tell whether they accept a new object; S3 and SSH tell this only
     /// on upload.
     pub dry_run: bool,
+    /// The details of the run record. It says which outputs were pushed together.
+    pub details: RunDetails,
 }
 
 /// How to pull.

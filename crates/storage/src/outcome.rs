@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use larder_hashing::{CommandHash, ContentHash, OutputPath};
+use larder_records::RunTime;
 
 /// An output in a remote.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,15 @@ pub struct RemoteObject {
     pub bytes: u64,
     /// When it was published, by the remote's clock.
     pub last_modified: SystemTime,
+    /// The time of the newest run record that names it, if there is one.
+    pub recorded: Option<SystemTime>,
+}
+
+impl RemoteObject {
+    /// When it was pushed last: the time that decides which object is the newest.
+    pub fn time(&self) -> SystemTime {
+        self.recorded.unwrap_or(self.last_modified)
+    }
 }
 
 /// The outcome of a search that found something.
@@ -59,8 +69,12 @@ pub struct Pushed {
     pub bytes: u64,
     /// The size of the content that was read, in bytes.
     pub content_bytes: u64,
+    /// The number of files in the output.
+    pub files: u64,
     /// How long the push of this output took.
     pub elapsed: Duration,
+    /// The time of the newest run record of the output before this push.
+    pub(crate) newest_record: Option<RunTime>,
 }
 
 /// The outcome of a pull.

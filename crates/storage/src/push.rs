@@ -1,24 +1,24 @@
 //! Pushing outputs.
 
 use std::fs;
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use futures::future::try_join;
-use futures::{Stream, StreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use larder_archive::{Compression, LATER_FORMAT, PackError, PackOptions, Packing, Prepared};
 use larder_backend::{
     BackendExt as _, ErrorKind as BackendErrorKind, GetOptions, Key, ObjectMeta, PutMode, PutOptions, Upload,
 };
 use larder_hashing::{CommandHash, ContentHash, OutputPath, Scheme};
+use larder_records::{RunId, RunTime};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::StorageContext;
 use crate::error::{Error, Result};
 use crate::options::PushOptions;
 use crate::outcome::{PushOutcome, Pushed};
+use crate::records::{RecordKeys, list_records, record_push};
 use crate::report::{Phase, PhaseReport};
-use crate::state::UploadRecorder;
 use crate::tasks::MAX_TRANSFERS;
 use crate::turns::turn_to_upload;
 
@@ -31,14 +31,31 @@ const KEPT_OF_SEVERAL: usize = 32 << 20;
 /// How often an upload is repeated after a conflict with another pusher.
 const MAX_CONFLICTS: u32 = 3;
 
+/// See [`crate::RemoteStorage::push`].
+pub(crate) async fn push(
+    context: &StorageContext,
+    output: &OutputPath,
+    command: &CommandHash,
+    options: &PushOptions,
+) -> Result<Pushed> {
+    let started = SystemTime::now();
+    let pushed = PushRequest { context, output, command, options, outputs: 1 }.run().await?;
+    if !options.dry_run {
+        record_push(context, command, vec![pushed.clone()], &options.details, started).await?;
+    }
+    Ok(pushed)
+}
+
 /// See [`crate::RemoteStorage::push_all`].
-pub(crate) fn push_all<'a>(
-    context: &'a StorageContext,
-    outputs: &'a [OutputPath],
-    command: &'a CommandHash,
-    options: &'a PushOptions,
-) -> impl Stream<Item = (usize, Result<Pushed>)> + 'a {
-    let pushes: Vec<_> = outputs
+pub(crate) async fn push_all(
+    context: &StorageContext,
+    outputs: &[OutputPath],
+    command: &CommandHash,
+    options: &PushOptions,
+    mut each: impl FnMut(usize, Result<Pushed>),
+) -> Result<Option<RunId>> {
+    let started = SystemTime::now();
+    let work: Vec<_> = outputs
         .iter()
         .enumerate()
         .map(|(index, output)| async move {
@@ -46,7 +63,16 @@ pub(crate) fn push_all<'a>(
             (index, request.run().await)
         })
         .collect();
-    stream::iter(pushes).buffer_unordered(MAX_TRANSFERS)
+    let mut results = stream::iter(work).buffer_unordered(MAX_TRANSFERS);
+    let mut pushed = Vec::new();
+    while let Some((index, result)) = results.next().await {
+        pushed.extend(result.as_ref().ok().cloned());
+        each(index, result);
+    }
+    if options.dry_run {
+        return Ok(None);
+    }
+    record_push(context, command, pushed, &options.details, started).await
 }
 
 /// An output to be pushed.
@@ -176,7 +202,11 @@ impl PreparedPush<'_> {
         let keys = self.context.keys_of(self.output)?;
         let key = keys.key(self.command, &self.content)?;
         let backend = &self.context.backend;
-        let existing = self.context.or_cancelled(backend.stat_if_exists(&key)).await??;
+        let (existing, newest_record) = try_join(
+            async { Ok(self.context.or_cancelled(backend.stat_if_exists(&key)).await??) },
+            self.newest_record(),
+        )
+        .await?;
         let pushed = |outcome, bytes| Pushed {
             output: self.output.clone(),
             outcome,
@@ -185,6 +215,8 @@ impl PreparedPush<'_> {
             content_hash: self.content.clone(),
             bytes,
             content_bytes: self.prepared.content_bytes(),
+            files: self.prepared.files(),
+            newest_record,
             elapsed: self.started.elapsed(),
         };
         let mut mode = PutMode::CreateOnly;
@@ -237,6 +269,16 @@ impl PreparedPush<'_> {
         }
     }
 
+    /// Returns the time of the newest run record of the output, under any command hash. The record of this push must be later.
+    async fn newest_record(&self) -> Result<Option<RunTime>> {
+        if self.options.dry_run || self.context.options.scheme == Scheme::Weasel {
+            return Ok(None);
+        }
+        let prefix = RecordKeys::of(self.output).prefix(None)?;
+        let listing = list_records(self.context, &prefix, None).await?;
+        Ok(listing.records.iter().map(|record| record.name.time).max())
+    }
+
     /// Refuses to replace an object of a later format.
     async fn refuse_later_format(&self, key: &Key) -> Result<()> {
         let range = GetOptions::default().with_range(0..LATER_FORMAT.len() as u64);
@@ -262,11 +304,9 @@ impl PreparedPush<'_> {
             Phase::Upload,
             total,
         );
-        let journal =
-            UploadRecorder { state: Arc::clone(&context.state), remote: context.backend.to_string() };
         let options = PutOptions::new(mode)
             .with_size_hint(self.prepared.content_bytes() + self.prepared.entries() * BYTES_OF_AN_ENTRY)
-            .with_journal(Arc::new(journal));
+            .with_journal(context.upload_journal());
         let packing = self.prepared.pack_observed(report);
         let begun = context.or_cancelled(context.backend.begin_put(key, options)).await?;
         context.warn_where_created();

@@ -3,19 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures::Stream;
 use larder_backend::Backend;
 use larder_hashing::{CommandHash, ContentHash, OutputPath};
+use larder_records::RunId;
 
 use crate::audit::{self, Checked, Stored};
 use crate::context::StorageContext;
 use crate::error::Result;
 use crate::options::{FindOptions, PullOptions, PushOptions, StorageOptions};
 use crate::outcome::{Found, Pulled, Pushed, RemoteObject};
-use crate::push::PushRequest;
+use crate::records::{LoggedRun, WhyReport};
 use crate::remote::RemoteUrl;
+use crate::resolve::HashQuery;
 use crate::tasks::run_blocking;
-use crate::{find, hash, list, pull, push};
+use crate::{find, hash, list, pull, push, records, resolve};
 
 /// Keeps the outputs of one project in one remote.
 ///
@@ -91,31 +92,55 @@ impl RemoteStorage {
     ///
     /// The output is hashed first. If the object exists, nothing is sent. Otherwise the output is packed, compressed and
     /// uploaded as a stream, and hashed again meanwhile: if it has changed, nothing is published. Of several pushers of one
-    /// key, one publishes, and the others find the object present.
+    /// key, one publishes, and the others find the object present. At the end a run record says that this version is the
+    /// newest, except under [`larder_hashing::Scheme::Weasel`].
     ///
     /// # Errors
     ///
     /// The output is missing, changes, or cannot be packed; it does not have the given content hash
-    /// ([`crate::ErrorKind::Integrity`]); the remote fails.
+    /// ([`crate::ErrorKind::Integrity`]); the remote fails; the output is published, but its record could not be written
+    /// ([`crate::Error::Record`]).
     pub async fn push(
         &self,
         output: &OutputPath,
         command: &CommandHash,
         options: &PushOptions,
     ) -> Result<Pushed> {
-        PushRequest { context: &self.context, output, command, options, outputs: 1 }.run().await
+        push::push(&self.context, output, command, options).await
     }
 
     /// Pushes several outputs of one command, up to four at once. Each stands alone: a failure does not stop the others.
     ///
-    /// Yields each result as soon as it is known, with the index of its output.
-    pub fn push_all<'a>(
-        &'a self,
-        outputs: &'a [OutputPath],
-        command: &'a CommandHash,
-        options: &'a PushOptions,
-    ) -> impl Stream<Item = (usize, Result<Pushed>)> + 'a {
-        push::push_all(&self.context, outputs, command, options)
+    /// Calls `each` with each result as soon as it is known, and the index of its output. At the end it writes the run record
+    /// of all outputs that were published or present, and returns its id. Under [`larder_hashing::Scheme::Weasel`] and in a dry run there is
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Record`]: the outputs are published, but their record could not be written.
+    pub async fn push_all(
+        &self,
+        outputs: &[OutputPath],
+        command: &CommandHash,
+        options: &PushOptions,
+        each: impl FnMut(usize, Result<Pushed>),
+    ) -> Result<Option<RunId>> {
+        push::push_all(&self.context, outputs, command, options, each).await
+    }
+
+    /// Reads the newest runs that the remote has records of, the newest first: of one output or of all, under one command
+    /// hash or any, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// The remote fails.
+    pub async fn log(
+        &self,
+        output: Option<&OutputPath>,
+        command: Option<&CommandHash>,
+        limit: usize,
+    ) -> Result<Vec<LoggedRun>> {
+        records::log(&self.context, output, command, limit).await
     }
 
     /// Restores all outputs or none. They come from one command hash: the given one, or the newest that has all of them.
@@ -135,10 +160,35 @@ impl RemoteStorage {
         pull::pull(&self.context, outputs, options).await
     }
 
+    /// Compares the newest run of an output, under the given command hash or any, with the nearest run of another command.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::NotFound`]: no run is recorded; the remote fails.
+    pub async fn why(&self, output: &OutputPath, command: Option<&CommandHash>) -> Result<WhyReport> {
+        records::why(&self.context, output, command).await
+    }
+
+    /// Completes hashes that a person typed in part, from the objects and records of these outputs, or of all outputs if there
+    /// are none. An exact name wins. Whole hashes cost no request.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::AmbiguousHash`], [`crate::Error::UnknownHash`]; the remote fails.
+    pub async fn resolve(
+        &self,
+        outputs: &[OutputPath],
+        command: Option<&HashQuery>,
+        content: Option<&HashQuery>,
+    ) -> Result<FindOptions> {
+        resolve::resolve(&self.context, outputs, command, content).await
+    }
+
     /// Finds the newest object of an output that has the given hashes. With both it is one exact look-up, otherwise
     /// one listing.
     ///
-    /// Newest is the greatest modification time by the remote's clock; ties go to the greater content hash, then to
+    /// Newest is the object that a run record names last. An object that no record names counts by its modification time, by
+    /// the remote's clock. Ties go to the greater content hash, then to
     /// the greater command hash, so that every reader agrees.
     ///
     /// # Errors

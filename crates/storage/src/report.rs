@@ -79,6 +79,18 @@ pub enum Warning {
         /// Why it is not one of larder's.
         reason: &'static str,
     },
+    /// An object among the run records is not a record, or a later version wrote it. It is never used.
+    ForeignRecord {
+        /// Where it is.
+        url: String,
+        /// Why it is not a record.
+        reason: String,
+    },
+    /// The remote cannot hold a key that is long enough for the run record of an output.
+    NotRecorded {
+        /// The output.
+        output: OutputPath,
+    },
     /// There are more foreign objects than are named.
     MoreForeignObjects {
         /// How many.
@@ -129,6 +141,13 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ForeignObject { url, reason } => write!(f, "ignoring {url}: {reason}"),
+            Self::ForeignRecord { url, reason } => {
+                write!(f, "ignoring {url} and other objects like it: {reason}")
+            }
+            Self::NotRecorded { output } => write!(
+                f,
+                "no run record was written for {output}: its name is too long; the time of its object decides which version is the newest"
+            ),
             Self::MoreForeignObjects { count } => write!(f, "ignoring {count} more foreign objects"),
             Self::ForeignNames { count: 1 } => {
                 f.write_str("1 name is not listed: there is no object of larder's below it")

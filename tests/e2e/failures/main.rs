@@ -67,7 +67,7 @@ fn wrong_usage() {
             (&["push", "model", "--compression", "zstd:99"], 2, &["99"]),
             (&["push", "model", "--hash", "md4"], 2, &["md4", "blake3"]),
             (&["push", "model", "-j", "0"], 2, &[]),
-            (&["push", "../model"], 2, &["../model", "root"]),
+            (&["push", "../model"], 2, &["../model", "outside the project"]),
             (&["push", "."], 2, &["root"]),
             (&["push", "model/.."], 2, &["root"]),
             (&["push", "/etc"], 2, &["/etc"]),

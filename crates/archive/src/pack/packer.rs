@@ -27,6 +27,7 @@ const END: usize = 2 * header::BLOCK;
 pub(super) struct Summary {
     pub(super) content_hash: ContentHash,
     pub(super) entries: u64,
+    pub(super) files: u64,
     pub(super) content_bytes: u64,
 }
 
@@ -73,6 +74,7 @@ pub(super) struct Packer {
     header_limit: u64,
     header: Vec<u8>,
     entries: u64,
+    files: u64,
     content_bytes: u64,
     names: NameBudget,
 }
@@ -95,6 +97,7 @@ impl Packer {
             names: NameBudget::default(),
             header: Vec::new(),
             entries: 0,
+            files: 0,
             content_bytes: 0,
             output: output.clone(),
             path,
@@ -178,6 +181,7 @@ impl Packer {
         }
         self.entries += 1;
         if matches!(entry.kind, EntryKind::File { .. }) {
+            self.files += 1;
             self.content_bytes += entry.size;
         }
         Ok(entry)
@@ -246,6 +250,7 @@ impl Packer {
         Summary {
             content_hash: self.hasher.finish(),
             entries: self.entries,
+            files: self.files,
             content_bytes: self.content_bytes,
         }
     }

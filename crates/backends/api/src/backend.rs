@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures::TryStreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::key::{Key, Prefix};
@@ -160,6 +160,7 @@ impl<B: Backend + ?Sized> BackendExt for B {}
 /// The capabilities of a remote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a promise of its own")]
 pub struct Capabilities {
     /// If several uploads create one key, exactly one succeeds. Otherwise they may overwrite each other.
     pub atomic_create: bool,
@@ -168,14 +169,23 @@ pub struct Capabilities {
     /// The remote itself compares the version of [`DeleteOptions::if_version`]. Where this is false, the backend compares
     /// it right before the deletion.
     pub conditional_delete: bool,
+    /// Listings without a delimiter come in the order of the bytes of their keys.
+    pub ordered_list: bool,
     /// The longest segment of a key that the remote takes, in bytes.
     pub max_name_len: usize,
 }
 
 impl Capabilities {
-    /// Describes a remote.
+    /// Describes a remote that lists in no order, and does not compare versions itself.
     pub const fn new(atomic_create: bool, atomic_overwrite: bool, max_name_len: usize) -> Self {
-        Self { atomic_create, atomic_overwrite, conditional_delete: false, max_name_len }
+        Self { atomic_create, atomic_overwrite, conditional_delete: false, ordered_list: false, max_name_len }
+    }
+
+    /// Sets whether listings without a delimiter come in the order of their keys.
+    #[must_use]
+    pub const fn with_ordered_list(mut self, ordered_list: bool) -> Self {
+        self.ordered_list = ordered_list;
+        self
     }
 
     /// Sets whether the remote itself compares versions on deletion.
@@ -266,6 +276,8 @@ impl fmt::Debug for GetResult {
 pub struct ListOptions {
     /// List one level. Deeper objects appear as their common prefix, once.
     pub delimiter: bool,
+    /// List at most this many items. They are the first ones only where [`Capabilities::ordered_list`] is true.
+    pub limit: Option<usize>,
 }
 
 impl ListOptions {
@@ -274,5 +286,20 @@ impl ListOptions {
     pub fn with_delimiter(mut self) -> Self {
         self.delimiter = true;
         self
+    }
+
+    /// Limits the number of items.
+    #[must_use]
+    pub fn with_limit(mut self, items: usize) -> Self {
+        self.limit = Some(items);
+        self
+    }
+
+    /// Ends a listing at the limit, if there is one.
+    pub fn limited(&self, listing: ObjectStream) -> ObjectStream {
+        match self.limit {
+            Some(limit) => listing.take(limit).boxed(),
+            None => listing,
+        }
     }
 }

@@ -36,7 +36,7 @@ impl fmt::Display for GcsBackend {
 #[async_trait]
 impl Backend for GcsBackend {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new(true, true, Key::MAX_LEN).with_conditional_delete(true)
+        Capabilities::new(true, true, Key::MAX_LEN).with_conditional_delete(true).with_ordered_list(true)
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
@@ -60,7 +60,7 @@ impl Backend for GcsBackend {
     }
 
     fn list(&self, prefix: &Prefix, options: ListOptions) -> ObjectStream {
-        list::list(Arc::clone(&self.context), prefix, &options)
+        options.limited(list::list(Arc::clone(&self.context), prefix, &options))
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {

@@ -11,13 +11,15 @@ use larder_backend_http::pages::{self, ListingPage, PageSource};
 use crate::context::GcsContext;
 use crate::get;
 
-/// How many objects a page has: the server's maximum.
-const PAGE_SIZE: i32 = 1000;
+/// How many objects a page has at most.
+const MAX_PAGE: i32 = 1000;
 
 /// Lists the objects below a prefix, with one request for each page.
 pub(crate) fn list(context: Arc<GcsContext>, prefix: &Prefix, options: &ListOptions) -> ObjectStream {
     let prefix = format!("{}{prefix}", context.root.prefix());
-    pages::list(GcsPages { context, prefix, delimiter: options.delimiter })
+    let page_size = options.limit.and_then(|limit| i32::try_from(limit).ok());
+    let page_size = page_size.map_or(MAX_PAGE, |limit| limit.clamp(1, MAX_PAGE));
+    pages::list(GcsPages { context, prefix, delimiter: options.delimiter, page_size })
 }
 
 /// The pages of one listing.
@@ -25,6 +27,7 @@ struct GcsPages {
     context: Arc<GcsContext>,
     prefix: String,
     delimiter: bool,
+    page_size: i32,
 }
 
 #[async_trait]
@@ -41,7 +44,7 @@ impl PageSource for GcsPages {
                 .set_parent(context.bucket())
                 .set_prefix(&self.prefix)
                 .set_delimiter(if self.delimiter { "/" } else { "" })
-                .set_page_size(PAGE_SIZE)
+                .set_page_size(self.page_size)
                 .set_page_token(token.unwrap_or_default())
                 .with_attempt_timeout(context.retry_budget.attempt_timeout());
             context.watched(target, request.send()).await

@@ -101,7 +101,7 @@ impl Backend for LocalBackend {
     }
 
     fn list(&self, prefix: &Prefix, options: ListOptions) -> ObjectStream {
-        list::list(&self.context.root, prefix, &options)
+        options.limited(list::list(&self.context.root, prefix, &options))
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {

@@ -40,6 +40,7 @@ impl Backend for S3Backend {
         // Other servers may ignore the condition of a deletion.
         Capabilities::new(self.context.create_only.is_believed(), true, Key::MAX_LEN)
             .with_conditional_delete(self.context.is_aws())
+            .with_ordered_list(self.context.lists_in_order())
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
@@ -65,7 +66,7 @@ impl Backend for S3Backend {
     }
 
     fn list(&self, prefix: &Prefix, options: ListOptions) -> ObjectStream {
-        list::list(Arc::clone(&self.context), prefix, &options)
+        options.limited(list::list(Arc::clone(&self.context), prefix, &options))
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {

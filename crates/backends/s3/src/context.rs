@@ -52,6 +52,11 @@ impl S3Context {
         self.connection.get().is_some_and(|connection| connection.endpoint.is_none())
     }
 
+    /// Whether the bucket lists objects in the order of their names. Directory buckets do not.
+    pub(crate) fn lists_in_order(&self) -> bool {
+        !self.config.bucket.ends_with("--x-s3")
+    }
+
     /// The name of an object in the bucket.
     pub(crate) fn object(&self, key: &Key) -> String {
         self.root.object_name(key)

@@ -13,10 +13,14 @@ use crate::context::S3Context;
 use crate::get::meta;
 use crate::probe::{PROBE, PROBE_PREFIXES};
 
+/// How many items a page has at most, whatever a request asks for.
+const MAX_PAGE: usize = 1000;
+
 /// Lists the objects below a prefix, with one request for each page.
 pub(crate) fn list(context: Arc<S3Context>, prefix: &Prefix, options: &ListOptions) -> ObjectStream {
     let prefix = format!("{}{prefix}", context.root.prefix());
-    pages::list(S3Pages { context, prefix, delimiter: options.delimiter })
+    let page_size = options.limit.and_then(|limit| i32::try_from(limit.min(MAX_PAGE)).ok());
+    pages::list(S3Pages { context, prefix, delimiter: options.delimiter, page_size })
 }
 
 /// The pages of one listing.
@@ -24,6 +28,8 @@ struct S3Pages {
     context: Arc<S3Context>,
     prefix: String,
     delimiter: bool,
+    /// How many items a page has at most. The server's maximum by default.
+    page_size: Option<i32>,
 }
 
 #[async_trait]
@@ -41,6 +47,7 @@ impl PageSource for S3Pages {
                 .set_delimiter(self.delimiter.then(|| "/".to_owned()))
                 // The names of foreign objects may have characters that XML cannot express.
                 .encoding_type(EncodingType::Url)
+                .set_max_keys(self.page_size)
                 .set_continuation_token(token.map(str::to_owned))
                 .set_request_payer(context.request_payer());
             let sent = Box::pin(request.send()).await;

@@ -68,7 +68,7 @@ impl Backend for SshBackend {
     }
 
     fn list(&self, prefix: &Prefix, options: ListOptions) -> ObjectStream {
-        list::list(&self.context, prefix, &options)
+        options.limited(list::list(&self.context, prefix, &options))
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {

@@ -189,6 +189,7 @@ fn all(subject: &Arc<dyn TestedBackend>) -> Vec<Trial> {
             a_delimiter_gives_one_level,
             a_listing_has_many_pages,
             a_listing_can_be_left_early,
+            a_listing_ends_at_its_limit,
             what_is_under_way_is_not_listed,
         },
         processes::{

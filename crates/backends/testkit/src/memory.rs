@@ -72,7 +72,9 @@ impl MemoryBackend {
     pub fn new() -> Self {
         Self {
             shared: Arc::default(),
-            capabilities: Capabilities::new(true, true, Key::MAX_LEN).with_conditional_delete(true),
+            capabilities: Capabilities::new(true, true, Key::MAX_LEN)
+                .with_conditional_delete(true)
+                .with_ordered_list(true),
             page_size: 1000,
         }
     }
@@ -217,18 +219,17 @@ impl Backend for MemoryBackend {
     }
 
     fn list(&self, prefix: &Prefix, options: ListOptions) -> ObjectStream {
-        let (backend, prefix) = (self.clone(), prefix.clone());
+        let (backend, prefix, delimiter) = (self.clone(), prefix.clone(), options.delimiter);
         let pages = stream::unfold(Some(String::new()), move |after| {
             let (backend, prefix) = (backend.clone(), prefix.clone());
             async move {
                 let after = after?;
                 backend.log(Operation::List, &prefix, None);
-                let (page, next) =
-                    backend.state().list(&prefix, options.delimiter, &after, backend.page_size);
+                let (page, next) = backend.state().list(&prefix, delimiter, &after, backend.page_size);
                 Some((page, next))
             }
         });
-        pages.flat_map(stream::iter).map(Ok::<Listed, Error>).boxed()
+        options.limited(pages.flat_map(stream::iter).map(Ok::<Listed, Error>).boxed())
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {

@@ -1,5 +1,7 @@
 //! `larder find`
 
+use std::slice;
+
 use larder_storage::{Error, FindOptions, OutputPath, RemoteObject, RemoteStorage};
 
 use crate::args::FindArgs;
@@ -11,14 +13,14 @@ use crate::paths::Named;
 
 pub(super) fn run(args: &FindArgs, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     let named = context.named(&args.path)?;
-    let mut options = FindOptions::default();
-    options.command_hash.clone_from(&args.command_hash);
-    options.content_hash.clone_from(&args.content_hash);
-
     let session = context.open(output.console())?;
     let found = session.run(
         output,
-        under_either_name(&named, async |path| find(&session.storage, path, &options, args.all).await),
+        under_either_name(&named, async |path| {
+            let hashes = [args.command_hash.as_ref(), args.content_hash.as_ref()];
+            let options = session.storage.resolve(slice::from_ref(path), hashes[0], hashes[1]).await?;
+            find(&session.storage, path, &options, args.all).await
+        }),
     )?;
     match found {
         Ok((path, Matches { objects, count })) => {

@@ -1,10 +1,11 @@
 //! `larder ls`
 
 use std::path::Path;
+use std::slice;
 use std::time::SystemTime;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use larder_storage::{Error, FindOptions, OutputPath, RemoteObject};
+use larder_storage::{Error, OutputPath, RemoteObject};
 
 use super::find::under_either_name;
 use crate::args::LsArgs;
@@ -16,7 +17,7 @@ use crate::output::text::{age, printable, short_hash, size, time};
 
 pub(super) fn run(args: &LsArgs, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     match &args.path {
-        Some(path) => objects(path, args.long, context, output),
+        Some(path) => objects(path, args, context, output),
         None => outputs(context, output),
     }
 }
@@ -31,13 +32,17 @@ fn outputs(context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     Ok(())
 }
 
-fn objects(path: &Path, long: bool, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
+fn objects(path: &Path, args: &LsArgs, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
+    let long = args.long;
     let named = context.named(path)?;
     let session = context.open(output.console())?;
-    let everything = FindOptions::default();
     let found = session.run(
         output,
-        under_either_name(&named, async |path| session.storage.find_all(path, &everything).await),
+        under_either_name(&named, async |path| {
+            let hashes = [args.command_hash.as_ref(), args.content_hash.as_ref()];
+            let options = session.storage.resolve(slice::from_ref(path), hashes[0], hashes[1]).await?;
+            session.storage.find_all(path, &options).await
+        }),
     )?;
     let (path, objects): (&OutputPath, Vec<RemoteObject>) = match found {
         Ok(found) => found,
@@ -65,7 +70,7 @@ fn long_row(object: &RemoteObject) -> [String; 4] {
         object.command_hash.to_string(),
         object.content_hash.to_string(),
         size(object.bytes),
-        time(object.last_modified).unwrap_or_default(),
+        time(object.time()).unwrap_or_default(),
     ]
 }
 
@@ -75,12 +80,12 @@ fn short_row(object: &RemoteObject, now: SystemTime) -> [String; 4] {
         short_hash(object.command_hash.as_str()),
         short_hash(object.content_hash.as_str()),
         size(object.bytes),
-        age(object.last_modified, now),
+        age(object.time(), now),
     ]
 }
 
 /// Prints the table without borders.
-fn print(mut table: Table, right_aligned: &[usize], output: &mut CommandOutput) {
+pub(super) fn print(mut table: Table, right_aligned: &[usize], output: &mut CommandOutput) {
     if table.is_empty() {
         return;
     }

@@ -14,15 +14,20 @@ pub(super) fn run(args: &PullArgs, context: &CommandContext, output: &mut Comman
     output.set_dry_run(args.dry_run);
     let outputs = context.outputs(&args.paths)?;
     let mut options = PullOptions::default();
-    options.command_hash.clone_from(&args.command_hash);
-    options.content_hash.clone_from(&args.content_hash);
     options.force = args.force;
     options.to = args.to.as_ref().map(|to| context.working_dir.join(to));
     options.verify = !args.no_verify;
     options.dry_run = args.dry_run;
 
     let session = context.open(output.console())?;
-    match session.run(output, session.storage.pull(&outputs, &options))? {
+    let pull = async {
+        let hashes =
+            session.storage.resolve(&outputs, args.command_hash.as_ref(), args.content_hash.as_ref()).await?;
+        options.command_hash = hashes.command_hash;
+        options.content_hash = hashes.content_hash;
+        session.storage.pull(&outputs, &options).await
+    };
+    match session.run(output, pull)? {
         Ok(pulled) => {
             for pulled in &pulled {
                 output.entry(TransferEntry::pulled(pulled, args.dry_run));

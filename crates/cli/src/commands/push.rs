@@ -1,8 +1,6 @@
 //! `larder push`
 
-use futures::StreamExt as _;
-use larder_hashing::{CommandInputs, command_hash};
-use larder_storage::{PushOptions, PushOutcome, Pushed};
+use larder_storage::{CommandHash, PushOptions, PushOutcome, Pushed};
 
 use crate::args::PushArgs;
 use crate::context::CommandContext;
@@ -20,7 +18,7 @@ pub(super) fn run(args: &PushArgs, context: &CommandContext, output: &mut Comman
     let outputs = context.outputs(&args.paths)?;
     let command = match &args.command_hash {
         Some(hash) => hash.clone(),
-        None => command_hash(&context.root, &CommandInputs::default(), &context.hash_options())?,
+        None => CommandHash::of_no_command(context.scheme),
     };
     let mut options = PushOptions::default();
     options.content_hash.clone_from(&args.content_hash);
@@ -28,12 +26,12 @@ pub(super) fn run(args: &PushArgs, context: &CommandContext, output: &mut Comman
     options.force = args.force;
     options.dereference = args.dereference;
     options.dry_run = args.dry_run;
+    options.details = context.run_details();
 
     let session = context.open(output.console())?;
     let mut entries = session.run_saying(output, async |output| {
-        let mut results = Box::pin(session.storage.push_all(&outputs, &command, &options));
         let mut entries: Vec<(usize, ResultEntry)> = Vec::new();
-        while let Some((index, result)) = results.next().await {
+        let each = |index: usize, result| {
             let entry = match result {
                 Ok(pushed) => {
                     say(&pushed, args.dry_run, &session, output);
@@ -47,6 +45,10 @@ pub(super) fn run(args: &PushArgs, context: &CommandContext, output: &mut Comman
                 }
             };
             entries.push((index, entry));
+        };
+        let recorded = session.storage.push_all(&outputs, &command, &options, each).await;
+        if let Err(error) = recorded {
+            output.fail(error);
         }
         entries
     })?;

@@ -18,6 +18,7 @@ pub(super) fn run(args: &UrlArgs, context: &CommandContext, output: &mut Command
         content_hash: args.content_hash.to_string(),
         bytes: None,
         last_modified: None,
+        recorded: None,
     });
     Ok(())
 }

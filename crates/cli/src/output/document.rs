@@ -1,5 +1,7 @@
 //! The document of `--json`. It is an interface: fields are added, never renamed or removed.
 
+mod runs;
+
 use std::io::{self, Write};
 
 use larder_storage::{PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject, error_causes};
@@ -7,6 +9,7 @@ use serde::Serialize;
 
 use super::text;
 use crate::failure::Failure;
+pub(crate) use runs::{LogEntry, WhyEntry};
 
 /// The version of the document: raised when a program that reads it would have to change.
 const SCHEMA: u32 = 1;
@@ -70,6 +73,8 @@ pub(crate) enum ResultEntry {
     Hash(Hashed),
     Project(Box<ProjectOutput>),
     Finding(AuditFinding),
+    Log(Box<LogEntry>),
+    Why(Box<WhyEntry>),
 }
 
 /// An output that was pushed or pulled.
@@ -133,6 +138,18 @@ pub(crate) struct AuditFinding {
     pub(crate) deleted: Option<bool>,
 }
 
+impl From<LogEntry> for ResultEntry {
+    fn from(entry: LogEntry) -> Self {
+        Self::Log(Box::new(entry))
+    }
+}
+
+impl From<WhyEntry> for ResultEntry {
+    fn from(entry: WhyEntry) -> Self {
+        Self::Why(Box::new(entry))
+    }
+}
+
 impl From<ProjectOutput> for ResultEntry {
     fn from(entry: ProjectOutput) -> Self {
         Self::Project(Box::new(entry))
@@ -171,6 +188,9 @@ pub(crate) struct ObjectEntry {
     pub(crate) bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_modified: Option<String>,
+    /// When the newest run record names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) recorded: Option<String>,
 }
 
 impl ObjectEntry {
@@ -182,6 +202,7 @@ impl ObjectEntry {
             content_hash: object.content_hash.to_string(),
             bytes: Some(object.bytes),
             last_modified: text::time(object.last_modified),
+            recorded: object.recorded.and_then(text::time),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use icu_properties::CodePointMapData;
 use icu_properties::props::GeneralCategory;
 use jiff::Timestamp;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Digits of a digest that tell objects apart on a screen.
 const SHORT_DIGITS: usize = 12;
@@ -103,6 +104,33 @@ pub(crate) fn short_hash(hash: &str) -> String {
     }
 }
 
+/// The first digits of a hash, without its scheme: enough for `--command-hash` and `--content-hash`. A custom name stays
+/// whole where it is short enough.
+pub(crate) fn bare_hash(hash: &str) -> String {
+    let short = short_hash(hash);
+    let is_cut = short.len() < hash.len();
+    let digits = ["blake3-tree-", "sha256-tree-", "blake3-", "sha256-"]
+        .into_iter()
+        .find_map(|prefix| short.strip_prefix(prefix))
+        .filter(|_| is_cut);
+    digits.map_or_else(|| short.clone(), |digits| digits.trim_end_matches('…').to_owned())
+}
+
+/// The beginning of a text that fits into `width` columns.
+pub(crate) fn short_text(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    for character in text.chars() {
+        if short.width() + character.width().unwrap_or(0) >= width {
+            break;
+        }
+        short.push(character);
+    }
+    short + "…"
+}
+
 /// The text in one line, without characters that steer a terminal or do not show: names come from other people's file
 /// systems and remotes.
 pub(crate) fn printable(text: &str) -> String {
@@ -196,6 +224,22 @@ mod tests {
             assert_eq!(short_hash(&hash), short);
             assert!(short_hash(&hash).chars().count() <= SHORT_HASH);
         }
+    }
+
+    #[test]
+    fn bare_hashes_can_be_typed_again() {
+        let digest = "0123456789abcdef".repeat(4);
+        for hash in [format!("blake3-tree-{digest}"), format!("sha256-{digest}")] {
+            assert_eq!(bare_hash(&hash), "0123456789ab");
+        }
+        assert_eq!(bare_hash("nightly"), "nightly");
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        assert_eq!(short_text("python", 6), "python");
+        assert_eq!(short_text("python train.py", 8), "python …");
+        assert_eq!(short_text("日本語", 5), "日本…");
     }
 
     #[test]

@@ -1,19 +1,22 @@
 //! The objects that a pull may restore, in the order in which it tries them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::mem;
 use std::time::SystemTime;
 
 use futures::TryStreamExt as _;
 use larder_backend::{BackendExt as _, Key};
-use larder_hashing::{CommandHash, ContentHash};
+use larder_hashing::{CommandHash, ContentHash, Scheme};
+use larder_records::RunId;
 
 use super::wanted::Wanted;
 use crate::context::StorageContext;
 use crate::error::{Error, Result};
-use crate::find::{by_age, matches};
+use crate::find::{Matches, RecordExtent, by_age, matches};
 use crate::layout::{Listing, OutputKeys};
 use crate::options::{FindOptions, PullOptions};
 use crate::outcome::RemoteObject;
+use crate::records::RecordRef;
 use crate::tasks::few_at_once;
 
 /// An object that may be restored.
@@ -64,12 +67,19 @@ pub(super) async fn choices(
         command_hash: options.command_hash.clone(),
         content_hash: options.content_hash.clone(),
     };
-    let found = wanted.iter().map(|wanted| matches(context, &wanted.output, &find));
-    let found: Vec<Vec<RemoteObject>> = few_at_once(found).try_collect().await?;
+    let search = async |extent| -> Result<Vec<Matches>> {
+        let found = wanted.iter().map(|wanted| matches(context, &wanted.output, &find, extent));
+        few_at_once(found).try_collect().await
+    };
+    let mut found = search(RecordExtent::Newest).await?;
+    // The newest run of all outputs may be older than the newest runs of one of them.
+    if found.len() > 1 && found.iter().any(|matches| matches.is_truncated) && common_runs(&found).is_empty() {
+        found = search(RecordExtent::All).await?;
+    }
     let missing: Vec<_> = wanted
         .iter()
         .zip(&found)
-        .filter(|(_, objects)| objects.is_empty())
+        .filter(|(_, matches)| matches.objects.is_empty())
         .map(|(wanted, _)| wanted.output.clone())
         .collect();
     if !missing.is_empty() {
@@ -79,7 +89,10 @@ pub(super) async fn choices(
             narrowed: options.command_hash.is_some() || options.content_hash.is_some(),
         });
     }
-    Ok(if found.len() == 1 { vec![listed(found)] } else { common_commands(found) })
+    Ok(match found.as_mut_slice() {
+        [only] => vec![listed(vec![mem::take(&mut only.objects)])],
+        _ => units(found),
+    })
 }
 
 /// Returns the error for the case that no choice is left to try.
@@ -121,30 +134,84 @@ fn listed(found: Vec<Vec<RemoteObject>>) -> Choice {
     found.into_iter().map(|objects| objects.into_iter().map(Candidate::Listed).collect()).collect()
 }
 
-/// Groups the objects of several outputs by command hash, and keeps the commands that have all outputs. The command with
-/// the newest object comes first, in the order of `find`.
-fn common_commands(found: Vec<Vec<RemoteObject>>) -> Vec<Choice> {
-    type Rank = (SystemTime, ContentHash, CommandHash);
+/// What orders choices, from old to new.
+type Rank = (SystemTime, ContentHash, CommandHash);
+
+/// The objects and records of one command, for each output.
+struct OfCommand {
+    objects: Vec<Vec<RemoteObject>>,
+    records: Vec<Vec<RecordRef>>,
+}
+
+/// Groups the objects of several outputs by the commands that have all outputs, and within a command by the run that made
+/// them together. The choice with the newest object comes first.
+///
+/// A command of its own makes its outputs together, so they come from one run if a record names one. Under the hash of no
+/// command, outputs are pushed one by one, so every output takes its own newest object.
+fn units(found: Vec<Matches>) -> Vec<Choice> {
     let outputs = found.len();
-    let mut commands: HashMap<CommandHash, Vec<Vec<RemoteObject>>> = HashMap::new();
-    for (index, objects) in found.into_iter().enumerate() {
-        for object in objects {
-            let of_command =
-                commands.entry(object.command_hash.clone()).or_insert_with(|| vec![Vec::new(); outputs]);
-            of_command[index].push(object);
+    let mut commands: HashMap<CommandHash, OfCommand> = HashMap::new();
+    for (index, matches) in found.into_iter().enumerate() {
+        let of_none = || OfCommand { objects: vec![Vec::new(); outputs], records: vec![Vec::new(); outputs] };
+        for object in matches.objects {
+            let command = commands.entry(object.command_hash.clone()).or_insert_with(of_none);
+            command.objects[index].push(object);
+        }
+        for record in matches.records {
+            let command = commands.entry(record.command_hash.clone()).or_insert_with(of_none);
+            command.records[index].push(record);
         }
     }
-    let mut ranked: Vec<(Rank, Choice)> = commands
-        .into_values()
-        .filter(|outputs| outputs.iter().all(|objects| !objects.is_empty()))
-        .filter_map(|outputs| {
-            let newest = outputs.iter().flatten().max_by(|a, b| by_age(a, b))?;
-            let rank = (newest.last_modified, newest.content_hash.clone(), newest.command_hash.clone());
-            Some((rank, listed(outputs)))
-        })
-        .collect();
-    ranked.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
+    let no_commands = Scheme::ALL.map(CommandHash::of_no_command);
+    let mut ranked: Vec<(Rank, Choice)> = Vec::new();
+    for (command, of_command) in commands {
+        if of_command.objects.iter().any(Vec::is_empty) {
+            continue;
+        }
+        let runs = if no_commands.contains(&command) { Vec::new() } else { of_command.runs() };
+        let choices = if runs.is_empty() { vec![of_command.objects] } else { runs };
+        ranked.extend(choices.into_iter().filter_map(|choice| Some((rank(&choice)?, listed(choice)))));
+    }
+    ranked.sort_by(|(a, _), (b, _)| b.cmp(a));
     ranked.into_iter().map(|(_, choice)| choice).collect()
+}
+
+impl OfCommand {
+    /// The objects of each run that made all outputs and has all its objects.
+    fn runs(&self) -> Vec<Vec<Vec<RemoteObject>>> {
+        let made: Vec<HashMap<RunId, RemoteObject>> = self
+            .objects
+            .iter()
+            .zip(&self.records)
+            .map(|(objects, records)| by_run(objects, records))
+            .collect();
+        let Some(first) = made.first() else { return Vec::new() };
+        let objects_of = |run| made.iter().map(|made| Some(vec![made.get(run)?.clone()])).collect();
+        first.keys().filter_map(objects_of).collect()
+    }
+}
+
+/// The object of an output that each run made, dated as its record says.
+fn by_run(objects: &[RemoteObject], records: &[RecordRef]) -> HashMap<RunId, RemoteObject> {
+    let objects: HashMap<&ContentHash, &RemoteObject> =
+        objects.iter().map(|object| (&object.content_hash, object)).collect();
+    let made = records.iter().filter_map(|record| {
+        let object = RemoteObject::clone(objects.get(&record.name.content_hash)?);
+        Some((record.name.run, RemoteObject { recorded: Some(record.name.time.as_system_time()), ..object }))
+    });
+    made.collect()
+}
+
+/// The runs that have a record for each of several outputs.
+fn common_runs(found: &[Matches]) -> HashSet<RunId> {
+    let runs = |matches: &Matches| matches.records.iter().map(|record| record.name.run).collect();
+    found.iter().map(runs).reduce(|common: HashSet<RunId>, runs| &common & &runs).unwrap_or_default()
+}
+
+/// The rank of the newest object, in the order of `find`.
+fn rank(choice: &[Vec<RemoteObject>]) -> Option<Rank> {
+    let newest = choice.iter().flatten().max_by(|a, b| by_age(a, b))?;
+    Some((newest.time(), newest.content_hash.clone(), newest.command_hash.clone()))
 }
 
 #[cfg(test)]
@@ -160,7 +227,13 @@ mod tests {
             content_hash: ContentHash::parse(content).unwrap(),
             bytes: 1,
             last_modified: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+            recorded: None,
         }
+    }
+
+    fn matched(found: Vec<Vec<RemoteObject>>) -> Vec<Matches> {
+        let of = |objects| Matches { objects, records: Vec::new(), is_truncated: false };
+        found.into_iter().map(of).collect()
     }
 
     fn names(choices: &[Choice]) -> Vec<Vec<Vec<String>>> {
@@ -179,7 +252,7 @@ mod tests {
         let a = vec![object("run3", "a3", 30), object("run2", "a2", 20), object("run1", "a1", 10)];
         let b = vec![object("run2", "b2", 21), object("run1", "b1b", 12), object("run1", "b1", 11)];
         assert_eq!(
-            names(&common_commands(vec![a, b])),
+            names(&units(matched(vec![a, b]))),
             [[vec!["a2"], vec!["b2"]], [vec!["a1"], vec!["b1b", "b1"]]]
         );
     }
@@ -190,7 +263,7 @@ mod tests {
         let b = vec![object("y", "b", 5), object("x", "c", 5)];
         // The newest object of each command decides: `same` in both, then the greater command hash.
         assert_eq!(
-            names(&common_commands(vec![a, b])),
+            names(&units(matched(vec![a, b]))),
             [[vec!["same"], vec!["b"]], [vec!["same"], vec!["c"]]]
         );
     }

@@ -6,6 +6,7 @@ mod find;
 mod interrupted;
 mod pull;
 mod push;
+mod records;
 mod requests;
 mod reserved;
 mod support;

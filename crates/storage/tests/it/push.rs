@@ -4,7 +4,6 @@ use std::fs;
 use std::io::Write as _;
 
 use crate::support::{Lab, command, content, noise, output, pulling, pushing};
-use futures::StreamExt as _;
 use larder_storage::{CancellationToken, Error, ErrorKind, Phase, PushOptions, PushOutcome, Scheme};
 
 fn plain() -> PushOptions {
@@ -68,7 +67,9 @@ async fn several_outputs_stand_alone() {
     lab.write("c", "3");
     let outputs = [output("a"), output("missing"), output("c")];
     let (storage, command, options) = (lab.storage(), command("c"), plain());
-    let mut outcomes: Vec<_> = storage.push_all(&outputs, &command, &options).collect().await;
+    let mut outcomes = Vec::new();
+    let each = |index, outcome| outcomes.push((index, outcome));
+    storage.push_all(&outputs, &command, &options, each).await.unwrap();
     outcomes.sort_by_key(|(index, _)| *index);
     let outcomes: Vec<_> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
     assert!(matches!(outcomes[1], Err(Error::MissingSource { .. })));

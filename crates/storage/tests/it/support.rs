@@ -107,14 +107,20 @@ impl Lab {
         if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
     }
 
-    /// Returns the keys of all objects in the remote, sorted.
+    /// Returns the keys of all objects of outputs in the remote, sorted.
     pub(crate) fn objects(&self) -> Vec<String> {
         let mut found = Vec::new();
         files_below(self.remote.path(), &mut |path| {
             found.push(path.strip_prefix(self.remote.path()).unwrap().to_str().unwrap().to_owned());
         });
+        found.retain(|key| !key.starts_with(".larder/"));
         found.sort();
         found
+    }
+
+    /// Removes the run records of the remote, so that the times of objects decide.
+    pub(crate) fn forget_records(&self) {
+        fs::remove_dir_all(self.remote.path().join(".larder/1/runs")).unwrap();
     }
 
     /// Returns the file of an object.

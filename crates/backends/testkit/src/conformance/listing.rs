@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use larder_backend::{DeleteOptions, ListOptions, Prefix, PutMode};
+use larder_backend::{DeleteOptions, ListOptions, Listed, Prefix, PutMode};
 use libtest_mimic::Failed;
 
 use crate::conformance::context::{TestContext, key, put};
@@ -110,6 +110,29 @@ pub(super) async fn a_listing_can_be_left_early(cx: TestContext) -> TestOutcome 
     assert!(listing.try_next().await?.is_some());
     drop(listing);
     cx.backend.close().await?;
+    DONE
+}
+
+pub(super) async fn a_listing_ends_at_its_limit(cx: TestContext) -> TestOutcome {
+    let names = fill(&cx, 12).await?;
+    for limit in [1, 5, 12, 13] {
+        let listed = cx.list("", ListOptions::default().with_limit(limit)).await?;
+        assert_eq!(listed.len(), limit.min(names.len()));
+        assert!(listed.keys().all(|name| names.contains(name)));
+        if cx.backend.capabilities().ordered_list {
+            assert_eq!(listed.keys().collect::<Vec<_>>(), names.iter().take(limit).collect::<Vec<_>>());
+        }
+    }
+    if cx.backend.capabilities().ordered_list {
+        let mut listing = cx.backend.list(&Prefix::root(), ListOptions::default());
+        let mut order = Vec::new();
+        while let Some(item) = listing.try_next().await? {
+            if let Listed::Object(meta) = item {
+                order.push(meta.key.to_string());
+            }
+        }
+        assert_eq!(order, names, "the backend claims to list in order");
+    }
     DONE
 }
 

@@ -1,0 +1,87 @@
+//! `larder why`
+
+use std::slice;
+
+use larder_storage::{Change, Difference, WhyReport};
+
+use crate::args::WhyArgs;
+use crate::context::CommandContext;
+use crate::failure::Result;
+use crate::output::CommandOutput;
+use crate::output::document::WhyEntry;
+use crate::output::text::{bare_hash, printable};
+
+/// How many files of one dependency are named. The rest are counted. `--json` has all of them.
+const MAX_FILES: usize = 10;
+
+pub(super) fn run(args: &WhyArgs, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
+    let path = context.named(&args.path)?.output;
+    let session = context.open(output.console())?;
+    let explain = async {
+        let hashes =
+            session.storage.resolve(slice::from_ref(&path), args.command_hash.as_ref(), None).await?;
+        session.storage.why(&path, hashes.command_hash.as_ref()).await
+    };
+    let report = session.run(output, explain)??;
+    say(&report, output);
+    output.entry(WhyEntry::new(&path, &report));
+    Ok(())
+}
+
+fn say(report: &WhyReport, output: &mut CommandOutput) {
+    let command = bare_hash(report.run.record.command_hash.as_str());
+    match &report.nearest {
+        None => output.line(&format!("{command} is the only command that is recorded for this output")),
+        Some(nearest) => {
+            let other = bare_hash(nearest.run.record.command_hash.as_str());
+            match &nearest.differences {
+                None => output.line(&format!(
+                    "{command} and {other} cannot be compared: a push was recorded without the inputs of its command"
+                )),
+                Some(differences) => {
+                    output.line(&format!("{command} differs from {other}:"));
+                    for line in differences.iter().flat_map(lines) {
+                        output.line(&printable(&line));
+                    }
+                }
+            }
+        }
+    }
+    if report.contents > 1 {
+        output.line(&format!(
+            "{command} made {} different contents: the command is not deterministic",
+            report.contents
+        ));
+    }
+}
+
+/// Describes a difference, for people.
+pub(super) fn lines(difference: &Difference) -> Vec<String> {
+    match difference {
+        Difference::Site => vec!["  the packages of the Python environment".to_owned()],
+        Difference::Environment => vec!["  the value of a variable".to_owned()],
+        Difference::Directory { before, after } => {
+            vec![format!("  the directory of the command: `{before}` before, `{after}` now")]
+        }
+        Difference::Key { name, before, after } => vec![match (before, after) {
+            (Some(before), Some(after)) => format!("  key {name}: `{before}` before, `{after}` now"),
+            (None, Some(after)) => format!("  key {name}: added, `{after}`"),
+            (_, None) => format!("  key {name}: removed"),
+        }],
+        Difference::Dependency { path, change, files } => dependency_lines(path, *change, files),
+        Difference::Arguments { before, after } => {
+            vec![format!("  arguments: `{}` before, `{}` now", before.join(" "), after.join(" "))]
+        }
+        _ => vec!["  an input that this version of larder does not know".to_owned()],
+    }
+}
+
+fn dependency_lines(path: &str, change: Change, files: &[(String, Change)]) -> Vec<String> {
+    let named = files.iter().take(MAX_FILES).map(|(file, change)| format!("    {change} {path}/{file}"));
+    let more = files.len().saturating_sub(MAX_FILES);
+    [format!("  {change} {path}")]
+        .into_iter()
+        .chain(named)
+        .chain((more > 0).then(|| format!("    and {more} more files")))
+        .collect()
+}

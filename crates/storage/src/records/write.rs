@@ -1,0 +1,119 @@
+//! Writing records.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use larder_backend::{ErrorKind as BackendErrorKind, Key, PutMode, PutOptions};
+use larder_hashing::{CommandHash, Scheme};
+use larder_records::{InvalidRecord, RecordName, RecordedOutput, RunDetails, RunId, RunRecord, RunTime};
+
+use super::keys::RecordKeys;
+use crate::context::StorageContext;
+use crate::error::{Error, Result};
+use crate::outcome::Pushed;
+use crate::report::Warning;
+
+/// How many records are written at once. A record is a small object, and its upload waits for the server.
+const WRITES_AT_ONCE: usize = 16;
+
+/// Records that a push published outputs. Returns the run, unless nothing is recorded.
+///
+/// Nothing is recorded under weasel's scheme, because weasel knows no records.
+pub(crate) async fn record_push(
+    context: &StorageContext,
+    command: &CommandHash,
+    mut pushed: Vec<Pushed>,
+    details: &RunDetails,
+    started: SystemTime,
+) -> Result<Option<RunId>> {
+    if pushed.is_empty() || context.options.scheme == Scheme::Weasel {
+        return Ok(None);
+    }
+    pushed.sort_unstable_by(|a, b| a.output.cmp(&b.output));
+    let run = RunToRecord { id: RunId::random(), command, details, started };
+    match write_run(context, &run, &pushed).await {
+        Ok(()) => Ok(Some(run.id)),
+        Err(Error::Cancelled) => Err(Error::Cancelled),
+        Err(error) => Err(Error::Record {
+            published: pushed.iter().map(|pushed| pushed.output.clone()).collect(),
+            source: Box::new(error),
+        }),
+    }
+}
+
+struct RunToRecord<'a> {
+    id: RunId,
+    command: &'a CommandHash,
+    details: &'a RunDetails,
+    started: SystemTime,
+}
+
+impl RunToRecord<'_> {
+    fn record(&self, pushed: &[Pushed]) -> RunRecord {
+        let finished = SystemTime::now();
+        let mut record = RunRecord::new(self.id, self.command.clone(), self.started.into(), finished.into());
+        record.details = self.details.clone();
+        record.outputs = pushed
+            .iter()
+            .map(|pushed| RecordedOutput {
+                path: pushed.output.clone(),
+                content_hash: pushed.content_hash.clone(),
+                object_bytes: pushed.bytes,
+                content_bytes: pushed.content_bytes,
+                files: pushed.files,
+            })
+            .collect();
+        record
+    }
+}
+
+/// Writes one record per output, all with the same bytes. More outputs than fit into a record become several runs.
+async fn write_run(context: &StorageContext, run: &RunToRecord<'_>, pushed: &[Pushed]) -> Result<()> {
+    let record = run.record(pushed);
+    let bytes = match record.to_bytes() {
+        Ok(bytes) => Bytes::from(bytes),
+        Err(InvalidRecord::TooLarge) if pushed.len() > 1 => {
+            let (first, rest) = pushed.split_at(pushed.len() / 2);
+            Box::pin(write_run(context, run, first)).await?;
+            let other = RunToRecord { id: RunId::random(), ..*run };
+            return Box::pin(write_run(context, &other, rest)).await;
+        }
+        Err(error) => return Err(Error::RecordContent(error)),
+    };
+    let finished = RunTime::from(SystemTime::now());
+    let mut keys = Vec::new();
+    for pushed in pushed {
+        // A later push is later, whatever the clocks say.
+        let time = pushed.newest_record.map_or(finished, |newest| newest.next().max(finished));
+        let name = RecordName { time, run: run.id, content_hash: pushed.content_hash.clone() };
+        match RecordKeys::of(&pushed.output).key(run.command, &name) {
+            Ok(key) => keys.push(key),
+            Err(_) if context.is_first_unrecorded() => {
+                context.warn(&Warning::NotRecorded { output: pushed.output.clone() });
+            }
+            Err(_) => {}
+        }
+    }
+    let writes: Vec<_> = keys.into_iter().map(|key| put_record(context, key, bytes.clone())).collect();
+    stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect::<Vec<()>>().await?;
+    Ok(())
+}
+
+async fn put_record(context: &StorageContext, key: Key, bytes: Bytes) -> Result<()> {
+    let options = PutOptions::new(PutMode::CreateOnly)
+        .with_size_hint(bytes.len() as u64)
+        .with_journal(context.upload_journal());
+    let mut upload = context.or_cancelled(context.backend.begin_put(&key, options)).await??;
+    if let Err(error) = context.or_cancelled(upload.write(bytes)).await.and_then(|written| Ok(written?)) {
+        // The caller gets the first error. A later sweep removes what the abort leaves behind.
+        upload.abort().await.ok();
+        return Err(error);
+    }
+    match context.or_cancelled(upload.commit()).await? {
+        Ok(_) => Ok(()),
+        // The id of the run is in the name, so this is the record itself: an earlier answer was lost.
+        Err(error) if error.kind() == BackendErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
