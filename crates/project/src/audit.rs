@@ -29,7 +29,7 @@ pub struct Finding {
     pub kind: FindingKind,
     /// The URLs that it concerns.
     pub urls: Vec<String>,
-    /// The output, as its key spells it, if the finding concerns one.
+    /// The output as spelled in the key, if the finding concerns a single output.
     pub path: Option<String>,
     /// What is wrong, in words.
     pub reason: String,
@@ -46,17 +46,17 @@ pub enum FindingKind {
     Damaged,
     /// The content of the object does not have the hash in its name.
     WrongContent,
-    /// The object holds an entry that larder does not restore, as weasel may write it.
+    /// The object holds an entry that weasel can write but larder does not restore.
     Refused,
-    /// A later larder wrote the object.
+    /// A newer version of larder wrote the object.
     Unsupported,
-    /// It is not an object of larder's.
+    /// The object does not belong to larder.
     Stray,
     /// An output has several contents under one command hash. A pull takes the newest.
     SeveralContents,
-    /// Several names of outputs spell one path (`out`, `out/`).
+    /// Several output names refer to the same path (`out`, `out/`).
     SamePath,
-    /// Several names of outputs differ only by case, so some file systems take them for one.
+    /// Several output names differ only in case. Some file systems treat them as the same path.
     SameButForCase,
 }
 
@@ -110,7 +110,7 @@ impl Audit {
         self.findings.iter().filter(|finding| finding.kind.is_damage())
     }
 
-    /// Removes a damaged object, unless it was replaced meanwhile. Returns whether it was removed.
+    /// Deletes a damaged object, unless it has been replaced since. Returns whether it was deleted.
     ///
     /// # Errors
     ///
@@ -194,7 +194,7 @@ fn several_contents(all: &[Stored]) -> Vec<Finding> {
         .collect()
 }
 
-/// Returns findings for names of outputs that spell one path, and for names that differ only by case.
+/// Returns findings for output names that refer to the same path, and for names that differ only in case.
 fn same_names(all: &[Stored]) -> Vec<Finding> {
     let outputs: BTreeSet<&OutputPath> = all
         .iter()

@@ -89,7 +89,7 @@ pub enum Error {
         /// What it must be.
         problem: String,
     },
-    /// A name that no command and no workflow of the project has.
+    /// No command or workflow of the project has this name.
     #[error("{} has no command `{name}`: {}", path.display(), known_commands(known))]
     UnknownCommand {
         /// The project file.

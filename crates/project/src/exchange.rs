@@ -14,7 +14,7 @@ use crate::lock::FileInfo;
 use crate::project::{Project, ProjectCommand};
 use crate::report::{OutputOutcome, OutputReport};
 
-/// How many outputs of a command are transferred at once, as the storage does with several.
+/// The number of outputs of a command that are transferred at once.
 pub(crate) const AT_ONCE: usize = 4;
 
 /// How to exchange the outputs of a project with a remote.
@@ -23,9 +23,10 @@ pub(crate) const AT_ONCE: usize = 4;
 pub struct ExchangeOptions {
     /// The names of commands or workflows. All commands if this is empty.
     pub only: Vec<String>,
-    /// Push also outputs that were made from other inputs, and replace objects. Replace outputs that differ.
+    /// On a push, upload even outputs that were made from other inputs, and replace existing objects. On a
+    /// pull, replace outputs that differ.
     pub force: bool,
-    /// Report what would be done, without a change.
+    /// Report what would be done, without changing anything.
     pub dry_run: bool,
     /// The minor version (`3.6`) of a spaCy before 3.7, whose keys begin with it.
     pub spacy_version: Option<String>,
@@ -47,7 +48,7 @@ impl ExchangeOptions {
     }
 }
 
-/// A project and a remote. The storage must be that of the project's root, under [`Scheme::Weasel`].
+/// A project and a remote. The storage must belong to the project's root and use [`Scheme::Weasel`].
 pub struct ProjectExchange<'a> {
     pub(crate) project: &'a Project,
     pub(crate) storage: &'a RemoteStorage,
@@ -65,7 +66,7 @@ impl std::fmt::Debug for ProjectExchange<'_> {
     }
 }
 
-/// A command whose dependencies are there.
+/// The hash of a command whose dependencies all exist.
 pub(crate) struct Keyed {
     pub(crate) deps: Vec<FileInfo>,
     pub(crate) hash: CommandHash,
@@ -76,7 +77,7 @@ impl<'a> ProjectExchange<'a> {
     ///
     /// # Errors
     ///
-    /// [`ExchangeOptions::only`] has a name that no command and no workflow has.
+    /// [`ExchangeOptions::only`] contains a name that matches no command and no workflow.
     pub fn new(project: &'a Project, storage: &'a RemoteStorage, options: ExchangeOptions) -> Result<Self> {
         let commands = project.select(&options.only)?;
         Ok(Self { project, storage, options, commands, files: ProjectFiles::new(project, storage) })
@@ -103,8 +104,8 @@ impl<'a> ProjectExchange<'a> {
         command.deps.iter().map(String::as_str).find(|dep| !self.files.has(dep))
     }
 
-    /// Hashes a command and its dependencies, which must all exist. Returns `None` if a dependency is known only after
-    /// another command is restored.
+    /// Hashes a command and its dependencies, which must all exist. Returns `None` if the content of a
+    /// dependency is known only after another command is restored.
     pub(crate) async fn key(&self, command: &ProjectCommand) -> Result<Option<Keyed>> {
         let mut known: Vec<(PathBuf, ContentHash)> = Vec::new();
         let mut deps = Vec::new();

@@ -13,14 +13,14 @@ use crate::error::{Error, Result};
 use crate::lock::FileInfo;
 use crate::project::Project;
 
-/// Deeper directories, and loops of links, count as holding a file.
+/// The maximum depth of the search for a file. Deeper directories and symlink loops count as holding a file.
 const MAX_DEPTH: usize = 64;
 
 /// The files of a project, with assumed hashes for those that a dry run would restore.
 pub(crate) struct ProjectFiles<'a> {
     root: PathBuf,
     storage: &'a RemoteStorage,
-    /// The project's `directories` and all above them, normalized. They count as existing and empty.
+    /// The project's `directories` and all their parents, normalized. They count as existing and empty.
     directories: BTreeSet<String>,
     state: Mutex<KnownHashes>,
 }
@@ -58,7 +58,7 @@ impl<'a> ProjectFiles<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Creates the project's `directories` that are missing.
+    /// Creates the missing ones among the project's `directories`.
     pub(crate) fn make_directories(&self) -> Vec<Error> {
         self.directories.iter().filter_map(|path| self.make_directory(path).err()).collect()
     }
@@ -72,7 +72,7 @@ impl<'a> ProjectFiles<'a> {
         fs::create_dir_all(&path).map_err(|source| Error::Write { path, source })
     }
 
-    /// Returns the path as Python's `Path` has it: without a slash at the end, and with `..`.
+    /// Returns the path as Python's `Path` normalizes it: it drops a trailing slash and keeps `..`.
     fn full(&self, path: &str) -> PathBuf {
         self.root.join(path).components().collect()
     }
@@ -102,7 +102,7 @@ impl<'a> ProjectFiles<'a> {
         self.state().hashes.insert(full, hash);
     }
 
-    /// Forgets all hashes after an output was restored, because links may lead there from anywhere.
+    /// Forgets all hashes after an output was restored, because any path may be a symlink into the output.
     pub(crate) fn changed(&self) {
         self.state().hashes.clear();
     }
@@ -134,7 +134,7 @@ impl<'a> ProjectFiles<'a> {
         Ok(Known::Hash(hash))
     }
 
-    /// Returns the entry of a path for the lock, without a hash if that is known only later.
+    /// Returns the lock entry of a path. The entry has no hash if the content is not known yet.
     pub(crate) async fn info(&self, path: &str) -> Result<FileInfo> {
         let hash = match self.known(path).await? {
             Known::Hash(hash) => Some(hash),
@@ -144,7 +144,7 @@ impl<'a> ProjectFiles<'a> {
     }
 }
 
-/// Returns whether the first path is the second, or lies above it. Both are normalized.
+/// Returns whether `outer` equals `inner` or is one of its parents. Both paths must be normalized.
 fn contains(outer: &str, inner: &str) -> bool {
     inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -154,7 +154,8 @@ pub(crate) fn empty() -> ContentHash {
     ContentHash::of_tree(Scheme::Weasel, &Scheme::Weasel.digest(b""))
 }
 
-/// Returns whether a path exists and is not a dangling link. A path that may not be looked at counts as existing.
+/// Returns whether a path exists and is not a dangling link. A path also counts as existing if permission to
+/// inspect it is denied.
 pub(crate) fn exists(path: &Path) -> bool {
     fs::metadata(path).map_or_else(|error| error.kind() == io::ErrorKind::PermissionDenied, |_| true)
 }

@@ -1,9 +1,9 @@
-//! Replacement of variables as weasel does it: it passes the project through a configuration of confection, up to three
-//! times.
+//! Replaces variables as weasel does. Weasel passes the project through a confection configuration up to
+//! three times.
 //!
-//! Each pass writes sections of keys and JSON texts, reads them again, and replaces variables inside of the JSON text. So a
-//! value may change the type of the text around it, or break its quotes. If weasel cannot use the result, the error names
-//! the variable.
+//! Each pass writes sections of keys and JSON texts, reads them again, and replaces variables inside the JSON
+//! text. A value may therefore change the type of the text around it, or break its quotes. If weasel cannot
+//! use the result, the error names the variable.
 
 mod fault;
 mod sections;
@@ -16,7 +16,7 @@ pub(crate) use fault::VariableFault;
 use sections::Sections;
 use variables::{Interpolation, SECTION};
 
-/// How deep sections may stand in sections, and how many values that may make.
+/// The maximum depth of nested sections, and the maximum number of values that they expand to.
 const MAX_SECTIONS: usize = 64;
 const MAX_VALUES: usize = 100_000;
 
@@ -28,7 +28,8 @@ pub(crate) struct Interpolated {
     pub(crate) breaking: Option<String>,
 }
 
-/// Replaces the variables of a project. `environment` returns variables of the process, which the project's `env` may name.
+/// Replaces the variables of a project. `environment` looks up the environment variables that the project's
+/// `env` names.
 pub(crate) fn interpolate(
     mut project: Map,
     overrides: &Overrides,
@@ -56,7 +57,7 @@ pub(crate) fn interpolate(
     let mut breaking = None;
     let none = Overrides::default();
     if !overrides.is_empty() {
-        // Nothing is replaced in this pass, not even `$$` by `$`: weasel's `run` does the same.
+        // Like weasel's `run`, this pass replaces nothing, not even `$$` with `$`.
         config = pass(&config, overrides, &mut breaking)?;
     }
     config = pass(&config, &none, &mut breaking)?;
@@ -83,7 +84,7 @@ fn pass(config: &Map, overrides: &Overrides, breaking: &mut Option<String>) -> R
     }
     let mut config = skeleton(&sections);
     let mut interpolation = Interpolation::new(&sections);
-    // Not in the order of the file, but section by section from the outermost: the first fault is then weasel's.
+    // Outer sections come before inner ones, as in weasel, so that the first fault is the one weasel reports.
     let mut by_depth: Vec<&String> = sections.keys().collect();
     by_depth.sort_by_key(|name| name.matches('.').count());
     for section in by_depth {
@@ -108,7 +109,7 @@ fn pass(config: &Map, overrides: &Overrides, breaking: &mut Option<String>) -> R
     Replacement { root: &config, path: Vec::new(), made: 0 }.map(&config)
 }
 
-/// The nested mappings that the names of the sections stand for, empty.
+/// Returns the empty nested mappings that the section names describe.
 fn skeleton(sections: &Sections) -> Map {
     let mut root = Map::new();
     for name in sections.keys() {
@@ -135,7 +136,7 @@ fn section<'a>(root: &'a Map, path: &str) -> Option<&'a Value> {
     parts.try_fold(first, |value, part| value.as_map()?.get(part))
 }
 
-/// Reads a text as JSON, if it is. A text that still has a variable stays as it is.
+/// Parses a text if it is JSON. A text that still has a variable stays unchanged.
 fn interpret(text: String) -> Result<Value, VariableFault> {
     let value = match json::parse(&text, Dialect::Python) {
         Ok(value) => value,
@@ -156,12 +157,12 @@ fn interpret(text: String) -> Result<Value, VariableFault> {
     })
 }
 
-/// Replaces the texts that stand for sections by the sections.
+/// Replaces the marks of sections with the sections.
 struct Replacement<'a> {
     root: &'a Map,
-    /// The keys that lead to what is being made, and the names of the sections that it came from.
+    /// The keys that lead to the current value, and the names of the sections that it was copied from.
     path: Vec<String>,
-    /// How many values have been made: sections of sections double with each step.
+    /// The number of values produced so far. Each level of nested sections can double it.
     made: usize,
 }
 

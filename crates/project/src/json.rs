@@ -1,17 +1,17 @@
-//! JSON as two Python packages read it: `json`, which reads the values of a configuration, and the `ujson` in srsly, which
+//! Parses JSON as two Python packages do. `json` reads the values of a configuration. The `ujson` in srsly
 //! reads environment variables and overrides.
 
 use crate::value::{Map, Value};
 
-/// Deeper than any project, and far from the end of a stack.
+/// The maximum nesting depth. It is deeper than any project needs, and does not overflow the stack.
 const MAX_DEPTH: usize = 128;
 
-/// Which of the two reads.
+/// The package whose rules apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// `json.loads`: strict, with `NaN` and infinities, and whole numbers of any size.
     Python,
-    /// `srsly.json_loads`: lenient where a number ends, and with fewer digits of a fraction.
+    /// `srsly.json_loads`: lenient about incomplete numbers, and less precise in fractions.
     Ujson,
 }
 
@@ -25,7 +25,7 @@ pub(crate) enum JsonFault {
 }
 
 pub(crate) fn parse(text: &str, dialect: Dialect) -> Result<Value, JsonFault> {
-    // To `ujson` it would be 0, and srsly makes an exception of it.
+    // `ujson` would read this as 0, but srsly makes an exception.
     if dialect == Dialect::Ujson && text == "-" {
         return Err(JsonFault::Syntax);
     }
@@ -174,7 +174,7 @@ impl Parser<'_> {
         &rest[..len]
     }
 
-    /// A number as Python's `json` has it.
+    /// Parses a number as Python's `json` does.
     fn number(&mut self) -> Result<Value, JsonFault> {
         for (name, value) in
             [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)]
@@ -189,7 +189,7 @@ impl Parser<'_> {
             return Err(JsonFault::Syntax);
         }
         let whole = start.len() - self.rest.len();
-        // What looks like a fraction or an exponent and is none does not belong to the number.
+        // An incomplete fraction or exponent is not part of the number.
         let after_whole = self.rest;
         if !self.take(".") || self.digits().is_empty() {
             self.rest = after_whole;
@@ -210,8 +210,8 @@ impl Parser<'_> {
         Ok(Value::Int(if text == "-0" { "0" } else { text }.to_owned()))
     }
 
-    /// A number as `ujson` has it: digits are optional everywhere, whole numbers have 64 bits, and of a fraction 15 digits
-    /// count, which are added up in floating point.
+    /// Parses a number as `ujson` does. Digits are optional everywhere, and whole numbers have 64 bits. Only
+    /// the first 15 digits of a fraction count. They are summed in floating point.
     fn lenient_number(&mut self) -> Result<Value, JsonFault> {
         const TENTHS: [f64; 16] = [
             1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13, 1e-14,

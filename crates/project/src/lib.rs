@@ -1,8 +1,8 @@
-//! weasel and spaCy projects, and their outputs in a remote storage.
+//! Weasel and spaCy projects, and their outputs in remote storage.
 //!
-//! A [`Project`] is read from a `project.yml` as weasel 1.0.1 reads it: YAML 1.2 by ruamel's rules, variables replaced as by
-//! confection, and [`Overrides`] as `weasel run` takes them. A [`LockFile`] is its `project.lock`, written in srsly's
-//! layout.
+//! A [`Project`] is read from a `project.yml` as weasel 1.0.1 reads it. The YAML follows ruamel's rules for
+//! version 1.2, and variables are replaced as in confection. [`Overrides`] work as in `weasel run`. A
+//! [`LockFile`] is the `project.lock`, written in srsly's layout.
 //!
 //! A [`ProjectExchange`] joins a project with a [`larder_storage::RemoteStorage`]: it pushes, pulls and compares the outputs of
 //! the project's commands, under weasel's keys. An [`Audit`] checks all objects of a remote.

@@ -153,7 +153,7 @@ impl<'a> LockEntry<'a> {
         recorded.first().map(|(path, _)| format!("it depended on `{path}` when it ran"))
     }
 
-    /// Returns whether the command made this content of an output.
+    /// Returns whether the entry records this content for an output.
     pub fn has_output(self, path: &str, hash: &ContentHash) -> bool {
         self.files("outs").contains(&(path, Some(hash.as_str())))
     }

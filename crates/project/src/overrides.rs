@@ -14,8 +14,8 @@ pub const OVERRIDES_VARIABLE: &str = "WEASEL_CONFIG_OVERRIDES";
 pub struct Overrides(IndexMap<String, Value>);
 
 impl Overrides {
-    /// Reads arguments (`--vars.seed 3`, `--vars.seed=3`; one without a value is `true`) and the text of
-    /// [`OVERRIDES_VARIABLE`], which has precedence. A value is read as JSON, or else as text.
+    /// Parses arguments (`--vars.seed 3`, `--vars.seed=3`) and the text of [`OVERRIDES_VARIABLE`], which
+    /// takes precedence. An argument without a value is `true`. A value that is not JSON is text.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ fn read(words: impl Iterator<Item = String>, origin: &'static str) -> Result<Ind
         if !word.starts_with("--") {
             return refused(&word, "it begins with `--`");
         }
-        // At any position, as in weasel.
+        // Like weasel, this removes `--` at any position.
         let option = word.replace("--", "");
         if !option.contains('.') {
             return refused(&word, "it names a section and a key, with a dot between them");
@@ -89,7 +89,8 @@ fn read(words: impl Iterator<Item = String>, origin: &'static str) -> Result<Ind
     Ok(overrides)
 }
 
-/// Reads a text from outside: as JSON if srsly does, or else as text.
+/// Parses a text from an argument or the environment. It is JSON if srsly accepts it, and plain text
+/// otherwise.
 pub(crate) fn value_of(text: &str) -> Result<Value, &'static str> {
     match json::parse(text, Dialect::Ujson) {
         Ok(value) => Ok(value),
@@ -98,7 +99,7 @@ pub(crate) fn value_of(text: &str) -> Result<Value, &'static str> {
     }
 }
 
-/// Splits a text into words as a shell does. A quote that is not closed ends with the text.
+/// Splits a text into words as a shell does. An unclosed quote extends to the end of the text.
 fn split(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

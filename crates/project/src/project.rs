@@ -13,7 +13,7 @@ use crate::schema;
 use crate::value::{Map, Value};
 use crate::yaml::{self, Node};
 
-/// The size limit of `project.yml` and `project.lock`, in bytes. A thousand commands take some 500 KiB.
+/// The size limit of `project.yml` and `project.lock`, in bytes. A thousand commands take about 500 KiB.
 pub(crate) const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// A weasel or spaCy project.
@@ -46,7 +46,7 @@ pub struct ProjectRemote {
     pub place: SourceLine,
 }
 
-/// A command of a project. Its texts are those of the file, with the values of its variables.
+/// A command of a project, with its variables replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProjectCommand {
@@ -70,7 +70,7 @@ impl ProjectCommand {
         Self { name: name.into(), ..Self::default() }
     }
 
-    /// Gives it lines to run.
+    /// Sets the lines to run.
     #[must_use]
     pub fn with_script(mut self, lines: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.script = lines.into_iter().map(Into::into).collect();
@@ -82,8 +82,8 @@ impl Project {
     /// The name of the file that makes a directory a project.
     pub const FILE: &str = "project.yml";
 
-    /// Reads the project in the directory `root`. `environment` returns variables of the process, which the project's `env`
-    /// may name.
+    /// Reads the project in the directory `root`. `environment` looks up the environment variables that the
+    /// project's `env` names.
     ///
     /// # Errors
     ///
@@ -154,7 +154,7 @@ impl Project {
     ///
     /// # Errors
     ///
-    /// A name is neither that of a command nor of a workflow.
+    /// A name matches no command and no workflow.
     pub fn select(&self, names: &[String]) -> Result<Vec<&ProjectCommand>> {
         let mut wanted: Vec<&str> = Vec::new();
         for name in names {
@@ -210,7 +210,7 @@ impl ParsedFile {
         SourceLine { path: self.path.clone(), line }
     }
 
-    /// Returns the contents of the file, without the empty sections at which weasel would crash.
+    /// Returns the contents of the file, without empty `directories` and `remotes`, which would crash weasel.
     fn values(&self) -> Result<Map> {
         let Value::Map(mut values) =
             self.node.to_value(false).map_err(|problem| problem.into_error(&self.path))?
@@ -225,7 +225,8 @@ impl ParsedFile {
         Ok(values)
     }
 
-    /// Returns whether the value at this path (`vars.seed`) exists, or a text refers to it, to a part of it, or to its section.
+    /// Returns whether the value at this path (`vars.seed`) exists or a text refers to it. A reference to a
+    /// part of it or to its section counts.
     fn uses(&self, path: &str) -> bool {
         let keys = path.strip_prefix("project.").unwrap_or(path).split('.');
         let is_there = keys.clone().try_fold(&self.node, |node, key| node.get(key)).is_some();
@@ -251,7 +252,8 @@ impl ParsedFile {
         node.line
     }
 
-    /// Returns an error for a fault of a variable. A known variable is looked up in the file.
+    /// Returns the error for a faulty variable. If the variable is known, the error names its line in the
+    /// file.
     fn variable_error(&self, variable: Option<&str>, problem: String) -> Error {
         let Some(variable) = variable else {
             return Error::Invalid { place: self.place(1), key: Project::FILE.to_owned(), problem };
@@ -316,7 +318,7 @@ impl SectionReader<'_> {
         };
         let no_skip = match map.get("no_skip") {
             Some(Value::Bool(value)) => *value,
-            // By Python's rules of truth.
+            // As in Python, an empty text is false.
             Some(Value::Text(text)) => !text.is_empty(),
             Some(Value::Int(digits)) => digits != "0",
             Some(Value::Float(value)) => *value != 0.0,

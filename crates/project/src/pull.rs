@@ -22,13 +22,13 @@ pub struct PullReport {
     pub failures: Vec<Error>,
 }
 
-/// The command that made the content of a path, by the path.
+/// Maps a path to the command that made its content.
 type Makers = HashMap<String, String>;
 
 impl<'a> ProjectExchange<'a> {
-    /// Restores the outputs of the commands. It takes the first command in the file whose dependencies exist, then the next,
-    /// until no command is left that it can restore. A command is recorded in the lock if each of its outputs has the content
-    /// of an object under its key.
+    /// Restores the outputs of the commands. It repeatedly takes the first remaining command in the file
+    /// whose dependencies exist. It ends when no command can be restored. A command is recorded in the lock
+    /// if each of its outputs has the content of an object under its key.
     ///
     /// An existing output is kept, and reported if it differs. [`ExchangeOptions::force`](crate::ExchangeOptions::force)
     /// replaces it.
@@ -39,7 +39,7 @@ impl<'a> ProjectExchange<'a> {
     ///
     /// The lock cannot be read. A failure of one output is in its report.
     pub async fn pull(&self, on_done: &mut dyn FnMut(&OutputReport)) -> Result<PullReport> {
-        // Checked first, because a command without a record is restored in vain.
+        // A broken lock is reported first, because restored commands could not be recorded in it.
         LockFile::read(&self.project.root)?;
         let mut report = PullReport::default();
         if !self.options.dry_run {
@@ -98,14 +98,15 @@ impl<'a> ProjectExchange<'a> {
             }
             let pull =
                 async |text, output: OutputPath| self.pull_output(command, text, &output, key, makers).await;
-            // Whether the command is recorded is known only at its end, so nothing is reported before.
+            // Each report says whether the command is recorded. That is known only at the end, so nothing is
+            // reported before.
             reports.extend(transfer_all(command, level, pull, &mut |_| ()).await);
         }
         if reports.iter().any(|report| matches!(report.outcome, OutputOutcome::Restored)) {
             self.files.changed();
         }
         for report in reports.iter().filter(|report| report.verified == Some(true)) {
-            // If one output lies in another, restoring one may change the other: both are read again.
+            // If one output is inside another, restoring one may change the other. Both are read again.
             if let (true, Some(hash)) = (is_flat, &report.content_hash) {
                 self.files.learn(&report.path, hash.clone());
             }
@@ -163,7 +164,7 @@ impl<'a> ProjectExchange<'a> {
         for path in command.outputs.iter().chain(&command.outputs_no_cache) {
             outs.push(self.files.info(path).await?);
         }
-        // Read again, because another process may have written it meanwhile.
+        // The lock is read again, because another process may have changed it.
         LockFile::update(&self.project.root, |lock| lock.record(command, &key.deps, &outs))?;
         Ok(true)
     }
@@ -255,7 +256,7 @@ impl<'a> ProjectExchange<'a> {
     }
 }
 
-/// Whether a remote has the content of an output.
+/// The result of looking for the content of an output in a remote.
 pub(crate) enum ContentMatch {
     /// An object has this content.
     Same(RemoteObject),

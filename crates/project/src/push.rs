@@ -62,7 +62,7 @@ impl ProjectExchange<'_> {
         .await
     }
 
-    /// Returns the key of a command, or reports with the reason why it has none.
+    /// Returns the key of a command, or reports that say why it has no key.
     async fn key_to_push(&self, command: &ProjectCommand) -> Result<Keyed, Vec<OutputReport>> {
         if command.outputs.is_empty() {
             return Err(Vec::new());

@@ -24,7 +24,7 @@ pub struct OutputReport {
     pub url: Option<String>,
     /// The size of the object in bytes, if it is known.
     pub bytes: Option<u64>,
-    /// The size of what was uploaded or restored, in bytes.
+    /// The size of the uploaded or restored content, in bytes.
     pub content_bytes: Option<u64>,
     /// How long the transfer took.
     pub elapsed: Option<Duration>,
@@ -40,17 +40,17 @@ pub struct OutputReport {
 pub enum OutputOutcome {
     /// It was uploaded. In a dry run: it would be.
     Uploaded,
-    /// The remote had it.
+    /// The remote already had it.
     AlreadyPresent,
     /// It was restored. In a dry run: it would be.
     Restored,
     /// The output has the content of the remote's object.
     UpToDate,
-    /// The output is stale: the remote has another content of this command. It was kept.
+    /// The output is stale: the remote has different content for this command. It was kept.
     Kept,
-    /// The remote has no object of it.
+    /// The remote has no object for it.
     NotFound,
-    /// Another command made this content, and the remote has no such object of this command.
+    /// Another command made this content. The remote has no object with this content for this command.
     MadeBy {
         /// The other command.
         command: String,

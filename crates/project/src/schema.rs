@@ -55,7 +55,7 @@ fn command(value: &Node, path: &str) -> CheckResult {
     if value.get("name").is_none() { violation(value.line, path, "has no `name`") } else { Ok(()) }
 }
 
-/// The strings that weasel accepts for true and false.
+/// Returns the truth value of a scalar that weasel accepts as true or false.
 pub(crate) fn truth(value: &Node) -> Option<bool> {
     let NodeData::Scalar(scalar) = &value.data else { return None };
     match scalar {
@@ -73,7 +73,7 @@ pub(crate) fn truth(value: &Node) -> Option<bool> {
     }
 }
 
-/// An asset has a `dest`, or it comes from git.
+/// Checks an asset, which has a `dest` or comes from git.
 fn asset(value: &Node, path: &str) -> CheckResult {
     let optional = |name: &str, may_be_null: bool| match value.get(name) {
         Some(value) if may_be_null => text_or_null(value, &format!("{path}.{name}")),
@@ -112,7 +112,7 @@ fn has_checksum(text: &str) -> bool {
     text.split(|c: char| !c.is_ascii_hexdigit()).any(|run| run.len() >= 32)
 }
 
-/// No two commands have one name, and workflows name commands.
+/// Checks that command names are unique, and that workflows contain only names of commands.
 fn names(root: &Node) -> CheckResult {
     let commands: Vec<(&str, usize)> = match root.get("commands").map(|node| &node.data) {
         Some(NodeData::List(items)) => items

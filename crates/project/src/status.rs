@@ -49,7 +49,7 @@ pub enum OutputState {
         /// The difference.
         reason: String,
     },
-    /// It exists, and the remote has another content of this command.
+    /// It exists, and the remote has different content for this command.
     Stale,
     /// It exists, and another command made it.
     MadeBy {
@@ -70,7 +70,7 @@ pub enum OutputState {
         /// The reason.
         reason: String,
     },
-    /// The state could not be found out.
+    /// The state could not be determined.
     Failed(Error),
 }
 
@@ -92,7 +92,7 @@ impl OutputState {
         })
     }
 
-    /// Returns whether nothing is to be done.
+    /// Returns whether nothing needs to be done.
     pub const fn is_up_to_date(&self) -> bool {
         matches!(self, Self::UpToDate | Self::MadeBy { .. })
     }
@@ -209,7 +209,7 @@ impl<'a> ProjectExchange<'a> {
         found
     }
 
-    /// Finds out the state of one output.
+    /// Determines the state of one output.
     async fn look(
         &self,
         output: &OutputPath,

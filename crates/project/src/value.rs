@@ -82,7 +82,7 @@ impl Value {
     }
 }
 
-/// Writes a string in quotes, with all characters escaped that are not ASCII.
+/// Writes a quoted string with all non-ASCII characters escaped.
 fn write_json_text(json: &mut String, text: &str) {
     json.push('"');
     for character in text.chars() {
@@ -117,8 +117,8 @@ fn float_json(value: f64) -> String {
     }
 }
 
-/// Returns Python's `repr` of a finite float: the shortest digits that read back as the same number, in scientific notation
-/// if the exponent is below -4 or above 15.
+/// Returns Python's `repr` of a finite float. It has the shortest digits that read back as the same number.
+/// It uses scientific notation if the exponent is below -4 or above 15.
 pub(crate) fn float_repr(value: f64) -> String {
     let scientific = format!("{value:e}");
     let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };

@@ -10,10 +10,10 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 use crate::value::{Map, Value, float_repr};
 pub(crate) use scalar::{Scalar, resolve};
 
-/// Deeper than any project, and far from the end of a stack.
+/// The maximum nesting depth. It is deeper than any project needs, and does not overflow the stack.
 const MAX_DEPTH: usize = 100;
 
-/// How many values there may be when each alias is written out: aliases of aliases grow without end.
+/// The maximum number of values with each alias expanded. Nested aliases grow exponentially.
 const MAX_VALUES: usize = 1_000_000;
 
 /// A value, and its line.
@@ -22,7 +22,7 @@ pub(crate) struct Node {
     /// Counted from 1.
     pub(crate) line: usize,
     pub(crate) data: NodeData,
-    /// How many values it holds, including itself, with each alias expanded.
+    /// The number of values it holds, including itself, with each alias expanded.
     values: usize,
     depth: usize,
 }
@@ -65,7 +65,7 @@ type Result<T, E = Problem> = std::result::Result<T, E>;
 
 /// Reads the only document of a text. Returns `None` if it is empty.
 pub(crate) fn parse(text: &str) -> Result<Option<Rc<Node>>> {
-    // As Python reads files.
+    // Python converts line breaks in the same way when it reads a file.
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     check_characters(&text)?;
     if let Some(index) = text.lines().position(|line| line.starts_with("%YAML") && !line.contains("1.2")) {
@@ -84,7 +84,7 @@ pub(crate) fn parse(text: &str) -> Result<Option<Rc<Node>>> {
     }
 }
 
-/// Refuses characters that ruamel refuses, and line breaks that only ruamel takes for such.
+/// Rejects characters that ruamel rejects, and line breaks that only ruamel recognizes.
 fn check_characters(text: &str) -> Result<()> {
     for (index, line) in text.split('\n').enumerate() {
         for character in line.chars() {
@@ -233,7 +233,7 @@ fn merged(own: Vec<(MapKey, Rc<Node>)>, merges: &[(usize, Rc<Node>)]) -> Result<
             return Err(Problem::new(*line, "the key `<<` stands twice"));
         }
         let sources = match &source.data {
-            // Of several merged mappings, the first one wins.
+            // The first of several merged mappings wins.
             NodeData::List(items) => items.iter().rev().collect(),
             _ => vec![source],
         };
@@ -315,7 +315,8 @@ impl Node {
         }
     }
 
-    /// Returns the value. Below a list Python writes JSON, which converts keys to strings. Elsewhere such keys are an error.
+    /// Returns the value. Inside a list, keys become strings, because Python writes lists as JSON. Elsewhere
+    /// a key must be a string.
     pub(crate) fn to_value(&self, is_in_list: bool) -> Result<Value> {
         Ok(match &self.data {
             NodeData::Scalar(scalar) => scalar.to_value().ok_or_else(|| {
@@ -373,7 +374,7 @@ impl Node {
     }
 }
 
-/// Returns the names that occur more than once.
+/// Returns a name that occurs more than once.
 pub(crate) fn repeated<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let mut seen = HashSet::new();
     names.into_iter().find(|name| !seen.insert(*name))

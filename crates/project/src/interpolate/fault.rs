@@ -3,7 +3,7 @@
 /// Why a project cannot be interpolated.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct VariableFault {
-    /// The variable that is the cause, where it is known.
+    /// The variable that caused the fault, if known.
     pub(crate) variable: Option<String>,
     pub(crate) problem: String,
 }

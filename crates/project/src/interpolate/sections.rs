@@ -1,11 +1,11 @@
-//! Sections of keys and texts, as in the configuration files of confection, which Python's `configparser` writes and reads.
-//! Values that do not survive that do not survive here either.
+//! Sections of keys and texts, as in confection's configuration files. Python's `configparser` writes and
+//! reads those files. Values that `configparser` does not preserve are not preserved here either.
 
 use indexmap::IndexMap;
 
 use crate::value::{Map, Value};
 
-/// Sections by name, and in them texts by key.
+/// The sections by name. Each section maps keys to texts.
 pub(super) type Sections = IndexMap<String, IndexMap<String, String>>;
 
 /// Why Python cannot write or read this project.
@@ -14,7 +14,8 @@ pub(super) type UnsupportedText = String;
 /// The separators between a key and its text.
 const DELIMITERS: [char; 2] = ['=', ':'];
 
-/// Writes nested mappings as sections, each value as JSON; a text that has a variable stays as it is.
+/// Converts nested mappings to sections. Each value becomes JSON, except that a text with a variable stays
+/// unchanged.
 pub(super) fn serialize(data: &Map) -> Result<Sections, UnsupportedText> {
     let mut sections = Sections::new();
     let mut queue: Vec<(String, &Map)> = vec![(String::new(), data)];
@@ -47,7 +48,7 @@ fn dump(value: &Value) -> String {
     }
 }
 
-/// Doubles each `$` that begins no variable.
+/// Doubles each `$` that does not begin a variable.
 fn escape_dollars(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
@@ -60,7 +61,7 @@ fn escape_dollars(text: &str) -> String {
     escaped
 }
 
-/// Whether a text has something of the form `${name}` in it.
+/// Returns whether a text contains a variable of the form `${name}`.
 pub(super) fn has_variable(text: &str) -> bool {
     text.match_indices("${").any(|(start, _)| {
         let name = &text[start + 2..];
@@ -70,7 +71,7 @@ pub(super) fn has_variable(text: &str) -> bool {
     })
 }
 
-/// Refuses a `$` that is neither doubled nor begins a variable.
+/// Rejects a `$` that is not doubled and does not begin a variable.
 fn check_dollars(text: &str, path: &str) -> Result<(), UnsupportedText> {
     let mut rest = text.replace("$$", "");
     while let Some(start) = rest.find("${") {
@@ -89,7 +90,7 @@ fn check_dollars(text: &str, path: &str) -> Result<(), UnsupportedText> {
     }
 }
 
-/// Writes the sections as a file and reads that.
+/// Writes the sections in the format of a file, and parses the result.
 pub(super) fn through_a_file(sections: &Sections) -> Result<Sections, UnsupportedText> {
     let mut text = String::new();
     for (name, keys) in sections {
@@ -151,13 +152,13 @@ fn read(text: &str) -> Result<Sections, UnsupportedText> {
     Ok(sections)
 }
 
-/// The name in a line `[name]`; behind the last bracket anything may stand.
+/// Returns the name in a line `[name]`. Any text may follow the last bracket.
 fn header(line: &str) -> Option<&str> {
     let rest = line.strip_prefix('[')?;
     rest.rfind(']').filter(|end| *end > 0).map(|end| &rest[..end])
 }
 
-/// Refuses sections that lack the one above them, and keys that have the name of a section.
+/// Rejects sections without a parent section, and keys that have the name of a section.
 pub(super) fn check(sections: &Sections) -> Result<(), UnsupportedText> {
     for (name, keys) in sections {
         for (end, _) in name.match_indices('.') {

@@ -1,4 +1,4 @@
-//! Replacing variables by their values.
+//! Replaces variables with their values.
 
 use indexmap::IndexMap;
 
@@ -10,10 +10,10 @@ use crate::value::Value;
 /// The text that stands for a whole section until all sections are known.
 pub(super) const SECTION: &str = "__SECTION__:";
 
-/// How often a variable may lead to another one.
+/// The maximum length of a chain of variables.
 const MAX_DEPTH: usize = 10;
 
-/// The limit of the text that variables produce, in bytes: each step may double it.
+/// The maximum size of the text that variables produce, in bytes. Each step of a chain can double it.
 const MAX_TEXT: usize = 16 << 20;
 
 /// Interpolates the texts of all sections.
@@ -21,11 +21,11 @@ pub(super) struct Interpolation<'a> {
     sections: &'a Sections,
     /// The text produced so far, in bytes.
     made: usize,
-    /// The first variable whose value cannot stand inside of a text.
+    /// The first variable whose value is not valid inside a JSON string.
     pub(super) breaking: Option<String>,
 }
 
-/// A piece of a text: what stood there, or what a variable stands for.
+/// A piece of a text: literal text, or the value of a variable.
 struct Piece {
     text: String,
     variable: Option<String>,
@@ -36,8 +36,8 @@ impl<'a> Interpolation<'a> {
         Self { sections, made: 0, breaking: None }
     }
 
-    /// The text of a key with the values of its variables. Where it consists of one variable and nothing else, the result
-    /// is JSON, as the value is kept; otherwise what JSON there is in the pieces has become text.
+    /// Returns the text of a key with its variables replaced. If the text is a single variable, the result is
+    /// the JSON of its value. Otherwise the JSON of each value is converted to text.
     pub(super) fn get(&mut self, section: &str, key: &str) -> Result<String, VariableFault> {
         let Some(text) = self.sections.get(section).and_then(|keys| keys.get(key)) else {
             return Ok(String::new());
@@ -107,7 +107,8 @@ impl<'a> Interpolation<'a> {
         Ok(())
     }
 
-    /// Puts in what one variable stands for. `outermost` is the one that stands in the text that is being made.
+    /// Appends the value of one variable. `outermost` is the variable of the original text that led to this
+    /// one.
     fn expand_variable(
         &mut self,
         section: &str,
@@ -121,7 +122,7 @@ impl<'a> Interpolation<'a> {
         let missing = || VariableFault::variable(name.to_owned(), "is not defined");
         let sections = self.sections;
         let (of_section, key, value) = match dotted.rsplit_once('.') {
-            // A key of the same section; one that stands for itself is the section of that name.
+            // A key of the same section. A key that refers to itself means the section of that name.
             None => match sections.get(section).and_then(|keys| keys.get(&dotted)) {
                 Some(value) if value.trim() != own.trim() => (section, dotted.as_str(), value.clone()),
                 _ if sections.contains_key(&dotted) => (section, dotted.as_str(), section_mark(&dotted)),
@@ -163,7 +164,8 @@ fn section_mark(name: &str) -> String {
     format!("\"{SECTION}{name}\"")
 }
 
-/// What a piece is inside of a text: JSON texts lose their quotes, other JSON is written anew, for inside of quotes.
+/// Converts a piece for use inside a text. JSON strings lose their quotes. Other JSON is serialized with its
+/// quotes escaped.
 fn as_text(piece: String) -> Result<String, VariableFault> {
     if piece.contains(SECTION) {
         return Ok(piece);

@@ -1,5 +1,6 @@
-//! YAML in srsly's layout, so that git shows no difference for the same content: mappings are indented by two, lists by four
-//! with the dash at two. Lines are folded at column 80. Characters are not escaped.
+//! Writes YAML in srsly's layout, so that git shows no difference for the same content. Mappings are indented
+//! by two spaces, and lists by four with the dash at two. Lines are folded at column 80. Characters are not
+//! escaped.
 
 use crate::value::{Map, Value, float_repr};
 use crate::yaml::{Scalar, resolve};
@@ -9,13 +10,13 @@ const LIST_INDENT: usize = 4;
 const DASH: &str = "  -";
 const WIDTH: usize = 80;
 
-/// Longer keys get a line of their own that begins with a question mark.
+/// The maximum length of a simple key. A longer key gets its own line, which begins with a question mark.
 const MAX_KEY: usize = 128;
 
 /// The length that ruamel counts for the tag of a key, although it does not write the tag.
 const KEY_TAG: usize = "!!str".len();
 
-/// Line breaks to ruamel besides `\n`.
+/// The characters besides `\n` that ruamel treats as line breaks.
 const BREAKS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
 /// Writes a mapping as a document.
@@ -61,7 +62,7 @@ impl Emitter {
         self.is_at_indent = true;
     }
 
-    /// Moves to the indentation, in the next line if this one has text or is longer.
+    /// Moves to the indentation. Starts a new line if the current one has text or is already longer.
     fn start_line(&mut self) {
         if !self.is_at_indent
             || self.column > self.indent
@@ -207,7 +208,7 @@ impl Emitter {
     fn double_quoted(&mut self, text: &str, may_fold: bool) {
         let characters: Vec<char> = text.chars().collect();
         self.indicator("\"", true, false);
-        // What is not written yet begins at `start`; behind something escaped that is the next one.
+        // The unwritten text begins at `start`, which moves past each escaped character.
         let mut start = 0;
         for end in 0..=characters.len() {
             let character = characters.get(end).copied();
@@ -306,7 +307,7 @@ fn is_printable(character: char) -> bool {
         && character != '\u{feff}'
 }
 
-/// Returns whether double quotes take it without an escape.
+/// Returns whether the character needs no escape in double quotes.
 fn is_literal(character: char) -> bool {
     matches!(character, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
         && !matches!(character, '"' | '\\' | '\u{2028}' | '\u{2029}' | '\u{feff}')

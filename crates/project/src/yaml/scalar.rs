@@ -13,11 +13,11 @@ pub(crate) enum Scalar {
     Int(String),
     Float(f64),
     Text(String),
-    /// As it was written.
+    /// The text as written.
     Date(String),
     /// The key `<<`.
     Merge,
-    /// `=`, which is a text as a key, and nothing as a value.
+    /// `=`, which is a text as a key and invalid as a value.
     Default,
 }
 
@@ -56,7 +56,7 @@ impl Scalar {
     }
 }
 
-/// Makes a value of a text, in quotes or not, with or without a tag.
+/// Converts the text of a scalar to a value. `is_plain` means that it has no quotes.
 pub(super) fn construct(text: &str, is_plain: bool, tag: Option<String>) -> Result<Scalar, String> {
     let wrong = |what: &str| Err(format!("`{text}` is not {what}"));
     let Some(tag) = tag else {
@@ -81,7 +81,7 @@ pub(super) fn construct(text: &str, is_plain: bool, tag: Option<String>) -> Resu
     }
 }
 
-/// Resolves a text without quotes. Returns `None` if it has the form of a number and is not one, as `0b_`.
+/// Resolves an unquoted text. Returns `None` if it looks like a number but is not one, such as `0b_`.
 pub(crate) fn resolve(text: &str) -> Option<Scalar> {
     Some(match text {
         "" | "~" | "null" | "Null" | "NULL" => Scalar::Null,
@@ -113,7 +113,7 @@ const fn is_digit_or_underscore(byte: u8) -> bool {
     byte.is_ascii_digit() || byte == b'_'
 }
 
-/// An exponent, or nothing.
+/// Returns whether the text is an exponent or empty.
 fn is_exponent(text: &str, needs_sign: bool) -> bool {
     let Some(rest) = text.strip_prefix(['e', 'E']) else { return text.is_empty() };
     let digits = unsigned(rest);
@@ -143,7 +143,7 @@ fn is_float(text: &str) -> bool {
 }
 
 fn is_int(text: &str) -> bool {
-    // What begins with an underscore is a text, but for behind a sign.
+    // A text that begins with an underscore is not a number, except after a sign.
     if !text.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '-' | '+')) {
         return false;
     }
@@ -200,7 +200,7 @@ fn is_date(text: &str) -> bool {
     day_only().or_else(with_time).is_some()
 }
 
-/// Python refuses to read longer numbers.
+/// The maximum number of digits. Python refuses to read longer numbers.
 const MAX_DIGITS: usize = 4_300;
 
 fn int(text: &str) -> Option<String> {
@@ -222,13 +222,13 @@ fn int(text: &str) -> Option<String> {
     Some(if is_negative && decimal != "0" { format!("-{decimal}") } else { decimal })
 }
 
-/// The decimal digits of a number in another base.
+/// Returns the decimal digits of a number in another base.
 fn to_decimal(digits: &str, base: u32) -> Option<String> {
     const LIMB: u64 = 1_000_000_000;
     if digits.is_empty() || digits.len() > MAX_DIGITS {
         return None;
     }
-    // Nine decimal digits each, the least significant first.
+    // Each limb holds nine decimal digits. The least significant limb comes first.
     let mut limbs: Vec<u64> = vec![0];
     for digit in digits.chars() {
         let mut carry = u64::from(digit.to_digit(base)?);
