@@ -12,7 +12,7 @@ use larder_tree::{BufferPool, Workers};
 use zstd::bulk::Decompressor;
 
 use super::detect::{NEEDED, detect};
-use super::error::{EmptyFrames, ReadError, TooManyEmpty};
+use super::error::{FrameCount, ReadError, TooManyFrames};
 use super::input::{Chunks, Input};
 use super::large_window::{LargeWindow, USUAL_WINDOW};
 use super::piece::PIECE;
@@ -132,8 +132,8 @@ impl Splitter {
 
     fn read_zstd(&mut self, workers: &Workers) -> Result<(), ReadError> {
         let decoders = Arc::new(Decoders::new());
-        let mut empty_frames = EmptyFrames::default();
-        let refused = |error: TooManyEmpty| ReadError::codec("its zstd frames bring nothing", error);
+        let mut frames = FrameCount::default();
+        let refused = |error: TooManyFrames| ReadError::codec("its zstd data cannot be decompressed", error);
         loop {
             let header = match zstd_frame::next(&mut self.input, &self.limits)? {
                 Next::End => return Ok(()),
@@ -141,13 +141,13 @@ impl Splitter {
                     if !self.input.skip_all(len)? {
                         return Err(ReadError::Truncated { place: "within a skippable zstd frame" });
                     }
-                    empty_frames.count(true).map_err(refused)?;
+                    frames.add(0).map_err(refused)?;
                     continue;
                 }
                 Next::Frame(header) => header,
             };
             if let Some(size) = header.content_size {
-                empty_frames.count(size == 0).map_err(refused)?;
+                frames.add(size).map_err(refused)?;
             }
             if header.content_size.is_some_and(|size| size <= PIECE as u64) {
                 let mut frame = decoders.frames.take(MAX_FRAME)?;
@@ -171,9 +171,9 @@ impl Splitter {
             }
             let items = &self.items;
             let mut wanted = true;
-            let mut is_empty = true;
+            let mut frame_bytes = 0;
             let output = &mut |piece: Bytes| {
-                is_empty &= piece.is_empty();
+                frame_bytes += piece.len() as u64;
                 wanted = items.send(Ok(ReaderItem::Piece(piece))).is_ok();
                 wanted
             };
@@ -184,7 +184,7 @@ impl Splitter {
                 return Ok(());
             }
             if header.content_size.is_none() {
-                empty_frames.count(is_empty).map_err(refused)?;
+                frames.add(frame_bytes).map_err(refused)?;
             }
         }
     }

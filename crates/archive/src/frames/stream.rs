@@ -9,7 +9,7 @@ use futures::executor::block_on;
 use larder_tree::BufferPool;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::error::{EmptyFrames, ReadError, is_out_of_memory};
+use super::error::{FrameCount, ReadError, is_out_of_memory};
 use super::input::Input;
 use super::xz_stream::XzReader;
 use crate::limits::Limits;
@@ -79,7 +79,7 @@ pub(super) fn zstd(
     judge(end, input, &ZSTD)
 }
 
-/// Decompresses consecutive members, each with its own decoder, so that members without data can be counted.
+/// Decompresses consecutive members, each with its own decoder, so that the members can be counted.
 fn drain_members<'a, D: AsyncRead + Unpin>(
     input: &'a mut Input,
     new: impl Fn(&'a mut Input) -> D,
@@ -88,18 +88,18 @@ fn drain_members<'a, D: AsyncRead + Unpin>(
     output: &mut PieceReceiver<'_>,
 ) -> io::Result<()> {
     let mut decoder = Some(new(input));
-    let mut empty_members = EmptyFrames::default();
-    let mut is_empty = true;
+    let mut members = FrameCount::default();
+    let mut member_bytes = 0;
     let read = |buffer: &mut [u8]| {
         while let Some(mut member) = decoder.take() {
             let len = read_async(&mut member, buffer)?;
             if len > 0 {
-                is_empty = false;
+                member_bytes += len as u64;
                 decoder = Some(member);
                 return Ok(len);
             }
-            empty_members.count(is_empty).map_err(io::Error::other)?;
-            is_empty = true;
+            members.add(member_bytes).map_err(io::Error::other)?;
+            member_bytes = 0;
             let input = into_input(member);
             if !io::BufRead::fill_buf(input)?.is_empty() {
                 decoder = Some(new(input));

@@ -7,13 +7,16 @@ use std::io::{self, BufRead as _};
 
 use liblzma::stream::{Action, CONCATENATED, Error as LzmaError, Status, Stream, TELL_UNSUPPORTED_CHECK};
 
-use super::error::{ReadError, TooManyEmpty};
+use super::error::{ReadError, TooManyFrames};
 use super::input::Input;
 use super::large_window::{LargeWindow, USUAL_WINDOW};
 use crate::limits::Limits;
 
-/// How many bytes of an xz stream may contain no data. An index of this size belongs to terabytes of data.
-const MAX_WITHOUT_DATA: u64 = 8 << 20;
+/// How many bytes an xz archive may have in any case. Empty streams of this size take less than a second.
+const FREE_INPUT: u64 = 4 << 20;
+
+/// How many more bytes it may have for each byte of data. Data that cannot be compressed takes little more than one.
+const MAX_INPUT_PER_BYTE: u64 = 2;
 
 /// An upper bound for the memory that liblzma needs beside the dictionary, in bytes.
 const OVERHEAD: u64 = 1 << 20;
@@ -24,8 +27,6 @@ pub(super) struct XzReader<'a> {
     decoder: Stream,
     max_dictionary: u64,
     large_window: Option<LargeWindow>,
-    /// The bytes that liblzma has consumed since it returned data. It does not report the ends of streams.
-    without_data: u64,
 }
 
 impl<'a> XzReader<'a> {
@@ -33,15 +34,13 @@ impl<'a> XzReader<'a> {
         let memory = limits.xz_dictionary.min(USUAL_WINDOW) + OVERHEAD;
         let decoder = Stream::new_stream_decoder(memory, CONCATENATED | TELL_UNSUPPORTED_CHECK)
             .map_err(|error| ReadError::Memory(error.into()))?;
-        Ok(Self { input, decoder, max_dictionary: limits.xz_dictionary, large_window: None, without_data: 0 })
+        Ok(Self { input, decoder, max_dictionary: limits.xz_dictionary, large_window: None })
     }
 
     /// Reads data into `buffer`, and returns its length. Returns 0 only at the end.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            if self.without_data > MAX_WITHOUT_DATA {
-                return Err(io::Error::other(TooManyEmpty));
-            }
+            self.check_streams()?;
             let input = self.input.fill_buf()?;
             let at_end = input.is_empty();
             let (taken, returned) = (self.decoder.total_in(), self.decoder.total_out());
@@ -50,7 +49,6 @@ impl<'a> XzReader<'a> {
             let taken = usize::try_from(self.decoder.total_in() - taken).unwrap_or(usize::MAX);
             let returned = usize::try_from(self.decoder.total_out() - returned).unwrap_or(usize::MAX);
             self.input.consume(taken);
-            self.without_data = if returned > 0 { 0 } else { self.without_data + taken as u64 };
             match status {
                 Err(LzmaError::MemLimit) if self.may_grow() => self.grow()?,
                 Err(error) => return Err(error.into()),
@@ -63,6 +61,13 @@ impl<'a> XzReader<'a> {
                 return Ok(returned);
             }
         }
+    }
+
+    /// Refuses tiny or empty streams, each of which costs time. liblzma does not report the ends of streams, so this compares the
+    /// input with the data.
+    fn check_streams(&self) -> io::Result<()> {
+        let allowed = self.decoder.total_out().saturating_mul(MAX_INPUT_PER_BYTE).saturating_add(FREE_INPUT);
+        if self.decoder.total_in() > allowed { Err(io::Error::other(TooManyFrames)) } else { Ok(()) }
     }
 
     /// Whether the limits allow a larger dictionary than the usual one. The usual one is tried first.

@@ -208,6 +208,7 @@ impl Refusal {
                 Code::DataLoss => ErrorKind::Integrity,
                 Code::DeadlineExceeded => ErrorKind::Timeout,
                 Code::Unavailable | Code::Internal | Code::Unknown => ErrorKind::Unavailable,
+                Code::Cancelled if !writes => ErrorKind::Unavailable,
                 _ => ErrorKind::Other,
             };
         }
@@ -230,6 +231,8 @@ impl Refusal {
             429 => ErrorKind::RateLimited,
             501 => ErrorKind::Unsupported,
             408 | 500.. => ErrorKind::Unavailable,
+            // The server lost the client. To an upload, it says that the session was canceled.
+            499 if !writes => ErrorKind::Unavailable,
             _ => ErrorKind::Other,
         }
     }

@@ -112,7 +112,7 @@ impl RequestTarget<'_> {
             cause = format!("{cause} (request {id})");
         }
         // S3 may answer 200 too early, and then describe the failure in the body.
-        let is_uncertain = !(300..500).contains(&status);
+        let is_uncertain = !(300..500).contains(&status) || is_disconnect(status);
         if is_retryable(status, &code) {
             failed = failed.with_retryable(true);
         }
@@ -283,7 +283,9 @@ fn kind(status: u16, code: &str) -> ErrorKind {
         "BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" => {
             ErrorKind::Integrity
         }
-        "RequestTimeout" | "IncompleteBody" | "InternalError" => ErrorKind::Unavailable,
+        "RequestTimeout" | "IncompleteBody" | "InternalError" | "ClientDisconnected" => {
+            ErrorKind::Unavailable
+        }
         "InvalidObjectState" => ErrorKind::PermissionDenied,
         "KeyTooLongError"
         | "InvalidBucketName"
@@ -302,9 +304,16 @@ fn kind(status: u16, code: &str) -> ErrorKind {
             501 => ErrorKind::Unsupported,
             507 => ErrorKind::NoSpace,
             500 | 502 | 504.. => ErrorKind::Unavailable,
+            _ if is_disconnect(status) => ErrorKind::Unavailable,
             _ => ErrorKind::Other,
         },
     }
+}
+
+/// Whether the server or a proxy gave up on a connection. After a pause, MinIO answers 499 `ClientDisconnected` to a request
+/// that it had not finished.
+fn is_disconnect(status: u16) -> bool {
+    matches!(status, 408 | 499)
 }
 
 /// Whether a retry may succeed although the kind of the error does not say so.
@@ -339,6 +348,14 @@ mod tests {
         assert_eq!(kind(412, "PreconditionFailed"), ErrorKind::AlreadyExists);
         assert_eq!(kind(409, "ConditionalRequestConflict"), ErrorKind::Conflict);
         assert!(is_retryable(409, "ConditionalRequestConflict"));
+    }
+
+    #[test]
+    fn a_lost_connection_is_retried() {
+        for (status, code) in [(499, "ClientDisconnected"), (499, ""), (408, ""), (400, "RequestTimeout")] {
+            let error = Error::new(kind(status, code), Operation::Put, "s3://b/k");
+            assert!(error.is_retryable(), "{status} {code}");
+        }
     }
 
     #[test]
