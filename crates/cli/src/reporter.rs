@@ -50,7 +50,10 @@ impl Reporter for ConsoleReporter {
                 self.open().retain(|(of, what, _)| *what != phase || of != output);
             }
             // A new directory is no surprise, except where a share may have to be mounted.
-            Event::Warning(note @ Warning::CreatedRemote { is_parent_empty: false, .. }) => {
+            Event::Warning(
+                note @ (Warning::CreatedRemote { is_parent_empty: false, .. }
+                | Warning::WouldCreateRemote { .. }),
+            ) => {
                 self.console.note(note);
             }
             Event::Warning(warning) => self.console.warn(warning),

@@ -19,6 +19,20 @@ use crate::setting::Setting;
 
 /// The keys at the top of a file. No remote has such a name: a setting below `[remotes]` would be taken for a remote.
 const SETTINGS: [&str; 6] = ["hash", "compression", "jobs", "stall_timeout", "record_identity", "remotes"];
+/// The options of remotes of all kinds. No remote has such a name either.
+const OPTIONS: [&str; 11] = [
+    "url",
+    "endpoint",
+    "grpc_endpoint",
+    "region",
+    "profile",
+    "anonymous",
+    "force_path_style",
+    "storage_class",
+    "sse",
+    "sse_kms_key_id",
+    "request_payer",
+];
 const KEYS: &str =
     "known are `hash`, `compression`, `jobs`, `stall_timeout`, `record_identity` and `[remotes]`";
 
@@ -110,6 +124,11 @@ impl ConfigDocument<'_> {
         let key = format!("remotes.{}", name.get_ref());
         if SETTINGS.contains(&name.get_ref().as_ref()) {
             let problem = "is a setting, not a remote: write it above `[remotes]`";
+            return Err(self.wrong(&key, name, problem));
+        }
+        if OPTIONS.contains(&name.get_ref().as_ref()) && !matches!(value.get_ref(), DeValue::Table(_)) {
+            let problem =
+                "is an option, not a remote: write it below `[remotes.NAME]`, with a name of your choice";
             return Err(self.wrong(&key, name, problem));
         }
         if name.get_ref().is_empty() || name.get_ref().contains(['/', '\\']) {
@@ -291,6 +310,14 @@ mod tests {
             (
                 "[remotes.a]\nurl = '/a'\njobs = 4\n",
                 "larder.toml:3: `remotes.a.jobs` is a setting, not an option of a remote: write it above `[remotes]`",
+            ),
+            (
+                "[remotes]\nurl = '../store'\n",
+                "larder.toml:2: `remotes.url` is an option, not a remote: write it below `[remotes.NAME]`, with a name of your choice",
+            ),
+            (
+                "[remotes]\na = 's3://b'\nregion = 'eu'\n",
+                "larder.toml:3: `remotes.region` is an option, not a remote: write it below `[remotes.NAME]`, with a name of your choice",
             ),
             ("\n[remotes.a]\nregion = 'eu'\n", "larder.toml:2: `remotes.a` has no `url`"),
             (

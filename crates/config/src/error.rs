@@ -21,11 +21,11 @@ pub enum Error {
         source: io::Error,
     },
     /// A configuration file is not a regular file, or too large.
-    #[error("the configuration file {} {problem}: make it a file, or remove it", path.display())]
+    #[error("the configuration file {} {problem}", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
-        /// What is wrong, as a part of a sentence.
+        /// What is wrong and what to do, as the end of a sentence.
         problem: &'static str,
     },
     /// A file is not valid TOML.

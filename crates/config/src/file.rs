@@ -33,11 +33,15 @@ impl Layer {
                 }
             },
             Err(error) => match error.kind() {
-                io::ErrorKind::IsADirectory => not_a_file("is a directory"),
-                io::ErrorKind::InvalidInput => not_a_file("is not a regular file"),
-                io::ErrorKind::FileTooLarge => not_a_file("is larger than 1 MiB"),
+                io::ErrorKind::IsADirectory => not_a_file("is a directory: replace it with a file"),
+                io::ErrorKind::InvalidInput => not_a_file("is not a regular file: replace it with one"),
+                io::ErrorKind::FileTooLarge => {
+                    not_a_file("is larger than 1 MiB, which is the limit: is it the right file?")
+                }
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => match fs::symlink_metadata(path) {
-                    Ok(metadata) if metadata.is_symlink() => not_a_file("is a link that points at nothing"),
+                    Ok(metadata) if metadata.is_symlink() => {
+                        not_a_file("is a link that points at nothing: create its target, or remove it")
+                    }
                     _ => Ok(None),
                 },
                 _ => Err(Error::Read { path: path.to_owned(), source: error }),
@@ -76,11 +80,11 @@ mod tests {
         assert!(Layer::read(&dir.path().join("larder.toml"), FileKind::Project).unwrap().is_none());
         assert_eq!(
             refused(|path| fs::create_dir(path).unwrap()),
-            "the configuration file larder.toml is a directory: make it a file, or remove it"
+            "the configuration file larder.toml is a directory: replace it with a file"
         );
         assert_eq!(
             refused(|path| symlink("nowhere", path).unwrap()),
-            "the configuration file larder.toml is a link that points at nothing: make it a file, or remove it"
+            "the configuration file larder.toml is a link that points at nothing: create its target, or remove it"
         );
         assert_eq!(
             refused(|path| symlink("larder.toml", path).unwrap()),

@@ -35,6 +35,14 @@ pub enum Error {
         /// The missing file.
         path: PathBuf,
     },
+    /// Something else than a file, or a far too large file, is in the place of `project.yml`.
+    #[error("failed to read {}", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is, and what to do.
+        source: io::Error,
+    },
     /// A file of the project cannot be read.
     #[error("failed to read {}", path.display())]
     Read {
@@ -144,6 +152,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoProject { .. }
+            | Self::NotAFile { .. }
             | Self::Yaml { .. }
             | Self::Invalid { .. }
             | Self::Variable { .. }

@@ -98,6 +98,9 @@ impl Project {
             read_project_file(&path, MAX_FILE_BYTES, Symlinks::Follow).map_err(|source| {
                 match source.kind() {
                     io::ErrorKind::NotFound => Error::NoProject { path: path.clone() },
+                    io::ErrorKind::InvalidInput
+                    | io::ErrorKind::IsADirectory
+                    | io::ErrorKind::FileTooLarge => Error::NotAFile { path: path.clone(), source },
                     _ => Error::Read { path: path.clone(), source },
                 }
             })?;

@@ -103,6 +103,14 @@ impl StorageContext {
         Arc::new(UploadRecorder { state: Arc::clone(&self.state), remote: self.backend.to_string() })
     }
 
+    /// Says once that a push would create the directory of the remote, if that is on this machine.
+    pub(crate) fn warn_where_missing(&self) {
+        let is_missing = self.remote_path.as_ref().is_some_and(|path| !path.exists());
+        if is_missing && !self.is_embedded && !self.is_said_created.swap(true, Ordering::Relaxed) {
+            self.warn(&Warning::WouldCreateRemote { remote: self.backend.to_string() });
+        }
+    }
+
     /// Fails if the caller has asked to stop.
     pub(crate) fn check_cancelled(&self) -> Result<()> {
         if self.options.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use futures::TryStreamExt as _;
 use larder_hashing::OutputPath;
+use rustix::fs::{Access, AtFlags, CWD};
 
 use crate::context::StorageContext;
 use crate::error::{Error, Result};
@@ -115,20 +116,19 @@ impl<'a> PullPlan<'a> {
             return Err(error);
         }
         let steps = pairs().zip(compared).map(|((wanted, candidates), compared)| async move {
-            match compared {
-                Some(compared) => Ok::<_, Error>(OutputStep::Leave(compared)),
-                None if options.dry_run => {
-                    would_restore(context, wanted, candidates).await.map(OutputStep::Leave)
-                }
-                None => {
-                    // Checked before the download.
-                    let destination = wanted.destination.clone();
-                    if options.force {
-                        run_blocking(move || check_one_mount(&destination)).await?;
-                    }
-                    fetch(context, wanted, candidates, options, &self.damaged).await.map(OutputStep::Restore)
-                }
+            if let Some(compared) = compared {
+                return Ok::<_, Error>(OutputStep::Leave(compared));
             }
+            // Checked before the download.
+            let destination = wanted.destination.clone();
+            if options.force {
+                run_blocking(move || check_one_mount(&destination)).await?;
+            }
+            if options.dry_run {
+                check_writable(&wanted.destination)?;
+                return would_restore(context, wanted, candidates).await.map(OutputStep::Leave);
+            }
+            fetch(context, wanted, candidates, options, &self.damaged).await.map(OutputStep::Restore)
         });
         // The first failure drops the others: their threads stop, and then remove their stagings.
         let steps: Vec<OutputStep> = few_at_once(steps).try_collect().await?;
@@ -248,6 +248,14 @@ fn check_reachable(destination: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses a destination that this user cannot create. A dry run has nothing else that would fail.
+fn check_writable(destination: &Path) -> Result<()> {
+    let Some(existing) = destination.ancestors().skip(1).find(|above| above.exists()) else { return Ok(()) };
+    let needed = Access::WRITE_OK | Access::EXEC_OK;
+    let writable = rustix::fs::accessat(CWD, existing, needed, AtFlags::EACCESS);
+    writable.map_err(|error| Error::io("write to", existing)(error.into()))
 }
 
 fn check_usage(outputs: &[OutputPath], options: &PullOptions) -> Result<()> {

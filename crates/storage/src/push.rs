@@ -143,10 +143,15 @@ impl PushRequest<'_> {
     async fn prepare(&self, stop: &CancellationToken) -> Result<Prepared> {
         let Self { context, output, .. } = *self;
         let report = PhaseReport::start(&context.options.reporter, stop, output, Phase::Hash, None);
-        let pack = self.pack_options().with_observer(report);
+        let pack = self.pack_options().with_observer(Arc::clone(&report) as _);
         // Several outputs may wait for their turn in memory.
         let kept = if self.outputs > 1 { KEPT_OF_SEVERAL / MAX_TRANSFERS } else { pack.kept_bytes };
-        larder_archive::prepare(&context.root, output, &pack.with_kept_bytes(kept)).await.map_err(from_pack)
+        let prepared = larder_archive::prepare(&context.root, output, &pack.with_kept_bytes(kept))
+            .await
+            .map_err(from_pack);
+        // The prepared output keeps its options, and so the report.
+        report.finish();
+        prepared
     }
 
     fn pack_options(&self) -> PackOptions {
@@ -231,6 +236,7 @@ impl PreparedPush<'_> {
         }
         if self.options.dry_run {
             self.context.or_cancelled(backend.check_put(&key)).await??;
+            self.context.warn_where_missing();
             return Ok(pushed(PushOutcome::Uploaded, 0));
         }
         let mut conflicts = 0;

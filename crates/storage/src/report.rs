@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use larder_hashing::OutputPath;
 use larder_tree::Observer;
@@ -130,6 +131,18 @@ pub enum Warning {
         /// Nothing else is in the directory above it, where a file system may have to be mounted.
         is_parent_empty: bool,
     },
+    /// A push that is not a dry run would create the directory of the remote.
+    WouldCreateRemote {
+        /// The remote.
+        remote: String,
+    },
+    /// Files in larder's own directory are not journals of this project. They are left alone.
+    ForeignJournals {
+        /// Their names, in quotes.
+        names: String,
+        /// The directory.
+        directory: String,
+    },
     /// What an interrupted pull had begun was completed or undone.
     Recovered {
         /// What was done.
@@ -165,7 +178,7 @@ impl fmt::Display for Warning {
             Self::Sweep { reason } => write!(f, "failed to clean up after an interrupted command: {reason}"),
             Self::NotExclusive { remote } => write!(
                 f,
-                "{remote} cannot refuse what exists already: of several pushes at once each may say that it uploaded"
+                "the file system of {remote} has no exclusive rename: if several push the same object, each reports an upload"
             ),
             Self::CreatedRemote { remote, is_parent_empty } => {
                 write!(f, "created the directory {remote}")?;
@@ -176,18 +189,22 @@ impl fmt::Display for Warning {
                 }
                 Ok(())
             }
+            Self::WouldCreateRemote { remote } => write!(f, "would create the directory {remote}"),
+            Self::ForeignJournals { names, directory } => {
+                write!(f, "larder ignores {names} in {directory}: not a journal of this project; remove it")
+            }
             Self::Recovered { action } => write!(f, "an earlier pull was interrupted: {action}"),
         }
     }
 }
 
 /// Joins a reporter and a cancellation token for the threads that read and write.
-#[derive(Clone)]
 pub(crate) struct PhaseReport {
     reporter: Arc<dyn Reporter>,
     cancel: CancellationToken,
     output: OutputPath,
     phase: Phase,
+    is_finished: AtomicBool,
 }
 
 impl PhaseReport {
@@ -204,7 +221,15 @@ impl PhaseReport {
             cancel: cancel.clone(),
             output: output.clone(),
             phase,
+            is_finished: AtomicBool::new(false),
         })
+    }
+
+    /// Ends the phase. Dropping the report ends it too.
+    pub(crate) fn finish(&self) {
+        if !self.is_finished.swap(true, Ordering::Relaxed) {
+            self.reporter.report(Event::Finished { output: &self.output, phase: self.phase });
+        }
     }
 }
 
@@ -220,6 +245,6 @@ impl Observer for PhaseReport {
 
 impl Drop for PhaseReport {
     fn drop(&mut self) {
-        self.reporter.report(Event::Finished { output: &self.output, phase: self.phase });
+        self.finish();
     }
 }

@@ -26,7 +26,7 @@ pub enum TreeError {
         source: io::Error,
     },
     /// A socket, a FIFO or a device. It was not opened.
-    #[error("`{}` is {what}, which cannot be kept: remove it, or move it out of the output", path.display())]
+    #[error("`{}` is {what}; larder stores files, directories and links", path.display())]
     Special {
         /// Its path.
         path: PathBuf,

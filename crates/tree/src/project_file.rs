@@ -48,7 +48,7 @@ pub fn read_project_file(path: &Path, max_bytes: u64, symlinks: Symlinks) -> io:
 pub fn read_open_file(file: &File, max_bytes: u64) -> io::Result<Vec<u8>> {
     let metadata = file.metadata()?;
     if metadata.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
+        return Err(is_directory());
     }
     if !metadata.is_file() {
         return Err(is_special());
@@ -57,7 +57,7 @@ pub fn read_open_file(file: &File, max_bytes: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max_bytes {
-        let text = format!("it is larger than {max_bytes} bytes, which is the limit");
+        let text = format!("it is larger than {max_bytes} bytes, which is the limit; is it the right file?");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
     Ok(bytes)
@@ -73,7 +73,7 @@ pub fn replace_project_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     let existing = match fs::symlink_metadata(path) {
         Ok(existing) if existing.is_file() => Some(existing),
         Ok(existing) if existing.is_symlink() => return Err(is_symlink()),
-        Ok(existing) if existing.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        Ok(existing) if existing.is_dir() => return Err(is_directory()),
         Ok(_) => return Err(is_special()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
@@ -102,7 +102,11 @@ fn is_symlink() -> io::Error {
 }
 
 fn is_special() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")
+    io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file; replace it with one")
+}
+
+fn is_directory() -> io::Error {
+    io::Error::new(io::ErrorKind::IsADirectory, "it is a directory; replace it with a regular file")
 }
 
 #[cfg(test)]
@@ -130,7 +134,8 @@ mod tests {
         assert_eq!(read_project_file(&path("link"), 10, Symlinks::Follow).unwrap(), b"0123456789");
         assert!(error(&path("link"), Symlinks::Refuse).contains("it is a symlink"));
         for special in ["fifo", "zero", "socket"] {
-            assert_eq!(error(&path(special), Symlinks::Follow), "it is not a regular file", "{special}");
+            let said = error(&path(special), Symlinks::Follow);
+            assert_eq!(said, "it is not a regular file; replace it with one", "{special}");
         }
         assert!(error(dir.path(), Symlinks::Follow).contains("is a directory"));
         fs::write(path("file"), "0123456789+").unwrap();

@@ -29,7 +29,9 @@ pub(crate) fn special_files() {
                 let larder = sandbox.larder(["project", command, "default", "."]);
                 let (run, peak) = larder.run_and_measure();
                 let is_linked_lock = name == "project.lock" && make.contains("ln -s");
-                run.fails(1, &["failed to read", name, if is_linked_lock { "symlink" } else { word }]);
+                // A bad project.yml is a usage error, as a bad larder.toml is.
+                let code = if name == "project.yml" { 2 } else { 1 };
+                run.fails(code, &["failed to read", name, if is_linked_lock { "symlink" } else { word }]);
                 assert!(peak < 128, "{make} at {name}: {peak} MiB");
             }
             // A plain command with a remote of larder.toml does not need the file.

@@ -18,6 +18,8 @@ struct ErrorDetails {
     operation: Operation,
     location: String,
     retryable: bool,
+    /// Replaces the phrase of the kind.
+    problem: Option<String>,
     hint: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -114,7 +116,7 @@ impl Operation {
     const fn phrase(self) -> &'static str {
         match self {
             Self::Open => "failed to open",
-            Self::Stat => "failed to look at",
+            Self::Stat => "failed to look for",
             Self::Get => "failed to read",
             Self::Put => "failed to write",
             Self::Commit => "failed to publish",
@@ -136,6 +138,7 @@ impl Error {
             operation,
             location: location.into(),
             retryable,
+            problem: None,
             hint: None,
             source: None,
         }))
@@ -159,6 +162,13 @@ impl Error {
     #[must_use]
     pub fn with_retryable(mut self, retryable: bool) -> Self {
         self.0.retryable = retryable;
+        self
+    }
+
+    /// Says what is wrong, if the kind has no words for it.
+    #[must_use]
+    pub fn with_problem(mut self, problem: impl Into<String>) -> Self {
+        self.0.problem = Some(problem.into());
         self
     }
 
@@ -200,8 +210,13 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ErrorDetails { kind, operation, location, hint, .. } = &*self.0;
-        write!(f, "{} {location}: {}", operation.phrase(), kind.phrase())?;
+        let ErrorDetails { kind, operation, location, problem, hint, .. } = &*self.0;
+        let problem = problem.as_deref().unwrap_or(kind.phrase());
+        match (operation, kind) {
+            (Operation::Stat, ErrorKind::RootMissing) => write!(f, "failed to open {location}: {problem}"),
+            (Operation::Stat, _) => write!(f, "failed to check whether {location} exists: {problem}"),
+            _ => write!(f, "{} {location}: {problem}", operation.phrase()),
+        }?;
         hint.as_ref().map_or(Ok(()), |hint| write!(f, " ({hint})"))
     }
 }
@@ -226,6 +241,13 @@ mod tests {
             "failed to read /mnt/store/model/c/h: permission denied (check the permissions of the folder)"
         );
         assert_eq!(error.source().unwrap().to_string(), "os error 13");
+    }
+
+    #[test]
+    fn a_problem_replaces_the_words_of_the_kind() {
+        let error =
+            Error::new(ErrorKind::RootMissing, Operation::Stat, "/store/a").with_problem("/store is a file");
+        assert_eq!(error.to_string(), "failed to open /store/a: /store is a file");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io;
 
 use larder_backend::{Error, ErrorKind, Operation};
-use larder_backend_files::advice::{CHECK_PERMISSIONS, FREE_SPACE};
+use larder_backend_files::advice::{CHECK_PERMISSIONS, FILE_TOO_LARGE, FREE_SPACE, LOOP_OF_LINKS};
 use rustix::io::Errno;
 
 const SHORTEN: &str = "the name is too long for the file system of the remote";
@@ -41,6 +41,11 @@ pub(crate) fn is_unsupported(error: Errno) -> bool {
 pub(crate) fn failed(operation: Operation, location: impl Into<String>, error: io::Error) -> Error {
     let kind = kind(&error);
     let failed = Error::new(kind, operation, location);
+    let failed = match Errno::from_io_error(&error) {
+        Some(Errno::FBIG) => return failed.with_problem(FILE_TOO_LARGE).with_source(error),
+        Some(Errno::LOOP) => return failed.with_problem(LOOP_OF_LINKS).with_source(error),
+        _ => failed,
+    };
     let failed = match kind {
         ErrorKind::PermissionDenied => failed.with_hint(CHECK_PERMISSIONS),
         ErrorKind::NoSpace => failed.with_hint(FREE_SPACE),
@@ -71,6 +76,9 @@ mod tests {
             assert!(error.to_string().contains("/store/a"), "{error}");
             assert_eq!(error.source().unwrap().to_string(), io::Error::from(errno).to_string());
         }
+        let text = |errno: Errno| failed(Operation::Put, "/store/a", errno.into()).to_string();
+        assert!(!text(Errno::FBIG).contains("no space") && text(Errno::FBIG).contains("`ulimit -f`"));
+        assert_eq!(text(Errno::LOOP), "failed to write /store/a: the path has a loop of links");
         assert_eq!(failed(Operation::Get, "x", Errno::STALE.into()).kind(), ErrorKind::Unavailable);
         assert_eq!(failed(Operation::Get, "x", Errno::IO.into()).kind(), ErrorKind::Other);
     }

@@ -97,7 +97,7 @@ impl LocalRoot {
     }
 
     fn not_a_directory(&self, operation: Operation) -> Error {
-        self.error(ErrorKind::RootMissing, operation).with_hint(advice::ROOT_IS_NO_DIRECTORY)
+        self.error(ErrorKind::RootMissing, operation).with_problem(advice::ROOT_IS_NO_DIRECTORY)
     }
 
     /// Waits for a blocking thread, up to the stall timeout. The thread cannot be stopped, and goes on alone.

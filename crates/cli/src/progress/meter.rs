@@ -10,18 +10,22 @@ const SMOOTHING: Duration = Duration::from_secs(5);
 /// Samples closer together than this are merged: they would only measure the noise of buffers.
 const MIN_SAMPLE: Duration = Duration::from_millis(150);
 
+/// A task that is shorter than this has no speed, and a rest that is shorter has no estimate: both would only flicker.
+const MIN_SHOWN: Duration = Duration::from_secs(1);
+
 /// The progress of one task. Any thread may advance it; the time is passed in.
 #[derive(Debug)]
 pub(super) struct Meter {
     /// The number of bytes at the end, if it is known.
     pub(super) total: Option<u64>,
+    begun: Instant,
     done: AtomicU64,
     speed: Mutex<Speed>,
 }
 
 impl Meter {
     pub(super) fn new(total: Option<u64>, now: Instant) -> Self {
-        Self { total, done: AtomicU64::new(0), speed: Mutex::new(Speed::new(now)) }
+        Self { total, begun: now, done: AtomicU64::new(0), speed: Mutex::new(Speed::new(now)) }
     }
 
     pub(super) fn advance(&self, bytes: u64) {
@@ -32,16 +36,17 @@ impl Meter {
         self.done.load(Ordering::Relaxed)
     }
 
-    /// Returns the smoothed speed in bytes per second, once there is enough to tell.
+    /// Returns the smoothed speed in bytes per second, if the task runs for a second or more.
     pub(super) fn speed(&self, now: Instant) -> Option<f64> {
-        self.speed.lock().unwrap_or_else(PoisonError::into_inner).sample(self.done(), now)
+        let speed = self.speed.lock().unwrap_or_else(PoisonError::into_inner).sample(self.done(), now);
+        speed.filter(|_| now.saturating_duration_since(self.begun) >= MIN_SHOWN)
     }
 
-    /// Returns the time that the rest takes at this speed.
+    /// Returns the time that the rest takes at this speed, if it is a second or more.
     pub(super) fn remaining(&self, speed: f64) -> Option<Duration> {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let rest = self.total?.saturating_sub(self.done()) as f64;
-        Duration::try_from_secs_f64(rest / speed).ok()
+        Duration::try_from_secs_f64(rest / speed).ok().filter(|rest| *rest >= MIN_SHOWN)
     }
 }
 
@@ -91,13 +96,22 @@ mod tests {
             if tick % 10 == 0 {
                 meter.advance(8 * MIB);
             }
-            speeds.push(meter.speed(start + Duration::from_millis(200) * tick).unwrap());
+            speeds.extend(meter.speed(start + Duration::from_millis(200) * tick));
         }
+        assert_eq!(speeds.len(), 300 - 4, "there is none in the first second");
         let settled = &speeds[150..];
         let mib = 1_048_576.0;
         assert!(settled.iter().all(|speed| (2.5 * mib..5.5 * mib).contains(speed)), "{settled:?}");
         let rest = meter.remaining(4.0 * mib).unwrap();
         assert_eq!(rest, Duration::from_secs((1_000 - 240) / 4));
+    }
+
+    #[test]
+    fn a_rest_below_a_second_has_no_estimate() {
+        let meter = Meter::new(Some(100), Instant::now());
+        meter.advance(95);
+        assert_eq!(meter.remaining(10.0), None);
+        assert_eq!(meter.remaining(5.0), Some(Duration::from_secs(1)));
     }
 
     #[test]

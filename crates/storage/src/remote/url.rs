@@ -151,10 +151,15 @@ fn lookalike(text: &str) -> Result<Option<String>, InvalidRemote> {
         return Err(InvalidRemote::Secret);
     }
     if KINDS.iter().any(|kind| kind.schemes.contains(&host.to_ascii_lowercase().as_str())) {
+        if host.eq_ignore_ascii_case("file") {
+            let path = if path.starts_with('/') { format!("file://{path}") } else { format!("./{path}") };
+            return Ok(Some(format!("for a directory write {path}")));
+        }
         let rest = path.trim_start_matches('/');
-        // The scheme of a directory is followed by a path.
-        let slash = if host.eq_ignore_ascii_case("file") { "/" } else { "" };
-        return Ok(Some(format!("a URL has `//` behind its scheme: write {host}://{slash}{rest}")));
+        return Ok(Some(format!("a URL has `//` behind its scheme: write {host}://{rest}")));
+    }
+    if host.len() == 1 && path.starts_with('\\') {
+        return Ok(Some("larder does not support drive letters, as it does not run on Windows".to_owned()));
     }
     let path = match path {
         absolute if absolute.starts_with('/') => absolute.to_owned(),
@@ -285,6 +290,8 @@ mod tests {
             ("s3:/bucket/p", "s3://bucket/p"),
             ("s3:bucket", "s3://bucket"),
             ("file:/mnt", "file:///mnt"),
+            ("file:rel", "write ./rel"),
+            ("C:\\store", "does not support drive letters"),
             ("https://minio.example:9000/bucket", "endpoint = \"https://minio.example:9000\""),
         ] {
             let message = parse(text).unwrap_err().to_string();

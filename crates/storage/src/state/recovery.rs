@@ -47,7 +47,9 @@ pub(super) fn recover(root: &Path, only_reads: bool) -> Result<Recovered> {
             // Other names are not ours to remove.
             let Some(id) = journal_of(&name) else { continue };
             if !journals.as_ref().is_some_and(|journals| journals.has(id)) {
-                recovered.warnings.extend(remove_staging(&stagings.path().join(&name)));
+                let warning = remove_staging(&stagings.path().join(&name));
+                // It may have failed above, with its journal.
+                recovered.warnings.extend(warning.filter(|warning| !recovered.warnings.contains(warning)));
             }
         }
     }
@@ -123,12 +125,9 @@ fn foreign_warning(directory: &Path, mut names: Vec<OsString>) -> Option<Warning
         names.iter().take(NAMED_FOREIGN).map(|name| format!("`{}`", name.display())).collect();
     let more = names.len() - first.len();
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    (!names.is_empty()).then(|| Warning::Sweep {
-        reason: format!(
-            "{}{more} in {} are not of this project, or of another version of larder: remove them",
-            first.join(", "),
-            directory.display()
-        ),
+    (!names.is_empty()).then(|| Warning::ForeignJournals {
+        names: format!("{}{more}", first.join(", ")),
+        directory: directory.display().to_string(),
     })
 }
 

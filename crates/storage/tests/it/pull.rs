@@ -397,3 +397,22 @@ async fn larders_own_directory_is_not_a_destination() {
     lab.storage().find(&output("m"), &larder_storage::FindOptions::default()).await.unwrap_err();
     assert!(victim.path().join("kept").exists());
 }
+
+#[tokio::test]
+async fn a_dry_run_checks_where_it_would_write() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let lab = Lab::default();
+    lab.write("dir/m", "1");
+    push(&lab, "dir/m", "c").await;
+    lab.remove("dir/m");
+    fs::set_permissions(lab.path("dir"), fs::Permissions::from_mode(0o555)).unwrap();
+    let is_root = fs::write(lab.path("dir/probe"), "").is_ok();
+    let here = pull_one(&lab, "dir/m", &pulling(|options| options.dry_run = true)).await;
+    fs::set_permissions(lab.path("dir"), fs::Permissions::from_mode(0o755)).unwrap();
+    // The superuser may write everywhere.
+    if is_root {
+        return;
+    }
+    let here = here.unwrap_err().to_string();
+    assert!(here.contains("failed to write to") && here.contains("permission denied"), "{here}");
+}

@@ -279,3 +279,38 @@ async fn entries_that_cannot_be_archived_are_named() {
     assert!(error.to_string().contains("dir/pipe"), "{error}");
     assert!(lab.objects().is_empty());
 }
+
+/// The files are read and hashed again during the upload, which is another phase.
+#[tokio::test]
+async fn hashing_is_over_when_the_upload_begins() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let lab = Lab::default();
+    lab.write("small", "1");
+    lab.write("large", noise(1, 65 << 20));
+    for name in ["small", "large"] {
+        let (reports, ended) = (Arc::clone(&lab.reports), Arc::new(AtomicUsize::new(0)));
+        let before = reports.ended(Phase::Hash);
+        let seen = Arc::clone(&ended);
+        lab.reports.when(Phase::Upload, move || seen.store(reports.ended(Phase::Hash), Ordering::SeqCst));
+        lab.storage().push(&output(name), &command("c"), &plain()).await.unwrap();
+        assert_eq!(ended.load(Ordering::SeqCst), before + 1, "{name}");
+        assert_eq!(lab.reports.ended(Phase::Hash), before + 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_says_that_the_remote_would_be_created() {
+    let lab = Lab::default();
+    lab.write("a", "1");
+    lab.write("b", "1");
+    let url = larder_storage::RemoteUrl::parse("./new", lab.remote.path()).unwrap();
+    let storage = larder_storage::RemoteStorage::open(lab.project.path(), &url, lab.options()).unwrap();
+    let dry = pushing(|options| options.dry_run = true);
+    for name in ["a", "b"] {
+        storage.push(&output(name), &command("c"), &dry).await.unwrap();
+    }
+    let warnings = lab.reports.warnings();
+    assert!(matches!(&warnings[..], [larder_storage::Warning::WouldCreateRemote { .. }]), "{warnings:?}");
+    assert!(!lab.remote.path().join("new").exists());
+}

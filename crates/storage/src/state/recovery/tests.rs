@@ -195,8 +195,9 @@ fn files_that_are_no_journals_are_named_once_and_harm_nothing() {
         fs::write(journals.join(format!("x{number}")), b"\xff\n").unwrap();
     }
     let warnings = recover(dir.path(), true).unwrap().warnings;
-    let [Warning::Sweep { reason }] = &warnings[..] else { panic!("{warnings:?}") };
-    assert!(reason.starts_with("`x0`, `x1`, `x2` and 7 more in "), "{reason}");
+    let [warning @ Warning::ForeignJournals { .. }] = &warnings[..] else { panic!("{warnings:?}") };
+    let text = warning.to_string();
+    assert!(text.starts_with("larder ignores `x0`, `x1`, `x2` and 7 more in "), "{text}");
     let names: BTreeSet<_> =
         fs::read_dir(&journals).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 10);
