@@ -61,7 +61,7 @@ pub(crate) struct Cli {
 pub(crate) const CONFIGURATION: &str = include_str!("../configuration.md");
 
 /// The options that every command takes, before or behind its name.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Run as if started in this directory
@@ -157,7 +157,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Project(ProjectSubcommand),
     /// Documents every key of larder.toml, with examples.
-    #[command(help_template = "{after-help}", after_help = CONFIGURATION)]
+    #[command(override_help = CONFIGURATION, after_help = CONFIGURATION)]
     Config,
     /// Prints the script that completes command lines in a shell.
     Completions(Completions),
@@ -221,7 +221,7 @@ pub(crate) struct PushArgs {
     /// Show what would be uploaded, without uploading
     ///
     /// Makes every check that needs no write. The remote must exist and accept the credentials. A directory and Google Cloud
-    /// Storage also tell whether they accept a new object; S3 and SSH tell this only on upload.
+    /// Storage must also accept a new object. On S3 and SSH, a dry run does not test write access.
     #[arg(long)]
     pub(crate) dry_run: bool,
 }

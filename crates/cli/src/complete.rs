@@ -21,14 +21,34 @@ use crate::progress::ProgressDisplay;
 /// Set by the shell's script: the name of the shell.
 pub(crate) const VARIABLE: &str = "LARDER_COMPLETE";
 
+/// The formats of `--compression`. A level is typed behind a `:`.
+const FORMATS: [&str; 5] = ["zstd", "gzip", "xz", "bzip2", "none"];
+
 /// How long a listing of a remote may take. A person waits for it, and a network file system may hang.
 const LIST_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The end of the function in the script for bash.
+const BASH_END: &str = "}\nif [[ \"${BASH_VERSINFO[0]}\" -eq 4";
+
+/// Lets bash quote names with blanks and other special characters. Other names stay as they are: bash would take an option for
+/// a file if a file has its name.
+const BASH_QUOTING: &str = r#"    local reply
+    for reply in "${COMPREPLY[@]}"; do
+        if [[ "$reply" == *[!A-Za-z0-9_./=:+,@%~-]* ]]; then
+            compopt -o filenames 2> /dev/null
+            break
+        fi
+    done
+"#;
 
 /// Answers a shell that asks for completions. `None` in every other call.
 pub(crate) fn answer() -> Option<Exit> {
     let asked = env::var_os(VARIABLE).is_some_and(|shell| !shell.is_empty());
     let words: Vec<OsString> = env::args_os().skip_while(|word| word != "--").skip(1).collect();
-    let global = Arc::new(if asked { typed(&words)? } else { return None });
+    if !asked {
+        return None;
+    }
+    let global = Arc::new(typed(&words));
     if let Some(directory) = global.directory.as_ref().filter(|_| !is_directory_being_typed(&words)) {
         // A wrong directory completes nothing of its own.
         env::set_current_dir(directory).ok();
@@ -50,6 +70,10 @@ pub(crate) fn script(shell: &str) -> std::io::Result<Vec<u8>> {
     let shell: &dyn EnvCompleter = shells.completer(shell).ok_or(std::io::ErrorKind::Unsupported)?;
     let mut script = Vec::new();
     shell.write_registration(VARIABLE, "larder", "larder", &program(), &mut script)?;
+    if shell.name() == "bash" {
+        let text = String::from_utf8_lossy(&script).replace(BASH_END, &format!("{BASH_QUOTING}{BASH_END}"));
+        script = text.into_bytes();
+    }
     Ok(script)
 }
 
@@ -60,14 +84,14 @@ fn program() -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// The global options among the words, as far as they can be read.
-fn typed(words: &[OsString]) -> Option<Global> {
+/// The global options among the words, as far as they can be read. The last words may be an option without its value.
+fn typed(words: &[OsString]) -> Global {
     let (words, _) = take_overrides(words.to_vec());
-    let matches = Cli::command()
-        .ignore_errors(true)
-        .try_get_matches_from(words)
-        .or_else(|_| Cli::command().ignore_errors(true).try_get_matches_from(["larder"]));
-    Global::from_arg_matches(&matches.ok()?).ok()
+    let read = |words: &[OsString]| {
+        let matches = Cli::command().ignore_errors(true).try_get_matches_from(words).ok()?;
+        Global::from_arg_matches(&matches).ok()
+    };
+    (1..=words.len()).rev().find_map(|len| read(&words[..len])).unwrap_or_default()
 }
 
 fn is_directory_being_typed(words: &[OsString]) -> bool {
@@ -84,7 +108,12 @@ fn command(global: &Arc<Global>) -> Command {
         let global = Arc::clone(global);
         arg.add(ArgValueCompleter::new(move |typed: &OsStr| outputs(&global, typed)))
     };
-    let mut command = Cli::command().mut_arg("remote", with_remotes);
+    let with_formats = |arg: Arg| {
+        arg.add(ArgValueCompleter::new(|typed: &OsStr| matching(FORMATS.map(str::to_owned).into(), typed)))
+    };
+    let mut command = Cli::command()
+        .mut_arg("remote", with_remotes)
+        .mut_subcommand("push", |push| push.mut_arg("compression", with_formats));
     for (name, argument) in
         [("pull", "paths"), ("find", "path"), ("ls", "path"), ("log", "path"), ("why", "path")]
     {

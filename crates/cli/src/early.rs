@@ -55,6 +55,19 @@ impl Early {
         }
     }
 
+    /// Whether a word of a command stands behind `larder hash command`, without `--` before it.
+    fn is_command_without_dashes(&self, error: &Error) -> bool {
+        let is_word = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(word)) => !word.starts_with('-'),
+            _ => false,
+        };
+        let usage = || error.render().to_string().contains("Usage: larder hash command");
+        error.kind() == ErrorKind::UnknownArgument
+            && is_word
+            && self.command.as_deref() == Some("hash")
+            && usage()
+    }
+
     /// Prints the help or the version that was asked for, or says what is wrong with the arguments.
     pub(crate) fn report(&self, error: &Error) -> Exit {
         let color = ColorChoice::from(self.color);
@@ -67,8 +80,12 @@ impl Early {
             };
         }
         let message = message(error);
-        let message = match self.instead(error) {
+        let instead = self.instead(error);
+        let message = match instead {
             Some(instead) => format!("{message}: {instead}"),
+            None if self.is_command_without_dashes(error) => {
+                format!("{message}: write `--` before the command")
+            }
             None => message,
         };
         if self.json {
@@ -85,7 +102,11 @@ impl Early {
             writeln!(stderr, "{}\n{ERROR}error:{ERROR:#} {}", text.ansi(), printable(&message))
         } else {
             let text = text.to_string();
-            let advice = text.split_once("\n\n").map_or("", |(_, advice)| advice);
+            let mut advice = text.split_once("\n\n").map_or("", |(_, advice)| advice);
+            // Clap's tip is a name that only looks similar.
+            if instead.is_some() && advice.trim_start().starts_with("tip:") {
+                advice = advice.split_once("\n\n").map_or("", |(_, advice)| advice);
+            }
             write!(stderr, "{ERROR}error:{ERROR:#} {}\n\n{}", printable(&message), printable_lines(advice))
         };
         // Without standard error there is no place to report it.

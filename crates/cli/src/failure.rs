@@ -45,6 +45,8 @@ pub(crate) enum Failure {
     Refused { changed: usize, invalid: usize },
     #[error("{}", damaged_objects(*count, *repairable))]
     DamagedObjects { count: usize, repairable: usize },
+    #[error("{count} damaged {} replaced after the audit read {}: run the audit again", if *count == 1 { "object was" } else { "objects were" }, if *count == 1 { "it" } else { "them" })]
+    ReplacedObjects { count: usize },
     #[error("{count} of the project's outputs {} not up to date, and --strict is set", if *count == 1 { "is" } else { "are" })]
     Incomplete { count: usize },
     #[error("failed to change to the directory {}", path.display())]
@@ -110,10 +112,12 @@ impl Failure {
     }
 
     /// What the user can do, unless the message says so.
+    ///
+    /// `PATH` in it stands for the path that the user typed.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Storage(larder_storage::Error::NotFound { narrowed: true, .. }) => {
-                Some("`larder ls PATH` shows all its objects in the remote")
+                Some("`larder ls PATH` lists its objects")
             }
             Self::Storage(larder_storage::Error::NotFound { narrowed: false, .. }) => {
                 Some("`larder ls` lists the outputs in the remote")
@@ -174,7 +178,7 @@ impl Failure {
             Self::Storage(error) => error.kind(),
             Self::Project(error) => error.kind(),
             Self::Incomplete { .. } => ErrorKind::NotFound,
-            Self::DamagedObjects { .. } => ErrorKind::Integrity,
+            Self::DamagedObjects { .. } | Self::ReplacedObjects { .. } => ErrorKind::Integrity,
             Self::Hash(error) if error.is_cancelled() => ErrorKind::Cancelled,
             Self::CommandHash(CommandError::NotUnderWeasel { .. } | CommandError::BehindSymlink { .. })
             | Self::Usage(_)

@@ -6,6 +6,7 @@ pub(crate) mod tally;
 pub(crate) mod text;
 
 use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Stdout, Write};
+use std::path::Path;
 
 use console::Console;
 use document::{ErrorEntry, ResultDocument, ResultEntry};
@@ -28,6 +29,8 @@ pub(crate) struct CommandOutput {
     entries: Vec<ResultEntry>,
     failures: Vec<Failure>,
     tally: Tally,
+    /// The path that the user typed, for hints.
+    typed: Option<String>,
     stopped: Exit,
 }
 
@@ -44,6 +47,7 @@ impl CommandOutput {
             entries: Vec::new(),
             failures: Vec::new(),
             tally: Tally::start(),
+            typed: None,
             stopped: Exit::Done,
         }
     }
@@ -51,6 +55,17 @@ impl CommandOutput {
     /// Marks the command as a dry run.
     pub(crate) fn set_dry_run(&mut self, dry_run: bool) {
         self.dry_run = dry_run;
+    }
+
+    /// Keeps the path that the user typed, for hints.
+    pub(crate) fn set_typed(&mut self, path: &Path) {
+        self.typed = Some(path.display().to_string());
+    }
+
+    /// What the user can do about a failure.
+    fn hint(&self, failure: &Failure) -> Option<String> {
+        let hint = failure.hint()?;
+        Some(self.typed.as_ref().map_or_else(|| hint.to_owned(), |typed| hint.replace("PATH", typed)))
     }
 
     pub(crate) fn console(&self) -> &Console {
@@ -155,9 +170,9 @@ impl CommandOutput {
             }
             for failure in &self.failures {
                 if failure.is_miss() {
-                    self.console.miss(failure, failure.hint());
+                    self.console.miss(failure, self.hint(failure).as_deref());
                 } else {
-                    self.console.error(failure, failure.hint());
+                    self.console.error(failure, self.hint(failure).as_deref());
                 }
             }
             if let Some(line) = self.tally.line().filter(|_| !self.dry_run) {

@@ -3,8 +3,10 @@
 /// Returns the larder command that does the job of another tool's command.
 pub(crate) fn instead_of(command: &str) -> Option<&'static str> {
     Some(match command {
-        "add" | "put" | "save" | "upload" | "store" => "`larder push PATH` uploads an output",
-        "get" | "fetch" | "download" | "restore" | "checkout" => "`larder pull PATH` restores an output",
+        "add" | "put" | "save" | "upload" | "store" | "commit" => "`larder push PATH` uploads an output",
+        "get" | "fetch" | "download" | "restore" | "checkout" | "clone" => {
+            "`larder pull PATH` restores an output"
+        }
         "sync" => "`larder push PATH` uploads an output, and `larder pull PATH` restores one",
         "status" | "st" => {
             "`larder pull PATH --dry-run` compares an output with the remote, `larder project status` all of a project.yml"
@@ -27,6 +29,17 @@ pub(crate) fn instead_of(command: &str) -> Option<&'static str> {
         "remote" | "remotes" | "init" => {
             "name remotes in larder.toml: `[remotes]` and below it `default = \"/path/or/url\"`; `larder config` documents all keys"
         }
+        "cp" | "copy" | "mv" | "move" | "rename" => {
+            "an output keeps its path in the remote: `larder pull PATH`, move it, and `larder push` it under its new path"
+        }
+        "pin" | "unpin" => {
+            "larder does not pin versions yet: `larder pull PATH --content-hash HASH` restores one version"
+        }
+        "why" => {
+            "larder does not compare hashes yet: `larder hash command --explain` prints the inputs of a hash"
+        }
+        "doctor" => "`larder ls -v` shows the project, the remote and the configuration files in use",
+        "version" => "`larder --version` prints the version",
         "login" | "auth" => {
             "larder uses the credentials of AWS, Google Cloud and SSH tools: log in with those"
         }

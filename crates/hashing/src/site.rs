@@ -25,7 +25,7 @@ pub enum SiteError {
         source: io::Error,
     },
     /// The interpreter ran, and did not say what it was asked.
-    #[error("the Python interpreter `{}` did not tell its site directories: {said}", python.display())]
+    #[error("the Python interpreter `{}` did not report its site directories: {said}", python.display())]
     Answer {
         /// The interpreter.
         python: PathBuf,

@@ -13,6 +13,7 @@ use crate::paths::Named;
 
 pub(super) fn run(args: &FindArgs, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     let named = context.named(&args.path)?;
+    output.set_typed(&args.path);
     let session = context.open(output.console())?;
     let found = session.run(
         output,

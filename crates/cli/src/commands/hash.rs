@@ -154,9 +154,9 @@ fn variables(texts: &[String], console: &Console) -> Result<BTreeMap<String, Str
         if name.is_empty() {
             return Err(Failure::Usage("a variable has no name: write NAME=VALUE, or NAME".to_owned()));
         }
-        if name.contains(|character: char| character.is_whitespace() || !is_of_name(character)) {
+        if !is_name(name) {
             return Err(Failure::Usage(format!(
-                "`{name}` is not the name of a variable: write NAME=VALUE, or NAME"
+                "`{name}` is not the name of a variable: it has letters, digits and `_`, and begins with no digit"
             )));
         }
         if let Some(source) = referenced(&value).filter(|source| env::var_os(source).is_none()) {
@@ -169,17 +169,17 @@ fn variables(texts: &[String], console: &Console) -> Result<BTreeMap<String, Str
     Ok(variables)
 }
 
-/// Whether a character can be part of a variable's name. Others come from wrong quoting.
-fn is_of_name(character: char) -> bool {
-    !character.is_control() && !"$\"'`{}".contains(character)
+/// Whether a text can be the name of a variable in a shell. Other texts come from wrong quoting.
+fn is_name(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && text.starts_with(|first: char| !first.is_ascii_digit())
 }
 
 /// The variable that a value stands for, as `$NAME` or `${NAME}`.
 fn referenced(value: &str) -> Option<&str> {
     let name = value.strip_prefix('$')?;
     let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
-    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    is_name.then_some(name)
+    is_name(name).then_some(name)
 }
 
 /// Computes a hash. With `explain`, prints or keeps its manifest.

@@ -25,7 +25,11 @@ pub(super) fn run(args: &LsArgs, context: &CommandContext, output: &mut CommandO
 /// Lists names only. Sizes and times would need a listing of the whole remote.
 fn outputs(context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     let session = context.open(output.console())?;
-    for path in session.run(output, session.storage.list_outputs())?? {
+    let paths = session.run(output, session.storage.list_outputs())??;
+    if paths.is_empty() {
+        output.console().note(&format_args!("{} holds no outputs", session.label));
+    }
+    for path in paths {
         output.line(&printable(&path));
         output.entry(OutputName { path });
     }
@@ -54,7 +58,7 @@ fn objects(path: &Path, args: &LsArgs, context: &CommandContext, output: &mut Co
         }
     };
     let mut table = Table::new();
-    table.set_header(["COMMAND HASH", "CONTENT HASH", "SIZE", if long { "TIME" } else { "AGE" }]);
+    table.set_header(["COMMAND HASH", "CONTENT HASH", "STORED", if long { "TIME" } else { "AGE" }]);
     let now = SystemTime::now();
     for object in &objects {
         table.add_row(if long { long_row(object) } else { short_row(object, now) });

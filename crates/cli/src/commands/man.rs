@@ -15,12 +15,23 @@ pub(super) fn run(args: &ManPages, output: &mut CommandOutput) -> Result<()> {
     output.no_document()?;
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
+    let command = with_short_synopsis(command);
     match &args.dir {
         Some(dir) => {
             write_pages(command, dir).map_err(|source| Failure::ManPages { path: dir.clone(), source })
         }
         None => render(&command, &mut output.raw()).map_err(Failure::Stdout),
     }
+}
+
+/// Gives every page the usage of the help as its synopsis. The synopsis of `clap_mangen` has all options, without their values.
+fn with_short_synopsis(mut command: Command) -> Command {
+    let usage = command.render_usage().to_string();
+    let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage).to_owned();
+    let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    names.iter().fold(command.override_usage(usage), |command, name| {
+        command.mut_subcommand(name, with_short_synopsis)
+    })
 }
 
 /// Writes one page per command, under the names that `man` looks for.

@@ -13,6 +13,9 @@ use crate::session::RemoteSession;
 pub(super) fn run(args: &PullArgs, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     output.set_dry_run(args.dry_run);
     let outputs = context.outputs(&args.paths)?;
+    if let Some(path) = args.paths.first() {
+        output.set_typed(path);
+    }
     let mut options = PullOptions::default();
     options.force = args.force;
     options.to = args.to.as_ref().map(|to| context.working_dir.join(to));
@@ -36,12 +39,20 @@ pub(super) fn run(args: &PullArgs, context: &CommandContext, output: &mut Comman
             Ok(())
         }
         Err(error) => {
-            if let Error::NotFound { outputs, .. } = &error {
-                for path in outputs {
-                    output.entry(FailedEntry::not_found(path.key_text()));
-                }
+            let missing = match &error {
+                Error::NotFound { outputs, .. } => outputs.clone(),
+                _ => Vec::new(),
+            };
+            let failure = Failure::from(error);
+            for path in &outputs {
+                // They are one unit: if one fails, none is restored.
+                output.entry(if missing.contains(path) {
+                    FailedEntry::not_found(path.as_str())
+                } else {
+                    FailedEntry::new(path.as_str(), &failure)
+                });
             }
-            Err(Failure::from(error))
+            Err(failure)
         }
     }
 }
@@ -69,16 +80,17 @@ fn say(pulled: &Pulled, args: &PullArgs, session: &RemoteSession, output: &mut C
             let console = output.console();
             let destination = destination.display();
             match pulled.incomparable {
-                None => console.warn(&format_args!(
-                    "{destination} differs from {url} and was kept; `--force` replaces it"
-                )),
+                None => {
+                    console.warn(&format_args!("{destination} differs from {url}; `--force` replaces it"));
+                }
                 Some(reason) => {
-                    console.warn(&format_args!("{destination} was kept: {}", reason.sentence(url)));
+                    console.warn(&format_args!("{destination} may differ: {}", reason.sentence(url)));
                 }
             }
+            let kept = if args.dry_run { "would keep" } else { "kept" };
             let line = match pulled.incomparable {
-                None => format!("kept {path} ≠ {place}"),
-                Some(_) => format!("kept {path}, not compared with {place}"),
+                None => format!("{kept} {path} ≠ {place}"),
+                Some(_) => format!("{kept} {path}, not compared with {place}"),
             };
             ("kept", line)
         }

@@ -120,7 +120,7 @@ impl Console {
 
 fn write_hint(stderr: &mut dyn Write, hint: Option<&str>) -> io::Result<()> {
     match hint {
-        Some(hint) => writeln!(stderr, "  {NOTE}hint:{NOTE:#} {hint}"),
+        Some(hint) => writeln!(stderr, "  {NOTE}hint:{NOTE:#} {}", printable(hint)),
         None => Ok(()),
     }
 }

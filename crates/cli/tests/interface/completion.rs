@@ -72,6 +72,27 @@ fn files_complete_for_paths() {
 }
 
 #[test]
+fn options_with_known_values_complete_their_values() {
+    let project = project();
+    for words in ["--hash ", "push x --hash ", "-r team --hash "] {
+        assert_eq!(completed(&project, words), ["blake3", "sha256", "weasel"], "{words}");
+    }
+    assert_eq!(completed(&project, "--hash b"), ["blake3"]);
+    for option in ["--color", "--progress"] {
+        assert_eq!(completed(&project, &format!("{option} ")), ["always", "auto", "never"], "{option}");
+    }
+    assert_eq!(completed(&project, "push --compression "), ["bzip2", "gzip", "none", "xz", "zstd"]);
+    assert_eq!(completed(&project, "push --compression x"), ["xz"]);
+    assert_eq!(completed(&project, "-C mo"), Vec::<String>::new(), "there is no such directory");
+    fs::create_dir(project.path().join("models")).unwrap();
+    assert_eq!(completed(&project, "-C mo"), ["models/"]);
+    for words in ["-C ", "-j ", "--stall-timeout ", "push --command-hash "] {
+        // It asks nothing, and prints no error.
+        completed(&project, words);
+    }
+}
+
+#[test]
 fn bash_completes_with_the_printed_script() {
     if Command::new("bash").arg("--version").output().is_err() {
         return;
@@ -82,7 +103,12 @@ fn bash_completes_with_the_printed_script() {
         COMP_WORDS=(larder pull mo); COMP_CWORD=2; COMP_TYPE=9\n\
         _clap_complete_larder larder mo pull\n\
         printf '%s\\n' \"${COMPREPLY[@]}\"\n\
-        complete -p larder\n";
+        complete -p larder\n\
+        compopt() { echo \"compopt $*\"; }\n\
+        touch 'with blank'\n\
+        COMP_WORDS=(larder push wi); COMP_CWORD=2\n\
+        _clap_complete_larder larder wi push\n\
+        printf '%s\\n' \"${COMPREPLY[@]}\"\n";
     let mut bash = Command::new("bash");
     bash.args(["--norc", "--noprofile", "-c", script]).current_dir(project.path());
     bash.env("LARDER", env!("CARGO_BIN_EXE_larder")).env("HOME", project.0.path().join("home"));
@@ -90,4 +116,5 @@ fn bash_completes_with_the_printed_script() {
     let said = Project::show("", &output);
     assert!(said.contains("\nmodels/en\n"), "{said}");
     assert!(said.contains("-F _clap_complete_larder larder"), "{said}");
+    assert!(said.contains("filenames") && said.contains("\nwith blank\n"), "{said}");
 }

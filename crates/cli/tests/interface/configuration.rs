@@ -78,7 +78,11 @@ fn the_documentation_is_what_the_command_and_its_help_print() {
     for arguments in ["config", "help config"] {
         let output = project.command(arguments).output().unwrap();
         assert!(output.status.success(), "{}", Project::show(arguments, &output));
-        assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), DOCUMENTATION.trim(), "{arguments}");
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap().trim_end(),
+            DOCUMENTATION.trim_end(),
+            "{arguments}"
+        );
     }
     let published = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md"));
     // A packaged crate has a copy of it.

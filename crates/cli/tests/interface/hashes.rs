@@ -25,7 +25,7 @@ fn a_command_hash_of_nothing_is_that_of_a_plain_push_in_every_directory() {
 #[test]
 fn names_that_no_variable_has_are_refused() {
     let project = Project::new();
-    for name in ["BAD NAME", "$HOME", "${HOME}=x", "'X'=1", "A\tB"] {
+    for name in ["BAD NAME", "$HOME", "${HOME}=x", "'X'=1", "A\tB", "A-B=1", "1A", "A.B", "Ä=1"] {
         for arguments in [&["hash", "command", "-e", name][..], &["hash", "env", name]] {
             let output = project.command("").args(arguments).output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);

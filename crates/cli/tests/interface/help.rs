@@ -47,6 +47,9 @@ fn completions_are_for_every_shell_and_the_manual_covers_every_command() {
     {
         assert!(manual.contains(&format!(".TH {page} 1")), "{page}");
     }
+    for synopsis in ["\\fBlarder push\\fR [OPTIONS] <PATH>...", "\\fBlarder\\fR [OPTIONS] <COMMAND>"] {
+        assert!(manual.contains(synopsis), "{synopsis}: {manual}");
+    }
 }
 
 #[test]

@@ -164,5 +164,8 @@ fn a_project_is_not_a_remote_of_another() {
         assert!(said.contains(&format!("`larder -C ../other project {command}`")), "{said}");
         assert!(said.ends_with("[2]\n"), "{said}");
     }
+    // There is no project in the directory above.
+    let said = project.transcript("-C .. project push other");
+    assert!(said.contains("`larder project push REMOTE other`") && said.ends_with("[2]\n"), "{said}");
     assert_eq!(fs::read_dir(project.0.path().join("other")).unwrap().count(), 1, "nothing was uploaded");
 }

@@ -106,7 +106,7 @@ impl Project {
         settings.add_filter(r"[\d.]+ (B|KiB)\b", "N B");
         settings.add_filter(r"\b[\d.]+ m?s\b", "SECONDS");
         // The width of a column depends on its contents.
-        settings.add_filter(r"(OBJECTS|CONTENT HASH|HEX|\d) +(SIZE|N B)", "$1  $2");
+        settings.add_filter(r"(OBJECTS|CONTENT HASH|HEX|…|\d) +(STORED|N B)", "$1  $2");
         settings
     }
 }

@@ -40,6 +40,12 @@ fn texts() {
             "url models/en",
             "push models/en -q -v",
             "rm models/en",
+            "cp models/en other",
+            "version",
+            "hash command python x.py",
+            "hash command --nonsense",
+            "pull metrics.json metrics.json",
+            "-C models pull en --command-hash nope",
             "run -- train",
             "project rm",
             "hash env",
@@ -60,7 +66,13 @@ fn a_different_output_is_kept_and_reported() {
     project.write("models/en/weights", "other");
     project.check(
         "kept",
-        &["pull models/en", "pull models/en -q", "pull models/en --json", "pull models/en --force"],
+        &[
+            "pull models/en",
+            "pull models/en --dry-run",
+            "pull models/en -q",
+            "pull models/en --json",
+            "pull models/en --force",
+        ],
     );
     assert_eq!(fs::read(project.path().join("models/en/weights")).unwrap(), b"1234");
 }

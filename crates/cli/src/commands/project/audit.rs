@@ -42,12 +42,16 @@ async fn audit(
     let damage: Vec<&Finding> = audit.damage().collect();
     let is_agreed = args.delete && !damage.is_empty() && (args.yes || ask(&damage, output).await);
     let mut left: Vec<&str> = Vec::new();
-    let mut removed = 0;
+    let (mut removed, mut replaced) = (0, 0);
     for finding in &audit.findings {
         let is_damage = finding.kind.is_damage();
-        let is_deleted = is_damage && is_agreed && delete(storage, finding, output).await;
+        let deletion =
+            if is_damage && is_agreed { delete(storage, finding, output).await } else { Deletion::Not };
+        let is_deleted = deletion == Deletion::Done;
         removed += usize::from(is_deleted);
-        if is_damage && !is_deleted {
+        if deletion == Deletion::Replaced {
+            replaced += finding.urls.len();
+        } else if is_damage && !is_deleted {
             left.extend(finding.urls.iter().map(String::as_str));
         }
         output.entry(AuditFinding {
@@ -70,26 +74,36 @@ async fn audit(
         let repairable = left.iter().filter(|url| urls.contains(**url)).count();
         output.fail(Failure::DamagedObjects { count: left.len(), repairable });
     }
+    if replaced > 0 {
+        output.fail(Failure::ReplacedObjects { count: replaced });
+    }
     Ok(())
 }
 
-/// Removes a damaged object, and prints that. Returns whether it was removed.
-async fn delete(storage: &RemoteStorage, finding: &Finding, output: &mut CommandOutput) -> bool {
+/// The outcome of a deletion.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Deletion {
+    Done,
+    /// Another object has the name now.
+    Replaced,
+    Not,
+}
+
+/// Removes a damaged object, and prints that.
+async fn delete(storage: &RemoteStorage, finding: &Finding, output: &mut CommandOutput) -> Deletion {
     let urls = finding.urls.join(", ");
     match Audit::delete(storage, finding).await {
         Ok(true) => {
             output.line(&printable(&format!("removed {urls}")));
-            true
+            Deletion::Done
         }
         Ok(false) => {
-            output.console().warn(&format_args!(
-                "kept {urls}: it was replaced after the audit read it, so run the audit again"
-            ));
-            false
+            output.console().warn(&format_args!("kept {urls}: it was replaced meanwhile"));
+            Deletion::Replaced
         }
         Err(error) => {
             output.fail(error);
-            false
+            Deletion::Not
         }
     }
 }

@@ -35,7 +35,13 @@ pub(super) fn open_for(
     if !overrides.is_empty() {
         output.console().verbose(&format_args!("overrides: {overrides}"));
     }
-    let project = Project::read(&context.root, &overrides, &process_variable)?;
+    let project = Project::read(&context.root, &overrides, &process_variable).map_err(|error| {
+        let is_missing = matches!(error, larder_project::Error::NoProject { .. });
+        match remote.filter(|_| is_missing).and_then(project_at) {
+            Some(path) => is_a_project(path, cli),
+            None => error.into(),
+        }
+    })?;
     for path in &project.idle_overrides {
         output
             .console()
@@ -70,6 +76,6 @@ fn project_at(text: &str) -> Option<&str> {
 fn is_a_project(path: &str, cli: &Cli) -> Failure {
     let command = cli.command.name();
     Failure::Usage(format!(
-        "{path} is a project, not a remote: write `larder -C {path} {command}`, or `larder {command} REMOTE {path}`"
+        "{path} is a project, not a remote: for its outputs write `larder {command} REMOTE {path}`, or `larder -C {path} {command}`"
     ))
 }
