@@ -35,9 +35,6 @@ pub(crate) fn instead_of(command: &str) -> Option<&'static str> {
         "pin" | "unpin" => {
             "larder does not pin versions yet: `larder pull PATH --content-hash HASH` restores one version"
         }
-        "why" => {
-            "larder does not compare hashes yet: `larder hash command --explain` prints the inputs of a hash"
-        }
         "doctor" => "`larder ls -v` shows the project, the remote and the configuration files in use",
         "version" => "`larder --version` prints the version",
         "login" | "auth" => {

@@ -1,6 +1,7 @@
 //! Pushing outputs.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use futures::future::try_join;
