@@ -25,14 +25,15 @@ const SMALL: u64 = 1 << 20;
 /// because each of the file threads keeps its buffer.
 const HASHED_AT_ONCE: u64 = 128 << 10;
 
-/// Files up to this size, in bytes, do not count against [`READ_AHEAD`]: those in flight take a few megabytes together.
+/// Files up to this size, in bytes, do not count against [`READ_AHEAD`]. All of them in flight together take
+/// a few megabytes.
 const TINY: usize = 32 << 10;
 
-/// How many bytes of files larger than [`TINY`] are held that the caller has not used yet. Files beyond are returned
-/// open.
+/// The maximum number of bytes held ahead of the caller for files larger than [`TINY`]. Beyond it, files are
+/// returned open.
 const READ_AHEAD: usize = 16 << 20;
 
-/// What a reader shares with its batches.
+/// The state that a reader shares with its batches.
 pub(crate) struct ReadContext<D> {
     pub(crate) root: Arc<Path>,
     pub(crate) digester: D,
@@ -54,7 +55,7 @@ impl<D: FileDigester> ReadContext<D> {
         }
     }
 
-    /// Whether the bytes of files are wanted.
+    /// Returns whether the bytes of files are wanted.
     pub(crate) fn reads(&self) -> bool {
         self.reads.load(Ordering::Relaxed)
     }
@@ -63,7 +64,7 @@ impl<D: FileDigester> ReadContext<D> {
         self.reads.store(false, Ordering::Relaxed);
     }
 
-    /// Nobody waits for the batches any more.
+    /// Records that nobody waits for the batches any more.
     pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
     }
@@ -93,18 +94,18 @@ pub(crate) enum BatchedFile<D> {
 
 /// The bytes of a small file.
 enum SmallContent {
-    /// In the buffer that a batch has for all its tiny files.
+    /// A range of the buffer that a batch uses for all its tiny files.
     Common(Range<usize>),
     Own(Bytes),
 }
 
 thread_local! {
-    /// For files up to [`HASHED_AT_ONCE`] whose bytes are only hashed.
+    /// The buffer for files up to [`HASHED_AT_ONCE`] whose bytes are only hashed.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl<D: FileDigester> FileBatch<D> {
-    /// Opens the files and answers. Never waits for another task.
+    /// Opens the files and sends the results. Never waits for another task.
     pub(crate) fn run(self, workers: &Workers) {
         let Self { files, context, sender } = self;
         let mut outcomes = Vec::with_capacity(files.len());
@@ -200,8 +201,8 @@ impl<D: FileDigester> ReadContext<D> {
         Ok(OpenedFile::Small(entry(file, digest), Some(SmallContent::Own(bytes))))
     }
 
-    /// Passes on a file that is too large for a file thread. A parallel digester hashes it on several threads when its
-    /// turn comes. Otherwise several such files are hashed at once, each on one thread.
+    /// Handles a file that is too large for a file thread. A parallel digester later hashes it on several
+    /// threads. Otherwise several such files are hashed at once, each on one thread.
     fn hand_over(self: &Arc<Self>, file: OpenFile, workers: &Workers) -> BatchedFile<D::Digest> {
         if self.reads() || self.digester.is_parallel() {
             let kind = EntryKind::File { executable: file.is_executable() };
@@ -227,18 +228,18 @@ fn hashed_entry<D: FileDigester>(digester: &D, file: OpenFile) -> Result<TreeEnt
     Ok(TreeEntry { path, kind, size, digest, state, body: EntryBody::None })
 }
 
-/// The entry of a file that was read.
+/// Returns the entry of a file that was read.
 fn entry<D>(file: OpenFile, digest: Option<D>) -> TreeEntry<D> {
     let kind = EntryKind::File { executable: file.is_executable() };
     let (size, state) = (file.size(), Some(file.state()));
     TreeEntry { path: file.into_relative_path(), kind, size, digest, state, body: EntryBody::None }
 }
 
-/// The right to hold bytes of the read-ahead, which returns to the budget when it is dropped.
+/// The right to hold bytes of the read-ahead. Dropping it returns the bytes to the budget.
 struct ReadAheadPermit(usize, Arc<AtomicUsize>);
 
 impl ReadAheadPermit {
-    /// Takes the right to hold `size` bytes, if there is room.
+    /// Takes the right to hold `size` bytes, if the budget allows it.
     fn take(budget: &Arc<AtomicUsize>, size: usize) -> Option<Self> {
         budget
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(size))

@@ -1,4 +1,4 @@
-//! Buffers that are used again.
+//! A pool of reusable buffers.
 
 use std::collections::TryReserveError;
 use std::fmt;
@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-/// Buffers of a mebibyte or so that are used again.
+/// Reusable buffers of about a mebibyte each.
 ///
-/// Allocating 4 MiB costs as much time as filling them. And an allocator keeps a freed block in the arena of the thread
-/// that freed it, so the process takes more memory than it uses.
+/// Allocating 4 MiB takes as long as filling them. In addition, an allocator keeps a freed block in the arena
+/// of the thread that freed it, so the process holds more memory than it uses.
 ///
 /// Clones share their buffers. The pool never has more buffers than were in use at once.
 ///
@@ -31,8 +31,8 @@ pub struct BufferPool {
 }
 
 impl BufferPool {
-    /// Returns a buffer with room for `capacity` bytes. It still has the bytes of its last use, because overwriting
-    /// them is cheaper than removing them and filling with zeros.
+    /// Returns a buffer with room for `capacity` bytes. It may still contain the bytes of its last use,
+    /// because overwriting them is cheaper than filling it with zeros.
     ///
     /// # Errors
     ///

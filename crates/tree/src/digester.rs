@@ -11,15 +11,16 @@ pub trait FileDigester: Clone + Send + Sync + 'static {
     /// The digest of a file.
     type Digest: Send + 'static;
 
-    /// The digest of `bytes`, which are those of a small file or the target of a link. `None` if this digester has
-    /// no digests.
+    /// Returns the digest of the bytes of a small file or of a link target. Returns `None` if this digester
+    /// computes no digests.
     fn digest(&self, bytes: &[u8]) -> Option<Self::Digest>;
 
-    /// Whether [`FileDigester::digest_file`] uses several threads for one file. If it does, the reader hashes one
-    /// large file at a time. Otherwise it hashes several at once.
+    /// Returns whether [`FileDigester::digest_file`] uses several threads for one file. If it does, the
+    /// reader hashes one large file at a time. Otherwise it hashes several at once.
     fn is_parallel(&self) -> bool;
 
-    /// The digest of a large file: on the compute threads of `workers`, or on the current thread alone without them.
+    /// Returns the digest of a large file. It is computed on the compute threads of `workers`, or without
+    /// `workers` on the current thread.
     ///
     /// # Errors
     ///
@@ -31,7 +32,7 @@ pub trait FileDigester: Clone + Send + Sync + 'static {
     ) -> Result<Option<Self::Digest>, TreeError>;
 }
 
-/// A [`FileDigester`] without digests.
+/// A [`FileDigester`] that computes no digests.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoDigest;
 
@@ -51,11 +52,12 @@ impl FileDigester for NoDigest {
     }
 }
 
-/// What a [`TreeReader`](crate::TreeReader) does with the bytes of files.
+/// The way a [`TreeReader`](crate::TreeReader) handles the bytes of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadMode {
-    /// Hashes them: every file comes with its digest and without a body.
+    /// Hashes them. Every file is returned with its digest and without a body.
     Digest,
-    /// Returns them: small files as bytes with their digest, large files open and without a digest.
+    /// Returns them. Small files are returned as bytes with their digest. Large files are returned open and
+    /// without a digest.
     Bytes,
 }

@@ -9,16 +9,16 @@ use crate::file::{FileState, OpenFile};
 pub struct TreeEntry<D> {
     /// The path relative to the root, with `/` between components. Empty for the root itself.
     pub path: Vec<u8>,
-    /// What kind of entry it is.
+    /// The kind of the entry.
     pub kind: EntryKind,
     /// The size of a file, or of the target of a link, in bytes. 0 for a directory.
     pub size: u64,
-    /// The digest of the bytes of a file, or of the target of a link. `None` for a directory, for a file that is
-    /// returned open, and where the digester has no digests.
+    /// The digest of the bytes of a file, or of the target of a link. `None` for a directory, for a file that
+    /// is returned open, and for a digester that computes no digests.
     pub digest: Option<D>,
     /// The state of a file when it was opened. `None` for other kinds.
     pub state: Option<FileState>,
-    /// The bytes of a file, if they were asked for.
+    /// The bytes of a file, if they were requested.
     pub body: EntryBody,
 }
 
@@ -45,10 +45,10 @@ pub enum EntryKind {
 /// The bytes of an entry.
 #[derive(Debug)]
 pub enum EntryBody {
-    /// The entry has no bytes, or they were not asked for.
+    /// The entry has no bytes, or they were not requested.
     None,
     /// All bytes of a small file.
     Bytes(Bytes),
-    /// A large file, open, for the caller to read.
+    /// A large file that the caller reads.
     Open(OpenFile),
 }

@@ -1,4 +1,4 @@
-//! What can go wrong while a tree is read.
+//! The errors of reading a tree.
 
 use std::io;
 use std::path::PathBuf;
@@ -45,13 +45,13 @@ pub enum TreeError {
         /// Where the loop closes.
         path: PathBuf,
     },
-    /// A link that is to be followed points to a path that does not exist.
+    /// The reader follows links, and the target of this link does not exist.
     #[error("failed to follow the link `{}`: its target does not exist", path.display())]
     Dangling {
         /// The path of the link.
         path: PathBuf,
     },
-    /// A pull stages its output here, or was killed while it did.
+    /// The directory is the staging directory of a pull that is running or was killed.
     #[error(
         "`{}` is the staging of a pull: wait for that pull, or remove this if none is running",
         path.display()
@@ -87,16 +87,16 @@ pub enum TreeError {
     /// The [`Observer`](crate::Observer) asked to stop.
     #[error("cancelled")]
     Cancelled,
-    /// A worker thread panicked: a defect of this crate. The panic itself went to standard error.
+    /// A worker thread panicked, which is a bug in this crate. The panic itself went to standard error.
     #[error("a worker thread failed unexpectedly while it read `{}`", path.display())]
     Worker {
-        /// What was being read.
+        /// The path of the file or directory that was read.
         path: PathBuf,
     },
 }
 
 impl TreeError {
-    /// Whether the [`Observer`](crate::Observer) asked to stop.
+    /// Returns whether the [`Observer`](crate::Observer) asked to stop.
     pub const fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled)
     }

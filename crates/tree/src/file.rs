@@ -1,4 +1,4 @@
-//! One open file, read to exactly the end that it had when it was opened.
+//! An open file, of which exactly the size at the time of opening is read.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek as _, SeekFrom};
@@ -12,17 +12,18 @@ use crate::error::TreeError;
 use crate::observer::Observer;
 use crate::opening::{OPEN_FLAGS, full_path, open_error};
 
-/// How much is read between two questions to the observer, in bytes.
+/// The number of bytes read between two calls of the observer.
 const STRIDE: usize = 4 << 20;
 
-/// The state of a regular file when it was opened: its size and its times of modification and of status change.
+/// The state of a regular file when it was opened: its size, its modification time and its status change
+/// time.
 ///
-/// The time of status change is part of it because a program can set the time of modification back.
+/// The status change time is included because a program can reset the modification time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileState {
     size: u64,
     modified: (i64, i64),
-    /// The time of the last status change, which nobody can set back.
+    /// The status change time, which programs cannot reset.
     changed: (i64, i64),
 }
 
@@ -35,7 +36,7 @@ impl FileState {
         }
     }
 
-    /// Checks that the file at `path`, through links, still has this state.
+    /// Checks that the file at `path` still has this state. Follows links.
     ///
     /// # Errors
     ///
@@ -55,8 +56,8 @@ impl FileState {
 
 /// A regular file that is open for reading.
 ///
-/// It returns exactly as many bytes as the file had when it was opened. If its size, its time of modification or its
-/// time of status change moves meanwhile, then reading fails with [`TreeError::Changed`].
+/// It returns exactly as many bytes as the file had when it was opened. If its size, modification time or
+/// status change time changes before the end, reading fails with [`TreeError::Changed`].
 ///
 /// ```
 /// use std::sync::Arc;
@@ -76,7 +77,7 @@ impl FileState {
 pub struct OpenFile {
     file: File,
     root: Arc<Path>,
-    /// Relative to the root. A full path is made only for messages.
+    /// The path relative to the root. A full path is built only for messages.
     path: Vec<u8>,
     state: FileState,
     remaining: u64,
@@ -86,7 +87,7 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
-    /// Takes a file that was just opened at `path`, which is relative to `root`.
+    /// Wraps a file that was just opened at `path`, which is relative to `root`.
     pub(crate) fn new(
         file: File,
         root: Arc<Path>,
@@ -115,7 +116,7 @@ impl OpenFile {
         })
     }
 
-    /// Opens the file at `path`, through links.
+    /// Opens the file at `path`. Follows links.
     ///
     /// # Errors
     ///
@@ -124,7 +125,7 @@ impl OpenFile {
         Self::open_below(path.into().into(), Vec::new(), observer)
     }
 
-    /// Opens the file at `path`, which is relative to `root`, through links.
+    /// Opens the file at `path`, which is relative to `root`. Follows links.
     pub(crate) fn open_below(
         root: Arc<Path>,
         path: Vec<u8>,
@@ -142,7 +143,7 @@ impl OpenFile {
         self.state.size
     }
 
-    /// The number of bytes that are still to be read.
+    /// The number of bytes left to read.
     pub fn remaining(&self) -> u64 {
         self.remaining
     }
@@ -152,7 +153,7 @@ impl OpenFile {
         self.state
     }
 
-    /// Whether its owner may execute it.
+    /// Returns whether its owner may execute it.
     pub fn is_executable(&self) -> bool {
         self.executable
     }
@@ -170,8 +171,8 @@ impl OpenFile {
         self.path
     }
 
-    /// Fills `buffer`, or as much of it as there are bytes left, and returns their number: 0 only at the end. Reports
-    /// them to the observer.
+    /// Fills `buffer` as far as bytes are left, and returns the number of bytes. It is 0 only at the end.
+    /// Reports the bytes to the observer.
     ///
     /// # Errors
     ///
@@ -200,7 +201,7 @@ impl OpenFile {
         let before = bytes.len();
         let size = usize::try_from(self.size()).map_err(|_| self.changed())?;
         bytes.try_reserve_exact(size).map_err(|error| self.failed("read", error.into()))?;
-        // No read beyond the end: a file that grew is noticed by its size afterwards.
+        // This never reads beyond the original end. The size check afterwards detects a file that grew.
         let read = Read::by_ref(&mut self.file).take(self.state.size).read_to_end(bytes);
         if let Err(source) = read {
             return Err(self.failed("read", source));
@@ -213,7 +214,7 @@ impl OpenFile {
         self.check_unmodified()
     }
 
-    /// Makes `buffer` have `len` bytes, for a read.
+    /// Resizes `buffer` to `len` bytes, for a read.
     ///
     /// # Errors
     ///
@@ -225,13 +226,13 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Whether bytes can be read at any offset. Some file systems have files that are only streams.
+    /// Returns whether bytes can be read at any offset. On some file systems, some files are only streams.
     pub fn is_seekable(&mut self) -> bool {
         self.file.stream_position().is_ok()
     }
 
-    /// Fills `buffer` with the bytes at `offset`, which is from the start of the file. Several threads may do so at the
-    /// same time. When all bytes are read, call [`OpenFile::finish`].
+    /// Fills `buffer` with the bytes at `offset` from the start of the file. Several threads may call this at
+    /// the same time. When all bytes are read, call [`OpenFile::finish`].
     ///
     /// # Errors
     ///
@@ -245,7 +246,7 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Checks that the file is what it was, after all bytes were read by [`OpenFile::read_at`].
+    /// Checks that the file has not changed, after [`OpenFile::read_at`] has read all bytes.
     ///
     /// # Errors
     ///

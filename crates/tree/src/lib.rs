@@ -1,11 +1,11 @@
 //! Reads a file or directory tree in a fixed order, on many threads.
 //!
 //! - [`TreeReader`] is an iterator over the entries of a tree. It opens and reads small files ahead, in bounded memory.
-//! - [`OpenFile`] is one open file. Reading fails if the file changes meanwhile.
+//! - [`OpenFile`] is one open file. Reading fails if the file changes.
 //! - [`FileDigester`] lets the reader hash files on the threads that read them. This crate has no hash functions.
-//! - [`Workers`] are the threads of a process, and an [`Observer`] follows the progress and may cancel.
-//! - A [`BufferPool`] has buffers that are used again.
-//! - [`TreeLimits`] bound what a tree may hold.
+//! - [`Workers`] are the threads of a process. An [`Observer`] follows the progress and may cancel.
+//! - A [`BufferPool`] holds reusable buffers.
+//! - [`TreeLimits`] bound the size and depth of a tree.
 
 mod batch;
 mod buffer_pool;

@@ -1,7 +1,7 @@
 //! Limits of trees.
 
-/// The limits of a tree. The defaults are also the limits for unpacking an archive, so every tree that can be
-/// packed under them can be unpacked under them.
+/// The limits of a tree. The defaults are also the limits for unpacking an archive. So a tree that can be
+/// packed with the defaults can also be unpacked with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TreeLimits {

@@ -5,7 +5,7 @@ pub trait Observer: Send + Sync {
     /// Called when `count` more bytes have been read.
     fn bytes(&self, count: u64);
 
-    /// Whether the operation should stop as soon as it can, with an error that says that it was cancelled.
+    /// Returns whether the operation should stop as soon as possible, with an error for the cancellation.
     fn is_cancelled(&self) -> bool;
 }
 

@@ -1,4 +1,4 @@
-//! How files of a tree are opened.
+//! Opens the files of a tree.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -9,11 +9,11 @@ use rustix::io::Errno;
 
 use crate::error::TreeError;
 
-/// Opening must not wait for the other end of a FIFO that has replaced a file.
+/// The flags for opening a file. If a FIFO has replaced the file, opening must not wait for its other end.
 pub(crate) const OPEN_FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// The error of an `open`, where the directory was listed before.
+/// Returns the error of an `open` that failed after its directory was listed.
 pub(crate) fn open_error(error: Errno, path: PathBuf) -> TreeError {
     match error {
         Errno::NOENT | Errno::LOOP | Errno::NOTDIR => TreeError::Changed { path },
@@ -21,7 +21,7 @@ pub(crate) fn open_error(error: Errno, path: PathBuf) -> TreeError {
     }
 }
 
-/// Joins the root of a tree and a path relative to it, which is empty for the root itself.
+/// Joins the root of a tree and a path relative to it. The path is empty for the root itself.
 pub(crate) fn full_path(root: &Path, path: &[u8]) -> PathBuf {
     if path.is_empty() { root.to_owned() } else { root.join(OsStr::from_bytes(path)) }
 }

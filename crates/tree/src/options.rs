@@ -1,4 +1,4 @@
-//! How a tree is read.
+//! The options for reading a tree.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::workers::Workers;
 /// Compares the names of two children of a directory.
 pub type NameOrder = fn(&[u8], &[u8]) -> Ordering;
 
-/// What to do about sockets, FIFOs and devices in a tree. They are never opened.
+/// The handling of sockets, FIFOs and devices in a tree. They are never opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SpecialFiles {
     /// Fails.
@@ -21,7 +21,7 @@ pub enum SpecialFiles {
     Skip,
 }
 
-/// How to read a tree: in which order, on which threads, within which limits.
+/// The options for reading a tree, such as the order, the threads and the limits.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct TreeOptions {
@@ -33,14 +33,14 @@ pub struct TreeOptions {
     pub order: NameOrder,
     /// The limits of the tree.
     pub limits: TreeLimits,
-    /// The threads. By default new ones: give all operations of a process clones of the same.
+    /// The threads, new ones by default. All operations of a process should share clones of the same workers.
     pub workers: Workers,
-    /// Follows the progress, and may cancel. Nobody by default.
+    /// The observer, which follows the progress and may cancel. None by default.
     pub observer: Arc<dyn Observer>,
 }
 
 impl TreeOptions {
-    /// Follows symbolic links, or not.
+    /// Sets whether to follow symbolic links.
     #[must_use]
     pub fn with_dereference(mut self, dereference: bool) -> Self {
         self.dereference = dereference;

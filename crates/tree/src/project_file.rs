@@ -1,7 +1,7 @@
 //! Files that larder reads and writes in a project.
 //!
-//! A checkout or an archive can put anything in their place: a FIFO that blocks, a device without an end, a symlink
-//! that leads out of the project. So a file is opened without waiting, its type is checked, and its size is bounded.
+//! A checkout or an archive can replace them with a FIFO that blocks, an endless device, or a symlink out of
+//! the project. So these functions open a file without blocking, check its type, and limit its size.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -11,12 +11,12 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-/// What happens to a symlink in the place of a file.
+/// The handling of a symlink in the place of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Symlinks {
-    /// The file that it leads to is read. For files that larder only reads.
+    /// Reads the target of the symlink. For files that larder only reads.
     Follow,
-    /// It is an error. For files that larder also writes.
+    /// Fails. For files that larder also writes.
     Refuse,
 }
 
@@ -53,7 +53,7 @@ pub fn read_open_file(file: &File, max_bytes: u64) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(is_special());
     }
-    // The size alone proves nothing: the file may grow, and files of /proc have none.
+    // The reported size is not enough: the file may grow, and files in /proc have size 0.
     let mut bytes = Vec::new();
     file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max_bytes {
@@ -63,12 +63,13 @@ pub fn read_open_file(file: &File, max_bytes: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a file in one step: readers see the old contents or the new ones. An existing file keeps its permissions.
+/// Replaces the contents of a file atomically: readers see the old contents or the new ones. An existing file
+/// keeps its permissions.
 ///
 /// # Errors
 ///
-/// A symlink or something else than a regular file is at the path, or the file cannot be written. The error does not
-/// name the path.
+/// Something other than a regular file exists at the path, such as a symlink, or the file cannot be written.
+/// The error does not name the path.
 pub fn replace_project_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     let existing = match fs::symlink_metadata(path) {
         Ok(existing) if existing.is_file() => Some(existing),
@@ -85,7 +86,7 @@ pub fn replace_project_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     prefix.push("-");
     let mut file = tempfile::Builder::new()
         .prefix(&prefix)
-        // Less the umask. Temporary files are private otherwise.
+        // The umask still applies. By default, a temporary file is private.
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(directory)?;
     if let Some(existing) = existing {

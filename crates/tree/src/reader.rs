@@ -19,8 +19,8 @@ use crate::options::TreeOptions;
 use crate::walk::{FileLocation, TreeWalk, WalkStep};
 use crate::workers::Workers;
 
-/// An iterator over the entries of a tree: depth first, a directory before its children, the children in the order of
-/// [`TreeOptions::order`].
+/// An iterator over the entries of a tree, depth first. A directory comes before its children, and the
+/// children follow [`TreeOptions::order`].
 ///
 /// The file threads open and read small files ahead, within bounds on their number and size. Large files are hashed on
 /// the compute threads, or returned open. After an error the iterator ends.
@@ -43,11 +43,11 @@ pub struct TreeReader<D: FileDigester> {
     workers: Workers,
     context: Arc<ReadContext<D>>,
     max_batch: usize,
-    /// The entries that were walked and not yet returned.
+    /// The entries that were walked but not yet returned.
     ahead: VecDeque<Slot<D::Digest>>,
     /// Files that are in no batch yet.
     unassigned: Vec<(Vec<u8>, FileLocation)>,
-    /// The batches that threads work on, in order.
+    /// The batches in progress, in order.
     assigned: VecDeque<Receiver<Vec<BatchedFile<D::Digest>>>>,
     /// The rest of the batch whose files are being returned.
     answered: VecDeque<BatchedFile<D::Digest>>,
@@ -62,18 +62,19 @@ enum Slot<D> {
     Failed(TreeError),
 }
 
-/// How many entries are read ahead: enough to keep all file threads busy, and few enough that four readers do not use up
-/// the thousand descriptors that a process usually may have.
+/// The number of entries that are read ahead. It is enough to keep all file threads busy. Four readers
+/// together stay below the usual limit of a thousand descriptors per process.
 const AHEAD: usize = 128;
 
-/// The largest number of files in a batch. Waking a thread for each of ten thousand files in the page cache takes a
-/// quarter of the time. The first batches have one file each, so that a few slow files are opened in parallel.
+/// The largest number of files in a batch. For ten thousand files in the page cache, waking a thread per file
+/// takes a quarter of the time. The first batches have one file each, so that a few slow files are opened in
+/// parallel.
 const MAX_BATCH: usize = 8;
 const FILES_BEFORE_BATCHES: usize = 16;
 
 impl TreeReader<NoDigest> {
-    /// Starts to read the tree at `root`, which may be a file, a directory, or a link to either. Files come with their
-    /// bytes or open.
+    /// Starts to read the tree at `root`, which may be a file, a directory, or a link to either. Files are
+    /// returned as bytes or open.
     pub fn open(root: impl Into<PathBuf>, options: &TreeOptions) -> Self {
         Self::with_digester(root, options, NoDigest, ReadMode::Bytes)
     }
@@ -89,7 +90,7 @@ impl<D: FileDigester> TreeReader<D> {
     ) -> Self {
         let root = root.into();
         let context = Arc::new(ReadContext::new(&root, Arc::clone(&options.observer), digester, mode));
-        // Two batches for each thread: one that it works on, and the next.
+        // Each thread has two batches: the current one and the next.
         let max_batch = AHEAD / options.workers.file_threads() / 2;
         Self {
             walk: TreeWalk::new(root, options),
@@ -105,12 +106,14 @@ impl<D: FileDigester> TreeReader<D> {
         }
     }
 
-    /// Changes the mode to [`ReadMode::Digest`]. Files that were read ahead may still come with their bytes.
+    /// Changes the mode to [`ReadMode::Digest`]. Files that were read ahead may still be returned with their
+    /// bytes.
     pub fn stop_reading(&self) {
         self.context.stop_reading();
     }
 
-    /// Opens the target of a link of this tree, wherever it is. `None` if it is not a regular file.
+    /// Opens the target of a link of this tree, wherever it is. Returns `None` if the target is not a regular
+    /// file.
     ///
     /// # Errors
     ///
@@ -122,7 +125,7 @@ impl<D: FileDigester> TreeReader<D> {
                 let (root, observer) = (Arc::clone(&self.context.root), Arc::clone(&self.context.observer));
                 OpenFile::open_below(root, link.path.clone(), observer).map(Some)
             }
-            // The target is of another kind, is missing, or is the link itself.
+            // The target is not a regular file, is missing, or is the link itself.
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(error) => Err(TreeError::Io { operation: "follow the link", path, source: error.into() }),
         }
@@ -153,7 +156,7 @@ impl<D: FileDigester> TreeReader<D> {
             self.walked = matches!(slot, Slot::Failed(_));
             self.ahead.push_back(slot);
         }
-        // Nothing else will start the last batch.
+        // A batch that is not full starts at the end of the walk, or when no other batch is in progress.
         if self.walked || self.assigned.is_empty() {
             self.assign();
         }

@@ -17,8 +17,9 @@ use crate::limits::TreeLimits;
 use crate::opening::{OPEN_FLAGS, full_path, open_error};
 use crate::options::{NameOrder, SpecialFiles, TreeOptions};
 
-/// The first bytes of the name of a staging directory, where a pull must create it beside the destination instead of in
-/// the project's `.larder`. Trees that contain such a name are refused, so that a half-written output is never read.
+/// The prefix of the name of a staging directory that a pull creates beside the destination instead of in the
+/// project's `.larder`. Trees that contain such a name are refused, so that a half-written output is never
+/// read.
 pub const STAGING_PREFIX: &[u8] = b".larder-tmp-";
 
 /// The next entry of a tree.
@@ -29,7 +30,7 @@ pub(crate) enum WalkStep {
     File { path: Vec<u8>, location: FileLocation },
 }
 
-/// From where a file is opened.
+/// The location from which a file is opened.
 pub(crate) enum FileLocation {
     /// The root of the tree.
     Root(PathBuf),
@@ -58,7 +59,7 @@ pub(crate) struct TreeWalk {
     limits: TreeLimits,
     /// The entered directories, the deepest last.
     entered: Vec<EnteredDirectory>,
-    /// The path of the deepest of them.
+    /// The path of the deepest entered directory.
     path: Vec<u8>,
     started: bool,
     entries: u64,
@@ -92,7 +93,7 @@ impl TreeWalk {
         }
     }
 
-    /// The next entry, or `None` at the end.
+    /// Returns the next entry, or `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<WalkStep>, TreeError> {
         let step = if self.started {
             self.advance()?
@@ -252,11 +253,12 @@ impl TreeWalk {
     }
 }
 
-/// Lists the children of a directory, in no order. Special files that are skipped are not listed, so that a directory
-/// with nothing else in it counts as empty.
+/// Lists the children of a directory, in no order. Skipped special files are not listed, so that a directory
+/// with only such files counts as empty.
 fn list(directory: &File, special_files: SpecialFiles) -> io::Result<Vec<Child>> {
     let mut children = Vec::new();
-    // A duplicate keeps the descriptor for opening the children. It is cheaper than opening the directory twice.
+    // Listing uses a duplicate, because the original descriptor later opens the children. Duplicating is
+    // cheaper than opening the directory twice.
     for entry in Dir::new(rustix::io::fcntl_dupfd_cloexec(directory, 0)?)? {
         let entry = entry?;
         let name: &CStr = entry.file_name();

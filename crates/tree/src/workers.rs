@@ -12,10 +12,10 @@ use rayon::{ThreadBuilder, ThreadPool, ThreadPoolBuilder};
 
 /// The worker threads of a process, shared by all operations that are given a clone.
 ///
-/// *Compute* threads hash large files, compress and decompress. By default there is one for each core. *File* threads
-/// open, read, hash and create small files. They mostly wait for the file system, which on a network may take a
-/// millisecond for each open, so there are several times as many. Threads start on first use: creating a `Workers`
-/// costs nothing.
+/// *Compute* threads hash large files, compress and decompress. By default there is one for each core. *File*
+/// threads open, read, hash and create small files. They mostly wait for the file system: on a network, each
+/// open may take a millisecond. So there are several times as many of them. Threads start on first use:
+/// creating a `Workers` costs nothing.
 ///
 /// If the system refuses some of the threads, there are fewer. If it refuses all of them, each task runs on the thread
 /// that spawns it. Neither is an error, and neither panics.
@@ -41,8 +41,9 @@ struct ThreadPools {
     files: OnceLock<Option<ThreadPool>>,
 }
 
-/// File threads per compute thread, and their bound. Where each open takes a millisecond, pushing 10,000 files on two
-/// cores took 1.6 s with four threads per core and 0.96 s with eight. Where opens are immediate, there is no difference.
+/// The number of file threads per compute thread, and the maximum in total. Where each open takes a
+/// millisecond, pushing 10,000 files on two cores took 1.6 s with four threads per core and 0.96 s with
+/// eight. Where opens are immediate, there is no difference.
 const FILE_THREADS_PER_JOB: usize = 8;
 const MAX_FILE_THREADS: usize = 64;
 
@@ -72,7 +73,8 @@ impl Workers {
         spawn(self.files(), task);
     }
 
-    /// The compute threads, for rayon's parallel operations. `None` where the system gives no threads.
+    /// Returns the compute threads, for rayon's parallel operations. Returns `None` if the system refuses to
+    /// start threads.
     pub fn compute_threads(&self) -> Option<&ThreadPool> {
         self.0.compute.get_or_init(|| build("larder-compute", self.0.jobs.get())).as_ref()
     }
@@ -97,27 +99,27 @@ impl fmt::Debug for Workers {
 fn spawn(pool: Option<&ThreadPool>, task: impl FnOnce() + Send + 'static) {
     match pool {
         Some(pool) => pool.spawn_fifo(task),
-        // As in a pool, whoever waits for the task notices a panic.
+        // As in a pool, the code that waits for the task notices a panic.
         None => drop(catch_unwind(AssertUnwindSafe(task))),
     }
 }
 
-/// Creates a pool of `wanted` threads, or fewer. `None` if no thread can be started.
+/// Creates a pool of `wanted` threads, or fewer. Returns `None` if no thread can be started.
 fn build(name: &'static str, wanted: usize) -> Option<ThreadPool> {
-    // The threads are started before the pool: rayon would give up entirely if one of them could not be started.
+    // The threads start before the pool, because rayon fails entirely if one of its threads cannot start.
     let mut threads: Vec<_> = (0..wanted).map_while(|index| start(name, index).ok()).collect();
     if threads.len() < wanted {
         // Leave some for other parts of the process.
         threads.truncate(threads.len() / 2);
     }
     if threads.is_empty() {
-        // Rayon takes zero for the number of cores.
+        // Rayon interprets zero as the number of cores.
         return None;
     }
     let pool = ThreadPoolBuilder::new()
         .num_threads(threads.len())
-        // Without a handler a panic in a task would abort the process. Whoever waits for the task finds the channel
-        // closed, and reports that.
+        // Without a handler, a panic in a task would abort the process. The code that waits for the task
+        // reports that its channel is closed.
         .panic_handler(|_| {})
         .spawn_handler(|part| {
             let thread = threads.pop().ok_or(io::ErrorKind::WouldBlock)?;
