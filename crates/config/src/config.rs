@@ -1,4 +1,4 @@
-//! All sources of settings together.
+//! The combined sources of settings.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -14,7 +14,7 @@ use crate::setting::Setting;
 /// The remote that is used if none is chosen.
 const DEFAULT_REMOTE: &str = "default";
 
-/// The settings of a command, in layers. For each setting, the first layer that has it decides.
+/// The settings of a command, in layers. The first layer that has a setting decides it.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     layers: Vec<Layer>,
@@ -22,12 +22,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// Stacks the layers. The strongest comes first: flags, environment, the project's file, the user's file.
+    /// Stacks the layers, the strongest first: flags, environment, the project's file, the user's file.
     pub fn new(layers: impl IntoIterator<Item = Layer>) -> Self {
         Self { layers: layers.into_iter().collect(), home: None }
     }
 
-    /// Sets the home directory: a path of a remote may begin with `~/`.
+    /// Sets the home directory, which `~/` at the beginning of a remote's path stands for.
     #[must_use]
     pub fn with_home(mut self, home: Option<PathBuf>) -> Self {
         self.home = home;
@@ -44,7 +44,7 @@ impl Config {
         self.first(|layer| layer.compression.as_ref())
     }
 
-    /// The threads of the process.
+    /// The number of threads of the process.
     pub fn jobs(&self) -> Option<&Setting<NonZeroUsize>> {
         self.first(|layer| layer.jobs.as_ref())
     }
@@ -54,7 +54,7 @@ impl Config {
         self.first(|layer| layer.stall_timeout.as_ref())
     }
 
-    /// Whether run records name the user and the machine.
+    /// Returns whether run records name the user and the machine.
     pub fn record_identity(&self) -> bool {
         self.first(|layer| layer.record_identity.as_ref()).is_some_and(|setting| setting.value)
     }
@@ -70,11 +70,12 @@ impl Config {
         names.into_iter().cloned().collect()
     }
 
-    /// Finds the remote to use: the chosen one, else the remote `default`, else the only configured one. If none is
-    /// configured, it is the store in the project at `root`.
+    /// Finds the remote to use. It is the chosen remote, else the remote `default`, else the only configured
+    /// one. If no remote is configured, it is the store in the project at `root`.
     ///
-    /// Text with a scheme is a URL. Other text with a `/` or `\` is a path. A bare word is the name of a configured remote.
-    /// A chosen path is relative to `working_dir`, a path in a file is relative to the file.
+    /// Text with a scheme is a URL. Other text with a `/` or `\` is a path. A bare word is the name of a
+    /// configured remote. A chosen path is relative to `working_dir`. A path in a file is relative to the
+    /// file.
     ///
     /// # Errors
     ///
@@ -110,8 +111,8 @@ impl Config {
         }
     }
 
-    /// Follows a name to a location. A remote may be another name for a remote. The options of both hold. If both have the
-    /// same option, that of the outer remote counts.
+    /// Resolves a name to a location. A remote may be an alias of another remote. The options of both apply.
+    /// If both set the same option, the alias wins.
     fn named(&self, name: &str, asked_by: &Origin) -> Result<ConfiguredRemote> {
         let mut current = name.to_owned();
         let mut asked_by = asked_by.clone();

@@ -1,7 +1,7 @@
 //! The grammar of configuration files.
 //!
-//! The code walks the tables itself instead of deriving them. So each error names the line, the whole key and the right
-//! value.
+//! The code reads the tables without a derived deserializer, so that each error names the line, the whole key
+//! and the expected value.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -17,7 +17,8 @@ use crate::origin::{FilePlace, Origin};
 use crate::remote::{OptionValue, RemoteDefinition, RemoteOption};
 use crate::setting::Setting;
 
-/// The keys at the top of a file. No remote has such a name: a setting below `[remotes]` would be taken for a remote.
+/// The keys at the top of a file. A remote cannot have one of these names, because a setting placed below
+/// `[remotes]` would be read as a remote.
 const SETTINGS: [&str; 6] = ["hash", "compression", "jobs", "stall_timeout", "record_identity", "remotes"];
 /// The options of remotes of all kinds. No remote has such a name either.
 const OPTIONS: [&str; 11] = [
@@ -39,7 +40,7 @@ const KEYS: &str =
 pub(crate) fn parse(text: &str, path: &Path, kind: FileKind) -> Result<Layer> {
     let document = ConfigDocument { text, path, kind };
     let table = DeTable::parse(text).map_err(|error| {
-        // An error at the end of the text may have no span. Something is missing in the last line then.
+        // An error at the end of the text may have no span. It then belongs to the last line.
         let place = document.place(&error.span().unwrap_or(text.len()..text.len()));
         Error::Syntax { place, problem: error.message().replace('\n', ", ") }
     })?;
@@ -98,7 +99,7 @@ impl ConfigDocument<'_> {
 
     fn stall_timeout(&self, value: &TomlValue<'_>) -> Result<Setting<std::time::Duration>> {
         let seconds = match OptionValue::from_toml(value.get_ref()) {
-            // Above 2^53 the last digits are lost. No timeout is that long.
+            // Numbers above 2^53 lose their last digits, but no timeout is that long.
             #[expect(clippy::cast_precision_loss, reason = "see above")]
             Some(OptionValue::Integer(integer)) => Some(integer as f64),
             Some(OptionValue::Float(float)) => Some(float),
@@ -200,7 +201,7 @@ impl ConfigDocument<'_> {
         FilePlace { path: self.path.to_owned(), line: 1 + before.filter(|byte| **byte == b'\n').count() }
     }
 
-    /// Never shows the value, which may be a secret in the wrong place.
+    /// Returns an error that does not contain the value, which may be a misplaced secret.
     fn wrong<T>(&self, key: &str, spanned: &Spanned<T>, problem: &str) -> Error {
         Error::Value { place: self.place(&spanned.span()), key: key.to_owned(), problem: problem.to_owned() }
     }

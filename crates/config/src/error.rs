@@ -12,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file exists and cannot be read.
+    /// A file exists but cannot be read.
     #[error("failed to read the configuration file {}", path.display())]
     Read {
         /// The file.
@@ -31,15 +31,15 @@ pub enum Error {
     /// A file is not valid TOML.
     #[error("{place}: not valid TOML: {problem}")]
     Syntax {
-        /// Where the syntax is wrong.
+        /// The line of the problem.
         place: FilePlace,
-        /// What is wrong there.
+        /// The problem.
         problem: String,
     },
-    /// A key that larder does not know.
+    /// A file has a key that larder does not know.
     #[error("{place}: unknown key `{key}`: {expected}")]
     UnknownKey {
-        /// Where the key stands.
+        /// The line of the key.
         place: FilePlace,
         /// The key, with the names of its tables.
         key: String,
@@ -49,11 +49,11 @@ pub enum Error {
     /// A key has a wrong value.
     #[error("{place}: `{key}` {problem}")]
     Value {
-        /// Where the value stands.
+        /// The line of the value.
         place: FilePlace,
         /// The key, with the names of its tables.
         key: String,
-        /// What it must be, as the end of a sentence.
+        /// The expected value, as the end of a sentence.
         problem: String,
     },
     /// The text of a setting cannot be read.

@@ -1,4 +1,4 @@
-//! Reading configuration files.
+//! Reads configuration files.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::layer::{FileKind, Layer};
 use crate::origin::FilePlace;
 
-/// The greatest size of a configuration file. Real files have some hundred bytes.
+/// The maximum size of a configuration file, in bytes. Real files have a few hundred bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 impl Layer {
@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads what `make` puts at a path, and gives the error without the path of the test's directory.
+    /// Reads a path that `make` has filled, and returns the error without the path of the test's directory.
     fn refused(make: impl FnOnce(&Path)) -> String {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("larder.toml");

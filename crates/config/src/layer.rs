@@ -9,10 +9,11 @@ use crate::origin::{FilePlace, Origin};
 use crate::remote::RemoteDefinition;
 use crate::setting::Setting;
 
-/// The greatest number of threads: more than machines have cores, and small enough to catch typing errors.
+/// The maximum number of threads. It exceeds the number of cores of any machine, and is small enough to catch
+/// typos.
 pub const MAX_JOBS: usize = 1024;
 
-/// Whose configuration file it is.
+/// The owner of a configuration file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
     /// `larder.toml` at the root of a project.
@@ -39,15 +40,16 @@ pub struct Layer {
     pub hash: Option<Setting<String>>,
     /// The compression of pushed archives, as text.
     pub compression: Option<Setting<String>>,
-    /// The threads of the process, at most [`MAX_JOBS`].
+    /// The number of threads of the process, at most [`MAX_JOBS`].
     pub jobs: Option<Setting<NonZeroUsize>>,
     /// How long a remote may make no progress before larder gives up on it.
     pub stall_timeout: Option<Setting<Duration>>,
     /// Whether run records name the user and the machine.
     pub record_identity: Option<Setting<bool>>,
-    /// The chosen remote: a name, a path or a URL. Never from a file, which names a remote `default` instead.
+    /// The chosen remote: a name, a path or a URL. Never set by a file: a file names its remote `default`
+    /// instead.
     pub remote: Option<Setting<String>>,
-    /// The defined remotes, by name. Only from files.
+    /// The defined remotes, by name. Only files define remotes.
     pub remotes: BTreeMap<String, RemoteDefinition>,
 }
 

@@ -1,10 +1,10 @@
 //! The configuration of larder: the project root, the settings in `larder.toml` and in the user's file, and the remote to
 //! use.
 //!
-//! A [`Config`] is a stack of [`Layer`]s: flags, environment, the project's file, the user's file. Each value keeps
-//! its [`Origin`], because other people write the files of a project, and these may not decide everything. The crate reads
-//! only the files that it is given. It reads no environment variable and no working directory. It does not parse the URLs
-//! of remotes: it only tells URLs, paths and names apart.
+//! A [`Config`] is a stack of [`Layer`]s: flags, environment, the project's file, the user's file. Each value
+//! keeps its [`Origin`], because other people write the files of a project, and some settings must come from
+//! the user. The crate reads only the files that it is given. It does not read environment variables or the
+//! working directory. It distinguishes URLs, paths and names of remotes, but does not parse URLs.
 //!
 //! ```
 //! use larder_config::{Config, FileKind, Layer, Setting};

@@ -1,4 +1,4 @@
-//! Where a value comes from.
+//! The origin of a value.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,8 +20,9 @@ impl fmt::Display for FilePlace {
 
 /// The source of a value.
 ///
-/// Files of a project come with a clone, from people whom the user may not know. So a setting that weakens verification,
-/// host keys or limits, or sends credentials somewhere, is not accepted from there. See [`Origin::is_project_file`].
+/// The files of a project come with a clone, from people whom the user may not know. So a project file must
+/// not weaken verification, host keys or limits, or send credentials to a server. See
+/// [`Origin::is_project_file`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A flag of the command line, such as `--hash`.
@@ -37,7 +38,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Whether the value comes from a file of the project, not from the user.
+    /// Returns whether the value comes from a file of the project, not from the user.
     pub fn is_project_file(&self) -> bool {
         matches!(self, Self::ProjectFile(_))
     }

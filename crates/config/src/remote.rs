@@ -1,4 +1,4 @@
-//! Remotes, and the text that names one.
+//! Remotes, and the texts that name them.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -57,13 +57,13 @@ impl fmt::Display for OptionValue {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConfiguredRemote {
-    /// The name by which it was chosen, if it has one.
+    /// The name by which it was chosen, if it was chosen by name.
     pub name: Option<String>,
     /// Where it is.
     pub location: Location,
     /// Its options, in the order of the file.
     pub options: Vec<RemoteOption>,
-    /// Where its location is defined. [`Origin::Default`] stands for the store in the project, on this machine only.
+    /// Where its location is defined. [`Origin::Default`] means the local store in the project.
     pub origin: Origin,
 }
 
@@ -71,7 +71,7 @@ impl ConfiguredRemote {
     /// The store of a project without a configured remote, relative to its root.
     pub const EMBEDDED: &str = ".larder/store";
 
-    /// Whether it is the store in the project, on this machine only.
+    /// Returns whether it is the local store in the project.
     pub fn is_embedded(&self) -> bool {
         self.origin == Origin::Default
     }
@@ -95,7 +95,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// The meaning of the text for a remote.
+/// The meaning of a text that names a remote.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RemoteText {
     At(Location),
@@ -103,9 +103,9 @@ pub(crate) enum RemoteText {
 }
 
 impl RemoteText {
-    /// Tells URLs, paths and names apart. A URL has `://`. A path has a `/` or `\` and is relative to `base`. `~` and `~/`
-    /// at its beginning mean `home`. Text with a `:` before its first `/` is passed on like a URL: the storage refuses it
-    /// with a hint.
+    /// Distinguishes URLs, paths and names. A URL contains `://`. A path contains `/` or `\` and is relative
+    /// to `base`. A leading `~` or `~/` means `home`. Text with a `:` before its first `/` counts as a URL,
+    /// so that the storage rejects it with a hint.
     pub(crate) fn new(text: &str, base: &Path, home: Option<&Path>) -> Self {
         let first = text.split(['/', '\\']).next().unwrap_or_default();
         let has_slash = first.len() < text.len();
@@ -123,7 +123,7 @@ impl RemoteText {
     }
 }
 
-/// Joins both. Every `..` stays, because the name before it may be a symlink, also in `base`.
+/// Joins `base` and `path`. Keeps every `..`, because the name before it may be a symlink, even in `base`.
 fn resolve(base: &Path, path: &Path) -> PathBuf {
     base.join(path).components().filter(|component| *component != Component::CurDir).collect()
 }

@@ -16,12 +16,12 @@ pub struct Setting<T> {
 }
 
 impl<T> Setting<T> {
-    /// A value that was given by the flag `name`.
+    /// Creates a value that comes from the flag `name`.
     pub fn flag(name: &'static str, value: T) -> Self {
         Self { value, origin: Origin::Flag(name) }
     }
 
-    /// A value of the environment variable `name`.
+    /// Creates a value that comes from the environment variable `name`.
     pub fn environment(name: &'static str, value: T) -> Self {
         Self { value, origin: Origin::Environment(name) }
     }
