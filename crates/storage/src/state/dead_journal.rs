@@ -20,7 +20,7 @@ use super::lock::lock_if_dead;
 use super::record::{JournalLine, JournalRecord, Move};
 use crate::error::{Error, Result};
 
-/// The largest journal that is read, in bytes. A push of a hundred thousand outputs writes some 40 MB.
+/// The largest journal that is read, in bytes. A push of a hundred thousand outputs writes about 40 MB.
 const MAX_JOURNAL: u64 = 64 << 20;
 
 /// The journal of a dead process, locked by this one.
@@ -32,16 +32,16 @@ pub(super) struct DeadJournal {
     records: Vec<JournalRecord>,
 }
 
-/// The kind of a file in the journal directory.
+/// The result of opening a file in the journal directory.
 pub(super) enum OpenedJournal {
     Dead(DeadJournal),
-    /// Its process lives, or the file was just removed.
+    /// Its process is alive, or the file was just removed.
     InUse,
-    /// It is not a journal of this project, or a later version wrote it.
+    /// It is not a journal of this project, or a newer version wrote it.
     Foreign,
 }
 
-/// A placing that was under way when the process died.
+/// A placing that was in progress when the process died.
 #[derive(Debug, PartialEq)]
 pub(super) struct Unsettled<'a> {
     pub(super) placing: u64,
@@ -84,7 +84,7 @@ impl DeadJournal {
         &self.name
     }
 
-    /// Returns the placings that were not settled, in the order in which they began.
+    /// Returns the placings that were not settled, in the order of their beginning.
     pub(super) fn unsettled(&self) -> Vec<Unsettled<'_>> {
         let settled: HashSet<u64> = self.records.iter().filter_map(JournalRecord::as_settled).collect();
         let mut found: Vec<Unsettled<'_>> = Vec::new();
@@ -146,7 +146,8 @@ impl DeadJournal {
         of_remote.map(|(_, token)| UploadToken::new(token)).collect()
     }
 
-    /// Forgets the uploads to a remote. Returns whether uploads to other remotes are left, so that the journal must stay.
+    /// Forgets the uploads to a remote. Returns whether the journal must stay because it has uploads to other
+    /// remotes.
     pub(super) fn forget_uploads(&mut self, of_remote: &str) -> bool {
         let others = self.open_uploads().into_iter().filter(|(remote, _)| *remote != of_remote);
         let left: Vec<JournalRecord> = others
@@ -159,7 +160,7 @@ impl DeadJournal {
         // The first record stays: it proves that the journal is genuine.
         self.records.truncate(1);
         self.records.extend(left);
-        // If this fails, the uploads are aborted again, which succeeds.
+        // If this fails, the next command aborts the uploads again, which succeeds.
         self.rewrite().ok();
         true
     }
@@ -188,7 +189,7 @@ impl JournalRecord {
 
 /// Opens a journal without blocking. Returns `None` if it is not a regular file.
 fn open_regular(directory: &StateDirectory, name: &str) -> rustix::io::Result<Option<File>> {
-    // Checked before it is opened: opening some devices has an effect.
+    // The type is checked first, because opening some devices has side effects.
     let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Ok(None);
@@ -203,17 +204,17 @@ fn open_regular(directory: &StateDirectory, name: &str) -> rustix::io::Result<Op
     opened.map(|file| Some(file.into()))
 }
 
-/// Reads the records of a journal. Returns `None` if this project did not write it, or not in this format.
+/// Reads the records of a journal. Returns `None` if it belongs to another project or has another format.
 fn read_records(text: &[u8], owner: &JournalRecord) -> Option<Vec<JournalRecord>> {
     let mut lines = text.split(|byte| *byte == b'\n');
-    // The process died while it wrote the text behind the last line break: that record does not count.
+    // Text after the last line break is an incomplete record, because the process died while writing it.
     lines.next_back();
     let mut records = Vec::new();
     for line in lines {
         match JournalLine::parse(line) {
             JournalLine::Record(record) if records.is_empty() && record != *owner => return None,
             JournalLine::Record(record) => records.push(record),
-            // The first record is the first line.
+            // The first line must be intact, because it holds the first record.
             JournalLine::Torn if records.is_empty() => return None,
             JournalLine::Torn => {}
             JournalLine::Unknown => return None,

@@ -1,7 +1,7 @@
-//! The directories of larder's own state in a project, `.larder` and those below it.
+//! The directories of larder's own state in a project: `.larder` and its subdirectories.
 //!
-//! Git stores symlinks, so a checkout can have one in the place of any of them. Each directory is opened relative to its
-//! parent and never through a link, because larder deletes and writes files there.
+//! Git stores symlinks, so a checkout can replace any of them with a symlink. Because larder deletes and
+//! writes files there, it opens each directory relative to its parent and never follows a link.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -45,7 +45,7 @@ impl StateDirectory {
 
     fn descend(root: &Path, names: &[&str], create: bool) -> Result<Option<Self>> {
         let mut path = root.to_owned();
-        // The project root may be reached through links.
+        // The path of the project root may contain symlinks.
         let mut opened = match open_directory(CWD, root, OFlags::empty()) {
             Ok(opened) => opened,
             Err(Errno::NOENT) if !create => return Ok(None),
@@ -89,7 +89,7 @@ impl StateDirectory {
         list().map_err(Error::io("list", &self.path))
     }
 
-    /// Creates a file of this name, unless one exists. It is open for appending.
+    /// Creates a file of this name for appending. Fails if one exists.
     pub(super) fn create_new(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::WRONLY
             | OFlags::APPEND

@@ -17,11 +17,11 @@ use super::record::{FORMAT, JournalRecord, RecordWriter};
 use super::steps::step;
 use crate::error::{Error, Result};
 
-/// How long the end of a command waits for threads that were told to stop. They check after each chunk. An interrupted
-/// command should end within two seconds.
+/// The time that a command waits at its end for threads that were told to stop. The threads check after each
+/// chunk. An interrupted command should end within two seconds.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The journal of this process. It is locked while the process lives.
+/// The journal of this process. It is locked for the lifetime of the process.
 #[derive(Debug)]
 pub(crate) struct ProcessJournal {
     id: String,
@@ -50,7 +50,8 @@ impl ProcessJournal {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(Error::io("create", &path)(error)),
             };
-            // If another process locked the file first, it takes the journal for a dead one and removes it: begin again.
+            // Another process may lock the file first. It then treats the journal as dead and removes it, so
+            // this begins again.
             if lock_if_dead(&file, &directory, &id).map_err(Error::io("lock", &path))? {
                 let owner = owner(&file, root).map_err(Error::io("look at", &path))?;
                 let journal = Self {
@@ -82,7 +83,7 @@ impl ProcessJournal {
         self.next_placing.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Counts a staging directory, until [`Self::staging_gone`].
+    /// Counts a new staging directory until [`Self::staging_gone`] is called.
     pub(super) fn staging_made(&self) {
         *lock(&self.stagings) += 1;
     }
@@ -92,8 +93,8 @@ impl ProcessJournal {
         self.staging_gone.notify_all();
     }
 
-    /// Waits a moment for the threads of abandoned transfers to stop and remove their stagings. The next command removes
-    /// the rest.
+    /// Waits briefly for the threads of abandoned transfers to stop and remove their stagings. The next
+    /// command removes the remaining stagings.
     pub(super) fn wait_for_stagings(&self) {
         let waited =
             self.staging_gone.wait_timeout_while(lock(&self.stagings), CLOSE_TIMEOUT, |left| *left > 0);
@@ -132,7 +133,8 @@ impl ProcessJournal {
         self.unfinished.load(Ordering::Acquire)
     }
 
-    /// Removes the journal if nothing in it is open. The process may end before the last thread drops the journal.
+    /// Removes the journal if nothing in it is open. This does not wait for a drop, because the process may
+    /// end before the last thread drops the journal.
     pub(super) fn end(&self) {
         let is_idle = *lock(&self.stagings) == 0 && lock(&self.open_uploads).is_empty();
         if is_idle && !self.is_unfinished() {

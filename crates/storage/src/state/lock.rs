@@ -1,4 +1,4 @@
-//! Locks: of journals between processes, and of values between threads.
+//! Locks of journals between processes, and of values between threads.
 
 use std::fs::{File, TryLockError};
 use std::io;

@@ -1,4 +1,4 @@
-//! Mount points below a path. larder neither moves nor removes what another file system holds.
+//! Finds mount points below a path. Files of another file system are never moved or removed.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs;
@@ -19,13 +19,13 @@ pub(super) struct MountIdentity {
 }
 
 impl MountIdentity {
-    /// Looks at an open file.
+    /// Returns the identity of an open file.
     pub(super) fn of(file: impl AsFd) -> io::Result<Self> {
         let found = Self::at(&file, c"", AtFlags::EMPTY_PATH)?;
         Ok(Self { mount: found.mount.or_else(|| mount_of_descriptor(file)), ..found })
     }
 
-    /// Looks at an entry of a directory, not through a link.
+    /// Returns the identity of an entry of a directory. Does not follow a link.
     fn of_entry(directory: impl AsFd, name: &CStr) -> io::Result<Self> {
         Self::at(directory, name, AtFlags::SYMLINK_NOFOLLOW)
     }
@@ -63,7 +63,7 @@ impl MountIdentity {
     }
 }
 
-/// The mount of an open file, for kernels before 5.8.
+/// Returns the mount of an open file, for kernels before 5.8.
 #[cfg(target_os = "linux")]
 fn mount_of_descriptor(file: impl AsFd) -> Option<u64> {
     use std::os::fd::AsRawFd as _;
@@ -84,7 +84,7 @@ pub(super) fn same_mount(a: &Path, b: &Path) -> io::Result<bool> {
 
 /// Finds a mount point, or a directory on another device, at `path` or below it. Does not follow links.
 ///
-/// In directories that this process may not list, it finds only mounts that are in the system's table.
+/// In directories that this process cannot list, it finds only mounts in the system's table.
 pub(super) fn mount_within(path: &Path) -> io::Result<Option<PathBuf>> {
     let Some(name) = path.file_name() else { return Ok(Some(path.to_owned())) };
     let parent = match path.parent() {
@@ -135,8 +135,8 @@ pub(super) fn mount_within(path: &Path) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Returns whether an entry of a directory lies on another mount or device. The device counts for directories only,
-/// because a file on an overlay may have the device of its layer.
+/// Returns whether an entry of a directory is on another mount or device. The device counts for directories
+/// only, because a file on an overlay may have the device of its layer.
 fn is_elsewhere(
     directory: &OwnedFd,
     name: &CStr,
@@ -152,7 +152,7 @@ fn is_elsewhere(
     Ok(is_other_mount || (kind.is_dir() && found.device != outside.device))
 }
 
-/// Returns `None` for a directory that this process may not open, or that is gone.
+/// Opens a directory. Returns `None` if this process may not open it, or if it is gone.
 fn open_directory(path: &Path, flags: OFlags) -> io::Result<Option<OwnedFd>> {
     let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
@@ -162,15 +162,16 @@ fn open_directory(path: &Path, flags: OFlags) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Finds the first mount at or below an entry of `parent` in the system's table. The table also has directories that
-/// this process may not list.
+/// Finds the first mount at or below an entry of `parent` in the system's table. The table also covers
+/// directories that this process cannot list.
 fn listed_mount_within(parent: &Path, name: &OsStr) -> Option<PathBuf> {
     let table = fs::read("/proc/self/mountinfo").ok()?;
     let path = parent.canonicalize().ok()?.join(name);
     mount_points(&table).find(|point| point.starts_with(&path))
 }
 
-/// The fifth field of each line: the mount point, in which blanks and backslashes are octal escapes.
+/// Returns the fifth field of each line, which is the mount point. Its blanks and backslashes are octal
+/// escapes.
 fn mount_points(table: &[u8]) -> impl Iterator<Item = PathBuf> {
     let lines = table.split(|byte| *byte == b'\n');
     let fields = lines.filter_map(|line| line.split(|byte| *byte == b' ').nth(4));

@@ -1,4 +1,4 @@
-//! Moving staged outputs to their destinations: each in one step, several as one unit.
+//! Moves staged outputs to their destinations. Each move is atomic, and several moves are one unit.
 
 use std::fs;
 use std::io;
@@ -24,18 +24,18 @@ use crate::error::{Error, Result};
 pub(crate) struct Planned {
     /// The restored output.
     pub(crate) staged: PathBuf,
-    /// Where it goes.
+    /// The path where the output goes.
     pub(crate) destination: PathBuf,
-    /// Where the previous version can go, on the same file system.
+    /// A path on the same file system for the previous version.
     pub(crate) backup: PathBuf,
     /// Whether a previous version may be replaced.
     pub(crate) replace: bool,
 }
 
-/// Nothing was moved, or all of it is back.
+/// The reason why a placing failed. All moves were undone, unless the undo failed as well.
 #[derive(Debug)]
 pub(crate) enum Unplaced {
-    /// Something appeared at the destination with this index, and must not be replaced.
+    /// The destination with this index exists and must not be replaced.
     Appeared(usize),
     Failed(Error),
 }
@@ -46,7 +46,7 @@ impl From<Error> for Unplaced {
     }
 }
 
-/// Puts all of `planned` into place, or nothing.
+/// Moves all outputs of `planned` into place, or none.
 pub(crate) fn place(journal: &ProcessJournal, planned: &[Planned]) -> Result<(), Unplaced> {
     let placing = journal.next_placing();
     let parents = missing_parents(planned);
@@ -60,7 +60,7 @@ pub(crate) fn place(journal: &ProcessJournal, planned: &[Planned]) -> Result<(),
         remove_empty(&parents);
     }
     if outcome.as_ref().err().is_none_or(|failure| failure.is_undone) {
-        // If this fails, the next command finds all outputs in place, or all put back.
+        // If this fails, the next command finds all outputs in place, or all moved back.
         journal.append(&JournalRecord::Settled { placing }).ok();
     } else {
         journal.leave_unfinished();
@@ -68,7 +68,7 @@ pub(crate) fn place(journal: &ProcessJournal, planned: &[Planned]) -> Result<(),
     outcome.map_err(|failure| failure.reason)
 }
 
-/// Why a placing failed, and whether all of it is back.
+/// The reason why a placing failed, and whether it was undone completely.
 struct NotPlaced {
     reason: Unplaced,
     is_undone: bool,
@@ -105,13 +105,13 @@ fn place_all(journal: &ProcessJournal, placing: u64, planned: &[Planned]) -> Res
 pub(super) enum Settled {
     /// Nothing had been moved.
     Nothing,
-    /// It was completed, or undone.
+    /// It was completed or undone, as the text says.
     As(&'static str),
-    /// A destination holds neither the old nor the new version: it stays, and so does the backup.
+    /// A destination holds neither the old nor the new version. It stays, and so does the backup.
     Stuck { destination: PathBuf, backup: PathBuf },
 }
 
-/// Completes the placing of a dead process, or undoes it if it cannot be completed any more.
+/// Completes the placing of a dead process, or undoes it if it can no longer be completed.
 pub(super) fn settle(moves: &[Move]) -> Result<Settled> {
     if !moves.iter().any(|planned| planned.is_over() || planned.has_begun()) {
         return Ok(Settled::Nothing);
@@ -129,7 +129,7 @@ pub(super) fn settle(moves: &[Move]) -> Result<Settled> {
 }
 
 fn undo_all(moves: &[Move]) -> Result<()> {
-    // Each is tried, also after a failure of another.
+    // Each move is tried, even after another one has failed.
     let undone: Vec<_> = moves.iter().rev().map(|planned| (planned, planned.undo())).collect();
     for (planned, outcome) in undone {
         outcome.map_err(Error::io(
@@ -165,26 +165,26 @@ impl Move {
         matches!(identity(&self.destination), Ok(Some(found)) if found == self.new)
     }
 
-    /// Whether the new tree has left the staging. It may have been replaced at the destination since; that does not matter
-    /// here.
+    /// Returns whether the new tree has left the staging. It does not matter whether something has replaced
+    /// it at the destination since.
     fn is_over(&self) -> bool {
         self.is_done() || !exists(&self.staged)
     }
 
-    /// Whether the old tree is on its way to the backup.
+    /// Returns whether the move of the old tree to the backup has begun.
     fn has_begun(&self) -> bool {
         exists(&self.backup)
     }
 
-    /// Whether the destination is free, or holds the old tree or the new one.
+    /// Returns whether the destination is free, or holds the old or the new tree.
     fn is_known(&self) -> bool {
         let Ok(found) = identity(&self.destination) else { return false };
-        // On an overlay, linking an old file copies it, so that it gets another identity.
+        // On an overlay, creating a hard link copies an old file, which gives it a new identity.
         let is_in_backup = || matches!(identity(&self.backup), Ok(backup) if backup == found);
         found.is_none() || found == self.previous || found == Some(self.new) || is_in_backup()
     }
 
-    /// Whether everything is where this move left it, and nothing was mounted since.
+    /// Returns whether this move can continue: its paths are as it left them, and nothing was mounted since.
     fn can_go_on(&self) -> bool {
         self.is_known()
             && matches!(mount_within(&self.destination), Ok(None))
@@ -198,7 +198,7 @@ impl Move {
         if !self.has_begun() {
             match exchange(&self.staged, &self.destination) {
                 Ok(()) => return Ok(()),
-                // The previous version was removed meanwhile.
+                // Another process has removed the previous version.
                 Err(Errno::NOENT) => return rename_noreplace(&self.staged, &self.destination),
                 Err(error) if is_unsupported(error) => {}
                 Err(error) => return Err(io::Error::from(error).into()),
@@ -207,7 +207,8 @@ impl Move {
                 && !is_dir(&self.destination)
                 && hard_link(&self.destination, &self.backup).is_ok()
             {
-                // A rename of a file over a file is atomic everywhere. The link keeps the old one, in case this is undone.
+                // Replacing a file by a rename is atomic everywhere. The hard link keeps the old file for an
+                // undo.
                 return Ok(rename_file(&self.staged, &self.destination)?);
             }
         }
@@ -219,7 +220,7 @@ impl Move {
         rename_noreplace(&self.staged, &self.destination)
     }
 
-    /// Puts the previous version back to the destination. A move that has not begun needs nothing.
+    /// Moves the previous version back to the destination. Does nothing if the move has not begun.
     fn undo(&self) -> io::Result<()> {
         let done = self.is_done();
         if !done && !exists(&self.staged) {
@@ -227,10 +228,11 @@ impl Move {
         }
         if self.has_begun() {
             if !done && !self.is_known() {
-                // Another process put something there meanwhile: the old tree stays in the backup, and is not mixed with it.
+                // Another process has created something there. The old tree stays in the backup, so that the
+                // two do not mix.
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
-            // Two files are exchanged by the rename below.
+            // For two files, the rename below is enough.
             if done && (is_dir(&self.destination) || is_dir(&self.backup)) {
                 rename(&self.destination, &self.staged)?;
             }
@@ -247,13 +249,14 @@ impl Move {
         }
         match identity(&self.destination)? {
             Some(found) if found == self.new => rename(&self.destination, &self.staged),
-            // Another process has replaced it since: it stays.
+            // Another process has replaced it since, so it stays.
             _ => Ok(()),
         }
     }
 }
 
-/// Refuses to move a tree that holds a mount point: the mount would move with it, and the removal would empty it.
+/// Refuses to move a tree that contains a mount point. The mount would move with the tree, and the removal
+/// would delete its files.
 pub(crate) fn check_one_mount(destination: &Path) -> Result<()> {
     match mount_within(destination).map_err(Error::io("look at", destination))? {
         Some(mount) => Err(Error::MountWithin { destination: destination.to_owned(), mount }),
@@ -261,7 +264,7 @@ pub(crate) fn check_one_mount(destination: &Path) -> Result<()> {
     }
 }
 
-/// Returns the missing directories above the destinations, outermost first.
+/// Returns the missing parent directories of the destinations, outermost first.
 fn missing_parents(planned: &[Planned]) -> Vec<PathBuf> {
     let mut missing = Vec::new();
     for planned in planned {
@@ -294,11 +297,11 @@ pub(super) fn remove_empty(parents: &[PathBuf]) {
     }
 }
 
-/// Returns the identity of a tree that is about to be moved away, perhaps entry by entry.
+/// Returns an identity of a tree that stays the same while the tree is moved entry by entry.
 ///
-/// An overlay copies a directory of a lower layer when it is changed for the first time. The copy has the same inode number
-/// and a new time of creation. So this sets the directory's time of modification to its own value first. Without the
-/// permission to do so, the time of creation is left out of the identity.
+/// An overlay copies a directory of a lower layer on its first change. The copy has the same inode number but
+/// a new creation time. To trigger the copy, this sets the directory's modification time to its current
+/// value. Without the permission for that, the identity has no creation time.
 fn lasting_identity(path: &Path) -> io::Result<Option<FileIdentity>> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => found,

@@ -16,12 +16,13 @@ use super::staging::Staging;
 use crate::error::{Error, Result};
 use crate::report::Warning;
 
-/// The state of one project, for one storage. It creates the directory only when it has something to keep.
+/// The state of one project, for one storage. It creates the directory only when it has something to store.
 #[derive(Debug)]
 pub(crate) struct ProjectState {
     root: PathBuf,
     journal: Mutex<Option<Arc<ProcessJournal>>>,
-    /// Journals of dead processes that still have something open on a remote. They stay locked until then.
+    /// Journals of dead processes that still have open uploads. They stay locked until the uploads are
+    /// aborted.
     with_uploads: Mutex<Vec<DeadJournal>>,
 }
 
@@ -35,7 +36,7 @@ impl ProjectState {
         path.starts_with(self.root.join(STATE))
     }
 
-    /// Refuses a directory of the state that is reached through a symlink.
+    /// Refuses a path whose state directory is reached through a symlink.
     pub(crate) fn check_no_symlinks(&self, path: &Path) -> Result<()> {
         let Ok(below) = path.strip_prefix(&self.root) else { return Ok(()) };
         let names: Option<Vec<&str>> = below.iter().map(|name| name.to_str()).collect();
@@ -53,7 +54,7 @@ impl ProjectState {
         }
     }
 
-    /// Checks, without a write, that [`Self::ensure_dir`] can create the directory where it is missing.
+    /// Checks, without writing, that the directory exists or that [`Self::ensure_dir`] can create it.
     pub(crate) fn check_dir(&self) -> Result<()> {
         if StateDirectory::open(&self.root, &[STATE])?.is_some() {
             return Ok(());
@@ -83,8 +84,8 @@ impl ProjectState {
     /// Completes or undoes the placings of dead processes, and removes their stagings. Their uploads are kept for
     /// [`ProjectState::orphans`].
     ///
-    /// It fails only if a wrong tree could be left behind. With `only_reads`, a read-only file system of the project is a
-    /// warning instead.
+    /// Fails only if a wrong tree may remain at a destination. With `only_reads`, a read-only file system of
+    /// the project causes only a warning.
     pub(crate) fn recover(&self, only_reads: bool) -> Result<Vec<Warning>> {
         let Recovered { warnings, with_uploads } = recover(&self.root, only_reads)?;
         lock(&self.with_uploads).extend(with_uploads);
@@ -101,7 +102,8 @@ impl ProjectState {
         lock(&self.with_uploads).retain_mut(|journal| journal.forget_uploads(remote));
     }
 
-    /// Ends the journal of this process, unless something is still open. Waits a moment for threads that were told to stop.
+    /// Ends the journal of this process, unless something is still open. Waits briefly for threads that were
+    /// told to stop.
     pub(crate) fn close(&self) {
         let journal = lock(&self.journal).take();
         if let Some(journal) = journal {

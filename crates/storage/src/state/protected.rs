@@ -1,7 +1,8 @@
 //! Write-protected directories that larder must move or remove.
 //!
-//! `chmod -R a-w` on results is common. `pull --force` must be able to replace such a tree. Only directories get another
-//! mode here. They are opened without following a link, and changed through the open descriptor.
+//! Users often run `chmod -R a-w` on results, and `pull --force` must be able to replace such a tree. Only
+//! the modes of directories change here. A directory is opened without following a link, and changed through
+//! its descriptor.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,11 +11,11 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-/// An open directory, whose mode can be changed also after a rename.
+/// An open directory. Its mode can be changed even after a rename.
 pub(super) struct OpenDirectory(OwnedFd);
 
 impl OpenDirectory {
-    /// Opens a directory, without any permission on the directory itself.
+    /// Opens a directory. Needs no permission on the directory itself.
     pub(super) fn open(parent: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<Self> {
         // Other systems cannot open a directory that its owner may not read. It stays as it is.
         #[cfg(target_os = "linux")]
@@ -32,7 +33,8 @@ impl OpenDirectory {
     #[cfg(target_os = "linux")]
     fn set_mode(&self, mode: Mode) -> rustix::io::Result<()> {
         use std::os::fd::AsRawFd as _;
-        // `fchmod` refuses a descriptor of a path. This link leads to the open directory, whatever its name.
+        // `fchmod` refuses a descriptor opened with `O_PATH`. This link leads to the open directory even
+        // after a rename.
         rustix::fs::chmod(format!("/proc/self/fd/{}", self.0.as_raw_fd()), mode)
     }
 
@@ -47,7 +49,8 @@ impl OpenDirectory {
         rustix::fs::openat(&self.0, ".", flags, Mode::empty())
     }
 
-    /// Gives the owner all permissions. Returns `None` if the owner has them, or the directory belongs to another user.
+    /// Gives the owner all permissions. Returns `None` if the owner already has them, or if the directory
+    /// belongs to another user.
     pub(super) fn unprotect(&self) -> Option<Mode> {
         let mode = self.mode().ok()?;
         (!mode.contains(Mode::RWXU) && self.set_mode(mode | Mode::RWXU).is_ok()).then_some(mode)
@@ -60,21 +63,22 @@ impl AsFd for OpenDirectory {
     }
 }
 
-/// A protected directory that is writable until this is dropped. If the process dies before, it stays writable.
+/// A protected directory that is writable until this is dropped. If the process dies first, the directory
+/// stays writable.
 pub(super) struct Unprotected {
     directory: OpenDirectory,
     before: Mode,
 }
 
 impl Unprotected {
-    /// Returns `None` if the directory is not protected, or cannot be changed.
+    /// Makes the directory writable. Returns `None` if it is not protected, or if its mode cannot be changed.
     pub(super) fn new(path: &Path) -> Option<Self> {
         let directory = OpenDirectory::open(CWD, path).ok()?;
         let before = directory.unprotect()?;
         Some(Self { directory, before })
     }
 
-    /// Protects another directory in the same way: the one that takes its place.
+    /// Gives the original mode to another directory, which takes the place of this one.
     pub(super) fn protect(&self, path: &Path) -> io::Result<()> {
         Ok(OpenDirectory::open(CWD, path)?.set_mode(self.before)?)
     }

@@ -1,6 +1,7 @@
 //! The records of a journal, one per line: a checksum, a space, and the record as JSON.
 //!
-//! A full disk or a crash can tear a line. Its checksum is then wrong, and readers skip only that line.
+//! A full disk or a crash can leave an incomplete line. Its checksum is wrong, and readers skip only that
+//! line.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,18 +9,19 @@ use std::path::PathBuf;
 use larder_hashing::Scheme;
 use serde::{Deserialize, Serialize};
 
-/// The version of the format, which the first record of a journal names.
+/// The version of the format. The first record of a journal names it.
 pub(super) const FORMAT: u32 = 2;
 
-/// The length of a checksum, in hex digits of the record's digest.
+/// The number of hex digits of the record's digest that form the checksum.
 const CHECKSUM_DIGITS: usize = 16;
 
-/// Something that a process has open. Later versions may add kinds: a journal with an unknown record is left alone.
+/// Something that a process has open. Later versions may add kinds. A journal with an unknown record is not
+/// touched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum JournalRecord {
-    /// The first record: which file in which project this is. A journal that a checkout or an archive brought here names
-    /// another file, and is not used.
+    /// The first record, which identifies the journal file and its project. A journal that came with a
+    /// checkout or an archive names another file, and is ignored.
     Owner {
         format: u32,
         #[serde(with = "path_text")]
@@ -31,7 +33,7 @@ pub(super) enum JournalRecord {
         #[serde(with = "path_text")]
         path: PathBuf,
     },
-    /// Directories above the destinations of a placing are about to be created, outermost first.
+    /// Parent directories of the destinations of a placing are about to be created, outermost first.
     Parents {
         placing: u64,
         #[serde(with = "paths_text")]
@@ -39,11 +41,11 @@ pub(super) enum JournalRecord {
     },
     /// Staged outputs are about to be moved into place, as one unit.
     Placing { placing: u64, moves: Vec<Move> },
-    /// All outputs of this placing are in place, or all previous versions are back.
+    /// All outputs of this placing are in place, or all previous versions were moved back.
     Settled { placing: u64 },
     /// An upload is open.
     UploadOpened { remote: String, token: String },
-    /// The upload is gone.
+    /// The upload was committed or aborted.
     UploadClosed { remote: String, token: String },
 }
 
@@ -57,19 +59,20 @@ pub(super) struct Move {
     pub(super) destination: PathBuf,
     #[serde(with = "path_text")]
     pub(super) backup: PathBuf,
-    /// Tells the staged output from the previous one after an exchange.
+    /// Distinguishes the staged output from the previous one after an exchange.
     pub(super) new: FileIdentity,
     /// The version at the destination that is to be replaced.
     pub(super) previous: Option<FileIdentity>,
 }
 
-/// Tells a file or directory from another that has its name later.
+/// Distinguishes a file or directory from a later one with the same name.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct FileIdentity {
-    /// Without the device: all paths of a move are on one file system, and device numbers may change with a reboot.
+    /// The inode number. The device is left out: all paths of a move are on one file system, and device
+    /// numbers may change on a reboot.
     pub(super) inode: u64,
-    /// The time of creation in seconds and nanoseconds since 1970, if the file system has it. A new file often gets the
-    /// inode number of one that was just removed.
+    /// The creation time in seconds and nanoseconds since 1970, if the file system has it. It is needed
+    /// because a new file often gets the inode number of a file that was just removed.
     #[serde(default)]
     pub(super) created: Option<(u64, u32)>,
 }
@@ -85,14 +88,14 @@ impl PartialEq for FileIdentity {
 #[derive(Debug, PartialEq)]
 pub(super) enum JournalLine {
     Record(JournalRecord),
-    /// It was not written to its end.
+    /// It is incomplete or damaged.
     Torn,
-    /// A later version wrote it.
+    /// A newer version wrote it.
     Unknown,
 }
 
 impl JournalRecord {
-    /// The line of the record, with its line break.
+    /// Returns the line of the record, with its line break.
     pub(super) fn to_line(&self) -> io::Result<Vec<u8>> {
         let json = serde_json::to_vec(self)?;
         let mut line = checksum(&json).into_bytes();
@@ -134,7 +137,7 @@ impl<W: io::Write> RecordWriter<W> {
         Self { out, is_torn: false }
     }
 
-    /// Appends a record. After a failure the next one begins a line of its own.
+    /// Appends a record. After a failure, the next record begins on a new line.
     pub(super) fn append(&mut self, record: &JournalRecord) -> io::Result<()> {
         let mut line = record.to_line()?;
         if self.is_torn {
@@ -151,7 +154,7 @@ impl<W: io::Write> RecordWriter<W> {
     }
 }
 
-/// Paths in JSON: their bytes, percent-encoded where they are not plain text.
+/// Serializes paths in JSON. Bytes that are not plain text are percent-encoded.
 mod path_text {
     use std::ffi::OsString;
     use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -160,7 +163,7 @@ mod path_text {
     use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    /// Besides these, everything that is not ASCII is encoded.
+    /// Bytes outside ASCII are encoded as well.
     const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
     pub(super) fn encode(path: &Path) -> String {
@@ -214,7 +217,7 @@ mod tests {
         assert_eq!(read(&record.to_line().unwrap()), [JournalLine::Record(record)]);
     }
 
-    /// Takes half of the third line, and then has no space for one call.
+    /// Writes half of the third line, and then reports a full disk for one call.
     struct FullDisk {
         written: Vec<u8>,
         calls: u32,

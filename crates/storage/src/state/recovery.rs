@@ -1,4 +1,4 @@
-//! The recovery from processes that died, by the next command.
+//! Recovers from processes that died. The next command does this.
 
 use std::ffi::OsString;
 use std::io;
@@ -13,7 +13,7 @@ use super::staging::journal_of;
 use crate::error::Result;
 use crate::report::Warning;
 
-/// How many files that are not journals are named in the warning.
+/// The maximum number of files that a warning names because they are not journals.
 const NAMED_FOREIGN: usize = 3;
 
 /// The result of a recovery.
@@ -41,10 +41,10 @@ pub(super) fn recover(root: &Path, only_reads: bool) -> Result<Recovered> {
         }
         recovered.warnings.extend(foreign_warning(directory.path(), foreign));
     }
-    // Stagings whose journal is gone.
+    // Remove the stagings whose journal is gone.
     if let Some(stagings) = &stagings {
         for name in stagings.names()? {
-            // Other names are not ours to remove.
+            // Files with other names do not belong to larder.
             let Some(id) = journal_of(&name) else { continue };
             if !journals.as_ref().is_some_and(|journals| journals.has(id)) {
                 let warning = remove_staging(&stagings.path().join(&name));
@@ -70,7 +70,7 @@ fn recover_from(
         settled => settled?,
     };
     if !is_settled {
-        // Its staging may hold the only copy of something.
+        // The staging may hold the only copy of an output.
         return Ok(());
     }
     for staging in journal.outside_stagings() {
@@ -91,7 +91,7 @@ fn recover_from(
     Ok(())
 }
 
-/// Completes or undoes each placing of the journal. Returns whether that was possible for all.
+/// Completes or undoes each placing of the journal. Returns whether that succeeded for all of them.
 fn settle_all(journal: &DeadJournal, warnings: &mut Vec<Warning>) -> Result<bool> {
     let mut is_settled = true;
     for unsettled in journal.unsettled() {

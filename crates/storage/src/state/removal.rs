@@ -1,4 +1,4 @@
-//! Removing larder's own trees, also with protected directories in them, and never across a mount.
+//! Removes larder's own trees, including protected directories. Never crosses a mount point.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
@@ -12,14 +12,15 @@ use rustix::io::Errno;
 use super::mounts::MountIdentity;
 use super::protected::OpenDirectory;
 
-/// Each level of a tree takes an open file and some of the stack.
+/// The maximum depth of a tree. Each level takes an open file and some stack space.
 const MAX_DEPTH: usize = 512;
 
-/// Removes a file, a link or a tree, also with protected directories in it. An absent path is a success.
+/// Removes a file, a link or a tree, including protected directories. Succeeds if the path does not exist.
 ///
 /// # Errors
 ///
-/// A directory is a mount point or on another device: it and its contents stay. The file system refuses.
+/// A directory is a mount point or on another device, so it and its contents stay. The file system refuses
+/// the removal.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -56,7 +57,7 @@ impl Removal {
         if !kind.is_dir() {
             match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => return Ok(()),
-                // A directory: Linux returns the first, other systems the second.
+                // The entry is a directory. Linux returns the first error, other systems the second.
                 Err(error @ (Errno::ISDIR | Errno::PERM)) => {
                     let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
                     if !FileType::from_raw_mode(stat.st_mode).is_dir() {

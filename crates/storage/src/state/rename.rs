@@ -1,4 +1,4 @@
-//! Renaming files and directories, on every file system, also protected directories.
+//! Renames files and directories, including protected directories, on every file system.
 
 use std::fs;
 use std::io;
@@ -10,9 +10,9 @@ use rustix::io::Errno;
 use super::protected::{Unprotected, is_protected};
 use super::steps::{has_exchange, step};
 
-/// Why a move stopped.
+/// The reason why a move stopped.
 pub(super) enum Stopped {
-    /// Something is there.
+    /// The target exists.
     Appeared,
     Io(io::Error),
 }
@@ -23,7 +23,7 @@ impl From<io::Error> for Stopped {
     }
 }
 
-/// Exchanges two names in one step.
+/// Exchanges two names atomically.
 pub(super) fn exchange(one: &Path, other: &Path) -> rustix::io::Result<()> {
     if !has_exchange() {
         return Err(Errno::INVAL);
@@ -36,7 +36,7 @@ pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     Ok(rename_with(from, to, RenameFlags::empty(), &[from])?)
 }
 
-/// Gives a file a second name.
+/// Creates a hard link to a file.
 pub(super) fn hard_link(from: &Path, to: &Path) -> io::Result<()> {
     step();
     fs::hard_link(from, to)
@@ -48,8 +48,8 @@ pub(super) fn rename_file(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
-/// A directory that gets another parent must be writable, because its `..` changes. A protected one becomes writable for
-/// the moment.
+/// Renames with these flags. A directory that gets another parent must be writable, because its `..` changes.
+/// A protected directory is made writable for the duration of the rename.
 fn rename_with(from: &Path, to: &Path, flags: RenameFlags, moved: &[&Path]) -> rustix::io::Result<()> {
     step();
     match renameat_with(CWD, from, CWD, to, flags) {
@@ -61,7 +61,7 @@ fn rename_with(from: &Path, to: &Path, flags: RenameFlags, moved: &[&Path]) -> r
     }
 }
 
-/// Renames a file or directory to a name that must be free.
+/// Renames a file or directory. Stops if the target exists.
 pub(super) fn rename_noreplace(from: &Path, to: &Path) -> Result<(), Stopped> {
     match rename_with(from, to, RenameFlags::NOREPLACE, &[from]) {
         Ok(()) => Ok(()),
@@ -71,8 +71,8 @@ pub(super) fn rename_noreplace(from: &Path, to: &Path) -> Result<(), Stopped> {
     }
 }
 
-/// [`rename_noreplace`] on a file system without that flag. For a file, a hard link does the same. A directory can replace
-/// only an empty directory.
+/// Does the work of [`rename_noreplace`] on a file system without that flag. A file is hard-linked to the
+/// target instead. A directory can replace only an empty directory.
 fn rename_if_absent(from: &Path, to: &Path) -> Result<(), Stopped> {
     if exists(to) {
         return Err(Stopped::Appeared);
@@ -84,7 +84,7 @@ fn rename_if_absent(from: &Path, to: &Path) -> Result<(), Stopped> {
                 return Ok(fs::remove_file(from)?);
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Stopped::Appeared),
-            // No hard links either: only the check above is left.
+            // The file system has no hard links either, so only the check above protects the target.
             Err(_) => {}
         }
     }
@@ -103,8 +103,8 @@ fn rename_if_absent(from: &Path, to: &Path) -> Result<(), Stopped> {
     }
 }
 
-/// Moves a file or a directory tree, also into what an interrupted call left at `to`. Overlay file systems cannot rename a
-/// directory of a lower layer, so its entries are moved one by one.
+/// Moves a file or a directory tree. Continues a move that an interrupted call left incomplete at `to`.
+/// Overlay file systems cannot rename a directory of a lower layer, so its entries are moved one by one.
 pub(super) fn move_tree(from: &Path, to: &Path) -> io::Result<()> {
     if !exists(from) {
         return Ok(());
@@ -119,7 +119,7 @@ pub(super) fn move_tree(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     let unprotected = Unprotected::new(from);
-    // The directory there is being put back, and keeps its own mode.
+    // The directory at `to` is being restored, and keeps its own mode.
     let _other = Unprotected::new(to);
     for entry in fs::read_dir(from)? {
         let name = entry?.file_name();

@@ -1,4 +1,4 @@
-//! Staging directories, in which outputs are restored before they are put into place.
+//! Staging directories. Outputs are restored there and then moved into place.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -23,8 +23,8 @@ pub(crate) struct Staging {
 }
 
 impl Staging {
-    /// Creates a staging in larder's own directory, or beside the destination if that is on another file system. Hashing and
-    /// packing refuse its name there.
+    /// Creates a staging in larder's own directory, or beside the destination if that is on another file
+    /// system. Hashing and packing refuse a directory with the name of such a staging.
     pub(super) fn create(journal: Arc<ProcessJournal>, root: &Path, destination: &Path) -> Result<Self> {
         let anchor = existing_ancestor(destination);
         let shared = StateDirectory::create(root, &STAGINGS)?;
@@ -46,12 +46,12 @@ impl Staging {
         Ok(staging)
     }
 
-    /// The directory below which the output is restored.
+    /// Returns the directory below which the output is restored.
     pub(crate) fn new_root(&self) -> PathBuf {
         self.path.join("new")
     }
 
-    /// Where the previous version goes if the file system cannot exchange two names.
+    /// Returns the path for the previous version if the file system cannot exchange two names.
     pub(crate) fn backup(&self) -> PathBuf {
         self.path.join("old")
     }
@@ -73,7 +73,7 @@ pub(super) fn journal_of(staging: &OsStr) -> Option<&str> {
     (is_journal_id(id) && number.parse::<u64>().is_ok()).then_some(id)
 }
 
-/// Returns the nearest existing directory above `path`.
+/// Returns the nearest existing parent directory of `path`.
 fn existing_ancestor(path: &Path) -> PathBuf {
     let above = path.ancestors().skip(1).find(|ancestor| ancestor.is_dir());
     above.unwrap_or(Path::new("/")).to_owned()

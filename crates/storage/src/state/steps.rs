@@ -1,9 +1,9 @@
-//! The moments at which a test can stop a placing: before each change of the file system.
+//! The points where a test can stop a placing. There is one before each change of the file system.
 
 #[cfg(not(test))]
 pub(super) fn step() {}
 
-/// Whether the file system may exchange two names. A test can forbid it.
+/// Returns whether the file system may exchange two names. A test can forbid it.
 #[cfg(not(test))]
 pub(super) fn has_exchange() -> bool {
     true
@@ -36,7 +36,7 @@ mod scripted {
     }
 
     pub(in crate::state) fn step() {
-        // The hook may unwind, so it is not borrowed while it runs.
+        // The hook may unwind, so it must not be borrowed while it runs.
         if let Some(mut hook) = HOOK.take() {
             hook();
             HOOK.set(Some(hook));

@@ -21,7 +21,7 @@ fn dead(project: &tempfile::TempDir, name: &str) -> DeadJournal {
     dead
 }
 
-/// A journal with these records, whose process is gone.
+/// Writes a journal with these records, as a dead process leaves it.
 fn left_behind(project: &tempfile::TempDir, records: &[JournalRecord]) -> String {
     let journal = ProcessJournal::begin(project.path()).unwrap();
     for record in records {
@@ -107,7 +107,7 @@ fn a_journal_that_was_not_written_here_is_not_believed() {
     fs::create_dir_all(journals(&copy)).unwrap();
     fs::copy(journals(&dir).join(&id), journals(&copy).join(&id)).unwrap();
     assert!(matches!(open(&copy, &id), OpenedJournal::Foreign));
-    // Nor one that does not say where it was written.
+    // A journal that does not say where it was written is not used either.
     let line = JournalRecord::Staging { path: "/home".into() }.to_line().unwrap();
     fs::write(journals(&dir).join(&id), line).unwrap();
     assert!(matches!(open(&dir, &id), OpenedJournal::Foreign));

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 
-/// How it was settled, in a word.
+/// Returns in one word how the placing was settled.
 fn settle(moves: &[Move]) -> Option<&'static str> {
     match super::settle(moves).unwrap() {
         Settled::Nothing => None,
@@ -48,7 +48,7 @@ impl Sandbox {
         }
     }
 
-    /// A staged file or directory for `name`.
+    /// Stages a file or directory for `name`.
     fn stage(&self, name: &str, content: &str, as_file: bool) {
         let staged = self.path(&format!("staging/{name}/new"));
         fs::create_dir_all(staged.parent().unwrap()).unwrap();
@@ -122,10 +122,10 @@ fn a_failure_puts_back_what_was_moved_and_removes_new_parents() {
     }
 }
 
-/// What a process can have done before it died, for an old directory `x` and a new one, without an exchange.
+/// Does the first steps of a process that died, for an old directory `x` and a new one, without an exchange.
 fn killed_after(steps: usize, sandbox: &Sandbox, planned: &Planned) {
     if steps >= 1 {
-        // As overlayfs makes it necessary: entry by entry.
+        // The move is entry by entry, as on overlayfs.
         fs::create_dir(&planned.backup).unwrap();
     }
     if steps >= 2 {
@@ -188,7 +188,7 @@ fn what_cannot_be_completed_any_more_is_undone() {
     let planned = [sandbox.planned("a", true), sandbox.planned("b", false)];
     let moves: Vec<Move> = planned.iter().map(|planned| Move::plan(planned).unwrap()).collect();
     killed_after(4, &sandbox, &planned[0]);
-    // After the crash somebody has made the second output by hand.
+    // After the crash, a user creates the second output by hand.
     sandbox.make("b", "by hand");
     assert_eq!(settle(&moves), Some("it was undone"));
     assert_eq!((sandbox.read("a").as_deref(), sandbox.read("b").as_deref()), (Some("old"), Some("by hand")));
@@ -229,7 +229,8 @@ fn what_somebody_has_made_since_is_never_touched() {
         sandbox.stage("x", "new", false);
         let planned = sandbox.planned("x", true);
         let moves = [Move::plan(&planned).unwrap()];
-        // Made while all else is there: later it could get the old tree's inode, within one tick of the clock.
+        // It is created while the old tree exists. Later it could get the old tree's inode number within the
+        // same clock tick.
         sandbox.make("elsewhere", "by hand");
         killed_after(steps, &sandbox, &planned);
         fs::remove_dir_all(sandbox.path("x")).ok();

@@ -1,5 +1,5 @@
-//! The model of the journal: two placings of one process at once, on a file system that cannot exchange two names, in
-//! every order of their steps, with a kill after each step.
+//! A model of the journal. One process runs two placings at once, on a file system that cannot exchange two
+//! names. The test tries every order of their steps, and kills the process after each step.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -20,9 +20,9 @@ struct Killed;
 
 /// A placing that waits before each of its steps.
 struct Placer {
-    /// `true`: do the next step. `false`, or closed: die.
+    /// `true` means to do the next step. `false` or a closed channel means to die.
     orders: SyncSender<bool>,
-    /// A message before each step, and then the end of the channel.
+    /// Receives a message before each step. The channel closes at the end.
     waits: Receiver<()>,
 }
 
@@ -33,7 +33,7 @@ impl Placer {
         scope.spawn(move || {
             let hook = move || {
                 if waiting.send(()).is_err() || received.recv() != Ok(true) {
-                    // Without the message of a panic.
+                    // This unwinds without printing a panic message.
                     resume_unwind(Box::new(Killed));
                 }
             };
@@ -45,16 +45,17 @@ impl Placer {
         Self { orders, waits }
     }
 
-    /// Whether it has come to a step, and is not at its end.
+    /// Returns whether it has reached another step, and not its end.
     fn is_waiting(&self) -> bool {
         self.waits.recv().is_ok()
     }
 }
 
-/// What a project of the model has: `a` is a tree and `b/c` a file. Each is old before, and the new one is staged.
+/// A project of the model. `a` is a tree and `b/c` is a file. Each has an old version, and the new version is
+/// staged.
 struct Model {
     dir: tempfile::TempDir,
-    /// Whether something is at the destinations.
+    /// Whether the destinations have a previous version.
     replace: bool,
 }
 
@@ -62,7 +63,7 @@ const OUTPUTS: [&str; 2] = ["a", "b/c"];
 
 impl Model {
     fn new(replace: bool) -> Self {
-        // In memory where there is such a file system: thousands of kills wait for the disk otherwise.
+        // This uses memory if possible, because thousands of kills would otherwise wait for the disk.
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let model = Self { dir, replace };
         if replace {
@@ -86,8 +87,8 @@ impl Model {
         (staging, planned)
     }
 
-    /// Runs the two placings in this order, each number one step of that placing, and kills the process. Says which
-    /// placings could have gone on.
+    /// Runs the steps of the two placings in this order, and then kills the process. Each number is one step
+    /// of that placing. Returns which placings could have continued.
     fn run(&self, order: &[usize]) -> [bool; 2] {
         let journal = Arc::new(ProcessJournal::begin(self.dir.path()).unwrap());
         let mut stagings = Vec::new();
@@ -143,7 +144,7 @@ fn two_placings_at_once_lose_nothing_whenever_they_are_killed() {
     for replace in [true, false] {
         let mut orders: Vec<Vec<usize>> = vec![Vec::new()];
         let mut tried = 0;
-        // All orders of one length, then those that are one step longer.
+        // The loop tries all orders of one length, and then those that are one step longer.
         while !orders.is_empty() {
             let mut longer = Vec::new();
             for order in orders {
@@ -163,7 +164,7 @@ fn two_placings_at_once_lose_nothing_whenever_they_are_killed() {
     }
 }
 
-/// The recovery is killed at each of its steps, and the next one is not.
+/// Kills the recovery at each of its steps, and then lets the next recovery finish.
 #[test]
 fn a_recovery_that_is_killed_is_completed_by_the_next() {
     for steps in 0..6 {
