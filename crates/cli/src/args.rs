@@ -60,7 +60,7 @@ pub(crate) struct Cli {
 /// The documentation of larder.toml.
 pub(crate) const CONFIGURATION: &str = include_str!("../configuration.md");
 
-/// The options that every command takes, before or behind its name.
+/// The options that every command takes, before or after its name.
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {

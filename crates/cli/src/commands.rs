@@ -18,7 +18,8 @@ use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
 use crate::output::CommandOutput;
 
-/// Runs the command. A returned error is a failure besides those that the command reported to `output`.
+/// Runs the command. A returned error comes in addition to the failures that the command reported to
+/// `output`.
 pub(crate) fn run(cli: &Cli, output: &mut CommandOutput) -> Result<()> {
     match &cli.command {
         Command::Config => config::run(output),

@@ -1,4 +1,4 @@
-//! Completion of command lines: the scripts of `larder completions` ask the binary what fits.
+//! Completes command lines. The scripts of `larder completions` ask the binary for candidates.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -18,20 +18,20 @@ use crate::exit::Exit;
 use crate::output::console::{Console, Verbosity};
 use crate::progress::ProgressDisplay;
 
-/// Set by the shell's script: the name of the shell.
+/// The variable that the shell's script sets to the name of the shell.
 pub(crate) const VARIABLE: &str = "LARDER_COMPLETE";
 
-/// The formats of `--compression`. A level is typed behind a `:`.
+/// The formats of `--compression`. A level follows after a `:`.
 const FORMATS: [&str; 5] = ["zstd", "gzip", "xz", "bzip2", "none"];
 
-/// How long a listing of a remote may take. A person waits for it, and a network file system may hang.
+/// The time limit for listing a remote. A user waits for the result, and a network file system may hang.
 const LIST_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The end of the function in the script for bash.
 const BASH_END: &str = "}\nif [[ \"${BASH_VERSINFO[0]}\" -eq 4";
 
-/// Lets bash quote names with blanks and other special characters. Other names stay as they are: bash would take an option for
-/// a file if a file has its name.
+/// Lets bash quote names with blanks and other special characters. Other names stay as they are, because bash
+/// would treat an option as a file if a file has its name.
 const BASH_QUOTING: &str = r#"    local reply
     for reply in "${COMPREPLY[@]}"; do
         if [[ "$reply" == *[!A-Za-z0-9_./=:+,@%~-]* ]]; then
@@ -41,7 +41,7 @@ const BASH_QUOTING: &str = r#"    local reply
     done
 "#;
 
-/// Answers a shell that asks for completions. `None` in every other call.
+/// Answers a shell that asks for completions. Returns `None` in every other call.
 pub(crate) fn answer() -> Option<Exit> {
     let asked = env::var_os(VARIABLE).is_some_and(|shell| !shell.is_empty());
     let words: Vec<OsString> = env::args_os().skip_while(|word| word != "--").skip(1).collect();
@@ -50,7 +50,7 @@ pub(crate) fn answer() -> Option<Exit> {
     }
     let global = Arc::new(typed(&words));
     if let Some(directory) = global.directory.as_ref().filter(|_| !is_directory_being_typed(&words)) {
-        // A wrong directory completes nothing of its own.
+        // If this fails, candidates come from the current directory.
         env::set_current_dir(directory).ok();
     }
     let completing = CompleteEnv::with_factory(|| command(&global)).var(VARIABLE);
@@ -64,7 +64,7 @@ pub(crate) fn answer() -> Option<Exit> {
     }
 }
 
-/// Returns the script with which a shell asks this binary.
+/// Returns the script that lets a shell ask this binary.
 pub(crate) fn script(shell: &str) -> std::io::Result<Vec<u8>> {
     let shells = Shells::builtins();
     let shell: &dyn EnvCompleter = shells.completer(shell).ok_or(std::io::ErrorKind::Unsupported)?;
@@ -77,14 +77,15 @@ pub(crate) fn script(shell: &str) -> std::io::Result<Vec<u8>> {
     Ok(script)
 }
 
-/// How to call this binary: as it was called, if that is found in every directory.
+/// Returns how to call this binary from any directory. A bare name is kept, and a path becomes absolute.
 fn program() -> String {
     let called = env::args_os().next().map(PathBuf::from).unwrap_or_default();
     let path = if called.components().count() > 1 { env::current_exe().unwrap_or(called) } else { called };
     path.to_string_lossy().into_owned()
 }
 
-/// The global options among the words, as far as they can be read. The last words may be an option without its value.
+/// Returns the global options among the words, as far as they can be parsed. The last words may be an option
+/// without its value.
 fn typed(words: &[OsString]) -> Global {
     let (words, _) = take_overrides(words.to_vec());
     let read = |words: &[OsString]| {
@@ -98,7 +99,7 @@ fn is_directory_being_typed(words: &[OsString]) -> bool {
     words.iter().rev().nth(1).is_some_and(|word| word == "-C")
 }
 
-/// The definition of the command line, with what the remotes and the configuration have.
+/// Returns the definition of the command line, with candidates from the configuration and the remotes.
 fn command(global: &Arc<Global>) -> Command {
     let with_remotes = |arg: Arg| {
         let global = Arc::clone(global);
@@ -127,7 +128,7 @@ fn command(global: &Arc<Global>) -> Command {
     })
 }
 
-/// Names of configured remotes, and directories where a path has begun.
+/// Returns names of configured remotes, or directories if the typed text begins a path.
 fn remotes(global: &Global, typed: &OsStr) -> Vec<CompletionCandidate> {
     if typed.to_string_lossy().starts_with(['.', '/', '~']) {
         return PathCompleter::dir().complete(typed);
@@ -135,7 +136,7 @@ fn remotes(global: &Global, typed: &OsStr) -> Vec<CompletionCandidate> {
     matching(context(global).map(|context| context.remote_names(&silent())).unwrap_or_default(), typed)
 }
 
-/// Files, and outputs in the remote if that is a directory: nothing is asked over a network.
+/// Returns files, and outputs in the remote if the remote is a directory. Makes no network request.
 fn outputs(global: &Global, typed: &OsStr) -> Vec<CompletionCandidate> {
     let mut found = matching(outputs_of_local_remote(global).unwrap_or_default(), typed);
     let is_output = |path: &OsStr| {
@@ -175,7 +176,7 @@ fn context(global: &Global) -> Option<CommandContext> {
     CommandContext::new(global, true, &silent()).ok()
 }
 
-/// A console that says nothing: it would be mixed into the command line.
+/// Returns a console that prints nothing, because its text would appear in the command line.
 fn silent() -> Console {
     Console::new(When::Never.into(), Verbosity::Quiet, ProgressDisplay::Off)
 }

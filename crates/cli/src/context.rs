@@ -53,7 +53,8 @@ impl CommandContext {
         Self::in_root(global, working_dir, &root, needs_remote, console)
     }
 
-    /// Reads the configuration of the weasel project in `dir`, else in the nearest directory above.
+    /// Reads the configuration of the weasel project in `dir`, else in the nearest parent directory with a
+    /// project.
     pub(crate) fn of_weasel(global: &Global, dir: Option<&Path>, console: &Console) -> Result<Self> {
         let working_dir = env::current_dir().map_err(Failure::WorkingDirectory)?;
         let path = if let Some(dir) = dir {
@@ -90,7 +91,8 @@ impl CommandContext {
                 layers.extend(user);
                 config = config_of(layers.clone());
             }
-            // Without a remote only the scheme matters. If it is set already, the user's file is not needed.
+            // A command without a remote needs only the scheme. If it is already set, the user's file is not
+            // needed.
             Err(Failure::Config(error)) if !needs_remote && config.hash().is_some() && is_denied(&error) => {
                 console.verbose(&format_args!("{error}: ignored, because the command does not need it"));
             }
@@ -115,12 +117,12 @@ impl CommandContext {
         })
     }
 
-    /// Whether run records name the user and the machine.
+    /// Returns whether run records name the user and the machine.
     pub(crate) fn records_identity(&self) -> bool {
         self.config.record_identity()
     }
 
-    /// Options for computing hashes.
+    /// Returns the options for computing hashes.
     pub(crate) fn hash_options(&self) -> HashOptions {
         let mut options = HashOptions::new(self.scheme);
         options.tree.workers = self.workers.clone();
@@ -132,12 +134,12 @@ impl CommandContext {
         self.open_under(self.scheme, &self.config_with_weasel(console)?, console)
     }
 
-    /// The names of the remotes that can be chosen.
+    /// Returns the names of the remotes that can be chosen.
     pub(crate) fn remote_names(&self, console: &Console) -> Vec<String> {
         self.config_with_weasel(console).map(|config| config.remote_names()).unwrap_or_default()
     }
 
-    /// The configuration, and the remotes that a weasel project in the same directory names.
+    /// Returns the configuration, including the remotes of a weasel project in the same directory.
     fn config_with_weasel(&self, console: &Console) -> Result<Config> {
         if !self.root.join(Project::FILE).is_file() {
             return Ok(self.config.clone());
@@ -147,7 +149,7 @@ impl CommandContext {
             .and_then(read)
         {
             Ok(project) => project,
-            // It may not be a weasel project, and the command may not need it.
+            // The file may not belong to a weasel project, and the command may not need it.
             Err(error) => {
                 return match self.config.remote(&self.root, &self.working_dir) {
                     Err(larder_config::Error::UnknownRemote { .. }) => Err(error.into()),
@@ -167,7 +169,7 @@ impl CommandContext {
         Ok(config_of(layers))
     }
 
-    /// The remotes that a weasel project names.
+    /// Returns a layer with the remotes of a weasel project.
     fn weasel_layer(&self, project: &Project) -> Layer {
         let definition = |remote: &larder_project::ProjectRemote| {
             let place = FilePlace { path: remote.place.path.clone(), line: remote.place.line };
@@ -210,7 +212,7 @@ impl CommandContext {
             return Err(Failure::NoDefaultRemote { known: config.remote_names() });
         }
         let remote = Some(Setting { value: name.to_owned(), origin: Origin::Default });
-        // The weakest layer: a chosen remote hides it.
+        // This is the weakest layer, so a chosen remote overrides it.
         let config = config_of(layers.into_iter().chain([Layer { remote, ..Layer::default() }]));
         self.open_under(Scheme::Weasel, &config, console)
     }
@@ -257,9 +259,9 @@ impl CommandContext {
     }
 }
 
-/// Says where the remote is defined, unless it was given on the command line.
+/// Returns a failure that names where the remote is defined, unless it was given on the command line.
 fn unusable(remote: &ConfiguredRemote, error: InvalidRemote) -> Failure {
-    // The error names the wrong variable, and no file is wrong.
+    // The error already names the wrong environment variable, and the files are correct.
     if error.is_of_environment() {
         return Failure::GivenRemote(error);
     }
@@ -296,7 +298,7 @@ fn variable(name: &str) -> Result<Option<String>> {
     Ok(text.filter(|text| !text.is_empty()))
 }
 
-/// A variable of the process, as a weasel project sees it.
+/// Returns an environment variable as a weasel project sees it.
 pub(crate) fn process_variable(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
@@ -311,7 +313,7 @@ fn scalar(value: &OptionValue) -> OptionScalar {
     }
 }
 
-/// What remotes may use from this process and its user.
+/// Returns what remotes may use from this process and its user.
 fn user_environment(console: &Console) -> UserEnvironment {
     let user = ["LOGNAME", "USER"].into_iter().find_map(|name| env::var(name).ok());
     let user = user.filter(|name| !name.is_empty());
@@ -321,7 +323,7 @@ fn user_environment(console: &Console) -> UserEnvironment {
         .with_user(user)
         .with_variables(|name| env::var_os(name))
         .with_secrets(move |secret| {
-            // Without a terminal, there is no one to answer.
+            // Without a terminal, nobody can answer.
             if !io::stdin().is_terminal() {
                 return None;
             }
@@ -333,7 +335,7 @@ fn user_environment(console: &Console) -> UserEnvironment {
 }
 
 fn user_config() -> Option<PathBuf> {
-    // Without a home directory, there is no user's configuration.
+    // Without a home directory, there is no user configuration.
     Some(Xdg::new().ok()?.config_dir().join("larder/config.toml"))
 }
 

@@ -12,10 +12,10 @@ use larder_storage::{GitState, RunDetails, RunIdentity};
 
 use crate::context::CommandContext;
 
-/// How long git may take to say whether files were changed. In a large repository it reads all of them.
+/// The time limit for git to report changed files. In a large repository, git reads all files.
 const GIT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The length of a commit's hash in SHA-256, the longest, in hex digits.
+/// The maximum number of hex digits of a commit hash, which is that of SHA-256.
 const MAX_COMMIT: usize = 64;
 
 impl CommandContext {
@@ -29,7 +29,7 @@ impl CommandContext {
     }
 }
 
-/// Asks git for the commit of the project. `None` without git, and outside of a repository.
+/// Asks git for the commit of the project. Returns `None` without git, and outside of a repository.
 fn git_state(root: &Path) -> Option<GitState> {
     let commit = ask_git(root, &["rev-parse", "--verify", "--quiet", "HEAD"])?;
     let commit = commit.trim();
@@ -39,14 +39,14 @@ fn git_state(root: &Path) -> Option<GitState> {
     is_hash.then(|| GitState { commit: commit.to_owned(), dirty: dirty() })
 }
 
-/// Runs git, and returns its output. `None` if it fails or takes too long.
+/// Runs git, and returns its output. Returns `None` if git fails or takes too long.
 fn ask_git(root: &Path, args: &[&str]) -> Option<String> {
     let mut git = Command::new("git")
-        // A repository could name a program to be run here.
+        // Otherwise the configuration of a repository could start a program here.
         .args(["-c", "core.fsmonitor=false"])
         .args(args)
         .current_dir(root)
-        // It takes no lock, so that it disturbs no other git.
+        // Git takes no lock, so that it does not disturb other git processes.
         .env("GIT_OPTIONAL_LOCKS", "0")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -69,7 +69,7 @@ fn ask_git(root: &Path, args: &[&str]) -> Option<String> {
     text.filter(|_| status.success())
 }
 
-/// The page of the CI job, on GitHub Actions and GitLab CI.
+/// Returns the URL of the CI job, on GitHub Actions and GitLab CI.
 fn ci_url(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     let github = || {
         let [server, repository, run] =

@@ -1,6 +1,6 @@
-//! Errors in the arguments, printed in the chosen colors or as JSON.
+//! Prints errors in the arguments, in the chosen colors or as JSON.
 //!
-//! Clap stops at the first error, also with `ignore_errors`, and so may not have seen `--json` and `--color`.
+//! Clap stops at the first error, even with `ignore_errors`. So it may not have seen `--json` and `--color`.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -16,7 +16,7 @@ use crate::output::document::{ErrorEntry, ResultDocument};
 use crate::output::text::{printable, printable_lines};
 use crate::suggestion;
 
-/// The options for output, from arguments that clap cannot read.
+/// The output options in arguments that clap cannot parse.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Early {
     json: bool,
@@ -25,7 +25,7 @@ pub(crate) struct Early {
 }
 
 impl Early {
-    /// Reads the known options, up to a `--`.
+    /// Reads the output options before a `--`.
     pub(crate) fn scan(arguments: &[OsString]) -> Self {
         let mut early = Self::default();
         let mut arguments = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
@@ -47,7 +47,7 @@ impl Early {
         early
     }
 
-    /// What to use instead of a command that other tools have.
+    /// Returns what to use instead of a command of another tool.
     fn instead(&self, error: &Error) -> Option<&'static str> {
         match error.get(ContextKind::InvalidSubcommand) {
             Some(ContextValue::String(command)) if self.command.is_none() => suggestion::instead_of(command),
@@ -55,7 +55,7 @@ impl Early {
         }
     }
 
-    /// Whether a word of a command stands behind `larder hash command`, without `--` before it.
+    /// Returns whether a command follows `larder hash command` without a `--` before it.
     fn is_command_without_dashes(&self, error: &Error) -> bool {
         let is_word = match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::String(word)) => !word.starts_with('-'),
@@ -68,7 +68,7 @@ impl Early {
             && usage()
     }
 
-    /// Prints the help or the version that was asked for, or says what is wrong with the arguments.
+    /// Prints the requested help or version, or the error in the arguments.
     pub(crate) fn report(&self, error: &Error) -> Exit {
         let color = ColorChoice::from(self.color);
         let text = error.render();
@@ -93,7 +93,7 @@ impl Early {
             let command = self.command.as_deref();
             let document =
                 ResultDocument { command, ok: false, dry_run: false, results: &[], error: Some(error) };
-            // A reader that closed the pipe still has the exit code.
+            // If the reader has closed the pipe, it still gets the exit code.
             document.write_to(&mut io::stdout().lock()).ok();
             return Exit::Usage;
         }
@@ -103,13 +103,13 @@ impl Early {
         } else {
             let text = text.to_string();
             let mut advice = text.split_once("\n\n").map_or("", |(_, advice)| advice);
-            // Clap's tip is a name that only looks similar.
+            // Clap's tip would be a command that only has a similar name.
             if instead.is_some() && advice.trim_start().starts_with("tip:") {
                 advice = advice.split_once("\n\n").map_or("", |(_, advice)| advice);
             }
             write!(stderr, "{ERROR}error:{ERROR:#} {}\n\n{}", printable(&message), printable_lines(advice))
         };
-        // Without standard error there is no place to report it.
+        // Without standard error, the failure cannot be reported.
         written.ok();
         Exit::Usage
     }
@@ -119,7 +119,7 @@ fn color(when: Option<&str>) -> When {
     when.and_then(|when| When::from_str(when, false).ok()).unwrap_or_default()
 }
 
-/// The first paragraph of clap's message, in one line.
+/// Returns the first paragraph of clap's message, in one line.
 fn message(error: &Error) -> String {
     let text = error.render().to_string();
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-/// How the process ends. The codes are an interface: scripts branch on them.
+/// The exit code of the process. The codes are an interface, because scripts depend on them.
 ///
-/// Of several failures, the gravest decides. The variants are in the order of gravity, the gravest last.
+/// The most serious failure decides. The variants are ordered by severity, the most serious last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
     /// Done, or nothing to do.
@@ -27,7 +27,7 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// The code that the parent process sees.
+    /// Returns the code that the parent process sees.
     pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -36,7 +36,7 @@ impl Exit {
             Self::NotFound => 3,
             Self::Integrity => 4,
             Self::Remote => 5,
-            // 128 plus the number of the signal, as in shells.
+            // As in shells, the code is 128 plus the number of the signal.
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }

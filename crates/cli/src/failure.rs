@@ -25,7 +25,7 @@ pub(crate) enum Failure {
     Config(#[from] larder_config::Error),
     #[error(transparent)]
     Path(#[from] InvalidOutputPath),
-    /// A remote that a file or the environment defines, with its origin.
+    /// An invalid remote that a file or the environment defines, with its origin.
     #[error("{origin}: {error}")]
     Remote { origin: Origin, error: InvalidRemote },
     #[error(transparent)]
@@ -40,7 +40,7 @@ pub(crate) enum Failure {
     Site(#[from] SiteError),
     #[error(transparent)]
     Project(ProjectError),
-    /// Outputs of a project. Each was reported before.
+    /// A push refused outputs of a project. Each was already reported.
     #[error("refused to push {} of the project's outputs: {}", changed + invalid, after_refusal(*changed, *invalid))]
     Refused { changed: usize, invalid: usize },
     #[error("{}", damaged_objects(*count, *repairable))]
@@ -82,12 +82,12 @@ impl From<ProjectError> for Failure {
 }
 
 impl Failure {
-    /// The name of the kind in machine-readable output.
+    /// Returns the name of the kind in machine-readable output.
     pub(crate) fn kind(&self) -> &'static str {
         self.error_kind().name()
     }
 
-    /// The exit code. For a cancelled operation, the signal decides.
+    /// Returns the exit code. For a cancelled operation, the signal decides.
     pub(crate) fn exit(&self) -> Exit {
         match self.error_kind() {
             ErrorKind::NotFound => Exit::NotFound,
@@ -95,23 +95,23 @@ impl Failure {
             ErrorKind::Usage => Exit::Usage,
             ErrorKind::Remote => Exit::Remote,
             ErrorKind::Cancelled => Exit::Interrupted,
-            // Unsupported, failed, and kinds that a later storage adds.
+            // This covers `Unsupported`, `Failed`, and future kinds of the storage crate.
             _ => Exit::Failed,
         }
     }
 
-    /// Whether the remote has nothing that matches: an answer with an exit code of its own.
+    /// Returns whether the remote has nothing that matches. This is an answer with its own exit code.
     pub(crate) fn is_miss(&self) -> bool {
         use larder_storage::Error;
         matches!(self, Self::Storage(Error::NotFound { .. } | Error::NoCommonCommand { .. }))
     }
 
-    /// Whether a signal was the cause.
+    /// Returns whether a signal was the cause.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.error_kind() == ErrorKind::Cancelled
     }
 
-    /// What the user can do, unless the message says so.
+    /// Returns what the user can do, unless the message already says so.
     ///
     /// `PATH` in it stands for the path that the user typed.
     pub(crate) fn hint(&self) -> Option<&'static str> {
@@ -143,7 +143,7 @@ impl Failure {
         }
     }
 
-    /// Whether a thread or a process could not be started.
+    /// Returns whether a thread or a process could not be started.
     fn is_of_thread(&self) -> bool {
         use larder_storage::Error;
         matches!(
@@ -154,7 +154,7 @@ impl Failure {
         )
     }
 
-    /// Whether access to a file of this machine was denied, and the message does not say so.
+    /// Returns whether access to a file of this machine was denied and the message does not say so.
     fn is_denied_here(&self) -> bool {
         let first: &dyn Error = self;
         let is_denied = |error: &(dyn Error + 'static)| {
@@ -166,7 +166,7 @@ impl Failure {
             && successors(Some(first), |&error| error.source()).any(is_denied)
     }
 
-    /// Whether an interpreter did not answer.
+    /// Returns whether a Python interpreter did not answer.
     fn is_of_python(&self) -> bool {
         matches!(self, Self::Site(SiteError::Start { .. } | SiteError::Answer { .. }))
     }
@@ -201,7 +201,7 @@ impl Failure {
     }
 }
 
-/// What to do about outputs that were made from other inputs, and about outputs with invalid paths.
+/// Returns what to do about outputs that were made from other inputs, and about outputs with invalid paths.
 fn after_refusal(changed: usize, invalid: usize) -> String {
     let force = "`--force` pushes outputs that were made from other inputs";
     match (changed, invalid) {
@@ -231,7 +231,7 @@ fn known_remotes(known: &[String]) -> String {
     format!("name one of {}", names.join(", "))
 }
 
-/// A limit of the system that a process met.
+/// A system limit that the process has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Limit {
     FileSize,
@@ -241,7 +241,7 @@ enum Limit {
 }
 
 impl Limit {
-    /// The limit that caused a failure, if any.
+    /// Returns the limit that caused a failure, if any.
     fn met_by(failure: &Failure) -> Option<Self> {
         let first: &dyn Error = failure;
         successors(Some(first), |&error| error.source()).find_map(|error| {
@@ -249,7 +249,7 @@ impl Limit {
                 Errno::FBIG => Some(Self::FileSize),
                 Errno::MFILE => Some(Self::OpenFiles),
                 Errno::NFILE => Some(Self::SystemFiles),
-                // For files it means something else: a lock, or no data yet.
+                // For files, `EAGAIN` means something else: a lock, or no data yet.
                 Errno::AGAIN if failure.is_of_thread() => Some(Self::Threads),
                 _ => None,
             }
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_limit_of_this_process_is_no_failure_of_the_remote() {
-        // What backends give their sources as.
+        // Backends wrap their sources in an error like this.
         #[derive(Debug, thiserror::Error)]
         #[error("outer")]
         struct Outer(#[source] io::Error);

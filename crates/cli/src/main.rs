@@ -1,4 +1,4 @@
-//! The command `larder`: shares the outputs of pipelines through storage that exists already.
+//! The command `larder` shares the outputs of pipelines through existing storage.
 
 #[cfg(not(unix))]
 compile_error!(
@@ -64,7 +64,7 @@ fn run(cli: &Cli) -> exit::Exit {
     output.finish()
 }
 
-/// Makes `-C DIR` the working directory, also of the programs that are started.
+/// Makes `-C DIR` the working directory of this process and of the programs that it starts.
 fn change_directory(global: &Global) -> Result<()> {
     match &global.directory {
         Some(path) => env::set_current_dir(path)

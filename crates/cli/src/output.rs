@@ -17,7 +17,7 @@ use crate::failure::{Failure, Result};
 
 /// The results of one command, as lines for people or as one document for programs.
 ///
-/// Lines are written at once, the document at the end.
+/// Lines are written immediately, and the document is written at the end.
 pub(crate) struct CommandOutput {
     command: &'static str,
     json: bool,
@@ -84,41 +84,41 @@ impl CommandOutput {
         self.json
     }
 
-    /// Whether a person who answers a question sees the lines before it.
+    /// Returns whether a user sees the lines that come before a question.
     pub(crate) fn is_read(&self) -> bool {
         self.is_terminal && !self.json
     }
 
-    /// Counts an output for the line that sums up.
+    /// Counts an output for the summary line.
     pub(crate) fn count(&mut self, outcome: &'static str, transferred: Option<u64>) {
         self.tally.count(outcome, transferred);
     }
 
-    /// A result for programs.
+    /// Adds a result for programs.
     pub(crate) fn entry(&mut self, entry: impl Into<ResultEntry>) {
         if self.json {
             self.entries.push(entry.into());
         }
     }
 
-    /// A result for people and scripts. `--quiet` keeps it.
+    /// Prints a result for people and scripts. `--quiet` keeps it.
     pub(crate) fn line(&mut self, line: &str) {
         self.write(&[line.as_bytes(), b"\n"]);
     }
 
-    /// What was done, for people. `--quiet` drops it.
+    /// Prints what was done, for people. `--quiet` drops it.
     pub(crate) fn summary(&mut self, line: &str) {
         if !self.console.is_quiet() {
             self.line(line);
         }
     }
 
-    /// Text that is written as it is.
+    /// Returns a writer for text that is written as it is.
     pub(crate) fn raw(&mut self) -> impl Write {
         RawOutput(self)
     }
 
-    /// Records the failure of a part of the command. Other parts go on.
+    /// Records the failure of a part of the command. The other parts continue.
     pub(crate) fn fail(&mut self, failure: impl Into<Failure>) {
         let failure = failure.into();
         // A signal stops everything, but is reported once.
@@ -127,7 +127,7 @@ impl CommandOutput {
         }
     }
 
-    /// A signal asked the command to stop.
+    /// Records that a signal asked the command to stop.
     pub(crate) fn stop(&mut self, exit: Exit) {
         self.stopped = exit;
     }
@@ -149,7 +149,8 @@ impl CommandOutput {
     /// Prints the failures, and returns the exit code.
     pub(crate) fn finish(mut self) -> Exit {
         if self.stopped != Exit::Done {
-            // The work may have finished all the same. The exit code, the text and the document agree.
+            // The work may have finished despite the signal. The exit code, the text and the document must
+            // agree.
             self.fail(larder_storage::Error::Cancelled);
         }
         let mut exit = self.failures.iter().map(Failure::exit).fold(self.stopped, Exit::max);
@@ -164,7 +165,7 @@ impl CommandOutput {
             };
             self.write_error = document.write_to(&mut self.stdout).err();
         } else {
-            // After an error, the rest of the buffer would only fail again.
+            // After a write error, writing the rest of the buffer would only fail again.
             if self.write_error.is_none() {
                 self.write_error = self.stdout.flush().err();
             }
@@ -179,13 +180,13 @@ impl CommandOutput {
                 self.console.note(&line);
             }
         }
-        // A reader that closed the pipe needs no more.
+        // A reader that closed the pipe needs no more output.
         if let Some(error) = self.write_error.take().filter(|error| error.kind() != ErrorKind::BrokenPipe) {
             let failure = Failure::Stdout(error);
             self.console.error(&failure, None);
             exit = exit.max(failure.exit());
         }
-        // Not flushed again by the destructor: it would only fail again.
+        // The destructor must not flush again, because that would only fail again.
         drop(self.stdout.into_parts());
         exit
     }

@@ -1,4 +1,4 @@
-//! Paths on the command line, and the outputs that they name.
+//! Resolves paths on the command line to outputs.
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +7,13 @@ use larder_hashing::{InvalidOutputPath, OutputPath};
 use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
 
-/// An output as a person names it in a command that changes nothing on disk. `push` and `pull` use only the path.
+/// An output as named on the command line of a command that changes no files. `push` and `pull` use only the
+/// path.
 #[derive(Clone, Debug)]
 pub(crate) struct Named {
     /// The path, relative to the working directory.
     pub(crate) output: OutputPath,
-    /// The typed text as a key, if that differs: keys of weasel keep spellings such as `out/`.
+    /// The typed text as a key, if it differs from the path. Weasel keys keep spellings such as `out/`.
     pub(crate) literal: Option<OutputPath>,
 }
 
@@ -43,7 +44,8 @@ impl CommandContext {
         Ok(Named { literal: literal.filter(|literal| literal.key_text() != output.key_text()), output })
     }
 
-    /// Returns the path of a dependency, relative to the project root, or absolute if it was given so.
+    /// Returns the path of a dependency. It is relative to the project root, or absolute if it was given as
+    /// absolute.
     pub(crate) fn dependency(&self, path: &Path) -> PathBuf {
         if path.is_absolute() { path.to_owned() } else { self.below_root().join(path) }
     }
@@ -72,7 +74,7 @@ fn from_root(path: &Path, working_dir: &Path, root: &Path) -> Result<PathBuf> {
             Ok(below_root(working_dir, root).join(path))
         };
     }
-    // The shell's working directory may go through links.
+    // The path of the shell's working directory may contain symlinks.
     let resolved = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
     path.strip_prefix(root)
         .map(Path::to_owned)

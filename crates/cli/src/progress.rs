@@ -27,7 +27,7 @@ pub(crate) enum ProgressDisplay {
 }
 
 impl ProgressDisplay {
-    /// Chooses bars for a terminal and lines for a log, unless the user chose.
+    /// Chooses bars for a terminal and lines for a log, unless the user has chosen.
     pub(crate) fn new(when: When, quiet: bool) -> Self {
         let can_move_cursor = || std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         match when {
@@ -51,7 +51,7 @@ impl ProgressDisplay {
         ProgressTask { meter, _shown: shown }
     }
 
-    /// Takes the bars from the screen while `work` prints.
+    /// Hides the bars while `work` prints.
     pub(crate) fn suspend<T>(&self, work: impl FnOnce() -> T) -> T {
         match self {
             Self::Bars(bars) => bars.suspend(work),
@@ -59,7 +59,7 @@ impl ProgressDisplay {
         }
     }
 
-    /// Takes the bars from the screen for good: the process is about to end.
+    /// Removes the bars permanently, because the process is about to end.
     pub(crate) fn clear(&self) {
         if let Self::Bars(bars) = self {
             bars.clear();
@@ -91,7 +91,7 @@ impl Observer for ProgressTask {
     }
 
     fn is_cancelled(&self) -> bool {
-        // A command that only reads files ends by the signal itself.
+        // The signal itself ends a command that only reads files.
         false
     }
 }

@@ -12,7 +12,7 @@ use crate::progress::ProgressTask;
 /// Passes the events of a storage on to the console.
 pub(crate) struct ConsoleReporter {
     console: Console,
-    /// A handful at most, so a list is fast enough.
+    /// There are only a few entries, so a list is fast enough.
     open: Mutex<Vec<(OutputPath, Phase, ProgressTask)>>,
 }
 
@@ -49,7 +49,7 @@ impl Reporter for ConsoleReporter {
             Event::Finished { output, phase } => {
                 self.open().retain(|(of, what, _)| *what != phase || of != output);
             }
-            // A new directory is no surprise, except where a share may have to be mounted.
+            // A new directory needs no warning, except where the user may have forgotten to mount a share.
             Event::Warning(
                 note @ (Warning::CreatedRemote { is_parent_empty: false, .. }
                 | Warning::WouldCreateRemote { .. }),

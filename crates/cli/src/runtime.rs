@@ -8,26 +8,27 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-/// Threads for calls that block. At most four outputs are transferred at once, and each has at most one call that lasts
-/// until others were made.
+/// The number of threads for blocking calls. At most four outputs are transferred at once. Each has at most
+/// one call that waits for other calls.
 const BLOCKING_THREADS: usize = 6;
 
-/// Threads of the runtime, with the one that runs tasks.
+/// The number of threads of the runtime, including the one that runs tasks.
 const THREADS: usize = 1 + BLOCKING_THREADS;
 
-/// Pairs of descriptors that the runtime opens for itself, or one more.
+/// The number of descriptor pairs to test for. The runtime opens this many for itself, or one fewer.
 const PAIRS: usize = 4;
 
-/// How long a thread may be idle: longer than any command runs.
+/// The time that a thread may be idle, which is longer than any command runs.
 const KEEP_ALIVE: Duration = Duration::from_hours(24 * 365);
 
-/// How long granted threads take to run on a busy machine, at most.
+/// The maximum time that threads take to start on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Starts a runtime with all its threads.
 ///
-/// Tokio panics if the system refuses its first thread or its descriptors, and waits for ever if it refuses a later thread
-/// while the others are busy. So both are asked for before, and all threads start at once.
+/// Tokio panics if the system refuses its first thread or its descriptors. It waits forever if the system
+/// refuses a later thread while the others are busy. So this tests for threads and descriptors first, and
+/// starts all threads at once.
 pub(crate) fn start() -> io::Result<Runtime> {
     drop((0..PAIRS).map(|_| UnixStream::pair()).collect::<io::Result<Vec<_>>>()?);
     ask_for_threads()?;
@@ -42,7 +43,7 @@ pub(crate) fn start() -> io::Result<Runtime> {
     }
 }
 
-/// Fails if the system refuses as many threads as the runtime has.
+/// Starts as many threads as the runtime has, and ends them again. Fails if the system refuses one.
 fn ask_for_threads() -> io::Result<()> {
     let gate = Arc::new(RwLock::new(()));
     let closed = gate.write().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +53,7 @@ fn ask_for_threads() -> io::Result<()> {
     };
     let threads: io::Result<Vec<_>> = (0..THREADS).map(spawn).collect();
     drop(closed);
-    // They end without a panic.
+    // These threads do not panic.
     threads?.into_iter().for_each(|thread| drop(thread.join()));
     Ok(())
 }
@@ -65,7 +66,7 @@ fn start_blocking_threads(runtime: &Runtime) -> io::Result<()> {
         let (sender, all_started) = (sender.clone(), Arc::clone(&all_started));
         runtime.spawn_blocking(move || {
             all_started.wait();
-            // Fails if the start was given up.
+            // This fails if the start has timed out.
             sender.send(()).ok();
         });
     }

@@ -1,4 +1,4 @@
-//! An open remote, and waiting for work on it until a signal says to stop.
+//! An open remote. Runs work on it until a signal stops the work.
 
 use std::future::Future;
 use std::process;
@@ -14,16 +14,16 @@ use crate::progress::ProgressDisplay;
 use crate::runtime;
 use crate::signals::Signals;
 
-/// How long a stopped command may clean up. The next command removes the rest.
+/// The time that a stopped command has to clean up. The next command removes the rest.
 const CLEAN_UP: Duration = Duration::from_millis(1_500);
 
-/// A storage, and how to stop it.
+/// A storage and its cancellation.
 #[derive(Debug)]
 pub(crate) struct RemoteSession {
     pub(crate) storage: RemoteStorage,
-    /// The remote as people know it: its name, or its URL.
+    /// The name of the remote for people, or else its URL.
     pub(crate) label: String,
-    /// Whether the remote is the store in the project, on this machine only.
+    /// Whether the remote is the local store in the project.
     pub(crate) is_embedded: bool,
     /// Whether the remote is a directory on this machine.
     pub(crate) is_local: bool,
@@ -31,7 +31,7 @@ pub(crate) struct RemoteSession {
 }
 
 impl RemoteSession {
-    /// The place of an object, for people: its URL with `--verbose`, otherwise the remote.
+    /// Returns the place of an object for people. It is the URL with `--verbose`, and otherwise the remote.
     pub(crate) fn place<'a>(&'a self, url: &'a str, output: &CommandOutput) -> &'a str {
         if output.console().is_verbose() { url } else { &self.label }
     }
@@ -53,13 +53,13 @@ impl RemoteSession {
         let runtime = runtime::start().map_err(Failure::Runtime)?;
         let progress = Arc::clone(output.console().progress());
         let ended = runtime.block_on(self.until_stopped(progress, work(output)));
-        // A blocking call that never returns must not keep the process.
+        // A blocking call that never returns must not keep the process alive.
         runtime.shutdown_background();
         let FinishedWork { value, closed, stopped } = ended?;
         match stopped {
             Some(exit) => output.stop(exit),
             None => {
-                // A stopped command reports only that it was stopped.
+                // A stopped command reports only the cancellation.
                 if let Err(error) = closed {
                     output.fail(error);
                 }
@@ -75,7 +75,7 @@ impl RemoteSession {
     ) -> Result<FinishedWork<T>> {
         let stopped = Arc::new(OnceLock::new());
         let watch = watch(Signals::listen()?, progress, self.cancel.clone(), Arc::clone(&stopped));
-        // A separate task hears signals even if the work blocks its thread.
+        // A separate task receives signals even if the work blocks its thread.
         let watch = tokio::spawn(watch);
         let value = work.await;
         let closed = self.storage.close().await;

@@ -1,8 +1,8 @@
-//! Signals that stop a command, and two that must not end the process as a signal.
+//! Handles signals that stop a command, and two signals that must not end the process directly.
 //!
-//! A signal that was ignored when larder started stays ignored. Shells ignore SIGINT for background jobs of a script, and
-//! users protect a job with `trap '' TERM`. A process sees that only in `/proc`. Without `/proc`, such a signal stops the
-//! commands that handle it.
+//! A signal that was ignored when larder started stays ignored. Shells ignore SIGINT for background jobs of a
+//! script, and users protect a job with `trap '' TERM`. A process can detect that only in `/proc`. Without
+//! `/proc`, such a signal stops the commands that handle it.
 
 use std::fs;
 use std::sync::Arc;
@@ -16,15 +16,16 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::progress::ProgressDisplay;
 
-/// Makes a write beyond the limit on file sizes an error. By default SIGXFSZ ends the process.
+/// Turns a write beyond the limit on file sizes into an error. By default, SIGXFSZ ends the process.
 pub(crate) fn survive_file_size_limit() {
     let unread = Arc::new(AtomicBool::new(false));
     // This fails only for signals that cannot be handled.
     signal_hook::flag::register(SystemSignal::XFSZ.as_raw(), unread).ok();
 }
 
-/// Makes an abort end the process with the exit code of a failure. Rust aborts if it cannot allocate a few bytes, after it has
-/// printed "memory allocation of 48 bytes failed". Large buffers are allocated so that missing memory is an ordinary error.
+/// Lets an abort end the process with the exit code of a failure. If Rust cannot allocate a few bytes, it
+/// prints "memory allocation of 48 bytes failed" and aborts. For large buffers, missing memory is an ordinary
+/// error instead.
 pub(crate) fn turn_aborts_into_failures() {
     let always = Arc::new(AtomicBool::new(true));
     let code = i32::from(Exit::Failed.code());
@@ -45,7 +46,8 @@ pub(crate) fn clear_bars_at_the_end(progress: &Arc<ProgressDisplay>) {
         .collect();
     let progress = Arc::clone(progress);
     let wait = move || {
-        // Registered on this thread: if the thread cannot start, the system still ends the process.
+        // Registering on this thread has a reason: if the thread cannot start, the signals still end the
+        // process.
         let Ok(mut signals) = signal_hook::iterator::Signals::new(handled) else { return };
         if let Some(signal) = signals.forever().next() {
             progress.clear();
@@ -93,7 +95,7 @@ async fn receive(signal: &mut Option<Signal>) {
     }
 }
 
-/// Whether the mask of ignored signals in a `/proc/PID/status` has a signal's bit.
+/// Returns whether the mask of ignored signals in a `/proc/PID/status` contains a signal.
 fn is_ignored(status: &str, kind: SignalKind) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Hints for commands that other tools have.
+//! Suggests larder commands for commands of other tools.
 
 /// Returns the larder command that does the job of another tool's command.
 pub(crate) fn instead_of(command: &str) -> Option<&'static str> {

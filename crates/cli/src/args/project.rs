@@ -162,8 +162,8 @@ pub(crate) struct ProjectAudit {
     pub(crate) yes: bool,
 }
 
-/// Takes the overrides of variables (`--vars.seed 3`, `--vars.seed=3`) out of the arguments of `larder project`. No option
-/// of larder has a dot in its name.
+/// Removes the overrides of variables (`--vars.seed 3`, `--vars.seed=3`) from the arguments of `larder
+/// project`, and returns both. They are recognized by the dot in the name, which no option of larder has.
 pub(crate) fn take_overrides(arguments: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
     let mut rest = Vec::new();
     let mut overrides = Vec::new();

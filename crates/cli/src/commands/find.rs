@@ -62,8 +62,8 @@ async fn find(
     }
 }
 
-/// Looks for the path. If the remote has no object of it, looks for the typed text as a key. The error is that of the
-/// first.
+/// Looks for the path. If the remote has no object for it, looks for the typed text as a key. If both fail,
+/// returns the error for the path.
 pub(super) async fn under_either_name<'a, T>(
     named: &'a Named,
     ask: impl AsyncFn(&'a OutputPath) -> larder_storage::Result<T>,

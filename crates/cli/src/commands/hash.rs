@@ -34,7 +34,7 @@ pub(super) fn run(args: &Hash, context: &CommandContext, output: &mut CommandOut
     }
 }
 
-/// Hashes each path by itself: one failure does not stop the others.
+/// Hashes each path independently. One failure does not stop the others.
 fn content(args: &HashContent, context: &CommandContext, output: &mut CommandOutput) {
     for path in &args.paths {
         let shown = path.display().to_string();
@@ -53,7 +53,7 @@ fn content(args: &HashContent, context: &CommandContext, output: &mut CommandOut
         } else {
             content_hash(path, &options).map(|hash| (hash, None)).map_err(Failure::from)
         };
-        // The bar is gone before the result is printed.
+        // This removes the progress bar before the result is printed.
         drop(options);
         match hashed {
             Ok((hash, manifest)) => {
@@ -101,7 +101,8 @@ fn command(args: &HashCommand, context: &CommandContext, output: &mut CommandOut
     Ok(())
 }
 
-/// Where the command runs, relative to the project root. Without a command, it is the root.
+/// Returns the directory where the command runs, relative to the project root. Without a command, it is the
+/// root.
 fn working_dir<'a>(args: &HashCommand, context: &'a CommandContext) -> Result<&'a Path> {
     let below_root = if args.command.is_empty() { Path::new("") } else { context.below_root() };
     if context.scheme == Scheme::Weasel && !below_root.as_os_str().is_empty() {
@@ -143,7 +144,7 @@ fn site_hash(context: &CommandContext, console: &Console, manifest: &mut dyn Wri
     Ok(site.hash)
 }
 
-/// Reads `NAME=VALUE`, and `NAME` as `NAME=$NAME`.
+/// Parses texts of the form `NAME=VALUE`. `NAME` alone means `NAME=$NAME`.
 fn variables(texts: &[String], console: &Console) -> Result<BTreeMap<String, String>> {
     let mut variables = BTreeMap::new();
     for text in texts {
@@ -175,14 +176,14 @@ fn is_name(text: &str) -> bool {
         && text.starts_with(|first: char| !first.is_ascii_digit())
 }
 
-/// The variable that a value stands for, as `$NAME` or `${NAME}`.
+/// Returns the variable that a value refers to, as `$NAME` or `${NAME}`.
 fn referenced(value: &str) -> Option<&str> {
     let name = value.strip_prefix('$')?;
     let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
     is_name(name).then_some(name)
 }
 
-/// Computes a hash. With `explain`, prints or keeps its manifest.
+/// Computes a hash. With `explain`, also outputs its manifest.
 fn explained_if<H>(
     explain: bool,
     output: &mut CommandOutput,
@@ -191,8 +192,8 @@ fn explained_if<H>(
     if explain { explained(output, compute) } else { Ok((compute(&mut std::io::sink())?, None)) }
 }
 
-/// Computes a hash, and writes its manifest to the output or into the document. Hashes of weasel and of single files have
-/// no manifest.
+/// Computes a hash, and writes its manifest to the output or into the document. Weasel hashes and hashes of
+/// single files have no manifest.
 fn explained<H>(
     output: &mut CommandOutput,
     compute: impl FnOnce(&mut dyn Write) -> Result<H>,

@@ -13,10 +13,10 @@ use crate::output::CommandOutput;
 use crate::output::document::LogEntry;
 use crate::output::text::{age, bare_hash, duration, printable, short_text, size};
 
-/// The columns of a command in the table. `--verbose` and `--json` show all of it.
+/// The width of a command in the table. `--verbose` and `--json` show the whole command.
 const COMMAND_WIDTH: usize = 24;
 
-/// The digits of a commit.
+/// The number of digits shown of a commit.
 const COMMIT_DIGITS: usize = 8;
 
 pub(super) fn run(args: &LogArgs, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
@@ -72,13 +72,13 @@ fn row(run: &LoggedRun, path: Option<&OutputPath>, now: SystemTime, is_verbose: 
     ]
 }
 
-/// How long the run took, to the milliseconds of its times.
+/// Returns how long the run took, in the precision of its times: milliseconds.
 pub(super) fn took(record: &RunRecord) -> Duration {
     let millis = |time: RunTime| time.as_millis();
     Duration::from_millis(millis(record.finished).saturating_sub(millis(record.started)))
 }
 
-/// The first output, and how many there are besides.
+/// Returns the first output and the number of others.
 fn outputs(record: &RunRecord) -> String {
     match record.outputs.as_slice() {
         [] => "(check)".to_owned(),

@@ -68,7 +68,7 @@ fn objects(path: &Path, args: &LsArgs, context: &CommandContext, output: &mut Co
     Ok(())
 }
 
-/// The whole hashes, for copying.
+/// Returns a row with whole hashes, for copying.
 fn long_row(object: &RemoteObject) -> [String; 4] {
     [
         object.command_hash.to_string(),
@@ -78,7 +78,7 @@ fn long_row(object: &RemoteObject) -> [String; 4] {
     ]
 }
 
-/// Columns that fit a terminal of 80.
+/// Returns a row that fits a terminal with 80 columns.
 fn short_row(object: &RemoteObject, now: SystemTime) -> [String; 4] {
     [
         short_hash(object.command_hash.as_str()),

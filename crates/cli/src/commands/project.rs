@@ -91,7 +91,7 @@ fn say_nothing_to_do(target: &ProjectTarget, output: &mut CommandOutput) {
     output.summary(&printable(&format!("nothing to do: {commands}")));
 }
 
-/// Prints the outcome of an output as soon as it is done.
+/// Prints the outcome of an output as soon as it is known.
 fn say(report: &OutputReport, dry_run: bool, session: &RemoteSession, output: &mut CommandOutput) {
     let OutputReport { command, path, outcome, .. } = report;
     let url = report.url.as_deref().unwrap_or_default();

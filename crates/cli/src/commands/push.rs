@@ -52,7 +52,7 @@ pub(super) fn run(args: &PushArgs, context: &CommandContext, output: &mut Comman
         }
         entries
     })?;
-    // The document has the order of the arguments.
+    // The document follows the order of the arguments.
     entries.sort_by_key(|(index, _)| *index);
     for (_, entry) in entries {
         output.entry(entry);

@@ -11,7 +11,8 @@ use crate::output::CommandOutput;
 use crate::output::document::WhyEntry;
 use crate::output::text::{bare_hash, printable};
 
-/// How many files of one dependency are named. The rest are counted. `--json` has all of them.
+/// The maximum number of files named for one dependency. The other files are only counted. `--json` lists all
+/// of them.
 const MAX_FILES: usize = 10;
 
 pub(super) fn run(args: &WhyArgs, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {

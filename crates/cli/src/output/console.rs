@@ -12,12 +12,13 @@ use super::text::{compressed, printable};
 use crate::args::When;
 use crate::progress::ProgressDisplay;
 
-/// The style of the word that begins an error.
+/// The style of the word `error` at the beginning of a message.
 pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const NOTE: Style = AnsiColor::Cyan.on_default();
 
-/// Writes to standard error, between the progress bars. Errors of writing are ignored: there is no other place to report them.
+/// Writes to standard error, between the progress bars. Write errors are ignored, because there is no other
+/// place to report them.
 #[derive(Clone)]
 pub(crate) struct Console {
     color: ColorChoice,
@@ -25,7 +26,7 @@ pub(crate) struct Console {
     progress: Arc<ProgressDisplay>,
 }
 
-/// How much is printed.
+/// The amount of printed text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Verbosity {
     /// Errors only.
@@ -50,7 +51,7 @@ impl Console {
         self.verbosity == Verbosity::Verbose
     }
 
-    /// The size of an archive, in parentheses, with `--verbose`.
+    /// Returns the size of an archive in parentheses with `--verbose`, and an empty text otherwise.
     pub(crate) fn archive_size(&self, bytes: u64) -> String {
         if self.is_verbose() { format!(" ({})", compressed(bytes)) } else { String::new() }
     }
@@ -71,7 +72,7 @@ impl Console {
         });
     }
 
-    /// Prints that nothing matched: an answer, not an error.
+    /// Prints that nothing matched. This is an answer, not an error.
     pub(crate) fn miss(&self, error: &dyn Error, hint: Option<&str>) {
         if !self.is_quiet() {
             self.print(|stderr| {
@@ -105,7 +106,7 @@ impl Console {
         }
     }
 
-    /// Takes the bars from the screen while `work` prints.
+    /// Hides the bars while `work` prints.
     pub(crate) fn suspend<T>(&self, work: impl FnOnce() -> T) -> T {
         self.progress.suspend(work)
     }
@@ -128,7 +129,7 @@ fn write_hint(stderr: &mut dyn Write, hint: Option<&str>) -> io::Result<()> {
 impl From<When> for ColorChoice {
     fn from(when: When) -> Self {
         match when {
-            // NO_COLOR, CLICOLOR_FORCE, TERM and whether it is a terminal.
+            // This depends on NO_COLOR, CLICOLOR_FORCE, TERM, and whether the stream is a terminal.
             When::Auto => Self::Auto,
             When::Always => Self::Always,
             When::Never => Self::Never,

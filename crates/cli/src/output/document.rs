@@ -11,13 +11,13 @@ use super::text;
 use crate::failure::Failure;
 pub(crate) use runs::{LogEntry, WhyEntry};
 
-/// The version of the document: raised when a program that reads it would have to change.
+/// The version of the document. It increases when programs that read the document would have to change.
 const SCHEMA: u32 = 1;
 
 /// The whole document.
 #[derive(Debug)]
 pub(crate) struct ResultDocument<'a> {
-    /// The command, if the arguments could be read that far.
+    /// The command, if it could be parsed.
     pub(crate) command: Option<&'a str>,
     pub(crate) ok: bool,
     pub(crate) dry_run: bool,
@@ -48,7 +48,7 @@ impl ResultDocument<'_> {
     }
 }
 
-/// Why the command failed. Of several failures, the gravest.
+/// The most serious failure of the command.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ErrorEntry {
     pub(crate) kind: &'static str,
@@ -87,7 +87,7 @@ pub(crate) struct TransferEntry {
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<bool>,
-    /// The size of the object. Not known if a dry run would create it.
+    /// The size of the object. It is unknown if a dry run would create the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
 }
@@ -96,7 +96,7 @@ pub(crate) struct TransferEntry {
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct ProjectOutput {
     pub(crate) command: String,
-    /// As the project spells it.
+    /// The path as the project spells it.
     pub(crate) path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<String>,
@@ -110,7 +110,7 @@ pub(crate) struct ProjectOutput {
     pub(crate) state: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) verified: Option<bool>,
-    /// Whether project.lock has it.
+    /// Whether project.lock records it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) recorded: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,7 +133,7 @@ pub(crate) struct AuditFinding {
     pub(crate) path: Option<String>,
     pub(crate) urls: Vec<String>,
     pub(crate) reason: String,
-    /// Of damaged objects only.
+    /// Set for damaged objects only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deleted: Option<bool>,
 }
@@ -167,7 +167,7 @@ pub(crate) struct FailedEntry {
 }
 
 impl FailedEntry {
-    /// The remote has no object of it.
+    /// Creates an entry for an output without an object in the remote.
     pub(crate) fn not_found(path: &str) -> Self {
         Self { path: path.to_owned(), outcome: Some("not_found"), error: None }
     }
@@ -188,7 +188,7 @@ pub(crate) struct ObjectEntry {
     pub(crate) bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_modified: Option<String>,
-    /// When the newest run record names it.
+    /// The time of the newest run record that names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) recorded: Option<String>,
 }
@@ -207,16 +207,16 @@ impl ObjectEntry {
     }
 }
 
-/// An output of which the remote has objects.
+/// An output with objects in the remote.
 #[derive(Debug, Serialize)]
 pub(crate) struct OutputName {
     pub(crate) path: String,
 }
 
-/// A hash that was computed.
+/// A computed hash.
 #[derive(Debug, Serialize)]
 pub(crate) struct Hashed {
-    /// The path as given, for a content hash only.
+    /// The path as given. Set for a content hash only.
     pub(crate) path: Option<String>,
     pub(crate) scheme: &'static str,
     pub(crate) hash: String,

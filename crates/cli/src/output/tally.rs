@@ -1,16 +1,16 @@
-//! The line that sums up a transfer.
+//! The summary line of a transfer.
 
 use std::time::{Duration, Instant};
 
 use super::text::{duration, size, speed};
 
-/// What a command did with its outputs.
+/// The outcomes of a command's outputs.
 #[derive(Debug)]
 pub(crate) struct Tally {
     started: Instant,
-    /// How many outputs had which outcome, in the order in which they first came.
+    /// The number of outputs with each outcome, in the order of first occurrence.
     outcomes: Vec<(&'static str, u64)>,
-    /// The content of what was transferred, in bytes.
+    /// The size of the transferred content, in bytes.
     bytes: u64,
     is_transfer: bool,
 }
@@ -31,7 +31,7 @@ impl Tally {
         }
     }
 
-    /// The line, where it says more than the lines of the outputs.
+    /// Returns the summary line, if it says more than the lines of the outputs.
     pub(super) fn line(&self) -> Option<String> {
         self.line_after(self.started.elapsed())
     }

@@ -1,4 +1,4 @@
-//! Values as people read them.
+//! Formats values for people.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,25 +7,25 @@ use icu_properties::props::GeneralCategory;
 use jiff::Timestamp;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// Digits of a digest that tell objects apart on a screen.
+/// The number of digits of a digest that distinguish objects on a screen.
 const SHORT_DIGITS: usize = 12;
-/// The widest short hash: `blake3-tree-`, its digits and an ellipsis.
+/// The maximum width of a short hash: `blake3-tree-`, its digits and an ellipsis.
 const SHORT_HASH: usize = 25;
 
-/// A size with three digits, such as `12.3 MiB`.
+/// Formats a size with three digits, such as `12.3 MiB`.
 pub(crate) fn size(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "rounded to three digits")]
     binary(bytes as f64)
 }
 
-/// A speed in bytes per second, such as `12.3 MiB/s`.
+/// Formats a speed in bytes per second, such as `12.3 MiB/s`.
 pub(crate) fn speed(bytes_per_second: f64) -> String {
     format!("{}/s", binary(bytes_per_second))
 }
 
 fn binary(mut value: f64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    // Rounded, 999.9 would have a fourth digit.
+    // Rounding 999.9 would give a fourth digit.
     if value < 999.5 {
         return format!("{value:.0} B");
     }
@@ -45,12 +45,13 @@ fn binary(mut value: f64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
-/// The size of an object, which is an archive: told from that of what is in it.
+/// Formats the size of an object, which is an archive. The text distinguishes it from the size of the
+/// content.
 pub(crate) fn compressed(bytes: u64) -> String {
     format!("{} compressed", size(bytes))
 }
 
-/// How long something took or takes, such as `2.1 s` or `3 min 5 s`.
+/// Formats a duration, such as `2.1 s` or `3 min 5 s`.
 pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
@@ -62,12 +63,12 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
-/// How long ago something was, such as `3 h ago`.
+/// Formats how long ago something was, such as `3 h ago`.
 pub(crate) fn age(then: SystemTime, now: SystemTime) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
     const DAY: u64 = 24 * HOUR;
-    // The clock of a remote may be ahead of ours.
+    // The clock of a remote may be ahead of the local clock.
     let seconds = now.duration_since(then).unwrap_or_default().as_secs();
     let (count, unit) = match seconds {
         ..MINUTE => (seconds, "s"),
@@ -79,15 +80,16 @@ pub(crate) fn age(then: SystemTime, now: SystemTime) -> String {
     format!("{count} {unit} ago")
 }
 
-/// A time in ISO 8601, in UTC, to the second. `None` for one that no calendar has.
+/// Formats a time in ISO 8601, in UTC, to the second. Returns `None` for a time outside the range of the
+/// calendar.
 pub(crate) fn time(time: SystemTime) -> Option<String> {
     let timestamp = Timestamp::try_from(time).ok()?;
     Timestamp::from_second(timestamp.as_second()).ok().map(|seconds| seconds.to_string())
 }
 
-/// A hash with the first digits of its digest. A custom name stays whole where it is short enough.
+/// Shortens a hash to the first digits of its digest. A custom name stays whole if it is short enough.
 pub(crate) fn short_hash(hash: &str) -> String {
-    // Hashes are ASCII: a byte is a column.
+    // Hashes are ASCII, so each byte takes one column.
     let prefix = ["blake3-tree-", "sha256-tree-", "blake3-", "sha256-"]
         .into_iter()
         .find_map(|prefix| hash.starts_with(prefix).then_some(prefix.len()));
@@ -104,8 +106,8 @@ pub(crate) fn short_hash(hash: &str) -> String {
     }
 }
 
-/// The first digits of a hash, without its scheme: enough for `--command-hash` and `--content-hash`. A custom name stays
-/// whole where it is short enough.
+/// Returns the first digits of a hash without its scheme, which is enough for `--command-hash` and
+/// `--content-hash`. A custom name stays whole if it is short enough.
 pub(crate) fn bare_hash(hash: &str) -> String {
     let short = short_hash(hash);
     let is_cut = short.len() < hash.len();
@@ -116,7 +118,7 @@ pub(crate) fn bare_hash(hash: &str) -> String {
     digits.map_or_else(|| short.clone(), |digits| digits.trim_end_matches('…').to_owned())
 }
 
-/// The beginning of a text that fits into `width` columns.
+/// Shortens a text to `width` columns.
 pub(crate) fn short_text(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -131,8 +133,8 @@ pub(crate) fn short_text(text: &str, width: usize) -> String {
     short + "…"
 }
 
-/// The text in one line, without characters that steer a terminal or do not show: names come from other people's file
-/// systems and remotes.
+/// Returns the text in one line, with control and invisible characters escaped. Names may come from other
+/// people's file systems and remotes.
 pub(crate) fn printable(text: &str) -> String {
     let categories = CodePointMapData::<GeneralCategory>::new();
     let mut printable = String::with_capacity(text.len());
@@ -148,7 +150,7 @@ pub(crate) fn printable(text: &str) -> String {
     printable
 }
 
-/// [`printable`] for each line of a text that has several.
+/// Applies [`printable`] to each line of a text.
 pub(crate) fn printable_lines(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(printable).collect();
     lines.join("\n")

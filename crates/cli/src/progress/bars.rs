@@ -10,9 +10,9 @@ use super::line::line;
 use super::meter::Meter;
 use super::ticker::Ticker;
 
-/// How often bars are drawn on a terminal.
+/// The time between two drawings of the bars on a terminal.
 const PERIOD: Duration = Duration::from_millis(200);
-/// How often they are drawn into a pipe or a file, where each drawing stays.
+/// The same time for a pipe or a file, where each drawing stays.
 const FORCED_PERIOD: Duration = Duration::from_millis(500);
 
 /// The width without a terminal.
@@ -50,7 +50,7 @@ impl Bars {
         let bar = self.drawn.add(ProgressBar::no_length());
         let meter = Arc::clone(meter);
         let write = move |_: &ProgressState, sink: &mut dyn std::fmt::Write| {
-            // Writing to a text does not fail.
+            // Writing to a string does not fail.
             let _ = sink.write_str(&line(&label, &meter, width().into(), Instant::now()));
         };
         let style = ProgressStyle::with_template("{line}").expect("the template is well-formed");
@@ -82,7 +82,7 @@ impl Bars {
     }
 }
 
-/// The width of the terminal, in columns. Asked for each time: a window can be resized.
+/// Returns the width of the terminal, in columns. It is not cached, because a window can be resized.
 fn width() -> u16 {
     match rustix::termios::tcgetwinsize(io::stderr()) {
         Ok(size) if size.ws_col > 0 => size.ws_col,
@@ -90,7 +90,7 @@ fn width() -> u16 {
     }
 }
 
-/// A bar on the screen, until it is dropped.
+/// A bar that is on the screen until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Bar {
     bar: ProgressBar,
@@ -105,12 +105,13 @@ impl Drop for Bar {
     }
 }
 
-/// Standard error as a terminal, whatever it is.
+/// Standard error, treated as a terminal even if it is not one.
 #[derive(Debug)]
 struct ForcedTerminal;
 
 impl ForcedTerminal {
-    /// An ANSI sequence that moves the cursor; a count of 0 would move it by 1.
+    /// Writes an ANSI sequence that moves the cursor. A count of 0 writes nothing, because terminals would
+    /// move it by 1.
     fn step(count: usize, direction: char) -> io::Result<()> {
         if count == 0 { Ok(()) } else { write!(io::stderr(), "\x1b[{count}{direction}") }
     }

@@ -1,4 +1,4 @@
-//! A task in one line that fits the terminal.
+//! Formats a task as one line that fits the terminal.
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -8,19 +8,19 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 use super::meter::Meter;
 use crate::output::text::{duration, size, speed};
 
-/// The widest bar between the brackets.
+/// The maximum width of a bar between the brackets.
 const MAX_BAR: usize = 25;
-/// A narrower bar says nothing.
+/// The minimum width of a bar. A narrower bar shows too little.
 const MIN_BAR: usize = 8;
-/// The least width of a label. Before it gets shorter, numbers are left out.
+/// The minimum width of a label. Numbers are left out before the label becomes shorter.
 const MIN_LABEL: usize = 24;
 
-/// The line for a task: the label, a bar and numbers, as far as they fit into `width` columns.
+/// Returns the line for a task: the label, a bar and numbers, as far as they fit into `width` columns.
 pub(super) fn line(label: &str, meter: &Meter, width: usize, now: Instant) -> String {
     // Some terminals wrap a line that fills the last column.
     let width = width.saturating_sub(1);
     let numbers = numbers(meter, now);
-    // The last number goes first.
+    // The last number is dropped first.
     for kept in (1..=numbers.len()).rev() {
         let numbers = numbers[..kept].join(", ");
         let left = width.saturating_sub(numbers.width() + 2);
@@ -39,13 +39,13 @@ pub(super) fn line(label: &str, meter: &Meter, width: usize, now: Instant) -> St
     shorten(label, width)
 }
 
-/// The task in a log, without a limit of width.
+/// Returns the line for a task in a log. Its width is not limited.
 pub(super) fn log_line(label: &str, meter: &Meter, now: Instant) -> String {
     let numbers = numbers(meter, now);
     if numbers.is_empty() { label.to_owned() } else { format!("{label}: {}", numbers.join(", ")) }
 }
 
-/// Size, speed and the time left, the most important first.
+/// Returns size, speed and remaining time, the most important first.
 fn numbers(meter: &Meter, now: Instant) -> Vec<String> {
     let done = meter.done();
     if done == 0 && meter.total.is_none() {
@@ -75,7 +75,7 @@ fn bar(done: u64, total: u64, width: usize) -> String {
     bar
 }
 
-/// Shortens a label in its middle: its beginning says what is done, and its end says with which file.
+/// Shortens a label in the middle. Its beginning names the operation, and its end names the file.
 fn shorten(label: &str, width: usize) -> String {
     if label.width() <= width {
         return label.to_owned();
@@ -86,7 +86,7 @@ fn shorten(label: &str, width: usize) -> String {
     format!("{start}…{}", end.into_iter().collect::<String>())
 }
 
-/// The first characters that fit into `width` columns.
+/// Returns the first characters that fit into `width` columns.
 fn take(characters: impl Iterator<Item = char>, width: usize) -> String {
     let mut used = 0;
     characters

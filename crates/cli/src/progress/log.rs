@@ -1,4 +1,4 @@
-//! Progress in a log, such as that of a CI job: one line per 30 s, so that a long transfer shows life.
+//! Progress in a log, such as that of a CI job. One line per 30 s shows that a long transfer is alive.
 
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -8,17 +8,18 @@ use super::line::log_line;
 use super::meter::Meter;
 use super::ticker::Ticker;
 
-/// CI services end jobs that are silent for some minutes. More lines would only be noise.
+/// The time between two lines. CI services end jobs that are silent for some minutes. More lines would only
+/// be noise.
 const PERIOD: Duration = Duration::from_secs(30);
 
-/// Tasks that are named in one line; more are counted.
+/// The maximum number of tasks named in one line. Other tasks are only counted.
 const MAX_NAMED: usize = 4;
 
 /// Writes the running tasks once per [`PERIOD`].
 #[derive(Debug)]
 pub(crate) struct ProgressLog {
     tasks: Tasks,
-    /// Started by the first task: most commands have none.
+    /// The first task starts the ticker, because most commands have no task.
     ticker: OnceLock<Ticker>,
 }
 
@@ -33,7 +34,7 @@ impl Tasks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Describes all tasks in one line. `None` if there are none.
+    /// Describes all tasks in one line. Returns `None` if there are none.
     fn line(&self, now: Instant) -> Option<String> {
         let tasks = self.lock();
         let mut parts: Vec<String> =
@@ -56,7 +57,7 @@ impl ProgressLog {
         self.ticker.get_or_init(|| {
             Ticker::start(PERIOD, move || {
                 if let Some(line) = tasks.line(Instant::now()) {
-                    // Without standard error there is no place to write it.
+                    // Without standard error, the line has no place to go.
                     writeln!(io::stderr(), "{line}").ok();
                 }
             })
@@ -65,7 +66,7 @@ impl ProgressLog {
     }
 }
 
-/// A task in the log, until it is dropped.
+/// A task that the log shows until it is dropped.
 #[derive(Debug)]
 pub(crate) struct LoggedTask {
     tasks: Tasks,

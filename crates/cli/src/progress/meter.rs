@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 /// The time constant of the smoothed speed: about as long as the transfer of a few frames takes on a slow line.
 const SMOOTHING: Duration = Duration::from_secs(5);
 
-/// Samples closer together than this are merged: they would only measure the noise of buffers.
+/// Samples that are closer together are merged, because they would only measure the noise of buffers.
 const MIN_SAMPLE: Duration = Duration::from_millis(150);
 
 /// A task that is shorter than this has no speed, and a rest that is shorter has no estimate: both would only flicker.
 const MIN_SHOWN: Duration = Duration::from_secs(1);
 
-/// The progress of one task. Any thread may advance it; the time is passed in.
+/// The progress of one task. Any thread may advance it. Callers pass in the current time.
 #[derive(Debug)]
 pub(super) struct Meter {
     /// The number of bytes at the end, if it is known.
@@ -91,7 +91,7 @@ mod tests {
         let meter = Meter::new(Some(1_000 * MIB), start);
         assert_eq!(meter.speed(start), None, "nothing is known yet");
         let mut speeds = Vec::new();
-        // A frame of 8 MiB every two seconds, seen five times a second.
+        // A frame of 8 MiB arrives every two seconds, and is sampled five times a second.
         for tick in 1..=300 {
             if tick % 10 == 0 {
                 meter.advance(8 * MIB);

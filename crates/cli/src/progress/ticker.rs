@@ -1,4 +1,4 @@
-//! A thread that calls a function again and again.
+//! A thread that calls a function periodically.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -11,7 +11,8 @@ pub(super) struct Ticker {
 }
 
 impl Ticker {
-    /// Calls `tick` every `period`. Does nothing if the system has no thread left: progress is not worth an error.
+    /// Calls `tick` every `period`. Does nothing if the system refuses a thread, because missing progress is
+    /// not worth an error.
     pub(super) fn start(period: Duration, mut tick: impl FnMut() + Send + 'static) -> Self {
         let (stop, stopped) = channel::<()>();
         let run = move || {
@@ -19,7 +20,8 @@ impl Ticker {
                 tick();
             }
         };
-        // Detached: a thread that is about to print must not delay the end of the process.
+        // The thread is detached, because a thread that is about to print must not delay the end of the
+        // process.
         thread::Builder::new().name("progress".to_owned()).spawn(run).ok();
         Self { _stop: stop }
     }

@@ -108,7 +108,8 @@ async fn delete(storage: &RemoteStorage, finding: &Finding, output: &mut Command
     }
 }
 
-/// Asks whether to remove all of these. A separate thread waits for the answer, so that signals are heard.
+/// Asks whether to remove all these objects. A separate thread waits for the answer, so that signals are
+/// still handled.
 async fn ask(damage: &[&Finding], output: &CommandOutput) -> bool {
     let mut repeated = Vec::new();
     if !output.is_read() {
@@ -132,7 +133,7 @@ async fn ask(damage: &[&Finding], output: &CommandOutput) -> bool {
     answer.await.unwrap_or(false)
 }
 
-/// A finding in words.
+/// Describes a finding, for people.
 fn lines(finding: &Finding) -> Vec<String> {
     let words = finding.kind.name().replace('_', " ");
     let lines = match finding.urls.as_slice() {

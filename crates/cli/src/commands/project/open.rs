@@ -1,4 +1,4 @@
-//! Opening a project and its remote.
+//! Opens a project and its remote.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::failure::{Failure, Result};
 use crate::output::CommandOutput;
 use crate::session::RemoteSession;
 
-/// A project, and a remote that is open.
+/// A project and its open remote.
 pub(super) struct Opened {
     pub(super) project: Project,
     pub(super) session: RemoteSession,
@@ -50,7 +50,8 @@ pub(super) fn open_for(
     // Wrong arguments are reported before errors of the remote.
     project.select(only)?;
     let session = context.open_weasel(&project, remote, output.console()).map_err(|failure| {
-        // A bare word is a name. If no remote has the name and a project does, it was meant as a path.
+        // A bare word is the name of a remote. If no remote has this name but a project directory does, the
+        // user meant the path.
         let is_unknown = matches!(failure, Failure::Config(larder_config::Error::UnknownRemote { .. }));
         match remote.filter(|_| is_unknown).and_then(project_at) {
             Some(path) => is_a_project(path, cli),
@@ -60,7 +61,7 @@ pub(super) fn open_for(
     Ok(Opened { project, session })
 }
 
-/// Refuses a project in place of a remote: larder would upload into it.
+/// Refuses the path of a project as a remote, because larder would upload into the project.
 fn check_is_remote(remote: Option<&str>, cli: &Cli) -> Result<()> {
     match remote.filter(|text| text.contains('/') || matches!(*text, "." | "..")).and_then(project_at) {
         Some(path) => Err(is_a_project(path, cli)),
@@ -68,7 +69,7 @@ fn check_is_remote(remote: Option<&str>, cli: &Cli) -> Result<()> {
     }
 }
 
-/// The text, if it is the path of a project.
+/// Returns the text if it is the path of a project.
 fn project_at(text: &str) -> Option<&str> {
     Path::new(text).join(Project::FILE).is_file().then_some(text)
 }

@@ -80,7 +80,7 @@ fn seconds_between(started: RunTime, finished: RunTime) -> f64 {
     std::time::Duration::from_millis(finished.as_millis().saturating_sub(started.as_millis())).as_secs_f64()
 }
 
-/// Why an output has the command hash that it has.
+/// The explanation of an output's command hash.
 #[derive(Debug, Serialize)]
 pub(crate) struct WhyEntry {
     path: String,
