@@ -183,8 +183,8 @@ impl CommandContext {
         }
     }
 
-    /// Opens a remote for a weasel project: the chosen one, else the remote `default` of project.yml or larder.toml.
-    /// Hashes and archives are always weasel's.
+    /// Opens a remote for a weasel project. It is the chosen remote, else the remote `default` of project.yml
+    /// or larder.toml. Hashes and archives are always weasel's.
     pub(crate) fn open_weasel(
         &self,
         project: &Project,

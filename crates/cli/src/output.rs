@@ -62,7 +62,7 @@ impl CommandOutput {
         self.typed = Some(path.display().to_string());
     }
 
-    /// What the user can do about a failure.
+    /// Returns what the user can do about a failure.
     fn hint(&self, failure: &Failure) -> Option<String> {
         let hint = failure.hint()?;
         Some(self.typed.as_ref().map_or_else(|| hint.to_owned(), |typed| hint.replace("PATH", typed)))
@@ -121,7 +121,7 @@ impl CommandOutput {
     /// Records the failure of a part of the command. The other parts continue.
     pub(crate) fn fail(&mut self, failure: impl Into<Failure>) {
         let failure = failure.into();
-        // A signal stops everything, but is reported once.
+        // A signal makes several parts fail, but is reported only once.
         if !(failure.is_cancelled() && self.failures.iter().any(Failure::is_cancelled)) {
             self.failures.push(failure);
         }

@@ -38,13 +38,13 @@ impl RemoteSession {
 
     /// Runs `work` to its end, and closes the storage.
     ///
-    /// The first SIGINT or SIGTERM stops the storage, and the work ends when it has cleaned up. A second signal ends the
-    /// process at once.
+    /// The first SIGINT or SIGTERM stops the storage. The work then ends after its cleanup. A second signal
+    /// ends the process immediately.
     pub(crate) fn run<T>(&self, output: &mut CommandOutput, work: impl Future<Output = T>) -> Result<T> {
         self.run_saying(output, async |_| work.await)
     }
 
-    /// Runs work that prints before it is done.
+    /// Runs work that prints before it ends.
     pub(crate) fn run_saying<T>(
         &self,
         output: &mut CommandOutput,

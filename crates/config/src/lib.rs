@@ -1,5 +1,5 @@
-//! The configuration of larder: the project root, the settings in `larder.toml` and in the user's file, and the remote to
-//! use.
+//! The configuration of larder. It covers the project root, the settings in `larder.toml` and the user's
+//! file, and the remote to use.
 //!
 //! A [`Config`] is a stack of [`Layer`]s: flags, environment, the project's file, the user's file. Each value
 //! keeps its [`Origin`], because other people write the files of a project, and some settings must come from

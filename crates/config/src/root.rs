@@ -1,4 +1,4 @@
-//! Where a project begins.
+//! Finds the root of a project.
 
 use std::fmt;
 use std::fs;
@@ -41,8 +41,8 @@ impl ProjectRoot {
     /// The name of a project's configuration file.
     pub const CONFIG_FILE: &str = "larder.toml";
 
-    /// Finds the project of `working_dir`: the nearest directory, from there upward, with a `larder.toml` or `project.yml`,
-    /// else the nearest with a `.git`, else `working_dir` itself.
+    /// Finds the project of `working_dir`. It is the nearest directory with a `larder.toml` or `project.yml`,
+    /// from `working_dir` upward. Otherwise it is the nearest with a `.git`, or else `working_dir` itself.
     ///
     /// Anything called `larder.toml` counts, even if it is not a file or cannot be read. [`Layer::read`] reports that.
     /// Otherwise larder would silently use the settings of another project, or none.
@@ -74,7 +74,7 @@ impl ProjectRoot {
 mod tests {
     use super::*;
 
-    /// Makes the files below a fresh directory, and discovers from `a/b` there.
+    /// Creates the files in a new directory, and discovers from its `a/b`.
     fn discover(files: &[&str]) -> (String, RootMarker) {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("a/b")).unwrap();

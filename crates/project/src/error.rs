@@ -143,7 +143,8 @@ impl From<larder_storage::Error> for Error {
 }
 
 impl Error {
-    /// Whether no other output can succeed: the remote cannot be used, or the user interrupted the command.
+    /// Returns whether no other output can succeed, because the remote cannot be used or the user interrupted
+    /// the command.
     pub(crate) fn ends_everything(&self) -> bool {
         matches!(self.kind(), ErrorKind::Remote | ErrorKind::Cancelled)
     }

@@ -4,10 +4,12 @@
 //! version 1.2, and variables are replaced as in confection. [`Overrides`] work as in `weasel run`. A
 //! [`LockFile`] is the `project.lock`, written in srsly's layout.
 //!
-//! A [`ProjectExchange`] joins a project with a [`larder_storage::RemoteStorage`]: it pushes, pulls and compares the outputs of
-//! the project's commands, under weasel's keys. An [`Audit`] checks all objects of a remote.
+//! A [`ProjectExchange`] connects a project with a [`larder_storage::RemoteStorage`]. It pushes, pulls and
+//! compares the outputs of the project's commands, under weasel's keys. An [`Audit`] checks all objects of a
+//! remote.
 //!
-//! This crate neither prints nor starts a process. It reads the environment only through a function that the caller passes.
+//! This crate does not print or start processes. It reads the environment only through a function that the
+//! caller passes.
 
 mod audit;
 mod error;

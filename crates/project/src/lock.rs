@@ -79,8 +79,8 @@ impl LockFile {
     ///
     /// The file cannot be read or written.
     pub fn update(root: &Path, change: impl FnOnce(&mut Self) -> bool) -> Result<()> {
-        // Some network file systems cannot lock a directory. There, two pulls at the same time may lose an entry, which the
-        // next pull records again.
+        // Some network file systems cannot lock a directory. Two simultaneous pulls may then lose an entry.
+        // The next pull records it again.
         let _held = File::open(root).and_then(|dir| dir.lock().map(|()| dir)).ok();
         let mut lock = Self::read(root)?;
         if change(&mut lock) { lock.write() } else { Ok(()) }

@@ -271,8 +271,8 @@ fn is_of_remote(report: &OutputReport) -> bool {
 
 type NamedOutput<'c, E> = (&'c str, Result<OutputPath, E>);
 
-/// Orders outputs into groups that are restored one after the other. An output inside another one, or with the same path,
-/// comes in a later group.
+/// Splits outputs into groups that are restored one after the other. An output inside another one, or with
+/// the same path, comes in a later group.
 fn levels<E>(outputs: Vec<NamedOutput<'_, E>>) -> Vec<Vec<NamedOutput<'_, E>>> {
     let paths: Vec<Option<String>> = outputs
         .iter()

@@ -99,8 +99,8 @@ impl OutputState {
 }
 
 impl<'a> ProjectExchange<'a> {
-    /// Returns the state of each output of the commands, in the order of the file. It transfers nothing. For an output that
-    /// only the remote has, the commands that depend on it are looked up too.
+    /// Returns the state of each output of the commands, in the order of the file. It transfers no content.
+    /// If only the remote has an output, this also looks up the commands that depend on it.
     ///
     /// # Errors
     ///

@@ -21,8 +21,8 @@ use crate::workers::Workers;
 /// A file up to this size, in bytes, is read whole by the thread that opened it.
 const SMALL: u64 = 1 << 20;
 
-/// A file up to this size, in bytes, is read whole even if only its digest is wanted. Larger ones are hashed part by part,
-/// because each of the file threads keeps its buffer.
+/// A file up to this size, in bytes, is read whole even if only its digest is wanted. Larger files are hashed
+/// in parts, because each file thread keeps its buffer.
 const HASHED_AT_ONCE: u64 = 128 << 10;
 
 /// Files up to this size, in bytes, do not count against [`READ_AHEAD`]. All of them in flight together take
@@ -142,7 +142,7 @@ impl<D: FileDigester> FileBatch<D> {
                 entry.body = EntryBody::Bytes(common.slice(range));
             }
         }
-        // Fails if the reader was dropped. Then nobody waits for the result.
+        // This fails if the reader was dropped and nobody waits for the result.
         let _ = sender.send(outcomes);
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 /// Reusable buffers of about a mebibyte each.
 ///
 /// Allocating 4 MiB takes as long as filling them. In addition, an allocator keeps a freed block in the arena
-/// of the thread that freed it, so the process holds more memory than it uses.
+/// of the thread that freed it. The process then holds more memory than it uses.
 ///
 /// Clones share their buffers. The pool never has more buffers than were in use at once.
 ///

@@ -1,4 +1,4 @@
-//! An open file, of which exactly the size at the time of opening is read.
+//! An open file. Reading returns exactly the bytes that it had when it was opened.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek as _, SeekFrom};

@@ -17,8 +17,8 @@ use rayon::{ThreadBuilder, ThreadPool, ThreadPoolBuilder};
 /// open may take a millisecond. So there are several times as many of them. Threads start on first use:
 /// creating a `Workers` costs nothing.
 ///
-/// If the system refuses some of the threads, there are fewer. If it refuses all of them, each task runs on the thread
-/// that spawns it. Neither is an error, and neither panics.
+/// If the system refuses some threads, the pool has fewer. If it refuses all of them, each task runs on the
+/// thread that spawns it. Neither case is an error or a panic.
 ///
 /// ```
 /// use std::num::NonZeroUsize;

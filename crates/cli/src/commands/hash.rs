@@ -170,7 +170,7 @@ fn variables(texts: &[String], console: &Console) -> Result<BTreeMap<String, Str
     Ok(variables)
 }
 
-/// Whether a text can be the name of a variable in a shell. Other texts come from wrong quoting.
+/// Returns whether a text can be the name of a shell variable. Other texts come from wrong quoting.
 fn is_name(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && text.starts_with(|first: char| !first.is_ascii_digit())

@@ -24,7 +24,8 @@ pub(super) fn run(args: &ManPages, output: &mut CommandOutput) -> Result<()> {
     }
 }
 
-/// Gives every page the usage of the help as its synopsis. The synopsis of `clap_mangen` has all options, without their values.
+/// Sets the synopsis of every page to the usage line of the help. The default synopsis of `clap_mangen` lists
+/// all options without their values.
 fn with_short_synopsis(mut command: Command) -> Command {
     let usage = command.render_usage().to_string();
     let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage).to_owned();

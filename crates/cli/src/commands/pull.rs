@@ -45,7 +45,7 @@ pub(super) fn run(args: &PullArgs, context: &CommandContext, output: &mut Comman
             };
             let failure = Failure::from(error);
             for path in &outputs {
-                // They are one unit: if one fails, none is restored.
+                // The paths are one unit: if one fails, none is restored.
                 output.entry(if missing.contains(path) {
                     FailedEntry::not_found(path.as_str())
                 } else {

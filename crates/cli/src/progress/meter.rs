@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The time constant of the smoothed speed: about as long as the transfer of a few frames takes on a slow line.
+/// The time constant of the smoothed speed. A slow line transfers a few frames in about this time.
 const SMOOTHING: Duration = Duration::from_secs(5);
 
 /// Samples that are closer together are merged, because they would only measure the noise of buffers.
 const MIN_SAMPLE: Duration = Duration::from_millis(150);
 
-/// A task that is shorter than this has no speed, and a rest that is shorter has no estimate: both would only flicker.
+/// The minimum duration of a task with a speed, and of a rest with an estimate. Shorter values would only
+/// flicker.
 const MIN_SHOWN: Duration = Duration::from_secs(1);
 
 /// The progress of one task. Any thread may advance it. Callers pass in the current time.
@@ -42,7 +43,7 @@ impl Meter {
         speed.filter(|_| now.saturating_duration_since(self.begun) >= MIN_SHOWN)
     }
 
-    /// Returns the time that the rest takes at this speed, if it is a second or more.
+    /// Returns the remaining time at this speed, if it is a second or more.
     pub(super) fn remaining(&self, speed: f64) -> Option<Duration> {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let rest = self.total?.saturating_sub(self.done()) as f64;
@@ -50,7 +51,8 @@ impl Meter {
     }
 }
 
-/// An exponentially weighted average over time. It starts without a history, so its weights are normalized.
+/// An exponentially weighted average over time. The weights are normalized, because it starts without a
+/// history.
 #[derive(Debug)]
 struct Speed {
     last: Instant,

@@ -24,7 +24,7 @@ pub(super) fn lock_if_dead(file: &File, directory: &StateDirectory, name: &str) 
     }
 }
 
-/// Locks a mutex, also after a panic: the values in these mutexes are valid between any two statements.
+/// Locks a mutex, even after a panic. The values in these mutexes are valid between any two statements.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

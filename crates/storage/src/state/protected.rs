@@ -86,7 +86,7 @@ impl Unprotected {
 
 impl Drop for Unprotected {
     fn drop(&mut self) {
-        // It may be gone by now.
+        // This fails if the directory is gone.
         self.directory.set_mode(self.before).ok();
     }
 }

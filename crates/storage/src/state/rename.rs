@@ -132,7 +132,8 @@ pub(super) fn move_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs::remove_dir(from)
 }
 
-/// Returns whether the file system lacks this kind of rename: overlayfs returns EXDEV, NFS and some FUSE return EINVAL.
+/// Returns whether the file system lacks this kind of rename. Overlayfs returns EXDEV. NFS and some FUSE file
+/// systems return EINVAL.
 pub(super) fn is_unsupported(error: Errno) -> bool {
     [Errno::XDEV, Errno::INVAL, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP].contains(&error)
 }

@@ -84,12 +84,12 @@ async fn audit(
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Deletion {
     Done,
-    /// Another object has the name now.
+    /// Another object has replaced it.
     Replaced,
     Not,
 }
 
-/// Removes a damaged object, and prints that.
+/// Removes a damaged object, and prints the outcome.
 async fn delete(storage: &RemoteStorage, finding: &Finding, output: &mut CommandOutput) -> Deletion {
     let urls = finding.urls.join(", ");
     match Audit::delete(storage, finding).await {
