@@ -202,6 +202,32 @@ pub(crate) async fn an_older_object_of_the_same_size_is_not_the_one_that_was_to_
     Ok(())
 }
 
+/// What MinIO answers when it goes on after a long pause.
+pub(crate) async fn a_server_that_gave_up_on_the_connection_is_asked_again() -> Outcome {
+    type Such = fn(&HttpRequest) -> bool;
+    let upload: [(&str, usize, Such); 4] = [
+        ("put", 10, is_put),
+        ("begin", SIZE, |it| it.has_query("uploads")),
+        ("part", SIZE, is_part),
+        ("complete", SIZE, is_complete),
+    ];
+    for (what, size, such) in upload {
+        let (proxy, backend) = scripted().await?;
+        let reply = || HttpRule::new(HttpAction::Respond(xml(499, "ClientDisconnected"))).on(such);
+        let fired = [proxy.add(reply()), proxy.add(reply())];
+        let bytes = payload(1, size);
+        put(&backend, "a/c/h", bytes.clone()).await.map_err(|error| format!("{what}: {error}"))?;
+        assert_eq!(fired.map(|fired| fired.count()), [1, 1], "{what}");
+        assert!(read(&backend, "a/c/h").await? == bytes, "{what}");
+        let gone = HttpRule::new(HttpAction::Respond(Reply::new(499))).on(|it| it.method() == "GET");
+        let fired = proxy.add(gone);
+        assert!(read(&backend, "a/c/h").await? == bytes, "{what}");
+        assert_eq!(fired.count(), 1, "{what}");
+        backend.close().await?;
+    }
+    Ok(())
+}
+
 pub(crate) async fn a_lost_answer_to_the_beginning_of_an_upload_is_survived() -> Outcome {
     let (proxy, backend) = scripted().await?;
     let fired = proxy.add(HttpRule::new(HttpAction::LoseAnswer).on(|it| it.has_query("uploads")));

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
             an_unreadable_answer_does_not_lose_the_object,
             an_older_object_of_the_same_size_is_not_the_one_that_was_to_replace_it,
             a_lost_answer_to_the_beginning_of_an_upload_is_survived,
+            a_server_that_gave_up_on_the_connection_is_asked_again,
             a_slow_link_is_not_stalled,
             a_lost_answer_does_not_claim_the_object_of_another,
             a_look_and_a_listing_wait_as_long_as_the_server_asks,
