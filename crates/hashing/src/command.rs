@@ -1,4 +1,4 @@
-//! Command hashes: what made an output.
+//! Hashes of the commands that make outputs.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,21 +17,21 @@ use crate::options::HashOptions;
 use crate::output_path::symlink_before_parent;
 use crate::weasel;
 
-/// What a command is made of, as far as its hash is concerned. Nothing at all is the default command of a plain push.
+/// The parts of a command that its hash covers. Without any part it is the default command of a plain push.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct CommandInputs {
-    /// The hash of the Python environment that it runs in, if it depends on that.
+    /// The hash of its Python environment, if it depends on the environment.
     pub site: Option<SiteHash>,
     /// The hash of the variables that it depends on.
     pub env: Option<EnvHash>,
-    /// Where it runs, relative to the project root; empty for the root itself.
+    /// The directory in which it runs, relative to the project root. Empty for the root itself.
     pub cwd: PathBuf,
-    /// Names and values that a user adds to tell runs apart (`os` and `linux`).
+    /// Names and values by which the user distinguishes runs, such as `os` and `linux`.
     pub keys: BTreeMap<String, String>,
     /// The files and directories that it reads, relative to the project root, or absolute.
     pub deps: Vec<PathBuf>,
-    /// The hashes of dependencies that the caller knows already, by the path as it stands in `deps`: these are not read.
+    /// Known hashes of dependencies, by their path in `deps`. These dependencies are not read.
     pub known: BTreeMap<PathBuf, ContentHash>,
     /// The words of the command, or under [`Scheme::Weasel`] the lines of the script.
     pub args: Vec<OsString>,
@@ -40,7 +40,7 @@ pub struct CommandInputs {
 }
 
 impl CommandInputs {
-    /// Starts with the words of a command.
+    /// Creates inputs with the words of a command.
     pub fn new(args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         Self { args: args.into_iter().map(Into::into).collect(), ..Self::default() }
     }
@@ -59,7 +59,7 @@ impl CommandInputs {
         self
     }
 
-    /// Says where it runs.
+    /// Sets the directory in which it runs.
     #[must_use]
     pub fn with_cwd(mut self, cwd: impl Into<PathBuf>) -> Self {
         self.cwd = cwd.into();
@@ -80,7 +80,7 @@ impl CommandInputs {
         self
     }
 
-    /// Adds dependencies whose hashes are known, so that they are not read again.
+    /// Adds dependencies with known hashes. They are not read.
     #[must_use]
     pub fn with_known_deps(mut self, deps: impl IntoIterator<Item = (PathBuf, ContentHash)>) -> Self {
         for (path, hash) in deps {
@@ -90,7 +90,7 @@ impl CommandInputs {
         self
     }
 
-    /// Begins the hash like a spaCy before 3.7.
+    /// Sets the version of a spaCy before 3.7.
     #[must_use]
     pub fn with_spacy_version(mut self, version: impl Into<String>) -> Self {
         self.spacy_version = Some(version.into());
@@ -102,7 +102,7 @@ impl CommandInputs {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// A dependency is not there.
+    /// A dependency is missing.
     #[error("the dependency `{}` does not exist", path.display())]
     MissingDependency {
         /// The path, as given.
@@ -128,23 +128,23 @@ pub enum CommandError {
         /// The symlink.
         link: PathBuf,
     },
-    /// The scheme has no notion of an input.
-    #[error("a command hash of weasel's cannot have {what}: leave it out, or use another scheme")]
+    /// Weasel has no such input.
+    #[error("a command hash of weasel cannot have {what}: leave it out, or use another scheme")]
     NotUnderWeasel {
         /// The input.
         what: &'static str,
     },
-    /// The manifest could not be written to where the caller wants it.
+    /// The manifest could not be written.
     #[error("failed to write the manifest")]
     Manifest(#[source] io::Error),
 }
 
-/// Hashes what makes an output: a command, what it depends on, and where it runs. `root` is the project root.
+/// Hashes a command, its dependencies, and the directory in which it runs. `root` is the project root.
 ///
 /// # Errors
 ///
-/// A dependency is missing or cannot be hashed, or has a link that leaves it; or an input that weasel does not know is
-/// given under [`Scheme::Weasel`].
+/// A dependency is missing, cannot be hashed, or has a link that leaves it. Under [`Scheme::Weasel`], also an input that
+/// weasel does not know.
 ///
 /// ```
 /// use std::path::Path;
@@ -162,8 +162,7 @@ pub fn command_hash(
     command_manifest(root, inputs, options, &mut io::sink())
 }
 
-/// Hashes a command like [`command_hash`], and writes the manifest to `manifest`. Nothing is written under
-/// [`Scheme::Weasel`], which has none.
+/// Hashes a command like [`command_hash`], and writes the manifest to `manifest`. [`Scheme::Weasel`] has no manifest.
 ///
 /// # Errors
 ///
@@ -174,7 +173,7 @@ pub fn command_manifest(
     options: &HashOptions,
     manifest: &mut dyn Write,
 ) -> Result<CommandHash, CommandError> {
-    // A dependency is hashed as it is, whatever becomes of the output.
+    // The option is for outputs only.
     let mut options = options.clone();
     options.tree.dereference = false;
     let text = if options.scheme == Scheme::Weasel {
@@ -223,7 +222,7 @@ fn manifest_text(
             return Err(CommandError::BehindSymlink { path: given.clone(), link });
         }
     }
-    // Sorted by bytes, once each.
+    // Sorted by bytes, without duplicates.
     let deps: BTreeMap<Vec<u8>, &PathBuf> = inputs
         .deps
         .iter()
@@ -281,19 +280,19 @@ fn dependency(
     })
 }
 
-/// The path relative to the root, normalised: with leading `..` where it leaves the root, and absolute only where it
-/// was given so and does.
+/// Returns the normalized path relative to the root. Outside of the root it begins with `..`, or is absolute if it was given
+/// so.
 fn from_root(root: &Path, given: &Path) -> PathBuf {
     if root.is_absolute()
-        && let Ok(inside) = normalise(&root.join(given)).strip_prefix(normalise(root))
+        && let Ok(inside) = normalize(&root.join(given)).strip_prefix(normalize(root))
     {
         return inside.to_owned();
     }
-    normalise(given)
+    normalize(given)
 }
 
-/// Resolves `.` and `..` by the text alone.
-fn normalise(path: &Path) -> PathBuf {
+/// Resolves `.` and `..` in the text of a path.
+fn normalize(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in path.components() {
         match component {
@@ -302,7 +301,7 @@ fn normalise(path: &Path) -> PathBuf {
                 Some(Component::Normal(_)) => {
                     normal.pop();
                 }
-                // Above `/` is `/`.
+                // The parent of `/` is `/`.
                 Some(Component::RootDir) => {}
                 _ => normal.push(".."),
             },

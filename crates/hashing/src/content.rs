@@ -1,4 +1,4 @@
-//! Content hashes.
+//! Hashes of files and directories.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -14,15 +14,15 @@ use crate::hash_text::ContentHash;
 use crate::manifest::TreeHasher;
 use crate::options::HashOptions;
 
-/// Hashes what is at `path`: a file, a directory, or a link to either.
+/// Hashes a file or directory at `path`, or the target of a link there.
 ///
-/// The hash of a file is the digest of its bytes. That of a directory is the digest of its manifest, which has a line
-/// for each file, link and empty directory in it: a renamed file, an execute bit or an empty directory changes it,
-/// times and owners do not. Under [`Scheme::Weasel`] it is the MD5 of all bytes of all files in it.
+/// The hash of a file is the digest of its bytes. The hash of a directory is the digest of its manifest, which has a line for
+/// each file, link and empty directory. It changes with names, execute bits and empty directories, and not with times and
+/// owners. Under [`Scheme::Weasel`], the hash of a directory is the MD5 of the bytes of all its files.
 ///
 /// # Errors
 ///
-/// [`HashError`]: the output is not there, cannot be read, changes meanwhile, or holds what cannot be kept.
+/// The output is missing, cannot be read, changes meanwhile, or has a socket, FIFO or device.
 ///
 /// ```
 /// use larder_hashing::{HashOptions, Scheme, content_hash};
@@ -41,9 +41,8 @@ pub fn content_hash(path: &Path, options: &HashOptions) -> Result<ContentHash, H
     }
 }
 
-/// Hashes what is at `path` like [`content_hash`], and writes the manifest that the hash is the digest of to
-/// `manifest`, as it goes. Nothing is written for a single file, and nothing under [`Scheme::Weasel`]: there the hash
-/// is that of bytes, not of a manifest.
+/// Hashes a file or directory like [`content_hash`], and writes the hashed manifest to `manifest`. A single file has no
+/// manifest. Under [`Scheme::Weasel`] a directory has none either.
 ///
 /// # Errors
 ///
@@ -59,8 +58,8 @@ pub fn content_manifest(
     }
 }
 
-/// Hashes a dependency of a command. A link that leaves it is an error: what it points at would not be part of the
-/// hash, and the command reads it nevertheless.
+/// Hashes a dependency of a command. A link that leaves the dependency is an error, because the command reads the target and
+/// the hash does not cover it.
 pub(crate) fn hash_dependency(path: &Path, options: &HashOptions) -> Result<ContentHash, HashError> {
     let Some(hasher) = TreeHasher::new(options.scheme) else { return hash_like_weasel(path, options) };
     let mut real_root = None;
@@ -77,15 +76,15 @@ pub(crate) fn hash_dependency(path: &Path, options: &HashOptions) -> Result<Cont
         };
         let stays = match link.canonicalize() {
             Ok(target) => target.starts_with(root),
-            // It points at nothing: what matters is where that nothing is.
+            // Its target does not exist, so only the text says where it is.
             Err(_) => stays_by_its_text(&entry.path, target),
         };
         if stays { Ok(()) } else { Err(HashError::LeavesDependency { path: link }) }
     })
 }
 
-/// Whether a link at `path` with the text `target` points below the directory that `path` is relative to, as far as
-/// the texts say.
+/// Returns whether a link at `path` with the text `target` stays below the directory that `path` is relative to, by the
+/// texts alone.
 fn stays_by_its_text(path: &[u8], target: &[u8]) -> bool {
     let is_separator = |byte: &u8| *byte == b'/';
     let mut depth = path.split(is_separator).count() - 1;
@@ -119,7 +118,7 @@ fn hash_with(
     hasher.finish_copy()
 }
 
-/// Hashes the bytes of all files, one after the other, and those of files that links point at.
+/// Hashes the bytes of all files in one stream, also of files that links point to.
 pub(crate) fn hash_like_weasel(path: &Path, options: &HashOptions) -> Result<ContentHash, HashError> {
     let mut hasher = DigestHasher::new(Scheme::Weasel);
     let tree_options = options.tree_options().with_special_files(SpecialFiles::Skip);

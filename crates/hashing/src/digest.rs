@@ -1,4 +1,4 @@
-//! Hash schemes and the digests that they make.
+//! Hash schemes and their digests.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,16 +6,15 @@ use std::str::FromStr;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
-/// How outputs and commands are hashed.
+/// A way to hash outputs and commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scheme {
-    /// BLAKE3 over manifests: fast, parallel, the default.
+    /// BLAKE3 of files and manifests. It is the default: fast and parallel.
     #[default]
     Blake3,
-    /// SHA-256 over the same manifests, for those who must.
+    /// SHA-256 of files and the same manifests, where rules demand it.
     Sha256,
-    /// MD5 exactly as weasel and spaCy projects compute it: for exchange with them only. It detects accidents,
-    /// not attackers.
+    /// MD5 as weasel and spaCy projects compute it, for exchange with them only. It detects accidents, not attackers.
     Weasel,
 }
 
@@ -23,7 +22,7 @@ impl Scheme {
     /// All schemes.
     pub const ALL: [Self; 3] = [Self::Blake3, Self::Sha256, Self::Weasel];
 
-    /// The name on the command line and, except for [`Scheme::Weasel`], the first part of every hash.
+    /// Returns the name on the command line. It is also the first part of every hash, except under [`Scheme::Weasel`].
     pub const fn name(self) -> &'static str {
         match self {
             Self::Blake3 => "blake3",
@@ -32,7 +31,7 @@ impl Scheme {
         }
     }
 
-    /// The length of a digest, in bytes.
+    /// Returns the length of a digest, in bytes.
     pub const fn digest_len(self) -> usize {
         match self {
             Self::Blake3 | Self::Sha256 => 32,
@@ -40,13 +39,13 @@ impl Scheme {
         }
     }
 
-    /// Whether the hash of a tree is that of a manifest with a digest of each file. Under [`Scheme::Weasel`] it is
-    /// that of the concatenated files.
+    /// Returns whether the hash of a tree is the digest of a manifest with the digests of its files. Under
+    /// [`Scheme::Weasel`] it is the digest of the concatenated files.
     pub const fn has_manifests(self) -> bool {
         !matches!(self, Self::Weasel)
     }
 
-    /// Hashes `bytes` in one go.
+    /// Hashes `bytes`.
     pub fn digest(self, bytes: &[u8]) -> Digest {
         let mut hasher = DigestHasher::new(self);
         hasher.update(bytes);
@@ -60,7 +59,7 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// The text names no [`Scheme`].
+/// The text is not the name of a [`Scheme`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown hash scheme `{0}`: it is one of blake3, sha256, weasel")]
 pub struct UnknownScheme(String);
@@ -78,7 +77,7 @@ impl FromStr for Scheme {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// The output of a scheme's hash function: 32 bytes, or 16 under [`Scheme::Weasel`]. Displayed as lower-case hex.
+/// The output of the hash function of a scheme: 32 bytes, or 16 under [`Scheme::Weasel`]. It is displayed as lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest {
     bytes: [u8; 32],
@@ -92,7 +91,7 @@ impl Digest {
         Self { bytes, len: if source.len() == 16 { 16 } else { 32 } }
     }
 
-    /// The bytes of the digest.
+    /// Returns the bytes of the digest.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
@@ -100,7 +99,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A tree's manifest has one for each file: formatting byte by byte was a noticeable part of hashing it.
+        // A manifest has one for each file. Formatting byte by byte took a noticeable part of the time.
         let mut text = [0; 64];
         for (pair, byte) in text.chunks_exact_mut(2).zip(self.as_bytes()) {
             pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]]);
@@ -116,20 +115,20 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Computes a [`Digest`] from bytes that come in pieces.
+/// Computes a [`Digest`] of a stream of bytes.
 #[derive(Clone, Debug)]
 pub struct DigestHasher(Function);
 
 #[derive(Clone, Debug)]
 enum Function {
-    // Boxed: its state is almost two kilobytes.
+    // Boxed, because its state is almost two kilobytes.
     Blake3(Box<blake3::Hasher>),
     Sha256(Sha256),
     Md5(Md5),
 }
 
 impl DigestHasher {
-    /// Starts with no bytes.
+    /// Creates a hasher of no bytes.
     pub fn new(scheme: Scheme) -> Self {
         Self(match scheme {
             Scheme::Blake3 => Function::Blake3(Box::default()),
@@ -138,7 +137,7 @@ impl DigestHasher {
         })
     }
 
-    /// Takes in the next bytes.
+    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             Function::Blake3(hasher) => {
@@ -149,7 +148,7 @@ impl DigestHasher {
         }
     }
 
-    /// The digest of all bytes.
+    /// Returns the digest of all bytes.
     pub fn finish(self) -> Digest {
         match self.0 {
             Function::Blake3(hasher) => Digest::new(hasher.finalize().as_bytes()),

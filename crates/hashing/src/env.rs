@@ -12,10 +12,10 @@ use crate::hash_text::EnvHash;
 use crate::manifest::encoded;
 use crate::weasel;
 
-/// Hashes variables that a command depends on, by name and value.
+/// Hashes the names and values of variables that a command depends on.
 ///
-/// A value that is, entirely, `$NAME` or `${NAME}` stands for that variable of the process, which `lookup` gives
-/// (`std::env::var_os`, say); everything else is literal. Values are hashed one by one and never shown.
+/// A value that is as a whole `$NAME` or `${NAME}` stands for that variable of the process. `lookup` returns its value, as
+/// `std::env::var_os` does. Every other value is literal. Each value is hashed by itself, and never shown.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -34,12 +34,12 @@ pub fn env_hash(
     EnvHash::plain(scheme, &scheme.digest(text(variables, lookup, scheme).as_bytes()))
 }
 
-/// Hashes variables like [`env_hash`], and writes the manifest to `manifest`: the digests of the values are in it,
-/// the values are not. Nothing is written under [`Scheme::Weasel`], where values are part of what is hashed.
+/// Hashes variables like [`env_hash`], and writes the manifest to `manifest`. The manifest has the digests of the values, not
+/// the values. [`Scheme::Weasel`] has no manifest, because it would show the values.
 ///
 /// # Errors
 ///
-/// [`HashError::Manifest`]: it could not be written.
+/// [`HashError::Manifest`]: the manifest could not be written.
 pub fn env_manifest(
     variables: &BTreeMap<String, String>,
     lookup: impl Fn(&str) -> Option<OsString>,
@@ -53,7 +53,7 @@ pub fn env_manifest(
     Ok(EnvHash::plain(scheme, &scheme.digest(text.as_bytes())))
 }
 
-/// What is digested.
+/// Returns the text that is hashed.
 fn text(
     variables: &BTreeMap<String, String>,
     lookup: impl Fn(&str) -> Option<OsString>,
@@ -69,7 +69,7 @@ fn text(
             None => Some(OsString::from(value)),
         };
         let name = encoded(name.as_bytes());
-        // Writing to a text does not fail.
+        // Writing to a string does not fail.
         let _ = match value {
             Some(value) => writeln!(text, "{name} {}", scheme.digest(value.as_bytes())),
             None => writeln!(text, "{name} -"),
@@ -78,7 +78,7 @@ fn text(
     text
 }
 
-/// The variable that a value refers to, if all of it is such a reference.
+/// Returns the variable that a value refers to, if the whole value is a reference.
 fn referenced(value: &str) -> Option<&str> {
     let name = value.strip_prefix('$')?;
     let name = name.strip_prefix('{').map_or(Some(name), |rest| rest.strip_suffix('}'))?;
@@ -95,7 +95,7 @@ fn weasel_text(variables: &BTreeMap<String, String>, lookup: impl Fn(&str) -> Op
         }
         weasel::push_json_text(&mut json, OsStr::new(name).as_bytes());
         json.push(':');
-        // All that follows the `$` is the name, whatever it is: `${X}` and `$X/y` are never set.
+        // Everything behind the `$` is the name. So `${X}` and `$X/y` are never set.
         let value = match value.strip_prefix('$') {
             Some("") => OsString::new(),
             Some(name) => lookup(name).unwrap_or_default(),

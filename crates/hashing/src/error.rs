@@ -1,4 +1,4 @@
-//! What can go wrong while an output is hashed.
+//! Errors of hashing.
 
 use std::io;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ pub enum HashError {
 }
 
 impl HashError {
-    /// Whether the [`Observer`](larder_tree::Observer) asked to stop.
+    /// Returns whether the [`Observer`](larder_tree::Observer) asked to stop.
     pub const fn is_cancelled(&self) -> bool {
         matches!(self, Self::Tree(TreeError::Cancelled))
     }

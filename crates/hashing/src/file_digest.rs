@@ -8,8 +8,8 @@ use larder_tree::{FileDigester, OpenFile, TreeError, Workers};
 use crate::digest::{Digest, DigestHasher, Scheme};
 use crate::segments::{self, SEGMENT};
 
-/// How much of a large file is read while as much is hashed, in bytes: enough that the two threads rarely wait for each
-/// other.
+/// The size of a piece of a large file, in bytes. One piece is read while another is hashed. Pieces of this size rarely let
+/// the two threads wait for each other.
 const CHUNK: usize = 4 << 20;
 
 /// How much of a file is read at once by a thread that hashes it alone, in bytes. It is still in the cache when it is
@@ -17,7 +17,7 @@ const CHUNK: usize = 4 << 20;
 const PART: usize = 128 << 10;
 
 thread_local! {
-    /// For files that are hashed on one thread.
+    /// The buffer for files that are hashed on one thread.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -102,7 +102,7 @@ fn hash_on_this_thread(file: &mut OpenFile, hasher: &mut DigestHasher) -> Result
     })
 }
 
-/// Under [`Scheme::Weasel`] there are no digests of single files: only their concatenation is hashed.
+/// [`Scheme::Weasel`] has no digests of single files. It hashes their concatenation.
 impl FileDigester for Scheme {
     type Digest = Digest;
 

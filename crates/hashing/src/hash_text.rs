@@ -1,41 +1,41 @@
-//! The texts that stand for hashes in keys and on the command line.
+//! The texts of hashes in keys and on the command line.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::digest::{Digest, Scheme};
 
-/// What the text of a hash says about how it was made.
+/// The form of the text of a hash. It tells how the hash was computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HashForm {
-    /// `blake3-<64 hex>` or `sha256-<64 hex>`: the digest of one file's bytes, or of a manifest that is not a tree.
+    /// `blake3-<64 hex>` or `sha256-<64 hex>`: the digest of a file, or of a manifest of something else than a directory.
     Plain(Scheme),
     /// `blake3-tree-<64 hex>` or `sha256-tree-<64 hex>`: the digest of a directory's manifest.
     Tree(Scheme),
-    /// 32 hex digits: an MD5 of weasel's, or any other text of that form that a user gave.
+    /// 32 hex digits: an MD5 of weasel, or a custom name of that form.
     Hex32,
-    /// Anything else: a name that a user gave, which says nothing about the content.
+    /// Anything else: a custom name, which says nothing about the content.
     Opaque,
 }
 
-/// The text cannot be a hash in a key.
+/// The text is not a hash that a key can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHash {
-    /// The text is empty, too long, or has characters that keys do not allow.
+    /// The text is empty, too long, or has a character that keys do not allow.
     #[error("`{text}` is not a hash: it has 1 to 128 characters of A-Z a-z 0-9 _ -")]
     Characters {
         /// The refused text.
         text: String,
     },
-    /// The text begins like a hash of a scheme but is not one.
+    /// The text begins like a hash of a scheme, and is not one.
     #[error("`{text}` is not a well-formed {scheme} hash: {expected}")]
     Malformed {
         /// The refused text.
         text: String,
         /// The scheme that the text begins with.
         scheme: Scheme,
-        /// What the text should look like.
+        /// The form of a hash of this scheme.
         expected: &'static str,
     },
 }
@@ -82,7 +82,7 @@ macro_rules! hash_text {
         pub struct $name(String);
 
         impl $name {
-            /// Accepts a hash that a user gave or a listing showed.
+            /// Parses a hash from a user or a listing.
             ///
             /// # Errors
             ///
@@ -93,17 +93,17 @@ macro_rules! hash_text {
                 Ok(Self(text))
             }
 
-            /// The hash as it stands in keys.
+            /// Returns the hash as it is in keys.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
 
-            /// What the text says about how the hash was made.
+            /// Returns the form of the text.
             pub fn form(&self) -> HashForm {
                 form_of(&self.0, $trees).expect("checked when it was made")
             }
 
-            /// The hash of `digest` under `scheme`.
+            /// Returns the hash with this digest.
             pub(crate) fn plain(scheme: Scheme, digest: &Digest) -> Self {
                 Self(match scheme {
                     Scheme::Weasel => digest.to_string(),
@@ -135,12 +135,12 @@ macro_rules! hash_text {
 }
 
 hash_text! {
-    /// The hash of what an output contains.
+    /// The hash of the content of an output.
     ContentHash, trees: true
 }
 
 hash_text! {
-    /// The hash of what made an output.
+    /// The hash of the command that made an output.
     CommandHash, trees: false
 }
 
@@ -150,17 +150,17 @@ hash_text! {
 }
 
 hash_text! {
-    /// The hash of a Python environment that a command runs in.
+    /// The hash of the Python environment of a command.
     SiteHash, trees: false
 }
 
 impl ContentHash {
-    /// The hash of a file whose bytes have `digest`.
+    /// Returns the hash of a file with this digest.
     pub fn of_file(scheme: Scheme, digest: &Digest) -> Self {
         Self::plain(scheme, digest)
     }
 
-    /// The hash of a directory whose manifest (under weasel, whose concatenated files) has `digest`.
+    /// Returns the hash of a directory. `digest` is that of its manifest, or under weasel of its concatenated files.
     pub fn of_tree(scheme: Scheme, digest: &Digest) -> Self {
         match scheme {
             Scheme::Weasel => Self::plain(scheme, digest),
@@ -168,8 +168,8 @@ impl ContentHash {
         }
     }
 
-    /// The scheme under which content can be checked against this hash, if there is one. A hash of 32 hex digits
-    /// is taken for weasel's only where the caller works under that scheme: elsewhere it may be anything.
+    /// Returns the scheme that can check content against this hash, if there is one. 32 hex digits count as a hash of weasel only
+    /// if the caller works under that scheme. They may be a custom name otherwise.
     pub fn verifiable_under(&self, working: Scheme) -> Option<Scheme> {
         match self.form() {
             HashForm::Plain(scheme) | HashForm::Tree(scheme) => Some(scheme),
@@ -186,7 +186,7 @@ mod tests {
     const HEX64: &str = "8e4c7c1b99dbfd50e7a95185fead5ee1448fa904a2fdd778eaf5f2dbfd629a99";
 
     #[test]
-    fn forms_are_told_apart() {
+    fn forms_are_distinguished() {
         let form = |text: String| ContentHash::parse(text).unwrap().form();
         assert_eq!(form(format!("blake3-{HEX64}")), HashForm::Plain(Scheme::Blake3));
         assert_eq!(form(format!("sha256-tree-{HEX64}")), HashForm::Tree(Scheme::Sha256));
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_stand_in_a_key_is_refused() {
+    fn texts_that_keys_do_not_allow_are_refused() {
         let too_long = "a".repeat(129);
         for text in ["", "a/b", "a.b", ".DS_Store", "ä", "a b", too_long.as_str()] {
             assert!(matches!(ContentHash::parse(text), Err(InvalidHash::Characters { .. })), "{text}");
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_like_a_hash_must_be_one() {
+    fn text_that_begins_like_a_hash_must_be_one() {
         let upper = format!("blake3-{}", HEX64.to_uppercase());
         let double = format!("sha256-tree-tree-{HEX64}");
         let later = format!("blake3-tree2-{HEX64}");

@@ -1,4 +1,4 @@
-//! Manifests: the lines that hashes are digests of.
+//! Manifests, whose digests are hashes.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use crate::digest::{Digest, DigestHasher, Scheme};
 use crate::error::HashError;
 use crate::hash_text::ContentHash;
 
-/// What stands as it is in a manifest, besides letters and digits.
+/// The bytes that are encoded in a manifest.
 const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// Encodes a name for a line of a manifest: every byte outside `A-Za-z0-9-._~/` is `%XX`.
@@ -17,14 +17,13 @@ pub(crate) fn encoded(bytes: &[u8]) -> percent_encoding::PercentEncode<'_> {
     percent_encode(bytes, &ENCODED)
 }
 
-/// How much of a manifest is collected before it is hashed, in bytes: BLAKE3 is fastest on pieces of this size.
+/// The size of the pieces in which a manifest is hashed, in bytes. BLAKE3 is fastest with pieces of this size.
 const BUFFER: usize = 16 << 10;
 
-/// Computes the content hash of a directory from its entries, one by one: the manifest is hashed as it grows, and
-/// never held.
+/// Computes the content hash of a directory from its entries. It hashes the manifest while that grows, and does not keep it.
 ///
-/// The entries must come in the order of the manifest: depth first, the children of a directory by the bytes of
-/// their names. [`TreeReader`](larder_tree::TreeReader) returns them so.
+/// The entries must come in the order of the manifest: depth first, and the children of a directory by the bytes of their
+/// names. [`TreeReader`](larder_tree::TreeReader) returns them in this order.
 ///
 /// ```
 /// use larder_hashing::{Scheme, TreeHasher};
@@ -44,8 +43,7 @@ pub struct TreeHasher<'a> {
 }
 
 impl<'a> TreeHasher<'a> {
-    /// Starts a manifest. `None` under [`Scheme::Weasel`], which has none: its hash of a directory is that of the
-    /// concatenated files.
+    /// Starts a manifest. Returns `None` under [`Scheme::Weasel`], which has no manifests.
     pub fn new(scheme: Scheme) -> Option<Self> {
         (scheme != Scheme::Weasel).then(|| Self {
             scheme,
@@ -56,15 +54,15 @@ impl<'a> TreeHasher<'a> {
         })
     }
 
-    /// Writes the manifest to `copy` too.
+    /// Also writes the manifest to `copy`.
     #[must_use]
     pub fn with_copy(mut self, copy: &'a mut dyn Write) -> Self {
         self.copy = Some(copy);
         self
     }
 
-    /// Adds the next entry. A directory with something in it has no line, and so has the output itself (the empty
-    /// path): they may be added or left out.
+    /// Adds the next entry. Directories with entries, and the output itself (the empty path), have no line. They may be added or
+    /// left out.
     pub fn add(&mut self, kind: &EntryKind, size: u64, digest: Option<&Digest>, path: &[u8]) {
         if path.is_empty() {
             return;
@@ -87,7 +85,7 @@ impl<'a> TreeHasher<'a> {
         }
     }
 
-    /// Adds an entry of a [`TreeReader`](larder_tree::TreeReader) that has its digest.
+    /// Adds an entry of a [`TreeReader`](larder_tree::TreeReader) with its digest.
     pub fn add_entry(&mut self, entry: &TreeEntry<Digest>) {
         self.add(&entry.kind, entry.size, entry.digest.as_ref(), &entry.path);
     }
@@ -100,13 +98,13 @@ impl<'a> TreeHasher<'a> {
         self.lines.clear();
     }
 
-    /// The content hash of the directory.
+    /// Returns the content hash of the directory.
     pub fn finish(mut self) -> ContentHash {
         self.flush();
         ContentHash::of_tree(self.scheme, &self.hasher.finish())
     }
 
-    /// Like [`TreeHasher::finish`], where the manifest was copied.
+    /// Returns the content hash of the directory, if the copy of the manifest was written.
     ///
     /// # Errors
     ///

@@ -18,22 +18,21 @@ use rayon::prelude::*;
 
 use crate::digest::Digest;
 
-/// The length of a segment, in bytes: a power of two, and small enough to be still in the cache when it is hashed.
+/// The length of a segment, in bytes. It is a power of two, and small enough to stay in the cache until it is hashed.
 pub(crate) const SEGMENT: usize = 512 << 10;
 
-/// The largest number of threads that read one file. More would wait for memory, and each has a buffer.
+/// The largest number of threads that read one file. More threads would wait for memory, and each has a buffer.
 const MAX_READERS: usize = 16;
 
 /// How many segments are hashed in any order before their hashes are merged. Threads wait for each other only at the end
 /// of such a window, once in 128 MiB.
 const WINDOW: u64 = 256;
 
-/// Storage that takes longer for a segment is slow: below 256 MB/s.
+/// Storage is slow if it takes longer for a segment. That is less than 256 MB/s.
 const SLOW: Duration = Duration::from_millis(2);
 
-/// The digest of `size` bytes, which must be more than one segment. `read` replaces the content of a buffer by a number of
-/// bytes at an offset.
-/// Runs on the threads of the current rayon pool.
+/// Computes the digest of `size` bytes, which must be more than one segment, on the threads of the current rayon pool. `read`
+/// replaces the content of a buffer by a number of bytes at an offset.
 pub(crate) fn digest(
     size: u64,
     read: impl Fn(&mut Vec<u8>, usize, u64) -> Result<(), TreeError> + Sync,
@@ -61,12 +60,12 @@ struct SegmentWindow<'a, R> {
 }
 
 struct TakenSegments {
-    /// The number of the next segment, and of the one at which it ends.
+    /// The number of the next segment, and of the first one behind the window.
     next: u64,
     end: u64,
-    /// A segment took long, so no more were taken.
+    /// Whether a segment took long. Then no more are taken.
     is_slow: bool,
-    /// With the number of the segment.
+    /// Each with the number of its segment.
     hashes: Vec<(u64, ChainingValue)>,
 }
 
@@ -113,7 +112,7 @@ impl<'a, R: Fn(&mut Vec<u8>, usize, u64) -> Result<(), TreeError>> SegmentWindow
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The segments that were taken, in order.
+    /// Returns the segments that were taken, in order.
     fn into_taken(self) -> TakenSegments {
         let mut taken = self.taken.into_inner().unwrap_or_else(PoisonError::into_inner);
         taken.hashes.sort_unstable_by_key(|(number, _)| *number);
@@ -146,7 +145,7 @@ impl SubtreeStack {
         }
     }
 
-    /// The digest of two segments or more.
+    /// Returns the digest of two or more segments.
     fn finish(mut self) -> Digest {
         while self.subtrees.len() > 2 {
             self.merge();

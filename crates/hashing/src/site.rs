@@ -1,4 +1,4 @@
-//! Hashes of what is installed in a Python environment.
+//! Hashes of Python environments.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -24,7 +24,7 @@ pub enum SiteError {
         /// Why it did not start.
         source: io::Error,
     },
-    /// The interpreter ran, and did not say what it was asked.
+    /// The interpreter ran, and its answer cannot be used.
     #[error("the Python interpreter `{}` did not report its site directories: {said}", python.display())]
     Answer {
         /// The interpreter.
@@ -40,12 +40,12 @@ pub enum SiteError {
         /// Why it could not be read.
         source: io::Error,
     },
-    /// The manifest could not be written to where the caller wants it.
+    /// The manifest could not be written.
     #[error("failed to write the manifest")]
     Manifest(#[source] io::Error),
 }
 
-/// A Python environment: the interpreter's kind and version, and where its distributions are installed.
+/// A Python environment: the kind and version of the interpreter, and the directories of its distributions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteEnvironment {
     implementation: String,
@@ -53,8 +53,8 @@ pub struct SiteEnvironment {
     directories: Vec<PathBuf>,
 }
 
-/// Asks for everything in one start of the interpreter. Directories are printed as hex because their names may be
-/// any bytes. The working directory, which `-c` puts first on the path, must not be searched for modules.
+/// The program that asks an interpreter for everything at once. It prints directories as hex because their names may be any
+/// bytes. It does not import modules from the working directory, which `-c` puts first on the path.
 const QUESTION: &str = "
 import sys
 if sys.path[:1] == ['']: del sys.path[0]
@@ -65,8 +65,8 @@ print('larder-site', sys.implementation.name, '%d.%d' % sys.version_info[:2], *[
 ";
 
 impl SiteEnvironment {
-    /// Describes an environment that was found in another way. `implementation` is Python's name for it (`cpython`),
-    /// `version` its major and minor version (`3.12`).
+    /// Creates a description. `implementation` is Python's name of the interpreter (`cpython`), and `version` its major and minor
+    /// version (`3.12`).
     pub fn new(
         implementation: impl Into<String>,
         version: impl Into<String>,
@@ -75,8 +75,8 @@ impl SiteEnvironment {
         Self { implementation: implementation.into(), version: version.into(), directories }
     }
 
-    /// Finds the interpreter of the active environment: `explicit`, else that of `$VIRTUAL_ENV`, else that of
-    /// `$CONDA_PREFIX`, else `python3`, which the system looks for on its path. `lookup` gives variables of the process.
+    /// Returns the interpreter of the active environment: `explicit`, else that of `$VIRTUAL_ENV`, else that of
+    /// `$CONDA_PREFIX`, else `python3` on the system's path. `lookup` returns variables of the process.
     pub fn interpreter(explicit: Option<&Path>, lookup: impl Fn(&str) -> Option<OsString>) -> PathBuf {
         let prefix = |name| lookup(name).filter(|prefix| !prefix.is_empty());
         match explicit {
@@ -87,11 +87,11 @@ impl SiteEnvironment {
         }
     }
 
-    /// Asks an interpreter, which is started once.
+    /// Starts an interpreter once, and asks for its environment.
     ///
     /// # Errors
     ///
-    /// It cannot be started, fails, or gives an answer that makes no sense.
+    /// It cannot be started, fails, or gives an invalid answer.
     pub fn query(python: &Path) -> Result<Self, SiteError> {
         let answer = |said: &str| SiteError::Answer { python: python.to_owned(), said: said.to_owned() };
         let output = Command::new(python)
@@ -101,9 +101,9 @@ impl SiteEnvironment {
             .map_err(|source| SiteError::Start { python: python.to_owned(), source })?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            return Err(answer(said.lines().last().unwrap_or("it failed without a word")));
+            return Err(answer(said.lines().last().unwrap_or("it failed without a message")));
         }
-        // An environment's own start-up code may have printed something before.
+        // Start-up code of the environment may have printed something before.
         let stdout = String::from_utf8_lossy(&output.stdout);
         let mut words =
             stdout.lines().rev().find_map(|line| line.strip_prefix("larder-site ")).unwrap_or("").split(' ');
@@ -115,11 +115,11 @@ impl SiteEnvironment {
         let directories =
             words.map(|word| decode_hex(word).map(|bytes| PathBuf::from(OsString::from_vec(bytes))));
         let directories =
-            directories.collect::<Option<_>>().ok_or_else(|| answer("its answer was garbled"))?;
+            directories.collect::<Option<_>>().ok_or_else(|| answer("its answer was not valid"))?;
         Ok(Self::new(implementation, version, directories))
     }
 
-    /// Where distributions are installed.
+    /// Returns the directories where distributions are installed.
     pub fn directories(&self) -> &[PathBuf] {
         &self.directories
     }
@@ -132,19 +132,19 @@ fn decode_hex(text: &str) -> Option<Vec<u8>> {
     rest.is_empty().then(|| bytes.collect())?
 }
 
-/// The hash of an environment, and what it does not cover.
+/// The hash of an environment, and the distributions that it does not cover.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Site {
     /// The hash.
     pub hash: SiteHash,
-    /// Distributions that are installed as links to their source (`pip install -e`). The hash does not cover their code,
-    /// which deserves a warning.
+    /// The distributions that are installed as links to their source (`pip install -e`). The hash does not cover their code, so
+    /// they need a warning.
     pub editable: Vec<String>,
 }
 
-/// Hashes what is installed in an environment: the interpreter's kind and version, and name, version and, where it
-/// was not installed from an index, origin of each distribution.
+/// Hashes an environment: the kind and version of the interpreter, and the name and version of each distribution. The hash
+/// also covers the origin of distributions that are not from an index.
 ///
 /// # Errors
 ///
@@ -164,8 +164,7 @@ pub fn site_hash(environment: &SiteEnvironment, scheme: Scheme) -> Result<Site, 
     site_manifest(environment, scheme, &mut io::sink())
 }
 
-/// Hashes an environment like [`site_hash`], and writes the manifest to `manifest`. Nothing is written under
-/// [`Scheme::Weasel`], which has none.
+/// Hashes an environment like [`site_hash`], and writes the manifest to `manifest`. [`Scheme::Weasel`] has no manifest.
 ///
 /// # Errors
 ///
@@ -190,7 +189,7 @@ pub fn site_manifest(
     for found in &installed {
         let stem = found.stem.to_string_lossy();
         let (name, version) = stem.rsplit_once('-').unwrap_or((&stem, ""));
-        lines.insert((normalise(name), version.to_owned(), found.origin.map(|digest| digest.to_string())));
+        lines.insert((normalize(name), version.to_owned(), found.origin.map(|digest| digest.to_string())));
     }
     let mut text = format!("larder-site 1\npython {} {}\n", environment.implementation, environment.version);
     for (name, version, origin) in lines {
@@ -227,7 +226,7 @@ fn installed(environment: &SiteEnvironment, scheme: Scheme) -> Result<Vec<Distri
         let failed = |source| SiteError::Read { path: directory.clone(), source };
         let entries = match fs::read_dir(directory) {
             Ok(entries) => entries,
-            // Python names directories that it would search, whether they are there or not.
+            // Python also names directories that do not exist.
             Err(error) if is_absent(&error) => continue,
             Err(error) => return Err(failed(error)),
         };
@@ -255,14 +254,14 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Whether a `direct_url.json` (PEP 610) says that the distribution is a link to its source.
+/// Returns whether a `direct_url.json` (PEP 610) says that the distribution is a link to its source.
 fn is_editable(direct_url: &[u8]) -> bool {
     let parsed: Result<serde_json::Value, _> = serde_json::from_slice(direct_url);
     parsed.is_ok_and(|value| value.pointer("/dir_info/editable") == Some(&serde_json::Value::Bool(true)))
 }
 
-/// A distribution's name as PEP 503 compares them: lower case, each run of `-`, `_` and `.` a single `-`.
-fn normalise(name: &str) -> String {
+/// Normalizes the name of a distribution by PEP 503: in lower case, with one `-` for each run of `-`, `_` and `.`.
+fn normalize(name: &str) -> String {
     let mut normal = String::with_capacity(name.len());
     let mut in_run = false;
     for character in name.chars() {
@@ -282,9 +281,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_normalised() {
+    fn names_are_normalized() {
         for (name, normal) in [("Foo.Bar_baz", "foo-bar-baz"), ("a-_.b", "a-b"), ("zlib_ng", "zlib-ng")] {
-            assert_eq!(normalise(name), normal);
+            assert_eq!(normalize(name), normal);
         }
     }
 
@@ -299,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interpreter_that_fails_is_an_error_that_says_so() {
+    fn a_failing_interpreter_is_an_error() {
         let missing = SiteEnvironment::query(Path::new("/nonexistent/python")).unwrap_err();
         assert!(matches!(missing, SiteError::Start { .. }), "{missing}");
         let failing = SiteEnvironment::query(Path::new("false")).unwrap_err();

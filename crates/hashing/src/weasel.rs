@@ -1,10 +1,10 @@
-//! What weasel does differently: Python's order of paths, and its JSON.
+//! Python's order of paths and its JSON, for the hashes of weasel.
 
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 
-/// Compares two names as Python compares the texts that it decodes them to: by code point, where each byte that is
-/// not part of valid UTF-8 counts as one of U+DC80 to U+DCFF.
+/// Compares two names as Python compares strings: by code point. Each byte that is not part of valid UTF-8 counts as one of
+/// U+DC80 to U+DCFF.
 pub(crate) fn compare_names(a: &[u8], b: &[u8]) -> Ordering {
     match (std::str::from_utf8(a), std::str::from_utf8(b)) {
         // The order of UTF-8 bytes is that of code points.
@@ -20,8 +20,8 @@ fn code_points(name: &[u8]) -> impl Iterator<Item = u32> {
     })
 }
 
-/// Compares two paths as Python's `Path` does, in the order in which weasel hashes what is in a directory: component by
-/// component. Empty components and `.` do not count.
+/// Compares two paths as Python's `Path` does: component by component, without empty components and `.`. Weasel hashes the
+/// files of a directory in this order.
 ///
 /// ```
 /// use larder_hashing::compare_weasel_paths;
@@ -50,8 +50,8 @@ fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
         .chain(path.split(|byte| *byte == b'/').filter(|component| !matches!(*component, b"" | b".")))
 }
 
-/// Writes a text as Python's `json.dumps` does: in quotes, everything but printable ASCII escaped, code points above
-/// U+FFFF as two surrogates, bytes that are not UTF-8 as the surrogates that Python reads them as.
+/// Writes a text as Python's `json.dumps` does: in quotes, with escapes for everything but printable ASCII. Code points above
+/// U+FFFF become two surrogates. Bytes that are not UTF-8 become the surrogates that Python decodes them to.
 pub(crate) fn push_json_text(json: &mut String, text: &[u8]) {
     json.push('"');
     for point in code_points(text) {
@@ -76,7 +76,7 @@ pub(crate) fn push_json_text(json: &mut String, text: &[u8]) {
 }
 
 fn push_escape(json: &mut String, unit: u32) {
-    // Writing to a text does not fail.
+    // Writing to a string does not fail.
     let _ = write!(json, "\\u{unit:04x}");
 }
 
