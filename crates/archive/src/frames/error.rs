@@ -38,19 +38,22 @@ pub(crate) enum ReadError {
     Panicked,
 }
 
-/// How many frames, members or streams an archive may have in any case. A decoder for each of them takes up to 45 µs (bzip2),
-/// so these take less than a second.
-const FREE_FRAMES: u64 = 16 << 10;
+/// How many bytes of tiny frames an archive may have in any case. As many frames as they pay for take less than a second.
+const FREE_BYTES: u64 = 8 << 20;
 
-/// The data that pays for another frame, in bytes: a block of tar. Programs that compress in parallel write frames of 64 KiB
-/// and more, and archives that are joined of many small ones have frames of at least some blocks.
-const BYTES_PER_FRAME: u64 = 512;
+/// The data that pays for a frame of zstd or a member of gzip, in bytes: a block of tar. It takes some 10 µs. Programs that
+/// compress in parallel write frames of 64 KiB and more. Archives that are joined from small ones have frames of some blocks.
+pub(super) const BYTES_PER_FRAME: u64 = 512;
+
+/// The data that pays for a stream of bzip2, in bytes. It takes up to 370 µs. `tar` writes archives of 10 KiB and more.
+pub(super) const BYTES_PER_BZIP2_STREAM: u64 = 4 << 10;
 
 /// The frames of an archive, and the data in them. Bounds the time that an archive of tiny or empty frames takes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct FrameCount {
     frames: u64,
     bytes: u64,
+    bytes_per_frame: u64,
 }
 
 /// The archive is cut into too many frames for its data.
@@ -59,11 +62,15 @@ pub(super) struct FrameCount {
 pub(super) struct TooManyFrames;
 
 impl FrameCount {
+    pub(super) fn new(bytes_per_frame: u64) -> Self {
+        Self { frames: 0, bytes: FREE_BYTES, bytes_per_frame }
+    }
+
     /// Counts a frame with this many bytes of data.
     pub(super) fn add(&mut self, bytes: u64) -> Result<(), TooManyFrames> {
         self.frames += 1;
         self.bytes = self.bytes.saturating_add(bytes);
-        if self.frames > FREE_FRAMES + self.bytes / BYTES_PER_FRAME { Err(TooManyFrames) } else { Ok(()) }
+        if self.frames > self.bytes / self.bytes_per_frame { Err(TooManyFrames) } else { Ok(()) }
     }
 }
 

@@ -12,7 +12,7 @@ use larder_tree::{BufferPool, Workers};
 use zstd::bulk::Decompressor;
 
 use super::detect::{NEEDED, detect};
-use super::error::{FrameCount, ReadError, TooManyFrames};
+use super::error::{BYTES_PER_FRAME, FrameCount, ReadError, TooManyFrames};
 use super::input::{Chunks, Input};
 use super::large_window::{LargeWindow, USUAL_WINDOW};
 use super::piece::PIECE;
@@ -132,7 +132,7 @@ impl Splitter {
 
     fn read_zstd(&mut self, workers: &Workers) -> Result<(), ReadError> {
         let decoders = Arc::new(Decoders::new());
-        let mut frames = FrameCount::default();
+        let mut frames = FrameCount::new(BYTES_PER_FRAME);
         let refused = |error: TooManyFrames| ReadError::codec("its zstd data cannot be decompressed", error);
         loop {
             let header = match zstd_frame::next(&mut self.input, &self.limits)? {

@@ -9,7 +9,7 @@ use futures::executor::block_on;
 use larder_tree::BufferPool;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::error::{FrameCount, ReadError, is_out_of_memory};
+use super::error::{BYTES_PER_BZIP2_STREAM, BYTES_PER_FRAME, FrameCount, ReadError, is_out_of_memory};
 use super::input::Input;
 use super::xz_stream::XzReader;
 use crate::limits::Limits;
@@ -39,7 +39,7 @@ pub(super) fn gzip(
     pool: &BufferPool,
     output: &mut PieceReceiver<'_>,
 ) -> Result<(), ReadError> {
-    let end = drain_members(input, GzipDecoder::new, GzipDecoder::into_inner, pool, output);
+    let end = drain_members(input, GzipDecoder::new, GzipDecoder::into_inner, BYTES_PER_FRAME, pool, output);
     judge(end, input, &GZIP)
 }
 
@@ -49,7 +49,8 @@ pub(super) fn bzip2(
     pool: &BufferPool,
     output: &mut PieceReceiver<'_>,
 ) -> Result<(), ReadError> {
-    let end = drain_members(input, BzDecoder::new, BzDecoder::into_inner, pool, output);
+    let end =
+        drain_members(input, BzDecoder::new, BzDecoder::into_inner, BYTES_PER_BZIP2_STREAM, pool, output);
     judge(end, input, &BZIP2)
 }
 
@@ -84,11 +85,12 @@ fn drain_members<'a, D: AsyncRead + Unpin>(
     input: &'a mut Input,
     new: impl Fn(&'a mut Input) -> D,
     into_input: impl Fn(D) -> &'a mut Input,
+    bytes_per_member: u64,
     pool: &BufferPool,
     output: &mut PieceReceiver<'_>,
 ) -> io::Result<()> {
     let mut decoder = Some(new(input));
-    let mut members = FrameCount::default();
+    let mut members = FrameCount::new(bytes_per_member);
     let mut member_bytes = 0;
     let read = |buffer: &mut [u8]| {
         while let Some(mut member) = decoder.take() {

@@ -98,9 +98,11 @@ fn empty_and_tiny_frames_are_bounded_in_the_whole_stream() {
 /// `tar` and a compressor, once for each small file, into one archive.
 #[test]
 fn many_small_archives_may_be_joined() {
-    let small = tar(b"a line\n");
     for format in FORMATS.iter().filter(|format| **format != "none") {
-        let joined = frame(format, &small).repeat(20_000);
-        assert_eq!(read(&joined).unwrap().len(), 20_000 * small.len(), "{format}");
+        // A stream of bzip2 costs more than the others.
+        let (content, count) = if *format == "bzip2:1" { (9_000, 3_000) } else { (7, 20_000) };
+        let small = tar(&text(content));
+        let joined = frame(format, &small).repeat(count);
+        assert_eq!(read(&joined).unwrap().len(), count * small.len(), "{format}");
     }
 }
