@@ -149,6 +149,8 @@ pub(crate) enum Command {
     /// Shows which inputs of an output's run differ from those of the nearest other run.
     ///
     /// The nearest run has another command hash, and shares the most inputs among the 8 newest.
+    // A push knows no inputs of its command, so this has little to compare before `larder run` exists.
+    #[command(hide = true)]
     Why(WhyArgs),
     /// Computes hashes.
     #[command(subcommand)]

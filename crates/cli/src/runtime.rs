@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 /// The number of threads for blocking calls. At most four outputs are transferred at once. Each has at most
-/// one call that waits for other calls.
-const BLOCKING_THREADS: usize = 6;
+/// two calls that wait for other calls: the listings of its objects and of its records.
+const BLOCKING_THREADS: usize = 10;
 
 /// The number of threads of the runtime, including the one that runs tasks.
 const THREADS: usize = 1 + BLOCKING_THREADS;

@@ -59,7 +59,14 @@ fn killed_push() {
     sweep(&push, start_over, |_, when| {
         let published = sandbox.keys();
         assert!(published.len() <= 1, "{when}: {published:?}");
+        // A record is whole, and comes after the objects that it names. The next push writes one in any case.
+        let recorded = sandbox.run(["log"]).ok().said();
+        assert!(!recorded.contains("ignoring"), "{when}: {recorded}");
+        let records = || sandbox.run(["log", "--json"]).ok().results().len();
+        let before = records();
+        assert!(before <= published.len(), "{when}");
         let again = push.run().ok();
+        assert_eq!(records(), before + 1, "{when}");
         let expected = if published.is_empty() { "uploaded" } else { "already_present" };
         assert_eq!(again.outcome(), expected, "{when}");
         sandbox.assert_clean();

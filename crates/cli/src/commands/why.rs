@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use larder_storage::{Change, Difference, WhyReport};
+use larder_storage::{Change, CommandHash, Difference, Scheme, WhyReport};
 
 use crate::args::WhyArgs;
 use crate::context::CommandContext;
@@ -30,7 +30,14 @@ pub(super) fn run(args: &WhyArgs, context: &CommandContext, output: &mut Command
 }
 
 fn say(report: &WhyReport, output: &mut CommandOutput) {
-    let command = bare_hash(report.run.record.command_hash.as_str());
+    let hash = &report.run.record.command_hash;
+    if Scheme::ALL.map(CommandHash::of_no_command).contains(hash) {
+        output.line(
+            "the newest version was pushed without a command hash, so no command is known to have made it",
+        );
+        return;
+    }
+    let command = bare_hash(hash.as_str());
     match &report.nearest {
         None => output.line(&format!("{command} is the only command that is recorded for this output")),
         Some(nearest) => {
