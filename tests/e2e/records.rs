@@ -22,6 +22,7 @@ fn main() -> ExitCode {
             Case::new("the_log_shows_the_newest_runs_first", log),
             Case::new("foreign_records_are_ignored_with_one_warning", foreign),
             Case::new("a_unique_prefix_names_a_hash", prefixes),
+            Case::new("a_miss_names_the_nearest_outputs", near),
             Case::new("weasel_hashes_have_no_records", weasel),
         ],
     )
@@ -265,6 +266,19 @@ fn prefixes() {
     sandbox.run(["find", "m.txt", "--command-hash", &digits[..12]]).fails(2, &["several", &one, &twin]);
     sandbox.run(["find", "m.txt", "--command-hash", "blake3-00000000"]).fails(3, &["begins with"]);
     sandbox.run(["find", "m.txt", "--command-hash", "blake3-12"]).fails(2, &["blake3-12"]);
+}
+
+fn near() {
+    let sandbox = sandbox();
+    for name in ["models/en", "models/de", "corpus"] {
+        fs::create_dir_all(sandbox.path("models")).unwrap();
+        fs::write(sandbox.path(name), "x").unwrap();
+        sandbox.run(["push", name]).ok();
+    }
+    for command in ["pull", "find", "ls"] {
+        sandbox.run([command, "model/en"]).fails(3, &["model/en", "the remote has `models/en`"]);
+    }
+    sandbox.run(["find", "weights"]).fails(3, &["weights", "`larder ls` lists the outputs"]);
 }
 
 fn weasel() {

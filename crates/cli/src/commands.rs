@@ -7,6 +7,7 @@ mod hash;
 mod log;
 mod ls;
 mod man;
+mod near;
 mod project;
 mod pull;
 mod push;

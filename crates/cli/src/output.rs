@@ -31,6 +31,8 @@ pub(crate) struct CommandOutput {
     tally: Tally,
     /// The path that the user typed, for hints.
     typed: Option<String>,
+    /// Names in the remote, for hints.
+    near: Vec<String>,
     stopped: Exit,
 }
 
@@ -48,6 +50,7 @@ impl CommandOutput {
             failures: Vec::new(),
             tally: Tally::start(),
             typed: None,
+            near: Vec::new(),
             stopped: Exit::Done,
         }
     }
@@ -62,8 +65,17 @@ impl CommandOutput {
         self.typed = Some(path.display().to_string());
     }
 
+    /// Keeps the names in the remote that are near one that it lacks, for hints.
+    pub(crate) fn set_near(&mut self, names: Vec<String>) {
+        self.near = names;
+    }
+
     /// Returns what the user can do about a failure.
     fn hint(&self, failure: &Failure) -> Option<String> {
+        if failure.is_miss() && !self.near.is_empty() {
+            let names: Vec<String> = self.near.iter().map(|name| format!("`{name}`")).collect();
+            return Some(format!("the remote has {}", names.join(", ")));
+        }
         let hint = failure.hint()?;
         Some(self.typed.as_ref().map_or_else(|| hint.to_owned(), |typed| hint.replace("PATH", typed)))
     }

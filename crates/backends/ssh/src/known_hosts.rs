@@ -8,6 +8,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -127,13 +128,19 @@ pub(crate) fn key_type(key: &[u8]) -> &str {
     text.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or("unknown")
 }
 
-/// Adds a line to a file. A missing file is created.
+/// Adds a line to a file, unless the file has it. A missing file is created.
 pub(crate) fn append(file: &Path, line: &str) -> io::Result<()> {
+    // Several sessions connect at once, and all of them meet the new key.
+    static ADDING: Mutex<()> = Mutex::new(());
+    let _adding = ADDING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(parent) = file.parent() {
         fs::create_dir_all(parent)?;
     }
     // The last line may have no end.
     let ends = match small_file::read(file) {
+        Ok(bytes) if bytes.split(|byte| *byte == b'\n').any(|known| known == line.as_bytes()) => {
+            return Ok(());
+        }
         Ok(bytes) => bytes.last().is_none_or(|byte| *byte == b'\n'),
         Err(error) if error.kind() == io::ErrorKind::NotFound => true,
         Err(error) => return Err(error),
@@ -301,6 +308,9 @@ mod tests {
         append(&file, "# no end").unwrap();
         fs::write(&file, "# no end").unwrap();
         append(&file, &line("Box", 2222, &key)).unwrap();
+        let once = fs::read(&file).unwrap();
+        append(&file, &line("Box", 2222, &key)).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), once, "another session met the same key");
         let known = KnownHosts::read([&file]).unwrap();
         assert_eq!(known.check("box", 2222, &key), Verdict::Known);
         assert_eq!(key_type(&key), "ssh-ed25519");

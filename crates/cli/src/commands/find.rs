@@ -4,6 +4,7 @@ use std::slice;
 
 use larder_storage::{Error, FindOptions, OutputPath, RemoteObject, RemoteStorage};
 
+use super::near::with_near_names;
 use crate::args::FindArgs;
 use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
@@ -15,14 +16,14 @@ pub(super) fn run(args: &FindArgs, context: &CommandContext, output: &mut Comman
     let named = context.named(&args.path)?;
     output.set_typed(&args.path);
     let session = context.open(output.console())?;
-    let found = session.run(
-        output,
-        under_either_name(&named, async |path| {
-            let hashes = [args.command_hash.as_ref(), args.content_hash.as_ref()];
-            let options = session.storage.resolve(slice::from_ref(path), hashes[0], hashes[1]).await?;
-            find(&session.storage, path, &options, args.all).await
-        }),
-    )?;
+    let search = under_either_name(&named, async |path| {
+        let hashes = [args.command_hash.as_ref(), args.content_hash.as_ref()];
+        let options = session.storage.resolve(slice::from_ref(path), hashes[0], hashes[1]).await?;
+        find(&session.storage, path, &options, args.all).await
+    });
+    let (found, near) =
+        session.run(output, async { with_near_names(&session.storage, search.await).await })?;
+    output.set_near(near);
     match found {
         Ok((path, Matches { objects, count })) => {
             let noun = if count == 1 { "object matches" } else { "objects match" };

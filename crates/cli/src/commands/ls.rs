@@ -8,6 +8,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use larder_storage::{Error, OutputPath, RemoteObject};
 
 use super::find::under_either_name;
+use super::near::with_near_names;
 use crate::args::LsArgs;
 use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
@@ -40,14 +41,14 @@ fn objects(path: &Path, args: &LsArgs, context: &CommandContext, output: &mut Co
     let long = args.long;
     let named = context.named(path)?;
     let session = context.open(output.console())?;
-    let found = session.run(
-        output,
-        under_either_name(&named, async |path| {
-            let hashes = [args.command_hash.as_ref(), args.content_hash.as_ref()];
-            let options = session.storage.resolve(slice::from_ref(path), hashes[0], hashes[1]).await?;
-            session.storage.find_all(path, &options).await
-        }),
-    )?;
+    let search = under_either_name(&named, async |path| {
+        let hashes = [args.command_hash.as_ref(), args.content_hash.as_ref()];
+        let options = session.storage.resolve(slice::from_ref(path), hashes[0], hashes[1]).await?;
+        session.storage.find_all(path, &options).await
+    });
+    let (found, near) =
+        session.run(output, async { with_near_names(&session.storage, search.await).await })?;
+    output.set_near(near);
     let (path, objects): (&OutputPath, Vec<RemoteObject>) = match found {
         Ok(found) => found,
         Err(error) => {

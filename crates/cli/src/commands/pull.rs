@@ -2,6 +2,7 @@
 
 use larder_storage::{Error, PullOptions, PullOutcome, Pulled};
 
+use super::near::with_near_names;
 use crate::args::PullArgs;
 use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
@@ -30,7 +31,10 @@ pub(super) fn run(args: &PullArgs, context: &CommandContext, output: &mut Comman
         options.content_hash = hashes.content_hash;
         session.storage.pull(&outputs, &options).await
     };
-    match session.run(output, pull)? {
+    let (pulled, near) =
+        session.run(output, async { with_near_names(&session.storage, pull.await).await })?;
+    output.set_near(near);
+    match pulled {
         Ok(pulled) => {
             for pulled in &pulled {
                 output.entry(TransferEntry::pulled(pulled, args.dry_run));
