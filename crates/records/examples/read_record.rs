@@ -16,13 +16,12 @@ use larder_hashing::{CommandHash, ContentHash, OutputPath, Scheme};
 use larder_records::{GitState, RecordedOutput, RunId, RunRecord};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let bytes = match env::args_os().nth(1) {
-        Some(path) => fs::read(path)?,
-        None => {
-            let bytes = sample()?.to_bytes()?;
-            println!("{}\n", String::from_utf8(bytes.clone())?);
-            bytes
-        }
+    let bytes = if let Some(path) = env::args_os().nth(1) {
+        fs::read(path)?
+    } else {
+        let bytes = sample()?.to_bytes()?;
+        println!("{}\n", String::from_utf8(bytes.clone())?);
+        bytes
     };
     let record = RunRecord::from_bytes(&bytes)?;
     println!("run {} under the command hash {}", record.id, record.command_hash);
