@@ -32,6 +32,7 @@ impl Reporter for ConsoleReporter {
             Event::Started { output, phase, total } => {
                 let label = match phase {
                     Phase::Hash => format!("hashing {output}"),
+                    Phase::Ask => format!("asking the remote about {output}"),
                     Phase::Upload => format!("uploading {output}"),
                     Phase::Download => format!("downloading {output}"),
                     Phase::Place => format!("moving {output} into place"),

@@ -13,7 +13,7 @@ use crate::layout::OutputKeys;
 use crate::options::{FindOptions, StorageOptions};
 use crate::place::{check_not_reserved, real_parent, real_path};
 use crate::remote::RemoteUrl;
-use crate::report::{Event, Warning};
+use crate::report::{Event, Phase, PhaseReport, Warning};
 use crate::state::{ProjectState, UploadRecorder};
 use crate::tasks::run_blocking;
 
@@ -109,6 +109,11 @@ impl StorageContext {
         if is_missing && !self.is_embedded && !self.is_said_created.swap(true, Ordering::Relaxed) {
             self.warn(&Warning::WouldCreateRemote { remote: self.backend.to_string() });
         }
+    }
+
+    /// Reports that the remote is asked about an output, until the returned value is dropped.
+    pub(crate) fn asking_about(&self, output: &OutputPath) -> Arc<PhaseReport> {
+        PhaseReport::start(&self.options.reporter, &self.options.cancel, output, Phase::Ask, None)
     }
 
     /// Fails if the caller has asked to stop.

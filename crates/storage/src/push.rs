@@ -127,6 +127,7 @@ impl PushRequest<'_> {
         let stop = self.context.options.cancel.child_token();
         let mut refused = None;
         let get_ready = async {
+            let _asking = self.context.asking_about(self.output);
             if let Err(error) = self.context.or_cancelled(self.context.backend.get_ready()).await? {
                 // This ends the hashing, which is awaited below.
                 stop.cancel();
@@ -208,11 +209,13 @@ impl PreparedPush<'_> {
         let keys = self.context.keys_of(self.output)?;
         let key = keys.key(self.command, &self.content)?;
         let backend = &self.context.backend;
+        let asking = self.context.asking_about(self.output);
         let (existing, newest_record) = try_join(
             async { Ok(self.context.or_cancelled(backend.stat_if_exists(&key)).await??) },
             self.newest_record(),
         )
         .await?;
+        drop(asking);
         let pushed = |outcome, bytes| Pushed {
             output: self.output.clone(),
             outcome,

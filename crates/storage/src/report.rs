@@ -61,6 +61,8 @@ pub enum Event<'a> {
 pub enum Phase {
     /// Hashing a file or directory of the project. In bytes of content.
     Hash,
+    /// Waiting for the remote before an upload. Without a count of bytes.
+    Ask,
     /// Uploading the output. In bytes of content.
     Upload,
     /// Downloading and unpacking the output. In bytes of the object.

@@ -314,3 +314,13 @@ async fn a_dry_run_says_that_the_remote_would_be_created() {
     assert!(matches!(&warnings[..], [larder_storage::Warning::WouldCreateRemote { .. }]), "{warnings:?}");
     assert!(!lab.remote.path().join("new").exists());
 }
+
+/// A server may be silent for a long time then, and a log must show life.
+#[tokio::test]
+async fn waiting_for_the_remote_is_a_phase_of_its_own() {
+    let lab = Lab::default();
+    lab.write("a", "1");
+    lab.storage().push(&output("a"), &command("c"), &plain()).await.unwrap();
+    // Getting ready, and looking for the object.
+    assert_eq!(lab.reports.ended(Phase::Ask), 2);
+}
