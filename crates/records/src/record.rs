@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::run_id::{InvalidRunId, RunId};
 use crate::statement::{
     Annotations, BUILD_TYPE, BUILDER, BuildDefinition, Builder, DigestSet, ExternalParameters, Git,
-    InternalParameters, Metadata, OutputParameters, PREDICATE_TYPE, Provenance, ResourceDescriptor,
+    InternalParameters, InvocationMetadata, OutputParameters, PREDICATE_TYPE, Provenance, ResourceDescriptor,
     RunMetadata, STATEMENT_TYPE, Statement,
 };
 use crate::time::RunTime;
@@ -241,7 +241,7 @@ impl RunRecord {
                         id: BUILDER.into(),
                         version: [("larder".into(), env!("CARGO_PKG_VERSION").into())].into(),
                     },
-                    metadata: Metadata {
+                    metadata: InvocationMetadata {
                         invocation_id: self.id.to_string().into(),
                         started_on: self.started.to_text().into(),
                         finished_on: self.finished.to_text().into(),
@@ -261,7 +261,7 @@ impl RunRecord {
             return Err(InvalidRecord::TooLarge);
         }
         // A statement of another kind has other parameters, so its kind is read first.
-        let header: Header<'_> = serde_json::from_slice(bytes).map_err(InvalidRecord::Json)?;
+        let header: StatementHeader<'_> = serde_json::from_slice(bytes).map_err(InvalidRecord::Json)?;
         if !header.is_run_record() {
             return Err(InvalidRecord::Kind);
         }
@@ -329,7 +329,7 @@ impl RunDetails {
 
 /// The fields that tell a run record from other statements.
 #[derive(Deserialize)]
-struct Header<'a> {
+struct StatementHeader<'a> {
     #[serde(rename = "_type", borrow)]
     statement_type: Cow<'a, str>,
     #[serde(rename = "predicateType", borrow)]
@@ -352,7 +352,7 @@ struct HeaderDefinition<'a> {
     build_type: Cow<'a, str>,
 }
 
-impl Header<'_> {
+impl StatementHeader<'_> {
     fn is_run_record(&self) -> bool {
         self.statement_type == STATEMENT_TYPE
             && self.predicate_type == PREDICATE_TYPE

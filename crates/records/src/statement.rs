@@ -16,24 +16,24 @@ pub const BUILD_TYPE: &str = "https://github.com/larder-rs/larder/blob/main/docs
 /// Identifies larder as the builder.
 pub(crate) const BUILDER: &str = "https://github.com/larder-rs/larder";
 
-type Text<'a> = Cow<'a, str>;
+type JsonText<'a> = Cow<'a, str>;
 /// Names of algorithms, and bare digests.
-pub(crate) type DigestSet<'a> = BTreeMap<Text<'a>, Text<'a>>;
+pub(crate) type DigestSet<'a> = BTreeMap<JsonText<'a>, JsonText<'a>>;
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Statement<'a> {
     #[serde(rename = "_type")]
-    pub(crate) of_type: Text<'a>,
+    pub(crate) of_type: JsonText<'a>,
     pub(crate) subject: Vec<ResourceDescriptor<'a>>,
     #[serde(rename = "predicateType")]
-    pub(crate) predicate_type: Text<'a>,
+    pub(crate) predicate_type: JsonText<'a>,
     pub(crate) predicate: Provenance<'a>,
 }
 
 /// An output or a dependency.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct ResourceDescriptor<'a> {
-    pub(crate) name: Text<'a>,
+    pub(crate) name: JsonText<'a>,
     #[serde(default)]
     pub(crate) digest: DigestSet<'a>,
     #[serde(default, skip_serializing_if = "Annotations::is_empty")]
@@ -44,7 +44,7 @@ pub(crate) struct ResourceDescriptor<'a> {
 pub(crate) struct Annotations<'a> {
     /// The tree manifest of a directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) manifest: Option<Text<'a>>,
+    pub(crate) manifest: Option<JsonText<'a>>,
 }
 
 impl Annotations<'_> {
@@ -63,7 +63,7 @@ pub(crate) struct Provenance<'a> {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BuildDefinition<'a> {
-    pub(crate) build_type: Text<'a>,
+    pub(crate) build_type: JsonText<'a>,
     pub(crate) external_parameters: ExternalParameters<'a>,
     pub(crate) internal_parameters: InternalParameters<'a>,
     #[serde(default)]
@@ -74,20 +74,20 @@ pub(crate) struct BuildDefinition<'a> {
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct ExternalParameters<'a> {
     #[serde(default)]
-    pub(crate) command: Option<Vec<Text<'a>>>,
+    pub(crate) command: Option<Vec<JsonText<'a>>>,
     #[serde(default)]
-    pub(crate) cwd: Text<'a>,
+    pub(crate) cwd: JsonText<'a>,
     #[serde(default)]
-    pub(crate) keys: BTreeMap<Text<'a>, Text<'a>>,
+    pub(crate) keys: BTreeMap<JsonText<'a>, JsonText<'a>>,
     #[serde(default)]
-    pub(crate) env: Vec<Text<'a>>,
+    pub(crate) env: Vec<JsonText<'a>>,
     #[serde(default)]
-    pub(crate) outputs: BTreeMap<Text<'a>, OutputParameters<'a>>,
+    pub(crate) outputs: BTreeMap<JsonText<'a>, OutputParameters<'a>>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct OutputParameters<'a> {
-    pub(crate) content_hash: Text<'a>,
+    pub(crate) content_hash: JsonText<'a>,
     #[serde(default)]
     pub(crate) object_bytes: u64,
     #[serde(default)]
@@ -99,24 +99,24 @@ pub(crate) struct OutputParameters<'a> {
 /// The parameters that larder found by itself.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct InternalParameters<'a> {
-    pub(crate) command_hash: Text<'a>,
+    pub(crate) command_hash: JsonText<'a>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) manifest: Option<Text<'a>>,
+    pub(crate) manifest: Option<JsonText<'a>>,
     #[serde(default)]
     pub(crate) incremental: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) git: Option<Git<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) ci_url: Option<Text<'a>>,
+    pub(crate) ci_url: Option<JsonText<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) user: Option<Text<'a>>,
+    pub(crate) user: Option<JsonText<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) host: Option<Text<'a>>,
+    pub(crate) host: Option<JsonText<'a>>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Git<'a> {
-    pub(crate) commit: Text<'a>,
+    pub(crate) commit: JsonText<'a>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) dirty: Option<bool>,
 }
@@ -124,21 +124,21 @@ pub(crate) struct Git<'a> {
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct RunMetadata<'a> {
     pub(crate) builder: Builder<'a>,
-    pub(crate) metadata: Metadata<'a>,
+    pub(crate) metadata: InvocationMetadata<'a>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Builder<'a> {
     #[serde(default)]
-    pub(crate) id: Text<'a>,
+    pub(crate) id: JsonText<'a>,
     #[serde(default)]
-    pub(crate) version: BTreeMap<Text<'a>, Text<'a>>,
+    pub(crate) version: BTreeMap<JsonText<'a>, JsonText<'a>>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Metadata<'a> {
-    pub(crate) invocation_id: Text<'a>,
-    pub(crate) started_on: Text<'a>,
-    pub(crate) finished_on: Text<'a>,
+pub(crate) struct InvocationMetadata<'a> {
+    pub(crate) invocation_id: JsonText<'a>,
+    pub(crate) started_on: JsonText<'a>,
+    pub(crate) finished_on: JsonText<'a>,
 }

@@ -19,7 +19,7 @@ use crate::report::Warning;
 const MAX_NAMED_FOREIGN: u64 = 10;
 
 /// The objects of an output that match.
-pub(crate) struct Matches {
+pub(crate) struct OutputMatches {
     /// The newest first.
     pub(crate) objects: Vec<RemoteObject>,
     /// The records that name objects of the output, in no order. Some may name objects that are gone.
@@ -65,7 +65,7 @@ pub(crate) async fn matches(
     output: &OutputPath,
     options: &FindOptions,
     extent: RecordExtent,
-) -> Result<Matches> {
+) -> Result<OutputMatches> {
     let has_both = options.command_hash.is_some() && options.content_hash.is_some();
     // weasel knows no records, and everybody who uses its remote goes by the times of objects.
     let (mut objects, listing) = if has_both || context.options.scheme == Scheme::Weasel {
@@ -74,7 +74,7 @@ pub(crate) async fn matches(
         list_with_records(context, output, options, extent).await?
     };
     objects.sort_unstable_by(|a, b| by_age(b, a));
-    Ok(Matches { objects, records: listing.records, is_truncated: listing.is_truncated })
+    Ok(OutputMatches { objects, records: listing.records, is_truncated: listing.is_truncated })
 }
 
 /// Lists the objects and the run records of an output at the same time.

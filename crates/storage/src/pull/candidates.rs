@@ -12,7 +12,7 @@ use larder_records::RunId;
 use super::wanted::Wanted;
 use crate::context::StorageContext;
 use crate::error::{Error, Result};
-use crate::find::{Matches, RecordExtent, by_age, matches};
+use crate::find::{OutputMatches, RecordExtent, by_age, matches};
 use crate::layout::{Listing, OutputKeys};
 use crate::options::{FindOptions, PullOptions};
 use crate::outcome::RemoteObject;
@@ -67,7 +67,7 @@ pub(super) async fn choices(
         command_hash: options.command_hash.clone(),
         content_hash: options.content_hash.clone(),
     };
-    let search = async |extent| -> Result<Vec<Matches>> {
+    let search = async |extent| -> Result<Vec<OutputMatches>> {
         let found = wanted.iter().map(|wanted| matches(context, &wanted.output, &find, extent));
         few_at_once(found).try_collect().await
     };
@@ -148,7 +148,7 @@ struct OfCommand {
 ///
 /// A command of its own makes its outputs together, so they come from one run if a record names one. Under the hash of no
 /// command, outputs are pushed one by one, so every output takes its own newest object.
-fn units(found: Vec<Matches>) -> Vec<Choice> {
+fn units(found: Vec<OutputMatches>) -> Vec<Choice> {
     let outputs = found.len();
     let mut commands: HashMap<CommandHash, OfCommand> = HashMap::new();
     for (index, matches) in found.into_iter().enumerate() {
@@ -203,8 +203,8 @@ fn by_run(objects: &[RemoteObject], records: &[RecordRef]) -> HashMap<RunId, Rem
 }
 
 /// The runs that have a record for each of several outputs.
-fn common_runs(found: &[Matches]) -> HashSet<RunId> {
-    let runs = |matches: &Matches| matches.records.iter().map(|record| record.name.run).collect();
+fn common_runs(found: &[OutputMatches]) -> HashSet<RunId> {
+    let runs = |matches: &OutputMatches| matches.records.iter().map(|record| record.name.run).collect();
     found.iter().map(runs).reduce(|common: HashSet<RunId>, runs| &common & &runs).unwrap_or_default()
 }
 
@@ -231,8 +231,8 @@ mod tests {
         }
     }
 
-    fn matched(found: Vec<Vec<RemoteObject>>) -> Vec<Matches> {
-        let of = |objects| Matches { objects, records: Vec::new(), is_truncated: false };
+    fn matched(found: Vec<Vec<RemoteObject>>) -> Vec<OutputMatches> {
+        let of = |objects| OutputMatches { objects, records: Vec::new(), is_truncated: false };
         found.into_iter().map(of).collect()
     }
 
