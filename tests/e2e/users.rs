@@ -176,9 +176,9 @@ fn dry_run() {
     as_user(&anna, ANNA, ["push", "model", "--dry-run"]).run().ok();
     assert!(shared.keys().is_empty());
     as_user(&anna, ANNA, ["push", "model"]).run().ok();
-    // A push of a present object writes nothing.
-    as_user(&eve, EVE, ["push", "model", "--dry-run"]).run().ok();
-    as_user(&eve, EVE, ["push", "model"]).run().ok();
+    // A push of a present object still writes a record.
+    as_user(&eve, EVE, ["push", "model", "--dry-run"]).run().fails(5, &["denied"]);
+    as_user(&eve, EVE, ["push", "model"]).run().fails(5, &["run record", "denied"]);
 
     // The embedded remote of a read-only project.
     anna.configure("");

@@ -11,7 +11,7 @@ use larder_backend::{
     BackendExt as _, ErrorKind as BackendErrorKind, GetOptions, Key, ObjectMeta, PutMode, PutOptions, Upload,
 };
 use larder_hashing::{CommandHash, ContentHash, OutputPath, Scheme};
-use larder_records::{RunId, RunTime};
+use larder_records::{RecordName, RunId, RunTime};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::StorageContext;
@@ -231,6 +231,9 @@ impl PreparedPush<'_> {
         let mut mode = PutMode::CreateOnly;
         if let Some(meta) = &existing {
             if meta.size > 0 && !self.options.force {
+                if self.options.dry_run {
+                    self.check_record().await?;
+                }
                 return Ok(pushed(PushOutcome::AlreadyPresent, meta.size));
             }
             if meta.size > 0 {
@@ -240,6 +243,7 @@ impl PreparedPush<'_> {
         }
         if self.options.dry_run {
             self.context.or_cancelled(backend.check_put(&key)).await??;
+            self.check_record().await?;
             self.context.warn_where_missing();
             return Ok(pushed(PushOutcome::Uploaded, 0));
         }
@@ -287,6 +291,20 @@ impl PreparedPush<'_> {
         let prefix = RecordKeys::of(self.output).prefix(None)?;
         let listing = list_records(self.context, &prefix, None).await?;
         Ok(listing.records.iter().map(|record| record.name.time).max())
+    }
+
+    /// Checks what the run record of this push needs, as far as the remote tells without a write.
+    async fn check_record(&self) -> Result<()> {
+        if self.context.options.scheme == Scheme::Weasel {
+            return Ok(());
+        }
+        let time = RunTime::from(SystemTime::now());
+        let name = RecordName { time, run: RunId::random(), content_hash: self.content.clone() };
+        match RecordKeys::of(self.output).key(self.command, &name) {
+            Ok(key) => Ok(self.context.or_cancelled(self.context.backend.check_put(&key)).await??),
+            // The remote cannot hold such a long key, so the push writes no record.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Refuses to replace an object of a later format.
