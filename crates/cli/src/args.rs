@@ -144,7 +144,7 @@ pub(crate) enum Command {
     Ls(LsArgs),
     /// Shows the runs that made outputs, the newest first.
     ///
-    /// Every push records what it published together, and from which commit. The record names no values of variables.
+    /// Every push records what it published together, and from which commit. A push with `--hash weasel` records nothing.
     Log(LogArgs),
     /// Shows which inputs of an output's run differ from those of the nearest other run.
     ///
@@ -244,7 +244,7 @@ pub(crate) struct PullArgs {
     #[arg(long, value_name = "HASH")]
     pub(crate) command_hash: Option<HashQuery>,
 
-    /// What the output contains, in whole or its first digits [default: the newest]
+    /// What the output contains, in whole or its first 8 digits or more [default: the newest]
     #[arg(long, value_name = "HASH")]
     pub(crate) content_hash: Option<HashQuery>,
 
@@ -279,7 +279,7 @@ pub(crate) struct FindArgs {
     #[arg(long, value_name = "HASH")]
     pub(crate) command_hash: Option<HashQuery>,
 
-    /// What the output contains: the hash, or its first digits
+    /// What the output contains: the hash, or its first 8 digits or more
     #[arg(long, value_name = "HASH")]
     pub(crate) content_hash: Option<HashQuery>,
 
@@ -322,7 +322,7 @@ pub(crate) struct LsArgs {
     #[arg(long, value_name = "HASH", requires = "path")]
     pub(crate) command_hash: Option<HashQuery>,
 
-    /// List only objects with this content: the hash, or its first digits
+    /// List only objects with this content: the hash, or its first 8 digits or more
     #[arg(long, value_name = "HASH", requires = "path")]
     pub(crate) content_hash: Option<HashQuery>,
 
@@ -346,7 +346,7 @@ pub(crate) struct LogArgs {
     #[arg(long, value_name = "HASH")]
     pub(crate) command_hash: Option<HashQuery>,
 
-    /// The number of runs
+    /// Show at most this many runs
     #[arg(short, long = "max-count", value_name = "N", default_value_t = 20)]
     pub(crate) number: usize,
 }

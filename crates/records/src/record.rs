@@ -179,7 +179,9 @@ impl RunRecord {
     }
 
     fn serialize(&self) -> Result<Vec<u8>, InvalidRecord> {
-        serde_json::to_vec(&self.statement()).map_err(InvalidRecord::Json)
+        let mut bytes = serde_json::to_vec(&self.statement()).map_err(InvalidRecord::Json)?;
+        bytes.push(b'\n');
+        Ok(bytes)
     }
 
     fn statement(&self) -> Statement<'_> {
@@ -231,7 +233,12 @@ impl RunRecord {
                             .as_ref()
                             .map(|git| Git { commit: git.commit.as_str().into(), dirty: git.dirty }),
                         ci_url: details.ci_url.as_deref().map(Into::into),
-                        user: details.identity.as_ref().map(|identity| identity.user.as_str().into()),
+                        user: details
+                            .identity
+                            .as_ref()
+                            .map(|identity| identity.user.as_str())
+                            .filter(|user| !user.is_empty())
+                            .map(Into::into),
                         host: details.identity.as_ref().map(|identity| identity.host.as_str().into()),
                     },
                     resolved_dependencies: dependencies.collect(),

@@ -32,6 +32,7 @@ pub(crate) struct StorageContext {
     is_said_created: AtomicBool,
     is_said_foreign_record: AtomicBool,
     is_said_unrecorded: AtomicBool,
+    is_said_clock_ahead: AtomicBool,
 }
 
 impl StorageContext {
@@ -57,6 +58,7 @@ impl StorageContext {
             is_said_created: AtomicBool::new(false),
             is_said_foreign_record: AtomicBool::new(false),
             is_said_unrecorded: AtomicBool::new(false),
+            is_said_clock_ahead: AtomicBool::new(false),
         }
     }
 
@@ -96,6 +98,11 @@ impl StorageContext {
     /// Returns true once, for the only warning about records whose names are too long.
     pub(crate) fn is_first_unrecorded(&self) -> bool {
         !self.is_said_unrecorded.swap(true, Ordering::Relaxed)
+    }
+
+    /// Returns true once, for the only warning about a clock that is ahead of the remote's.
+    pub(crate) fn is_first_clock_ahead(&self) -> bool {
+        !self.is_said_clock_ahead.swap(true, Ordering::Relaxed)
     }
 
     /// Returns the journal of uploads to the remote.

@@ -94,6 +94,12 @@ pub enum Warning {
         /// The output.
         output: OutputPath,
     },
+    /// The clock of this machine, or the newest record, is more than a day ahead of the remote's clock. Other machines ignore
+    /// the record of this push.
+    ClockAhead {
+        /// The remote.
+        remote: String,
+    },
     /// There are more foreign objects than are named.
     MoreForeignObjects {
         /// How many.
@@ -162,6 +168,10 @@ impl fmt::Display for Warning {
             Self::NotRecorded { output } => write!(
                 f,
                 "no run record was written for {output}: its name is too long; the time of its object decides which version is the newest"
+            ),
+            Self::ClockAhead { remote } => write!(
+                f,
+                "the clock of this machine is more than a day ahead of {remote}, so other machines do not take this push for the newest: set the clock, and push again"
             ),
             Self::MoreForeignObjects { count } => write!(f, "ignoring {count} more foreign objects"),
             Self::ForeignNames { count: 1 } => {

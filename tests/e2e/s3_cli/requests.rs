@@ -39,7 +39,7 @@ pub(crate) fn of_a_small_output() {
     assert_eq!(counted(with_both("pull", &content)).1, ["GET"]);
     Tree::read(&store.path("model")).assert_same(&Tree::small(1));
     // The names at the top, then one look below each.
-    assert_eq!(counted(store.larder(["ls"])).1, ["GET delimiter", "GET"]);
+    assert_eq!(counted(store.larder(["ls"])).1, ["GET", "GET delimiter"]);
 }
 
 pub(crate) fn of_a_listing_by_one_hash() {

@@ -38,7 +38,8 @@ pub(super) fn run(args: &LogArgs, context: &CommandContext, output: &mut Command
     }
     print(table, &[3, 4], output);
     if runs.is_empty() {
-        output.console().note(&"no run is recorded");
+        let of = path.as_ref().map_or_else(String::new, |path| format!(" for `{path}`"));
+        output.console().note(&format_args!("no run is recorded{of}"));
     }
     Ok(())
 }

@@ -40,6 +40,7 @@ fn outputs(context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
 fn objects(path: &Path, args: &LsArgs, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
     let long = args.long;
     let named = context.named(path)?;
+    output.set_typed(path);
     let session = context.open(output.console())?;
     let search = under_either_name(&named, async |path| {
         let hashes = [args.command_hash.as_ref(), args.content_hash.as_ref()];

@@ -1,6 +1,6 @@
 //! Writing records.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -16,6 +16,13 @@ use crate::report::Warning;
 
 /// How many records are written at once. A record is a small object, and its upload waits for the server.
 const WRITES_AT_ONCE: usize = 16;
+
+/// How many outputs a record lists. Every output has a record, so with all outputs in each of them the records of a run
+/// would grow with the square of their number: 500 outputs had 64 MB.
+const MAX_LISTED: usize = 100;
+
+/// How far the time of a record may be ahead of the remote's clock before other machines ignore it.
+const MAX_AHEAD: Duration = Duration::from_hours(24);
 
 /// Records that a push published outputs. Returns the run, unless nothing is recorded.
 ///
@@ -68,16 +75,23 @@ impl RunToRecord<'_> {
     }
 }
 
-/// Writes one record per output, all with the same bytes. More outputs than fit into a record become several runs.
+/// Writes one record per output. Each lists at most [`MAX_LISTED`] outputs, and all have the id of the run.
 async fn write_run(context: &StorageContext, run: &RunToRecord<'_>, pushed: &[Pushed]) -> Result<()> {
+    for part in pushed.chunks(MAX_LISTED) {
+        write_part(context, run, part).await?;
+    }
+    Ok(())
+}
+
+/// Writes the records of some outputs of a run, all with the same bytes.
+async fn write_part(context: &StorageContext, run: &RunToRecord<'_>, pushed: &[Pushed]) -> Result<()> {
     let record = run.record(pushed);
     let bytes = match record.to_bytes() {
         Ok(bytes) => Bytes::from(bytes),
         Err(InvalidRecord::TooLarge) if pushed.len() > 1 => {
             let (first, rest) = pushed.split_at(pushed.len() / 2);
-            Box::pin(write_run(context, run, first)).await?;
-            let other = RunToRecord { id: RunId::random(), ..*run };
-            return Box::pin(write_run(context, &other, rest)).await;
+            Box::pin(write_part(context, run, first)).await?;
+            return Box::pin(write_part(context, run, rest)).await;
         }
         Err(error) => return Err(Error::RecordContent(error)),
     };
@@ -88,19 +102,20 @@ async fn write_run(context: &StorageContext, run: &RunToRecord<'_>, pushed: &[Pu
         let time = pushed.newest_record.map_or(finished, |newest| newest.next().max(finished));
         let name = RecordName { time, run: run.id, content_hash: pushed.content_hash.clone() };
         match RecordKeys::of(&pushed.output).key(run.command, &name) {
-            Ok(key) => keys.push(key),
+            Ok(key) => keys.push((key, time)),
             Err(_) if context.is_first_unrecorded() => {
                 context.warn(&Warning::NotRecorded { output: pushed.output.clone() });
             }
             Err(_) => {}
         }
     }
-    let writes: Vec<_> = keys.into_iter().map(|key| put_record(context, key, bytes.clone())).collect();
+    let writes: Vec<_> =
+        keys.into_iter().map(|(key, time)| put_record(context, key, time, bytes.clone())).collect();
     stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect::<Vec<()>>().await?;
     Ok(())
 }
 
-async fn put_record(context: &StorageContext, key: Key, bytes: Bytes) -> Result<()> {
+async fn put_record(context: &StorageContext, key: Key, time: RunTime, bytes: Bytes) -> Result<()> {
     let options = PutOptions::new(PutMode::CreateOnly)
         .with_size_hint(bytes.len() as u64)
         .with_journal(context.upload_journal());
@@ -111,7 +126,12 @@ async fn put_record(context: &StorageContext, key: Key, bytes: Bytes) -> Result<
         return Err(error);
     }
     match context.or_cancelled(upload.commit()).await? {
-        Ok(_) => Ok(()),
+        Ok(meta) => {
+            if time > RunTime::from(meta.last_modified + MAX_AHEAD) && context.is_first_clock_ahead() {
+                context.warn(&Warning::ClockAhead { remote: context.backend.to_string() });
+            }
+            Ok(())
+        }
         // The id of the run is in the name, so this is the record itself: an earlier answer was lost.
         Err(error) if error.kind() == BackendErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error.into()),

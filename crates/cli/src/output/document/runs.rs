@@ -70,7 +70,11 @@ impl LogEntry {
             incremental: details.incremental,
             git: details.git.clone().map(|git| GitEntry { commit: git.commit, dirty: git.dirty }),
             ci_url: details.ci_url.clone(),
-            user: details.identity.as_ref().map(|identity| identity.user.clone()),
+            user: details
+                .identity
+                .as_ref()
+                .map(|identity| identity.user.clone())
+                .filter(|user| !user.is_empty()),
             host: details.identity.as_ref().map(|identity| identity.host.clone()),
         }
     }
