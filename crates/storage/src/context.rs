@@ -1,8 +1,9 @@
 //! A project, its remote, and how to work: what every operation needs.
 
+use std::collections::HashSet;
+use std::mem::{self, Discriminant};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use larder_backend::{Backend, CreatedRoot, error_chain};
 use larder_hashing::OutputPath;
@@ -28,11 +29,8 @@ pub(crate) struct StorageContext {
     pub(crate) options: StorageOptions,
     pub(crate) state: Arc<ProjectState>,
     swept: OnceCell<()>,
-    is_said_not_exclusive: AtomicBool,
-    is_said_created: AtomicBool,
-    is_said_foreign_record: AtomicBool,
-    is_said_unrecorded: AtomicBool,
-    is_said_clock_ahead: AtomicBool,
+    /// The kinds of warnings that are given once, and were given.
+    said: Mutex<HashSet<Discriminant<Warning>>>,
 }
 
 impl StorageContext {
@@ -54,11 +52,7 @@ impl StorageContext {
             backend,
             options,
             swept: OnceCell::new(),
-            is_said_not_exclusive: AtomicBool::new(false),
-            is_said_created: AtomicBool::new(false),
-            is_said_foreign_record: AtomicBool::new(false),
-            is_said_unrecorded: AtomicBool::new(false),
-            is_said_clock_ahead: AtomicBool::new(false),
+            said: Mutex::default(),
         }
     }
 
@@ -70,12 +64,20 @@ impl StorageContext {
         self.options.reporter.report(Event::Warning(warning));
     }
 
+    /// Warns, unless a warning of this kind was given before.
+    pub(crate) fn warn_once(&self, warning: &Warning) {
+        // A panic cannot leave the set half-changed.
+        let is_new =
+            self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(mem::discriminant(warning));
+        if is_new {
+            self.warn(warning);
+        }
+    }
+
     /// Warns once that pushers may overwrite each other, if an upload has shown it.
     pub(crate) fn warn_where_not_exclusive(&self) {
-        if !self.backend.capabilities().atomic_create
-            && !self.is_said_not_exclusive.swap(true, Ordering::Relaxed)
-        {
-            self.warn(&Warning::NotExclusive { remote: self.backend.to_string() });
+        if !self.backend.capabilities().atomic_create {
+            self.warn_once(&Warning::NotExclusive { remote: self.backend.to_string() });
         }
     }
 
@@ -83,26 +85,10 @@ impl StorageContext {
     pub(crate) fn warn_where_created(&self) {
         if let Some(how) = self.backend.created_root()
             && !self.is_embedded
-            && !self.is_said_created.swap(true, Ordering::Relaxed)
         {
             let is_parent_empty = how == CreatedRoot::InEmptyParent;
-            self.warn(&Warning::CreatedRemote { remote: self.backend.to_string(), is_parent_empty });
+            self.warn_once(&Warning::CreatedRemote { remote: self.backend.to_string(), is_parent_empty });
         }
-    }
-
-    /// Returns true once, for the only warning about foreign objects among the records.
-    pub(crate) fn is_first_foreign_record(&self) -> bool {
-        !self.is_said_foreign_record.swap(true, Ordering::Relaxed)
-    }
-
-    /// Returns true once, for the only warning about records whose names are too long.
-    pub(crate) fn is_first_unrecorded(&self) -> bool {
-        !self.is_said_unrecorded.swap(true, Ordering::Relaxed)
-    }
-
-    /// Returns true once, for the only warning about a clock that is ahead of the remote's.
-    pub(crate) fn is_first_clock_ahead(&self) -> bool {
-        !self.is_said_clock_ahead.swap(true, Ordering::Relaxed)
     }
 
     /// Returns the journal of uploads to the remote.
@@ -113,8 +99,8 @@ impl StorageContext {
     /// Says once that a push would create the directory of the remote, if that is on this machine.
     pub(crate) fn warn_where_missing(&self) {
         let is_missing = self.remote_path.as_ref().is_some_and(|path| !path.exists());
-        if is_missing && !self.is_embedded && !self.is_said_created.swap(true, Ordering::Relaxed) {
-            self.warn(&Warning::WouldCreateRemote { remote: self.backend.to_string() });
+        if is_missing && !self.is_embedded {
+            self.warn_once(&Warning::WouldCreateRemote { remote: self.backend.to_string() });
         }
     }
 

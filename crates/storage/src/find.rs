@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use futures::TryStreamExt as _;
 use futures::future::try_join;
-use larder_backend::{BackendExt as _, ListOptions, Listed};
+use larder_backend::{BackendExt as _, ListOptions, Listed, ObjectMeta};
 use larder_hashing::{OutputPath, Scheme};
 
 use crate::context::StorageContext;
@@ -108,18 +108,17 @@ pub(crate) async fn list_matches(
     if let (Some(command), Some(content)) = (&options.command_hash, &options.content_hash) {
         let key = keys.key(command, content)?;
         if let Some(meta) = context.or_cancelled(context.backend.stat_if_exists(&key)).await?? {
-            take_listed(context, &keys, &meta, &mut foreign, &mut |object| objects.push(object));
+            objects.extend(read_listed(context, &keys, &meta, &mut foreign));
         }
     } else {
         let mut listing =
             context.backend.list(&keys.prefix(options.command_hash.as_ref())?, ListOptions::default());
         while let Some(item) = context.or_cancelled(listing.try_next()).await?? {
             let Listed::Object(meta) = item else { continue };
-            take_listed(context, &keys, &meta, &mut foreign, &mut |object| {
-                if options.content_hash.as_ref().is_none_or(|wanted| *wanted == object.content_hash) {
-                    objects.push(object);
-                }
-            });
+            let object = read_listed(context, &keys, &meta, &mut foreign);
+            objects.extend(object.filter(|object| {
+                options.content_hash.as_ref().is_none_or(|wanted| *wanted == object.content_hash)
+            }));
         }
     }
     if foreign.unnamed > 0 {
@@ -128,15 +127,15 @@ pub(crate) async fn list_matches(
     Ok(objects)
 }
 
-fn take_listed(
+/// Reads an item of a listing. Warns about a foreign object, and returns `None`.
+fn read_listed(
     context: &StorageContext,
     keys: &OutputKeys,
-    meta: &larder_backend::ObjectMeta,
+    meta: &ObjectMeta,
     foreign: &mut Foreign,
-    take: &mut impl FnMut(RemoteObject),
-) {
+) -> Option<RemoteObject> {
     match keys.read(meta) {
-        Listing::Object(object) => take(object),
+        Listing::Object(object) => return Some(object),
         Listing::Empty { .. } | Listing::Foreign { .. } if foreign.named == MAX_NAMED_FOREIGN => {
             foreign.unnamed += 1;
         }
@@ -145,6 +144,7 @@ fn take_listed(
             context.warn(&Warning::ForeignObject { url, reason });
         }
     }
+    None
 }
 
 #[derive(Default)]

@@ -71,7 +71,7 @@ async fn look_below(context: &StorageContext, prefix: Prefix) -> Result<NameCont
     let name = output_name(&prefix);
     let output = name.as_deref().and_then(|name| OutputPath::with_literal_key(name).ok());
     let keys = output.and_then(|output| context.keys_of(&output).ok());
-    let mut listing = context.backend.list(&prefix, ListOptions::default()).take(MAX_LOOKED_AT);
+    let mut listing = context.backend.list(&prefix, ListOptions::default().with_limit(MAX_LOOKED_AT));
     let mut found = NameContent::Nothing;
     while let Some(item) = listing.try_next().await? {
         let Listed::Object(meta) = item else { continue };

@@ -12,7 +12,7 @@ use crate::error::Result;
 const RUNS: &str = ".larder/1/runs";
 
 /// How far the time of a record may be ahead of both clocks, the remote's and this machine's.
-const MAX_AHEAD: Duration = Duration::from_hours(24);
+pub(super) const MAX_AHEAD: Duration = Duration::from_hours(24);
 
 /// The keys of the records of one output.
 #[derive(Clone, Debug)]

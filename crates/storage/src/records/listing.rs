@@ -64,8 +64,6 @@ pub(super) async fn each_record(
 
 /// Warns about an object that is not a record, once per storage.
 pub(super) fn warn_foreign(context: &StorageContext, key: &larder_backend::Key, reason: &dyn fmt::Display) {
-    if context.is_first_foreign_record() {
-        let url = format!("{}/{key}", context.backend);
-        context.warn(&Warning::ForeignRecord { url, reason: reason.to_string() });
-    }
+    let url = format!("{}/{key}", context.backend);
+    context.warn_once(&Warning::ForeignRecord { url, reason: reason.to_string() });
 }

@@ -1,6 +1,6 @@
 //! Reading records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use futures::TryStreamExt as _;
 use larder_backend::{BackendExt as _, ErrorKind as BackendErrorKind, GetOptions, Key};
@@ -55,6 +55,8 @@ async fn read_record(context: &StorageContext, key: &Key) -> Result<Option<RunRe
 /// The newest runs of a listing, with one record of each: all records of a run have the same content.
 struct NewestRuns {
     runs: BTreeMap<(RunTime, RunId), RecordRef>,
+    /// The time of each of these runs.
+    times: HashMap<RunId, RunTime>,
     limit: usize,
 }
 
@@ -62,15 +64,18 @@ impl NewestRuns {
     fn add(&mut self, record: RecordRef) {
         let (time, id) = (record.name.time, record.name.run);
         // The records of one run differ in time if one of its outputs had a later record than the machine's clock.
-        if let Some(known) = self.runs.keys().find(|(_, known)| *known == id).copied() {
-            if known.0 >= time {
+        if let Some(known) = self.times.get(&id).copied() {
+            if known >= time {
                 return;
             }
-            self.runs.remove(&known);
+            self.runs.remove(&(known, id));
         }
+        self.times.insert(id, time);
         self.runs.insert((time, id), record);
-        if self.runs.len() > self.limit {
-            self.runs.pop_first();
+        if self.runs.len() > self.limit
+            && let Some(((_, oldest), _)) = self.runs.pop_first()
+        {
+            self.times.remove(&oldest);
         }
     }
 }
@@ -87,7 +92,7 @@ pub(crate) async fn log(
         Some(output) => RecordKeys::of(output).prefix(command)?,
         None => all_records()?,
     };
-    let mut newest = NewestRuns { runs: BTreeMap::new(), limit };
+    let mut newest = NewestRuns { runs: BTreeMap::new(), times: HashMap::new(), limit };
     each_record(context, &prefix, None, |record| {
         if command.is_none_or(|command| record.command_hash == *command) {
             newest.add(record);

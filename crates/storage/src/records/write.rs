@@ -1,6 +1,6 @@
 //! Writing records.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -8,7 +8,7 @@ use larder_backend::{ErrorKind as BackendErrorKind, Key, PutMode, PutOptions};
 use larder_hashing::{CommandHash, Scheme};
 use larder_records::{InvalidRecord, RecordName, RecordedOutput, RunDetails, RunId, RunRecord, RunTime};
 
-use super::keys::RecordKeys;
+use super::keys::{MAX_AHEAD, RecordKeys};
 use crate::context::StorageContext;
 use crate::error::{Error, Result};
 use crate::outcome::Pushed;
@@ -20,9 +20,6 @@ const WRITES_AT_ONCE: usize = 16;
 /// How many outputs a record lists. Every output has a record, so with all outputs in each of them the records of a run
 /// would grow with the square of their number: 500 outputs had 64 MB.
 const MAX_LISTED: usize = 100;
-
-/// How far the time of a record may be ahead of the remote's clock before other machines ignore it.
-const MAX_AHEAD: Duration = Duration::from_hours(24);
 
 /// Records that a push published outputs. Returns the run, unless nothing is recorded.
 ///
@@ -103,10 +100,7 @@ async fn write_part(context: &StorageContext, run: &RunToRecord<'_>, pushed: &[P
         let name = RecordName { time, run: run.id, content_hash: pushed.content_hash.clone() };
         match RecordKeys::of(&pushed.output).key(run.command, &name) {
             Ok(key) => keys.push((key, time)),
-            Err(_) if context.is_first_unrecorded() => {
-                context.warn(&Warning::NotRecorded { output: pushed.output.clone() });
-            }
-            Err(_) => {}
+            Err(_) => context.warn_once(&Warning::NotRecorded { output: pushed.output.clone() }),
         }
     }
     let writes: Vec<_> =
@@ -127,8 +121,8 @@ async fn put_record(context: &StorageContext, key: Key, time: RunTime, bytes: By
     }
     match context.or_cancelled(upload.commit()).await? {
         Ok(meta) => {
-            if time > RunTime::from(meta.last_modified + MAX_AHEAD) && context.is_first_clock_ahead() {
-                context.warn(&Warning::ClockAhead { remote: context.backend.to_string() });
+            if time > RunTime::from(meta.last_modified + MAX_AHEAD) {
+                context.warn_once(&Warning::ClockAhead { remote: context.backend.to_string() });
             }
             Ok(())
         }

@@ -6,10 +6,10 @@ use crate::requests::Far;
 use crate::support::{command, content, output, pulling, pushing};
 use larder_backend::{ErrorKind as Remote, Key, Operation};
 use larder_storage::{
-    ContentHash, Error, ErrorKind, FindOptions, OutputPath, PullOptions, PushOptions, RemoteStorage,
-    RunRecord, RunTime, Scheme, Warning,
+    Change, ContentHash, Difference, Error, ErrorKind, FindOptions, OutputPath, PullOptions, PushOptions,
+    RemoteStorage, RunRecord, RunTime, Scheme, Warning,
 };
-use larder_testkit::{Effect, Fault};
+use larder_testkit::{Effect, Fault, ManualClock, MemoryBackend};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -378,4 +378,45 @@ async fn records_of_later_versions_and_junk_are_ignored_with_one_warning() {
     let runs = far.storage().log(Some(&output("m")), None, 10).await.unwrap();
     assert_eq!(runs.len(), 1);
     assert!(matches!(warnings(&far)[..], [Warning::ForeignRecord { .. }]), "{:?}", warnings(&far));
+}
+
+#[tokio::test]
+async fn a_clock_more_than_a_day_ahead_of_the_remote_is_said_once() {
+    let behind = SystemTime::now() - 25 * HOUR;
+    let far = Far { remote: MemoryBackend::new().with_clock(ManualClock::new(behind)), ..Far::default() };
+    push_together(&far, "c", &[("a", "1"), ("b", "2")]).await;
+    assert!(matches!(warnings(&far)[..], [Warning::ClockAhead { .. }]), "{:?}", warnings(&far));
+}
+
+/// Pushes a text under a command whose manifest is known, as a run does.
+async fn run(far: &Far, made_by: &str, text: &str, inputs: &str) {
+    far.lab.write("m", text);
+    let mut options = PushOptions::default();
+    options.details.manifest = Some(format!("larder-command 1\nsite -\nenv -\n{inputs}"));
+    far.storage().push(&output("m"), &command(made_by), &options).await.unwrap();
+}
+
+#[tokio::test]
+async fn why_compares_with_the_run_that_shares_the_most_inputs() {
+    let far = Far::default();
+    run(&far, "near", "1", "dep h1 a\ndep h2 b\narg x\n").await;
+    run(&far, "unlike", "2", "dep h9 a\ndep h9 b\narg y\n").await;
+    run(&far, "asked", "3", "dep h1 a\ndep h3 b\narg x\n").await;
+    let report = far.storage().why(&output("m"), None).await.unwrap();
+    assert_eq!((report.run.record.command_hash, report.contents), (command("asked"), 1));
+    let nearest = report.nearest.unwrap();
+    assert_eq!(nearest.run.record.command_hash, command("near"));
+    let changed = Difference::Dependency { path: "b".into(), change: Change::Changed, files: Vec::new() };
+    assert_eq!(nearest.differences, Some(vec![changed]));
+
+    // Only the 8 newest commands are compared, and one command may have several contents.
+    for number in 0..7 {
+        run(&far, &format!("other{number}"), "4", "dep h9 a\ndep h9 b\narg z\n").await;
+    }
+    run(&far, "asked", "5", "dep h1 a\ndep h3 b\narg x\n").await;
+    let report = far.storage().why(&output("m"), Some(&command("asked"))).await.unwrap();
+    assert_eq!(report.contents, 2);
+    assert_eq!(report.nearest.unwrap().run.record.command_hash, command("other6"), "the newest of equals");
+    let error = far.storage().why(&output("absent"), None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
 }
