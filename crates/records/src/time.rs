@@ -30,6 +30,13 @@ impl RunTime {
         Self::from_millis(self.0 + 1)
     }
 
+    /// Returns the time that is later by `duration`, at most [`Self::MAX`].
+    #[must_use]
+    pub fn later_by(self, duration: Duration) -> Self {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self::from_millis(self.0.saturating_add(millis))
+    }
+
     /// Returns the time as the system's type.
     pub fn as_system_time(self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.0)

@@ -121,7 +121,7 @@ async fn put_record(context: &StorageContext, key: Key, time: RunTime, bytes: By
     }
     match context.or_cancelled(upload.commit()).await? {
         Ok(meta) => {
-            if time > RunTime::from(meta.last_modified + MAX_AHEAD) {
+            if time > RunTime::from(meta.last_modified).later_by(MAX_AHEAD) {
                 context.warn_once(&Warning::ClockAhead { remote: context.backend.to_string() });
             }
             Ok(())
