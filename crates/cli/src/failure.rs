@@ -136,6 +136,9 @@ impl Failure {
                 Some(Limit::SystemFiles) => {
                     Some("the whole system has too many files open: close some programs")
                 }
+                // Some messages already say so.
+                Some(Limit::Memory) if self.to_string().contains("memory") => None,
+                Some(Limit::Memory) => Some("free some memory, or raise its limit, `ulimit -v`"),
                 None if self.is_denied_here() => Some("check its permissions, and who owns it"),
                 None if self.is_of_python() => Some("name another interpreter with `--python EXE`"),
                 None => None,
@@ -235,6 +238,7 @@ fn known_remotes(known: &[String]) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Limit {
     FileSize,
+    Memory,
     OpenFiles,
     SystemFiles,
     Threads,
@@ -248,6 +252,7 @@ impl Limit {
             match Errno::from_io_error(error.downcast_ref()?)? {
                 Errno::FBIG => Some(Self::FileSize),
                 Errno::MFILE => Some(Self::OpenFiles),
+                Errno::NOMEM => Some(Self::Memory),
                 Errno::NFILE => Some(Self::SystemFiles),
                 // For files, `EAGAIN` means something else: a lock, or no data yet.
                 Errno::AGAIN if failure.is_of_thread() => Some(Self::Threads),
@@ -286,6 +291,9 @@ mod tests {
             assert_eq!(failure.exit(), Exit::Failed);
             assert!(failure.hint().unwrap().contains("`ulimit -n`"));
         }
+        // A system call of the local backend can lack memory too.
+        assert_eq!(storage(wrapped(Errno::NOMEM)).exit(), Exit::Failed);
+        assert!(storage(Errno::NOMEM.into()).hint().unwrap().contains("`ulimit -v`"));
         let denied =
             larder_tree::TreeError::Io { operation: "open", path: "x".into(), source: Errno::ACCESS.into() };
         assert!(Failure::Hash(denied.into()).hint().unwrap().contains("permissions"));
