@@ -9,6 +9,7 @@ use larder_config::Origin;
 use larder_hashing::{CommandError, HashError, InvalidOutputPath, SiteError};
 use larder_project::Error as ProjectError;
 use larder_storage::{ErrorKind, InvalidRemote, PackError, UnpackError};
+use larder_tree::TreeError;
 use rustix::io::Errno;
 
 use crate::exit::Exit;
@@ -183,7 +184,11 @@ impl Failure {
             Self::Incomplete { .. } => ErrorKind::NotFound,
             Self::DamagedObjects { .. } | Self::ReplacedObjects { .. } => ErrorKind::Integrity,
             Self::Hash(error) if error.is_cancelled() => ErrorKind::Cancelled,
-            Self::CommandHash(CommandError::NotUnderWeasel { .. } | CommandError::BehindSymlink { .. })
+            Self::CommandHash(
+                CommandError::NotUnderWeasel { .. }
+                | CommandError::BehindSymlink { .. }
+                | CommandError::Dependency { source: HashError::Tree(TreeError::IgnoreFile { .. }), .. },
+            )
             | Self::Usage(_)
             | Self::Path(_)
             | Self::Remote { .. }
@@ -294,8 +299,7 @@ mod tests {
         // A system call of the local backend can lack memory too.
         assert_eq!(storage(wrapped(Errno::NOMEM)).exit(), Exit::Failed);
         assert!(storage(Errno::NOMEM.into()).hint().unwrap().contains("`ulimit -v`"));
-        let denied =
-            larder_tree::TreeError::Io { operation: "open", path: "x".into(), source: Errno::ACCESS.into() };
+        let denied = TreeError::Io { operation: "open", path: "x".into(), source: Errno::ACCESS.into() };
         assert!(Failure::Hash(denied.into()).hint().unwrap().contains("permissions"));
         assert_eq!(storage(Errno::ACCESS.into()).hint(), None, "its message says so");
         assert!(Failure::Runtime(Errno::AGAIN.into()).hint().unwrap().contains("`ulimit -u`"));

@@ -231,7 +231,9 @@ fn manifest_text(
     for (path, given) in deps {
         let hash = match inputs.known.get(given) {
             Some(hash) => hash.clone(),
-            None => dependency(root, &from_root(root, given), given, options, hash_dependency)?,
+            None => {
+                dependency(root, &from_root(root, given), given, |path| hash_dependency(root, path, options))?
+            }
         };
         // The root itself has no name.
         let path = if path.is_empty() { b".".to_vec() } else { path };
@@ -256,7 +258,7 @@ fn weasel_text(root: &Path, inputs: &CommandInputs, options: &HashOptions) -> Re
     for given in deps {
         let hash = match inputs.known.get(given) {
             Some(hash) => hash.clone(),
-            None => dependency(root, given, given, options, hash_like_weasel)?,
+            None => dependency(root, given, given, |path| hash_like_weasel(&root.join(path), options))?,
         };
         text.extend_from_slice(hash.as_str().as_bytes());
     }
@@ -268,12 +270,10 @@ fn dependency(
     root: &Path,
     path: &Path,
     given: &Path,
-    options: &HashOptions,
-    hash: fn(&Path, &HashOptions) -> Result<ContentHash, HashError>,
+    hash: impl FnOnce(&Path) -> Result<ContentHash, HashError>,
 ) -> Result<ContentHash, CommandError> {
-    let full = root.join(path);
-    hash(&full, options).map_err(|error| match error {
-        HashError::Tree(TreeError::Missing { path }) if path == full => {
+    hash(path).map_err(|error| match error {
+        HashError::Tree(TreeError::Missing { path: missing }) if missing == root.join(path) => {
             CommandError::MissingDependency { path: given.to_owned() }
         }
         source => CommandError::Dependency { path: given.to_owned(), source },

@@ -3,9 +3,11 @@
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Component, Path};
 
-use larder_tree::{EntryBody, EntryKind, ReadMode, SpecialFiles, TreeEntry, TreeError, TreeReader};
+use larder_tree::{
+    EntryBody, EntryKind, IgnoreRules, ReadMode, SpecialFiles, TreeEntry, TreeError, TreeReader,
+};
 
 use crate::digest::{Digest, DigestHasher, Scheme};
 use crate::error::HashError;
@@ -58,10 +60,26 @@ pub fn content_manifest(
     }
 }
 
-/// Hashes a dependency of a command. A link that leaves the dependency is an error, because the command reads the target and
+/// The name of the files whose patterns leave out parts of dependencies.
+const IGNORE_FILE: &str = ".larderignore";
+
+/// Hashes a dependency of a command at `dependency`, relative to the project root `root`, without what a `.larderignore` of
+/// the project names. Outside of the project nothing is ignored. A link that leaves the dependency is an error, because the command reads the target and
 /// the hash does not cover it.
-pub(crate) fn hash_dependency(path: &Path, options: &HashOptions) -> Result<ContentHash, HashError> {
+pub(crate) fn hash_dependency(
+    root: &Path,
+    dependency: &Path,
+    options: &HashOptions,
+) -> Result<ContentHash, HashError> {
+    let path = &root.join(dependency);
     let Some(hasher) = TreeHasher::new(options.scheme) else { return hash_like_weasel(path, options) };
+    let mut options = options.clone();
+    let is_inside = dependency.components().all(|component| matches!(component, Component::Normal(_)));
+    options.tree.ignore = is_inside
+        .then(|| IgnoreRules::read(IGNORE_FILE, root, dependency))
+        .transpose()?
+        .map(|rules| rules.with_report(options.left_out.clone()));
+    let options = &options;
     let mut real_root = None;
     hash_with(path, options, hasher, |entry| {
         let EntryKind::Symlink { target } = &entry.kind else { return Ok(()) };

@@ -1,6 +1,6 @@
 //! Options for hashing.
 
-use larder_tree::TreeOptions;
+use larder_tree::{LeftOutReport, TreeOptions};
 
 use crate::digest::Scheme;
 use crate::weasel;
@@ -13,12 +13,14 @@ pub struct HashOptions {
     pub scheme: Scheme,
     /// How to read the tree. The scheme determines the order of its entries, whatever [`TreeOptions::order`] is.
     pub tree: TreeOptions,
+    /// Called with each file and directory that a `.larderignore` leaves out of a dependency. None by default.
+    pub left_out: Option<LeftOutReport>,
 }
 
 impl HashOptions {
     /// Creates options for `scheme`, with the defaults for everything else.
     pub fn new(scheme: Scheme) -> Self {
-        Self { scheme, tree: TreeOptions::default() }
+        Self { scheme, ..Self::default() }
     }
 
     /// Sets how to read the tree.

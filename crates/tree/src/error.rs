@@ -84,6 +84,14 @@ pub enum TreeError {
         /// The limit.
         limit: u64,
     },
+    /// An ignore file is not a regular file, is too large, cannot be read, or has a line that is no pattern.
+    #[error("failed to read the ignore file `{}`", path.display())]
+    IgnoreFile {
+        /// The path of the ignore file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
     /// The [`Observer`](crate::Observer) asked to stop.
     #[error("cancelled")]
     Cancelled,

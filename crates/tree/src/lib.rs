@@ -6,6 +6,7 @@
 //! - [`Workers`] are the threads of a process. An [`Observer`] follows the progress and may cancel.
 //! - A [`BufferPool`] holds reusable buffers.
 //! - [`TreeLimits`] bound the size and depth of a tree.
+//! - [`IgnoreRules`] leave out entries that ignore files name.
 
 mod batch;
 mod buffer_pool;
@@ -13,6 +14,7 @@ mod digester;
 mod entry;
 mod error;
 mod file;
+mod ignore_rules;
 mod limits;
 mod observer;
 mod opening;
@@ -27,6 +29,7 @@ pub use digester::{FileDigester, NoDigest, ReadMode};
 pub use entry::{EntryBody, EntryKind, TreeEntry};
 pub use error::TreeError;
 pub use file::{FileState, OpenFile};
+pub use ignore_rules::{IgnoreRules, LeftOut, LeftOutReport};
 pub use limits::TreeLimits;
 pub use observer::{Ignore, Observer};
 pub use options::{NameOrder, SpecialFiles, TreeOptions};

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::ignore_rules::IgnoreRules;
 use crate::limits::TreeLimits;
 use crate::observer::{Ignore, Observer};
 use crate::workers::Workers;
@@ -31,6 +32,8 @@ pub struct TreeOptions {
     pub special_files: SpecialFiles,
     /// The order of the children of a directory: by the bytes of their names by default.
     pub order: NameOrder,
+    /// The ignore files whose patterns leave out entries. None by default.
+    pub ignore: Option<IgnoreRules>,
     /// The limits of the tree.
     pub limits: TreeLimits,
     /// The threads, new ones by default. All operations of a process should share clones of the same workers.
@@ -58,6 +61,13 @@ impl TreeOptions {
     #[must_use]
     pub fn with_order(mut self, order: NameOrder) -> Self {
         self.order = order;
+        self
+    }
+
+    /// Sets the ignore files.
+    #[must_use]
+    pub fn with_ignore(mut self, rules: IgnoreRules) -> Self {
+        self.ignore = Some(rules);
         self
     }
 
@@ -89,6 +99,7 @@ impl Default for TreeOptions {
             dereference: false,
             special_files: SpecialFiles::default(),
             order: Ord::cmp,
+            ignore: None,
             limits: TreeLimits::default(),
             workers: Workers::default(),
             observer: Arc::new(Ignore),
@@ -101,6 +112,7 @@ impl fmt::Debug for TreeOptions {
         f.debug_struct("TreeOptions")
             .field("dereference", &self.dereference)
             .field("special_files", &self.special_files)
+            .field("ignore", &self.ignore)
             .field("limits", &self.limits)
             .field("workers", &self.workers)
             .finish_non_exhaustive()

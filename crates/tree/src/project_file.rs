@@ -98,11 +98,11 @@ pub fn replace_project_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn is_symlink() -> io::Error {
+pub(crate) fn is_symlink() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "it is a symlink; replace it with a regular file")
 }
 
-fn is_special() -> io::Error {
+pub(crate) fn is_special() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file; replace it with one")
 }
 

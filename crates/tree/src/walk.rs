@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use crate::entry::EntryKind;
 use crate::error::TreeError;
+use crate::ignore_rules::{IgnoreFile, IgnoreRules};
 use crate::limits::TreeLimits;
 use crate::opening::{OPEN_FLAGS, full_path, open_error};
 use crate::options::{NameOrder, SpecialFiles, TreeOptions};
@@ -56,6 +57,7 @@ pub(crate) struct TreeWalk {
     order: NameOrder,
     dereference: bool,
     special_files: SpecialFiles,
+    ignore: Option<IgnoreRules>,
     limits: TreeLimits,
     /// The entered directories, the deepest last.
     entered: Vec<EnteredDirectory>,
@@ -71,6 +73,7 @@ struct EnteredDirectory {
     children: std::vec::IntoIter<Child>,
     /// The length of the path of the parent directory.
     parent_len: usize,
+    ignore_file: Option<IgnoreFile>,
 }
 
 struct Child {
@@ -85,6 +88,7 @@ impl TreeWalk {
             order: options.order,
             dereference: options.dereference,
             special_files: options.special_files,
+            ignore: options.ignore.clone(),
             limits: options.limits,
             entered: Vec::new(),
             path: Vec::new(),
@@ -219,6 +223,7 @@ impl TreeWalk {
         }
         let order = self.order;
         children.sort_unstable_by(|a, b| order(a.name.to_bytes(), b.name.to_bytes()));
+        let ignore_file = self.leave_out(&directory, &mut children)?;
         let kind = EntryKind::Directory { is_empty: children.is_empty() };
         let path = self.path.clone();
         self.entered.push(EnteredDirectory {
@@ -226,17 +231,42 @@ impl TreeWalk {
             identity,
             children: children.into_iter(),
             parent_len,
+            ignore_file,
         });
         Ok(WalkStep::Entry { path, kind })
     }
 
-    fn child_path(&self, name: &[u8]) -> Result<Vec<u8>, TreeError> {
-        let mut path = Vec::with_capacity(self.path.len() + 1 + name.len());
-        path.extend_from_slice(&self.path);
-        if !path.is_empty() {
-            path.push(b'/');
+    /// Removes the ignored children of the directory that `self.path` names, so that a directory with only such children
+    /// counts as empty. Returns the ignore file of the directory.
+    fn leave_out(
+        &self,
+        directory: &File,
+        children: &mut Vec<Child>,
+    ) -> Result<Option<IgnoreFile>, TreeError> {
+        let Some(rules) = &self.ignore else { return Ok(None) };
+        let shown = full_path(&self.root, &self.path);
+        let has_file = children.iter().any(|child| rules.is_name(child.name.to_bytes()));
+        let file = has_file.then(|| rules.read_in(directory, &self.path, &shown)).transpose()?;
+        let mut kept = Vec::with_capacity(children.len());
+        for mut child in children.drain(..) {
+            let name = child.name.to_bytes();
+            if child.kind == FileType::Unknown {
+                let found = rustix::fs::statat(directory, child.name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|error| open_error(error, shown.join(OsStr::from_bytes(name))))?;
+                child.kind = FileType::from_raw_mode(found.st_mode);
+            }
+            let path = joined(&self.path, name);
+            let above = self.entered.iter().rev().filter_map(|directory| directory.ignore_file.as_ref());
+            if !rules.ignores(&path, child.kind == FileType::Directory, file.iter().chain(above)) {
+                kept.push(child);
+            }
         }
-        path.extend_from_slice(name);
+        *children = kept;
+        Ok(file)
+    }
+
+    fn child_path(&self, name: &[u8]) -> Result<Vec<u8>, TreeError> {
+        let path = joined(&self.path, name);
         let limits = &self.limits;
         let shown = || self.root.join(OsStr::from_bytes(&path));
         if self.entered.len() > limits.depth {
@@ -251,6 +281,17 @@ impl TreeWalk {
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
+}
+
+/// Joins the path of a directory of the tree, which is empty for the root, and a name in it.
+fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = Vec::with_capacity(directory.len() + 1 + name.len());
+    path.extend_from_slice(directory);
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
 }
 
 /// Lists the children of a directory, in no order. Skipped special files are not listed, so that a directory

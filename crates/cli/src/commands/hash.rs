@@ -11,6 +11,7 @@ use larder_hashing::{
     env_hash, env_manifest, site_manifest,
 };
 use larder_storage::Scheme;
+use larder_tree::LeftOutReport;
 
 use crate::args::{Hash, HashCommand, HashContent, HashEnv, HashSite};
 use crate::context::CommandContext;
@@ -93,6 +94,13 @@ fn command(args: &HashCommand, context: &CommandContext, output: &mut CommandOut
     let bar = output.console().progress().begin("hashing dependencies", None);
     let mut options = context.hash_options();
     options.tree.observer = Arc::new(bar);
+    options.left_out = args.explain.then(|| {
+        let console = output.console().clone();
+        LeftOutReport::new(move |left_out| {
+            let (path, pattern, file) = (left_out.path.display(), &left_out.pattern, left_out.file.display());
+            console.verbose(&format_args!("# left out: {path} (`{pattern}` in {file})"));
+        })
+    });
     let (hash, manifest) = explained_if(args.explain, output, |manifest| {
         Ok(command_manifest(&context.root, &inputs, &options, manifest)?)
     })?;

@@ -36,6 +36,36 @@ fn names_that_no_variable_has_are_refused() {
 }
 
 #[test]
+fn entries_that_are_left_out_of_a_dependency_are_named() {
+    let project = Project::new();
+    std::fs::create_dir(project.path().join("src")).unwrap();
+    project.write("src/train.py", "");
+    let clean = project.transcript("hash command -d src");
+    std::fs::create_dir(project.path().join("src/__pycache__")).unwrap();
+    project.write("src/__pycache__/train.pyc", "");
+    project.write("src/.DS_Store", "");
+    project.write(".larderignore", "__pycache__/\n.DS_Store\n");
+    assert_eq!(project.transcript("hash command -d src"), clean);
+    let output = project.command("hash command -d src --explain -v").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let comments: Vec<_> = said.lines().filter(|line| line.starts_with('#')).collect();
+    let expected = [
+        "# left out: src/.DS_Store (`.DS_Store` in .larderignore)",
+        "# left out: src/__pycache__/ (`__pycache__/` in .larderignore)",
+    ];
+    assert_eq!(comments, expected);
+    assert!(!project.transcript("hash command -d src --explain").contains("left out"));
+    assert!(!project.transcript("hash command -d src -v").contains("left out"));
+
+    project.write(".larderignore", "a[\n");
+    let refused = project.transcript("hash command -d src");
+    assert!(
+        refused.contains(".larderignore`") && refused.contains("line 1") && refused.ends_with("[2]\n"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn a_parent_of_a_symlink_is_refused() {
     let project = Project::new();
     std::os::unix::fs::symlink("models/en", project.path().join("lk")).unwrap();

@@ -4,6 +4,7 @@
 #![expect(clippy::type_complexity, reason = "tables of cases are read once, where they are")]
 
 mod changes;
+mod ignored;
 mod refusals;
 mod support;
 mod trees;
