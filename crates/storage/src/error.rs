@@ -7,6 +7,7 @@ use larder_archive::{PackError, UnpackError};
 use larder_backend::InvalidKey;
 use larder_hashing::{ContentHash, HashError, OutputPath};
 use larder_records::InvalidRecord;
+use larder_tree::StateDirectoryError;
 
 use crate::outcome::Incomparable;
 use crate::remote::{InvalidRemote, OpenError};
@@ -312,6 +313,17 @@ impl Error {
 
     pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.as_ref().to_owned(), source }
+    }
+}
+
+impl From<StateDirectoryError> for Error {
+    fn from(error: StateDirectoryError) -> Self {
+        match error {
+            StateDirectoryError::Symlink { path } => Self::StateIsSymlink { path },
+            StateDirectoryError::Io { operation, path, source } => {
+                Self::Io { action: operation, path, source }
+            }
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod opening;
 mod options;
 mod project_file;
 mod reader;
+mod state_directory;
 mod walk;
 mod workers;
 
@@ -35,6 +36,7 @@ pub use observer::{Ignore, Observer};
 pub use options::{NameOrder, SpecialFiles, TreeOptions};
 pub use project_file::{Symlinks, read_open_file, read_project_file, replace_project_file};
 pub use reader::TreeReader;
+pub use state_directory::{StateDirectory, StateDirectoryError};
 pub use walk::STAGING_PREFIX;
 pub use workers::Workers;
 

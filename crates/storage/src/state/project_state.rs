@@ -1,6 +1,6 @@
 //! The state of one project.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -40,18 +40,14 @@ impl ProjectState {
     pub(crate) fn check_no_symlinks(&self, path: &Path) -> Result<()> {
         let Ok(below) = path.strip_prefix(&self.root) else { return Ok(()) };
         let names: Option<Vec<&str>> = below.iter().map(|name| name.to_str()).collect();
-        StateDirectory::open(&self.root, &names.unwrap_or_default()).map(|_| ())
+        StateDirectory::open(&self.root, &names.unwrap_or_default())?;
+        Ok(())
     }
 
     /// Creates the directory of the state, with a file that makes git ignore it.
     pub(crate) fn ensure_dir(&self) -> Result<()> {
-        let directory = StateDirectory::create(&self.root, &[STATE])?;
-        match directory.create_new(".gitignore").and_then(|mut file| file.write_all(b"*\n")) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(Error::io("create", directory.path().join(".gitignore"))(error))
-            }
-            _ => Ok(()),
-        }
+        StateDirectory::ensure(&self.root)?;
+        Ok(())
     }
 
     /// Checks, without writing, that the directory exists or that [`Self::ensure_dir`] can create it.
