@@ -63,6 +63,7 @@ pub(crate) const CONFIGURATION: &str = include_str!("../configuration.md");
 /// The options that every command takes, before or after its name.
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Global options")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Global {
     /// Run as if started in this directory
     #[arg(short = 'C', value_name = "DIR", global = true, value_hint = ValueHint::DirPath)]
@@ -87,6 +88,10 @@ pub(crate) struct Global {
     /// Give up on a remote after this many seconds without progress
     #[arg(long, value_name = "SECS", global = true, value_parser = stall_timeout, allow_negative_numbers = true)]
     pub(crate) stall_timeout: Option<Duration>,
+
+    /// Read every file, also those that did not change since they were hashed
+    #[arg(long, global = true)]
+    pub(crate) no_stat_cache: bool,
 
     /// Print only errors and requested output
     #[arg(short, long, global = true, conflicts_with = "verbose")]

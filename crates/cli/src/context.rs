@@ -17,6 +17,7 @@ use larder_storage::{
     CancellationToken, Compression, InvalidRemote, OptionScalar, RemoteStorage, RemoteUrl, Scheme,
     StorageOptions, UserEnvironment, Workers,
 };
+use larder_tree::StatCache;
 
 use crate::args::Global;
 use crate::failure::{Failure, Result};
@@ -38,6 +39,7 @@ pub(crate) struct CommandContext {
     pub(crate) compression: Option<Compression>,
     pub(crate) workers: Workers,
     pub(crate) python: Option<PathBuf>,
+    stat_cache: Option<StatCache>,
     config: Config,
     /// The layers of the configuration, the strongest first.
     layers: Vec<Layer>,
@@ -105,8 +107,11 @@ impl CommandContext {
         let scheme = config.hash().map(Setting::parse).transpose()?.unwrap_or_default();
         let compression = config.compression().map(Setting::parse).transpose()?;
         let workers = config.jobs().map_or_else(Workers::default, |jobs| Workers::new(jobs.value));
+        let is_marked = matches!(root.marker, RootMarker::LarderToml | RootMarker::ProjectYml);
+        let stat_cache = config.stat_cache().then(|| StatCache::new(&root.path).with_creates(is_marked));
         Ok(Self {
             working_dir,
+            stat_cache,
             root: root.path.clone(),
             scheme,
             compression,
@@ -126,6 +131,7 @@ impl CommandContext {
     pub(crate) fn hash_options(&self) -> HashOptions {
         let mut options = HashOptions::new(self.scheme);
         options.tree.workers = self.workers.clone();
+        options.tree.stat_cache.clone_from(&self.stat_cache);
         options
     }
 
@@ -281,6 +287,7 @@ fn flags(global: &Global) -> Layer {
         hash: global.hash.clone().map(|hash| Setting::flag("--hash", hash)),
         jobs: global.jobs.map(|jobs| Setting::flag("--jobs", jobs)),
         stall_timeout: global.stall_timeout.map(|timeout| Setting::flag("--stall-timeout", timeout)),
+        stat_cache: global.no_stat_cache.then(|| Setting::flag("--no-stat-cache", false)),
         remote: global.remote.clone().map(|remote| Setting::flag("--remote", remote)),
         ..Layer::default()
     }

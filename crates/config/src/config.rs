@@ -59,6 +59,11 @@ impl Config {
         self.first(|layer| layer.record_identity.as_ref()).is_some_and(|setting| setting.value)
     }
 
+    /// Returns whether digests of files are remembered. They are by default.
+    pub fn stat_cache(&self) -> bool {
+        self.first(|layer| layer.stat_cache.as_ref()).is_none_or(|setting| setting.value)
+    }
+
     /// The files that were read, the strongest first.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.layers.iter().filter_map(|layer| layer.file.as_deref())

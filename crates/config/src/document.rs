@@ -19,7 +19,8 @@ use crate::setting::Setting;
 
 /// The keys at the top of a file. A remote cannot have one of these names, because a setting placed below
 /// `[remotes]` would be read as a remote.
-const SETTINGS: [&str; 6] = ["hash", "compression", "jobs", "stall_timeout", "record_identity", "remotes"];
+const SETTINGS: [&str; 7] =
+    ["hash", "compression", "jobs", "stall_timeout", "record_identity", "stat_cache", "remotes"];
 /// The options of remotes of all kinds. No remote has such a name either.
 const OPTIONS: [&str; 11] = [
     "url",
@@ -34,8 +35,7 @@ const OPTIONS: [&str; 11] = [
     "sse_kms_key_id",
     "request_payer",
 ];
-const KEYS: &str =
-    "known are `hash`, `compression`, `jobs`, `stall_timeout`, `record_identity` and `[remotes]`";
+const KEYS: &str = "known are `hash`, `compression`, `jobs`, `stall_timeout`, `record_identity`, `stat_cache` and `[remotes]`";
 
 pub(crate) fn parse(text: &str, path: &Path, kind: FileKind) -> Result<Layer> {
     let document = ConfigDocument { text, path, kind };
@@ -65,7 +65,8 @@ impl ConfigDocument<'_> {
                 key @ "compression" => layer.compression = Some(self.text(key, value)?),
                 "jobs" => layer.jobs = Some(self.jobs(value)?),
                 "stall_timeout" => layer.stall_timeout = Some(self.stall_timeout(value)?),
-                "record_identity" => layer.record_identity = Some(self.record_identity(value)?),
+                key @ "record_identity" => layer.record_identity = Some(self.boolean(key, value)?),
+                key @ "stat_cache" => layer.stat_cache = Some(self.boolean(key, value)?),
                 "remotes" => layer.remotes = self.remotes(value)?,
                 key => {
                     return Err(Error::UnknownKey {
@@ -90,10 +91,10 @@ impl ConfigDocument<'_> {
         }
     }
 
-    fn record_identity(&self, value: &TomlValue<'_>) -> Result<Setting<bool>> {
+    fn boolean(&self, key: &str, value: &TomlValue<'_>) -> Result<Setting<bool>> {
         match OptionValue::from_toml(value.get_ref()) {
-            Some(OptionValue::Bool(recorded)) => Ok(self.setting(value, recorded)),
-            _ => Err(self.wrong("record_identity", value, "must be true or false")),
+            Some(OptionValue::Bool(boolean)) => Ok(self.setting(value, boolean)),
+            _ => Err(self.wrong(key, value, "must be true or false")),
         }
     }
 
@@ -283,12 +284,13 @@ mod tests {
         let rows = [
             (
                 "jobs = 4\nhahs = 'x'\n",
-                "larder.toml:2: unknown key `hahs`: known are `hash`, `compression`, `jobs`, `stall_timeout`, `record_identity` and `[remotes]`",
+                "larder.toml:2: unknown key `hahs`: known are `hash`, `compression`, `jobs`, `stall_timeout`, `record_identity`, `stat_cache` and `[remotes]`",
             ),
             ("jobs = 0\n", "larder.toml:1: `jobs` must be a whole number from 1 to 1024"),
             ("jobs = 1025\n", "larder.toml:1: `jobs` must be a whole number from 1 to 1024"),
             ("\njobs = '4'\n", "larder.toml:2: `jobs` must be a whole number from 1 to 1024"),
             ("record_identity = 1\n", "larder.toml:1: `record_identity` must be true or false"),
+            ("stat_cache = 'off'\n", "larder.toml:1: `stat_cache` must be true or false"),
             ("stall_timeout = 0\n", "larder.toml:1: `stall_timeout` must be a number of seconds above 0"),
             ("stall_timeout = -1.5\n", "larder.toml:1: `stall_timeout` must be a number of seconds above 0"),
             ("stall_timeout = nan\n", "larder.toml:1: `stall_timeout` must be a number of seconds above 0"),

@@ -46,6 +46,8 @@ pub struct Layer {
     pub stall_timeout: Option<Setting<Duration>>,
     /// Whether run records name the user and the machine.
     pub record_identity: Option<Setting<bool>>,
+    /// Whether digests of files are remembered, so that unchanged files are not read again.
+    pub stat_cache: Option<Setting<bool>>,
     /// The chosen remote: a name, a path or a URL. Never set by a file: a file names its remote `default`
     /// instead.
     pub remote: Option<Setting<String>>,

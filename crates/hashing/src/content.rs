@@ -125,15 +125,20 @@ fn hash_with(
     mut hasher: TreeHasher<'_>,
     mut inspect: impl FnMut(&TreeEntry<Digest>) -> Result<(), HashError>,
 ) -> Result<ContentHash, HashError> {
+    let mut file = None;
+    // The reader records digests in the cache when it is read to its end.
     for entry in TreeReader::with_digester(path, &options.tree_options(), options.scheme, ReadMode::Digest) {
         let entry = entry?;
         inspect(&entry)?;
-        if let (true, Some(digest)) = (entry.path.is_empty(), &entry.digest) {
-            return Ok(ContentHash::of_file(options.scheme, digest));
+        if entry.path.is_empty() {
+            file = entry.digest;
         }
         hasher.add_entry(&entry);
     }
-    hasher.finish_copy()
+    match file {
+        Some(digest) => Ok(ContentHash::of_file(options.scheme, &digest)),
+        None => hasher.finish_copy(),
+    }
 }
 
 /// Hashes the bytes of all files in one stream, also of files that links point to.

@@ -114,6 +114,18 @@ impl FileDigester for Scheme {
         *self == Self::Blake3
     }
 
+    fn cache_name(&self) -> Option<&'static str> {
+        self.has_manifests().then(|| self.name())
+    }
+
+    fn digest_bytes(digest: &Digest) -> Option<[u8; 32]> {
+        digest.as_bytes().try_into().ok()
+    }
+
+    fn digest_of_bytes(bytes: [u8; 32]) -> Option<Digest> {
+        Some(Digest::new(&bytes))
+    }
+
     fn digest_file(
         &self,
         mut file: OpenFile,

@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use bytes::Bytes;
+use rustix::fs::{FileType, Mode};
 
 use crate::digester::{FileDigester, ReadMode};
 use crate::entry::{EntryBody, EntryKind, TreeEntry};
 use crate::error::TreeError;
-use crate::file::OpenFile;
+use crate::file::{FileState, OpenFile};
 use crate::observer::Observer;
 use crate::opening::{full_path, open_error};
+use crate::stat_cache::CachedFile;
 use crate::walk::FileLocation;
 use crate::workers::Workers;
 
@@ -74,18 +76,26 @@ impl<D: FileDigester> ReadContext<D> {
             EntryKind::Symlink { target } => (target.len() as u64, self.digester.digest(target)),
             _ => (0, None),
         };
-        TreeEntry { path, kind, size, digest, state: None, body: EntryBody::None }
+        TreeEntry { path, kind, size, digest, state: None, is_remembered: false, body: EntryBody::None }
     }
+}
+
+/// A file to open, unless the cache knows it.
+pub(crate) struct BatchFile {
+    pub(crate) path: Vec<u8>,
+    pub(crate) location: FileLocation,
+    pub(crate) known: Option<CachedFile>,
 }
 
 /// A few files to open, one after the other.
 pub(crate) struct FileBatch<D: FileDigester> {
-    pub(crate) files: Vec<(Vec<u8>, FileLocation)>,
+    pub(crate) files: Vec<BatchFile>,
     pub(crate) context: Arc<ReadContext<D>>,
     pub(crate) sender: SyncSender<Vec<BatchedFile<D::Digest>>>,
 }
 
 /// The result for one file of a batch.
+#[expect(clippy::large_enum_variant, reason = "almost all are entries")]
 pub(crate) enum BatchedFile<D> {
     Entry(Result<TreeEntry<D>, TreeError>),
     /// A compute thread is hashing it.
@@ -111,9 +121,15 @@ impl<D: FileDigester> FileBatch<D> {
         let mut outcomes = Vec::with_capacity(files.len());
         let mut common = Vec::new();
         let mut ranges = Vec::new();
-        for (path, location) in files {
+        for BatchFile { path, location, known } in files {
             if context.abandoned.load(Ordering::Relaxed) {
                 return;
+            }
+            if let Some(known) = known
+                && let Some(entry) = recognize::<D>(&path, &location, &known)
+            {
+                outcomes.push(BatchedFile::Entry(Ok(entry)));
+                continue;
             }
             let outcome = match context.read(path, &location, &mut common) {
                 Ok(OpenedFile::Small(entry, content)) => {
@@ -208,7 +224,15 @@ impl<D: FileDigester> ReadContext<D> {
             let kind = EntryKind::File { executable: file.is_executable() };
             let (path, size, state) = (file.relative_path().to_vec(), file.size(), Some(file.state()));
             let body = EntryBody::Open(file);
-            return BatchedFile::Entry(Ok(TreeEntry { path, kind, size, digest: None, state, body }));
+            return BatchedFile::Entry(Ok(TreeEntry {
+                path,
+                kind,
+                size,
+                digest: None,
+                state,
+                is_remembered: false,
+                body,
+            }));
         }
         let (sender, later) = sync_channel(1);
         let digester = self.digester.clone();
@@ -220,19 +244,49 @@ impl<D: FileDigester> ReadContext<D> {
     }
 }
 
+/// Returns the entry of a file that is still in the state that the cache knows.
+fn recognize<D: FileDigester>(
+    path: &[u8],
+    location: &FileLocation,
+    known: &CachedFile,
+) -> Option<TreeEntry<D::Digest>> {
+    let status = location.status().ok()?;
+    let state = FileState::of_status(&status);
+    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile || !known.matches(&state) {
+        return None;
+    }
+    Some(TreeEntry {
+        path: path.to_vec(),
+        kind: EntryKind::File { executable: Mode::from_raw_mode(status.st_mode).contains(Mode::XUSR) },
+        size: state.size,
+        digest: Some(D::digest_of_bytes(known.digest)?),
+        state: Some(state),
+        is_remembered: true,
+        body: EntryBody::None,
+    })
+}
+
 /// Hashes a file on this thread.
 fn hashed_entry<D: FileDigester>(digester: &D, file: OpenFile) -> Result<TreeEntry<D::Digest>, TreeError> {
     let kind = EntryKind::File { executable: file.is_executable() };
     let (path, size, state) = (file.relative_path().to_vec(), file.size(), Some(file.state()));
     let digest = digester.digest_file(file, None)?;
-    Ok(TreeEntry { path, kind, size, digest, state, body: EntryBody::None })
+    Ok(TreeEntry { path, kind, size, digest, state, is_remembered: false, body: EntryBody::None })
 }
 
 /// Returns the entry of a file that was read.
 fn entry<D>(file: OpenFile, digest: Option<D>) -> TreeEntry<D> {
     let kind = EntryKind::File { executable: file.is_executable() };
     let (size, state) = (file.size(), Some(file.state()));
-    TreeEntry { path: file.into_relative_path(), kind, size, digest, state, body: EntryBody::None }
+    TreeEntry {
+        path: file.into_relative_path(),
+        kind,
+        size,
+        digest,
+        state,
+        is_remembered: false,
+        body: EntryBody::None,
+    }
 }
 
 /// The right to hold bytes of the read-ahead. Dropping it returns the bytes to the budget.

@@ -19,6 +19,16 @@ pub trait FileDigester: Clone + Send + Sync + 'static {
     /// reader hashes one large file at a time. Otherwise it hashes several at once.
     fn is_parallel(&self) -> bool;
 
+    /// Returns the name under which a [`StatCache`](crate::StatCache) keeps the digests. Returns `None` if they
+    /// are not kept.
+    fn cache_name(&self) -> Option<&'static str>;
+
+    /// Returns the bytes of a digest, for the cache.
+    fn digest_bytes(digest: &Self::Digest) -> Option<[u8; 32]>;
+
+    /// Returns the digest with these bytes.
+    fn digest_of_bytes(bytes: [u8; 32]) -> Option<Self::Digest>;
+
     /// Returns the digest of a large file. It is computed on the compute threads of `workers`, or without
     /// `workers` on the current thread.
     ///
@@ -45,6 +55,18 @@ impl FileDigester for NoDigest {
 
     fn is_parallel(&self) -> bool {
         false
+    }
+
+    fn cache_name(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn digest_bytes(digest: &Infallible) -> Option<[u8; 32]> {
+        match *digest {}
+    }
+
+    fn digest_of_bytes(_bytes: [u8; 32]) -> Option<Infallible> {
+        None
     }
 
     fn digest_file(&self, _file: OpenFile, _: Option<&Workers>) -> Result<Option<Infallible>, TreeError> {

@@ -18,6 +18,8 @@ pub struct TreeEntry<D> {
     pub digest: Option<D>,
     /// The state of a file when it was opened. `None` for other kinds.
     pub state: Option<FileState>,
+    /// Whether the digest comes from the [`StatCache`](crate::StatCache). Then the file was not opened, and has no body.
+    pub is_remembered: bool,
     /// The bytes of a file, if they were requested.
     pub body: EntryBody,
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, Stat};
 
 use crate::error::TreeError;
 use crate::observer::Observer;
@@ -15,24 +15,43 @@ use crate::opening::{OPEN_FLAGS, full_path, open_error};
 /// The number of bytes read between two calls of the observer.
 const STRIDE: usize = 4 << 20;
 
-/// The state of a regular file when it was opened: its size, its modification time and its status change
+/// The state of a regular file when it was opened: its inode, its size, its modification time and its status change
 /// time.
 ///
 /// The status change time is included because a program can reset the modification time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileState {
-    size: u64,
-    modified: (i64, i64),
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) size: u64,
+    /// In seconds, and nanoseconds.
+    pub(crate) modified: (i64, i64),
     /// The status change time, which programs cannot reset.
-    changed: (i64, i64),
+    pub(crate) changed: (i64, i64),
 }
 
 impl FileState {
-    fn of(metadata: &Metadata) -> Self {
+    /// Returns the state of a file with this metadata.
+    pub fn of(metadata: &Metadata) -> Self {
         Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
             size: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    pub(crate) fn of_status(status: &Stat) -> Self {
+        #[expect(clippy::allow_attributes, reason = "the types of the fields depend on the system")]
+        #[allow(clippy::useless_conversion, reason = "the types of the fields depend on the system")]
+        let nanoseconds = |value| i64::try_from(value).unwrap_or(0);
+        Self {
+            device: status.st_dev,
+            inode: status.st_ino,
+            size: u64::try_from(status.st_size).unwrap_or(0),
+            modified: (status.st_mtime, nanoseconds(status.st_mtime_nsec)),
+            changed: (status.st_ctime, nanoseconds(status.st_ctime_nsec)),
         }
     }
 

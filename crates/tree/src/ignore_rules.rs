@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use crate::error::TreeError;
 use crate::opening::OPEN_FLAGS;
 use crate::project_file::{Symlinks, is_special, is_symlink, read_open_file, read_project_file};
+use crate::state_directory::StateDirectory;
 
 /// The maximum size of an ignore file, in bytes. Compiling its patterns takes many times as much memory.
 const MAX_FILE_BYTES: u64 = 256 << 10;
@@ -25,7 +26,7 @@ const MAX_FILE_BYTES: u64 = 256 << 10;
 /// meaning of `.gitignore`, under another name.
 ///
 /// An ignore file applies to its directory and everything below. A deeper file decides before one above it, and a later
-/// line before an earlier one. An ignored directory is not entered, so nothing in it can be included again. The root of
+/// line before an earlier one. The state of larder in `.larder` is always ignored: it changes while a tree is hashed. An ignored directory is not entered, so nothing in it can be included again. The root of
 /// the tree is always read, because the caller named it.
 ///
 /// ```
@@ -122,6 +123,9 @@ impl IgnoreRules {
         inner: impl Iterator<Item = &'a IgnoreFile>,
     ) -> bool {
         let path = self.in_project(path);
+        if path == Path::new(StateDirectory::NAME) {
+            return true;
+        }
         for file in inner.chain(self.above.iter().rev()) {
             let Ok(relative) = path.strip_prefix(&file.directory) else { continue };
             match file.patterns.matched(relative, is_dir) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::ignore_rules::IgnoreRules;
 use crate::limits::TreeLimits;
 use crate::observer::{Ignore, Observer};
+use crate::stat_cache::StatCache;
 use crate::workers::Workers;
 
 /// Compares the names of two children of a directory.
@@ -34,6 +35,8 @@ pub struct TreeOptions {
     pub order: NameOrder,
     /// The ignore files whose patterns leave out entries. None by default.
     pub ignore: Option<IgnoreRules>,
+    /// The cache of digests. None by default. Only digests are taken from it, never bytes.
+    pub stat_cache: Option<StatCache>,
     /// The limits of the tree.
     pub limits: TreeLimits,
     /// The threads, new ones by default. All operations of a process should share clones of the same workers.
@@ -71,6 +74,13 @@ impl TreeOptions {
         self
     }
 
+    /// Sets the cache of digests, or none.
+    #[must_use]
+    pub fn with_stat_cache(mut self, cache: Option<StatCache>) -> Self {
+        self.stat_cache = cache;
+        self
+    }
+
     /// Sets the limits.
     #[must_use]
     pub fn with_limits(mut self, limits: TreeLimits) -> Self {
@@ -100,6 +110,7 @@ impl Default for TreeOptions {
             special_files: SpecialFiles::default(),
             order: Ord::cmp,
             ignore: None,
+            stat_cache: None,
             limits: TreeLimits::default(),
             workers: Workers::default(),
             observer: Arc::new(Ignore),
@@ -113,6 +124,7 @@ impl fmt::Debug for TreeOptions {
             .field("dereference", &self.dereference)
             .field("special_files", &self.special_files)
             .field("ignore", &self.ignore)
+            .field("stat_cache", &self.stat_cache)
             .field("limits", &self.limits)
             .field("workers", &self.workers)
             .finish_non_exhaustive()

@@ -2,21 +2,22 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::batch::{BatchedFile, FileBatch, ReadContext};
+use crate::batch::{BatchFile, BatchedFile, FileBatch, ReadContext};
 use crate::digester::{FileDigester, NoDigest, ReadMode};
-use crate::entry::{EntryBody, TreeEntry};
+use crate::entry::{EntryBody, EntryKind, TreeEntry};
 use crate::error::TreeError;
-use crate::file::OpenFile;
+use crate::file::{FileState, OpenFile};
 use crate::opening::full_path;
 use crate::options::TreeOptions;
-use crate::walk::{FileLocation, TreeWalk, WalkStep};
+use crate::stat_cache::CachePass;
+use crate::walk::{TreeWalk, WalkStep};
 use crate::workers::Workers;
 
 /// An iterator over the entries of a tree, depth first. A directory comes before its children, and the
@@ -46,15 +47,17 @@ pub struct TreeReader<D: FileDigester> {
     /// The entries that were walked but not yet returned.
     ahead: VecDeque<Slot<D::Digest>>,
     /// Files that are in no batch yet.
-    unassigned: Vec<(Vec<u8>, FileLocation)>,
+    unassigned: Vec<BatchFile>,
     /// The batches in progress, in order.
     assigned: VecDeque<Receiver<Vec<BatchedFile<D::Digest>>>>,
     /// The rest of the batch whose files are being returned.
     answered: VecDeque<BatchedFile<D::Digest>>,
     files: usize,
     walked: bool,
+    cache: Option<CachePass>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there are few, and an allocation takes longer")]
 enum Slot<D> {
     Ready(TreeEntry<D>),
     /// The next file of the batches.
@@ -89,6 +92,7 @@ impl<D: FileDigester> TreeReader<D> {
         mode: ReadMode,
     ) -> Self {
         let root = root.into();
+        let cache = begin_cache(&root, options, &digester);
         let context = Arc::new(ReadContext::new(&root, Arc::clone(&options.observer), digester, mode));
         // Each thread has two batches: the current one and the next.
         let max_batch = AHEAD / options.workers.file_threads() / 2;
@@ -103,6 +107,14 @@ impl<D: FileDigester> TreeReader<D> {
             answered: VecDeque::new(),
             files: 0,
             walked: false,
+            cache,
+        }
+    }
+
+    /// Records in the cache the digest of the last entry, which was returned open and then read to its end without an error.
+    pub fn remember(&mut self, path: &[u8], state: &FileState, digest: &D::Digest) {
+        if let (Some(cache), Some(bytes)) = (&mut self.cache, D::digest_bytes(digest)) {
+            cache.record(path, state, bytes, false);
         }
     }
 
@@ -146,7 +158,8 @@ impl<D: FileDigester> TreeReader<D> {
                 }
                 Ok(Some(WalkStep::File { path, location })) => {
                     self.files += 1;
-                    self.unassigned.push((path, location));
+                    let known = self.cache.as_mut().and_then(|cache| cache.find(&path));
+                    self.unassigned.push(BatchFile { path, location, known });
                     if self.unassigned.len() >= (self.files / FILES_BEFORE_BATCHES).clamp(1, self.max_batch) {
                         self.assign();
                     }
@@ -200,18 +213,47 @@ impl<D: FileDigester> TreeReader<D> {
             Slot::Failed(error) => return Err(error),
             Slot::File => self.next_file()?,
         };
-        if self.context.reads() {
-            return Ok(entry);
+        if !self.context.reads() {
+            entry.body = match entry.body {
+                EntryBody::Open(file) if entry.digest.is_none() => {
+                    entry.digest = self.context.digester.digest_file(file, Some(&self.workers))?;
+                    EntryBody::None
+                }
+                body => body,
+            };
         }
-        entry.body = match entry.body {
-            EntryBody::Open(file) if entry.digest.is_none() => {
-                entry.digest = self.context.digester.digest_file(file, Some(&self.workers))?;
-                EntryBody::None
-            }
-            body => body,
-        };
+        self.remember_entry(&entry);
         Ok(entry)
     }
+
+    fn remember_entry(&mut self, entry: &TreeEntry<D::Digest>) {
+        if let (Some(cache), EntryKind::File { .. }) = (&mut self.cache, &entry.kind)
+            && let (Some(state), Some(digest)) = (&entry.state, &entry.digest)
+            && let Some(bytes) = D::digest_bytes(digest)
+        {
+            cache.record(&entry.path, state, bytes, entry.is_remembered);
+        }
+    }
+
+    /// Writes the cache.
+    fn finish_cache(&mut self, is_complete: bool) {
+        if let Some(cache) = self.cache.take() {
+            cache.finish(is_complete);
+        }
+    }
+}
+
+/// Begins a pass of the cache, if there is one and if it keeps such digests. Links that are followed, and ignored files, make
+/// another tree.
+fn begin_cache<D: FileDigester>(root: &Path, options: &TreeOptions, digester: &D) -> Option<CachePass> {
+    let (cache, name) = (options.stat_cache.as_ref()?, digester.cache_name()?);
+    if options.ignore.is_none() && cache.is_within(root) {
+        // Writing the cache would change the tree.
+        return None;
+    }
+    let followed = if options.dereference { " followed" } else { "" };
+    let ignored = if options.ignore.is_some() { " ignored" } else { "" };
+    Some(cache.begin(root, &format!("{name}{followed}{ignored}")))
 }
 
 impl<D: FileDigester> Iterator for TreeReader<D> {
@@ -219,12 +261,16 @@ impl<D: FileDigester> Iterator for TreeReader<D> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.fill();
-        let slot = self.ahead.pop_front()?;
+        let Some(slot) = self.ahead.pop_front() else {
+            self.finish_cache(true);
+            return None;
+        };
         let entry = self.resolve(slot);
         if entry.is_err() {
             self.walked = true;
             self.ahead.clear();
             self.context.abandon();
+            self.finish_cache(false);
         }
         Some(entry)
     }
@@ -233,6 +279,7 @@ impl<D: FileDigester> Iterator for TreeReader<D> {
 impl<D: FileDigester> Drop for TreeReader<D> {
     fn drop(&mut self) {
         self.context.abandon();
+        self.finish_cache(false);
     }
 }
 

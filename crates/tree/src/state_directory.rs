@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::opening::OPEN_FLAGS;
+
 /// A directory of larder's own state could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirectoryError {
@@ -155,6 +157,25 @@ impl StateDirectory {
             | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
         Ok(rustix::fs::openat(&self.opened, name, flags, mode)?.into())
+    }
+
+    /// Opens the file of this name for reading. Does not wait for the other end of a FIFO.
+    ///
+    /// # Errors
+    ///
+    /// It does not exist, is a symlink, or cannot be opened.
+    pub fn open_file(&self, name: &str) -> io::Result<File> {
+        let flags = OPEN_FLAGS | OFlags::NOFOLLOW;
+        Ok(rustix::fs::openat(&self.opened, name, flags, Mode::empty())?.into())
+    }
+
+    /// Renames a file in this directory, and replaces the one that has the new name.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be renamed.
+    pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.opened, from, &self.opened, to)?)
     }
 
     /// Returns whether there is an entry of this name.

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::entry::EntryKind;
@@ -49,6 +49,16 @@ impl FileLocation {
             }
         }
         .map(File::from)
+    }
+
+    pub(crate) fn status(&self) -> Result<Stat, Errno> {
+        match self {
+            Self::Root(path) => rustix::fs::stat(path),
+            Self::Child { directory, name, follow } => {
+                let flags = if *follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+                rustix::fs::statat(directory, name.as_c_str(), flags)
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod documents;
 mod hashes;
 mod help;
 mod projects;
+mod remembered;
 mod support;
 mod terminal;
 mod texts;

@@ -6,6 +6,7 @@
 mod changes;
 mod ignored;
 mod refusals;
+mod remembered;
 mod support;
 mod trees;
 mod vectors;
