@@ -6,6 +6,7 @@
 
 mod hash;
 mod project;
+mod run;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -16,10 +17,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use larder_config::MAX_JOBS;
 use larder_storage::{CommandHash, Compression, ContentHash, HashQuery, Scheme};
 
+use crate::output::RUN;
 pub(crate) use hash::{Hash, HashCommand, HashContent, HashEnv, HashSite};
 pub(crate) use project::{
     ProjectAudit, ProjectPull, ProjectPush, ProjectStatus, ProjectSubcommand, ProjectTarget, take_overrides,
 };
+
+pub(crate) use run::{KeyArgs, RunArgs, RunMode};
 
 /// Share the outputs of your pipeline through storage that you already have.
 ///
@@ -36,8 +40,8 @@ pub(crate) use project::{
 Examples:
   larder push models/en                     upload an output, under the default command hash
   larder pull models/en                     restore the newest version
-  larder hash command -d train.py -- python train.py
-                                            print the hash of a command and its inputs
+  larder run -d train.py -o models/en -- python train.py
+                                            run a command, or restore what it made before
   larder ls                                 list the outputs in the remote
   larder project pull                       restore the outputs of a project.yml
 
@@ -136,6 +140,11 @@ pub(crate) enum Command {
     /// An existing output is kept, and compared with the remote's. Several paths are one unit: they come from one command
     /// hash, and all of them are restored or none.
     Pull(PullArgs),
+    /// Runs a command only if its outputs are not known yet.
+    ///
+    /// If somebody has run this command with these inputs before, its outputs are restored, and it does not run. Otherwise it
+    /// runs, and its outputs are published for everybody else. Its output streams and its exit code are passed on.
+    Run(RunArgs),
     /// Prints the URL of the newest object of an output.
     ///
     /// The newest object is the one that was pushed last. Without a hash, every object matches.
@@ -151,11 +160,10 @@ pub(crate) enum Command {
     ///
     /// Every push records what it published together, and from which commit. A push with `--hash weasel` records nothing.
     Log(LogArgs),
-    /// Shows which inputs of an output's run differ from those of the nearest other run.
+    /// Shows which inputs of the last run here differ from those of the nearest other run.
     ///
-    /// The nearest run has another command hash, and shares the most inputs among the 8 newest.
-    // A push knows no inputs of its command, so this has little to compare before `larder run` exists.
-    #[command(hide = true)]
+    /// The nearest run is in the remote. It has another command hash, and shares the most inputs among the 8 newest. Without
+    /// a run in this project, the newest run in the remote is explained.
     Why(WhyArgs),
     /// Computes hashes.
     #[command(subcommand)]
@@ -178,6 +186,7 @@ impl Command {
         match self {
             Self::Push(_) => "push",
             Self::Pull(_) => "pull",
+            Self::Run(_) => RUN,
             Self::Find(_) => "find",
             Self::Url(_) => "url",
             Self::Ls(_) => "ls",
@@ -359,15 +368,16 @@ pub(crate) struct LogArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  larder why models/en                      compare its newest run with the nearest one of another command
+  larder why                                compare the last run here with the nearest one of another command
+  larder why models/en                      compare the last run here that made it
   larder why models/en --command-hash 3f2a77c1")]
 pub(crate) struct WhyArgs {
-    /// The output
+    /// The output [default: any]
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub(crate) path: PathBuf,
+    pub(crate) path: Option<PathBuf>,
 
-    /// Explain this run: its command hash, or the first 8 digits or more [default: the newest]
-    #[arg(long, value_name = "HASH")]
+    /// Explain this run: its command hash, or the first 8 digits or more [default: the last run here]
+    #[arg(long, value_name = "HASH", requires = "path")]
     pub(crate) command_hash: Option<HashQuery>,
 }
 

@@ -4,6 +4,7 @@ mod completions;
 mod config;
 mod find;
 mod hash;
+mod key;
 mod log;
 mod ls;
 mod man;
@@ -11,6 +12,7 @@ mod near;
 mod project;
 mod pull;
 mod push;
+mod run;
 mod url;
 mod why;
 
@@ -47,6 +49,7 @@ fn run_in_project(command: &Command, context: &CommandContext, output: &mut Comm
     match command {
         Command::Push(args) => push::run(args, context, output),
         Command::Pull(args) => pull::run(args, context, output),
+        Command::Run(args) => run::run(args, context, output),
         Command::Find(args) => find::run(args, context, output),
         Command::Url(args) => url::run(args, context, output),
         Command::Ls(args) => ls::run(args, context, output),

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use etcetera::base_strategy::{BaseStrategy as _, Xdg};
 use larder_config::{
@@ -28,6 +29,9 @@ use crate::session::RemoteSession;
 
 /// The remote of a weasel project if none is chosen.
 const DEFAULT_REMOTE: &str = "default";
+
+/// How long a run waits for an answer if the configuration does not say it.
+const RUN_LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The project of a command, and its settings.
 #[derive(Debug)]
@@ -125,6 +129,11 @@ impl CommandContext {
     /// Returns whether run records name the user and the machine.
     pub(crate) fn records_identity(&self) -> bool {
         self.config.record_identity()
+    }
+
+    /// How long a run waits for an answer when it looks for its outputs in the remote.
+    pub(crate) fn run_lookup_timeout(&self) -> Duration {
+        self.config.run_lookup_timeout().unwrap_or(RUN_LOOKUP_TIMEOUT)
     }
 
     /// Returns the options for computing hashes.

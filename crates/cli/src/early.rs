@@ -11,6 +11,7 @@ use clap::{CommandFactory as _, Error, ValueEnum as _};
 
 use crate::args::{Cli, When};
 use crate::exit::Exit;
+use crate::output::RUN;
 use crate::output::console::ERROR;
 use crate::output::document::{ErrorEntry, ResultDocument};
 use crate::output::text::{printable, printable_lines};
@@ -55,21 +56,29 @@ impl Early {
         }
     }
 
-    /// Returns whether a command follows `larder hash command` without a `--` before it.
-    fn is_command_without_dashes(&self, error: &Error) -> bool {
+    /// Returns whether a command follows `larder run` or `larder hash command` without a `--` before it.
+    fn is_command_without_dashes(error: &Error) -> bool {
         let is_word = match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::String(word)) => !word.starts_with('-'),
             _ => false,
         };
-        let usage = || error.render().to_string().contains("Usage: larder hash command");
+        let usage = error.render().to_string();
+        let takes_command = |command: &str| usage.contains(&format!("Usage: larder {command}"));
         error.kind() == ErrorKind::UnknownArgument
             && is_word
-            && self.command.as_deref() == Some("hash")
-            && usage()
+            && ["run", "hash command"].into_iter().any(takes_command)
     }
 
-    /// Prints the requested help or version, or the error in the arguments.
+    /// Prints the requested help or version, or the error in the arguments. Returns the exit code.
     pub(crate) fn report(&self, error: &Error) -> Exit {
+        match self.print(error) {
+            Exit::Done => Exit::Done,
+            _ if self.command.as_deref() == Some(RUN) => Exit::RUN_FAILED,
+            exit => exit,
+        }
+    }
+
+    fn print(&self, error: &Error) -> Exit {
         let color = ColorChoice::from(self.color);
         let text = error.render();
         if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
@@ -83,7 +92,7 @@ impl Early {
         let instead = self.instead(error);
         let message = match instead {
             Some(instead) => format!("{message}: {instead}"),
-            None if self.is_command_without_dashes(error) => {
+            None if Self::is_command_without_dashes(error) => {
                 format!("{message}: write `--` before the command")
             }
             None => message,

@@ -24,9 +24,18 @@ pub(crate) enum Exit {
     Interrupted,
     /// Ended by SIGTERM.
     Terminated,
+    /// Ended by SIGHUP.
+    HungUp,
+    /// Ended by SIGQUIT.
+    Quit,
+    /// The exit code of a command that larder ran, or 125 if `larder run` itself failed.
+    OfRun(u8),
 }
 
 impl Exit {
+    /// `larder run` failed before or after its command.
+    pub(crate) const RUN_FAILED: Self = Self::OfRun(125);
+
     /// Returns the code that the parent process sees.
     pub(crate) const fn code(self) -> u8 {
         match self {
@@ -39,6 +48,9 @@ impl Exit {
             // As in shells, the code is 128 plus the number of the signal.
             Self::Interrupted => 130,
             Self::Terminated => 143,
+            Self::HungUp => 129,
+            Self::Quit => 131,
+            Self::OfRun(code) => code,
         }
     }
 }

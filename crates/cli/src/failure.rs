@@ -58,6 +58,10 @@ pub(crate) enum Failure {
     NoDefaultRemote { known: Vec<String> },
     #[error("failed to write manual pages to {}", path.display())]
     ManPages { path: PathBuf, source: io::Error },
+    #[error("failed to create the directory {} of an output", path.display())]
+    CreateParent { path: PathBuf, source: io::Error },
+    #[error("failed to write the report to {}", path.display())]
+    Report { path: PathBuf, source: io::Error },
     #[error("failed to find the working directory")]
     WorkingDirectory(#[source] io::Error),
     #[error("failed to start the threads that wait for the remote")]
@@ -183,7 +187,11 @@ impl Failure {
             Self::Project(error) => error.kind(),
             Self::Incomplete { .. } => ErrorKind::NotFound,
             Self::DamagedObjects { .. } | Self::ReplacedObjects { .. } => ErrorKind::Integrity,
-            Self::Hash(error) if error.is_cancelled() => ErrorKind::Cancelled,
+            Self::Hash(error) | Self::CommandHash(CommandError::Dependency { source: error, .. })
+                if error.is_cancelled() =>
+            {
+                ErrorKind::Cancelled
+            }
             Self::CommandHash(
                 CommandError::NotUnderWeasel { .. }
                 | CommandError::BehindSymlink { .. }
@@ -204,6 +212,8 @@ impl Failure {
             | Self::Runtime(_)
             | Self::Refused { .. }
             | Self::ManPages { .. }
+            | Self::CreateParent { .. }
+            | Self::Report { .. }
             | Self::Stdout(_) => ErrorKind::Failed,
         }
     }

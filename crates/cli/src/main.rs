@@ -13,6 +13,7 @@ mod details;
 mod early;
 mod exit;
 mod failure;
+mod foreground;
 mod output;
 mod paths;
 mod progress;

@@ -15,6 +15,9 @@ use tally::Tally;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 
+/// The name of `larder run`, whose exit codes are those of its command.
+pub(crate) const RUN: &str = "run";
+
 /// The results of one command, as lines for people or as one document for programs.
 ///
 /// Lines are written immediately, and the document is written at the end.
@@ -34,6 +37,8 @@ pub(crate) struct CommandOutput {
     /// Names in the remote, for hints.
     near: Vec<String>,
     stopped: Exit,
+    /// The exit code of the command that `larder run` ran.
+    of_run: Option<u8>,
 }
 
 impl CommandOutput {
@@ -52,7 +57,13 @@ impl CommandOutput {
             typed: None,
             near: Vec::new(),
             stopped: Exit::Done,
+            of_run: None,
         }
+    }
+
+    /// Passes on the exit code of a command that larder ran. A failure of larder itself overrides it.
+    pub(crate) fn set_exit_of_run(&mut self, code: u8) {
+        self.of_run = Some(code);
     }
 
     /// Marks the command as a dry run.
@@ -144,6 +155,27 @@ impl CommandOutput {
         self.stopped = exit;
     }
 
+    /// Returns whether a signal asked the command to stop.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped != Exit::Done
+    }
+
+    /// Returns the exit code of a run that ends with this failure, or without one.
+    pub(crate) fn exit_after(&self, failure: Option<&Failure>) -> Exit {
+        if failure.is_some() && !self.is_stopped() { Exit::RUN_FAILED } else { self.exit() }
+    }
+
+    /// Returns the exit code of the command.
+    fn exit(&self) -> Exit {
+        let exit = self.failures.iter().map(Failure::exit).fold(self.stopped, Exit::max);
+        match self.command {
+            RUN if self.is_stopped() => self.stopped,
+            RUN if exit != Exit::Done => Exit::RUN_FAILED,
+            RUN => self.of_run.map_or(Exit::Done, Exit::OfRun),
+            _ => exit,
+        }
+    }
+
     fn write(&mut self, pieces: &[&[u8]]) {
         if self.json || self.write_error.is_some() {
             return;
@@ -165,7 +197,7 @@ impl CommandOutput {
             // agree.
             self.fail(larder_storage::Error::Cancelled);
         }
-        let mut exit = self.failures.iter().map(Failure::exit).fold(self.stopped, Exit::max);
+        let mut exit = self.exit();
         if self.json {
             let gravest = self.failures.iter().rev().max_by_key(|failure| failure.exit());
             let document = ResultDocument {

@@ -9,6 +9,7 @@ use larder_storage::{CancellationToken, RemoteStorage};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::foreground::ForegroundCommand;
 use crate::output::CommandOutput;
 use crate::progress::ProgressDisplay;
 use crate::runtime;
@@ -50,62 +51,103 @@ impl RemoteSession {
         output: &mut CommandOutput,
         work: impl AsyncFnOnce(&mut CommandOutput) -> T,
     ) -> Result<T> {
-        let runtime = runtime::start().map_err(Failure::Runtime)?;
-        let progress = Arc::clone(output.console().progress());
-        let ended = runtime.block_on(self.until_stopped(progress, work(output)));
-        // A blocking call that never returns must not keep the process alive.
-        runtime.shutdown_background();
-        let FinishedWork { value, closed, stopped } = ended?;
-        match stopped {
-            Some(exit) => output.stop(exit),
-            None => {
-                // A stopped command reports only the cancellation.
-                if let Err(error) = closed {
-                    output.fail(error);
-                }
-            }
+        self.close_after(output, Supervisor::new(self.cancel.clone()), work)
+    }
+
+    /// Runs work that starts a command of the user. While that runs, it decides about signals.
+    pub(crate) fn run_command<T>(
+        &self,
+        output: &mut CommandOutput,
+        foreground: &ForegroundCommand,
+        work: impl AsyncFnOnce(&mut CommandOutput) -> T,
+    ) -> Result<T> {
+        let supervisor = Supervisor::new(self.cancel.clone()).with_foreground(foreground);
+        self.close_after(output, supervisor, work)
+    }
+
+    fn close_after<T>(
+        &self,
+        output: &mut CommandOutput,
+        supervisor: Supervisor,
+        work: impl AsyncFnOnce(&mut CommandOutput) -> T,
+    ) -> Result<T> {
+        let (value, closed) = supervisor.run(output, async |output| {
+            let value = work(output).await;
+            (value, self.storage.close().await)
+        })?;
+        // A stopped command reports only the cancellation.
+        if let (Err(error), false) = (closed, output.is_stopped()) {
+            output.fail(error);
         }
         Ok(value)
     }
-
-    async fn until_stopped<T>(
-        &self,
-        progress: Arc<ProgressDisplay>,
-        work: impl Future<Output = T>,
-    ) -> Result<FinishedWork<T>> {
-        let stopped = Arc::new(OnceLock::new());
-        let watch = watch(Signals::listen()?, progress, self.cancel.clone(), Arc::clone(&stopped));
-        // A separate task receives signals even if the work blocks its thread.
-        let watch = tokio::spawn(watch);
-        let value = work.await;
-        let closed = self.storage.close().await;
-        watch.abort();
-        Ok(FinishedWork { value, closed, stopped: stopped.get().copied() })
-    }
 }
 
-struct FinishedWork<T> {
-    value: T,
-    closed: larder_storage::Result<()>,
-    stopped: Option<Exit>,
-}
-
-/// Waits for a signal, asks the work to stop, and ends the process if that takes too long.
-async fn watch(
-    mut signals: Signals,
-    progress: Arc<ProgressDisplay>,
+/// Runs asynchronous work until a signal stops it.
+pub(crate) struct Supervisor {
     cancel: CancellationToken,
-    stopped: Arc<OnceLock<Exit>>,
-) {
-    let exit = signals.next().await;
-    progress.clear();
-    stopped.get_or_init(|| exit);
-    cancel.cancel();
-    tokio::select! {
-        _ = signals.next() => {}
-        () = tokio::time::sleep(CLEAN_UP) => {}
+    foreground: Option<ForegroundCommand>,
+}
+
+impl Supervisor {
+    pub(crate) fn new(cancel: CancellationToken) -> Self {
+        Self { cancel, foreground: None }
     }
-    end_at_once(exit)
+
+    /// Lets a command of the user decide about signals while it runs.
+    pub(crate) fn with_foreground(self, foreground: &ForegroundCommand) -> Self {
+        Self { foreground: Some(foreground.clone()), ..self }
+    }
+
+    /// Runs work to its end. Notes in `output` if a signal came.
+    pub(crate) fn run<T>(
+        self,
+        output: &mut CommandOutput,
+        work: impl AsyncFnOnce(&mut CommandOutput) -> T,
+    ) -> Result<T> {
+        let runtime = runtime::start().map_err(Failure::Runtime)?;
+        let progress = Arc::clone(output.console().progress());
+        let stopped = Arc::new(OnceLock::new());
+        let ended = runtime.block_on(async {
+            let signals =
+                if self.foreground.is_some() { Signals::listen_with_command()? } else { Signals::listen()? };
+            // A separate task receives signals even if the work blocks its thread.
+            let watch = tokio::spawn(self.watch(signals, progress, Arc::clone(&stopped)));
+            let value = work(output).await;
+            watch.abort();
+            Ok(value)
+        });
+        // A blocking call that never returns must not keep the process alive.
+        runtime.shutdown_background();
+        if let Some(exit) = stopped.get() {
+            output.stop(*exit);
+        }
+        ended
+    }
+
+    /// Waits for a signal, asks the work to stop, and ends the process if that takes too long.
+    async fn watch(self, mut signals: Signals, progress: Arc<ProgressDisplay>, stopped: Arc<OnceLock<Exit>>) {
+        let exit = loop {
+            let exit = signals.next().await;
+            let is_first = stopped.set(exit).is_ok();
+            match &self.foreground {
+                Some(foreground) if foreground.takes(exit) => {}
+                // The first signal came while the command of the user ran.
+                Some(_) if !is_first => {
+                    progress.clear();
+                    end_at_once(exit)
+                }
+                _ => break exit,
+            }
+        };
+        progress.clear();
+        self.cancel.cancel();
+        tokio::select! {
+            _ = signals.next() => {}
+            () = tokio::time::sleep(CLEAN_UP) => {}
+        }
+        end_at_once(exit)
+    }
 }
 
 #[expect(clippy::exit, reason = "only the command line may end the process")]

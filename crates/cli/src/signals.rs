@@ -61,28 +61,53 @@ fn process_status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
 
-/// Receives SIGINT and SIGTERM, unless they were ignored when larder started.
+/// Receives the signals that stop a command, unless they were ignored when larder started.
 pub(crate) struct Signals {
     interrupt: Option<Signal>,
     terminate: Option<Signal>,
+    hangup: Option<Signal>,
+    quit: Option<Signal>,
 }
 
 impl Signals {
+    /// Listens for SIGINT and SIGTERM. The other signals end the process directly.
     pub(crate) fn listen() -> Result<Self> {
-        let status = process_status();
-        let listen = |kind| {
-            let listening = (!is_ignored(&status, kind)).then(|| signal(kind));
-            listening.transpose().map_err(Failure::Runtime)
-        };
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        let listen = Listener::new();
+        let interrupt = listen.to(SignalKind::interrupt())?;
+        let terminate = listen.to(SignalKind::terminate())?;
+        Ok(Self { interrupt, terminate, hangup: None, quit: None })
     }
 
-    /// Waits for the next signal.
+    /// Listens for SIGHUP and SIGQUIT as well. A command that larder runs decides what they mean.
+    pub(crate) fn listen_with_command() -> Result<Self> {
+        let listen = Listener::new();
+        let (hangup, quit) = (listen.to(SignalKind::hangup())?, listen.to(SignalKind::quit())?);
+        Ok(Self { hangup, quit, ..Self::listen()? })
+    }
+
+    /// Waits for the next signal. Returns the exit code that it stands for.
     pub(crate) async fn next(&mut self) -> Exit {
         tokio::select! {
             () = receive(&mut self.interrupt) => Exit::Interrupted,
             () = receive(&mut self.terminate) => Exit::Terminated,
+            () = receive(&mut self.hangup) => Exit::HungUp,
+            () = receive(&mut self.quit) => Exit::Quit,
         }
+    }
+}
+
+struct Listener {
+    status: String,
+}
+
+impl Listener {
+    fn new() -> Self {
+        Self { status: process_status() }
+    }
+
+    fn to(&self, kind: SignalKind) -> Result<Option<Signal>> {
+        let listening = (!is_ignored(&self.status, kind)).then(|| signal(kind));
+        listening.transpose().map_err(Failure::Runtime)
     }
 }
 

@@ -40,8 +40,8 @@ pub(crate) fn instead_of(command: &str) -> Option<&'static str> {
         "login" | "auth" => {
             "larder uses the credentials of AWS, Google Cloud and SSH tools: log in with those"
         }
-        "run" | "repro" | "exec" => {
-            "larder does not run commands yet: `larder hash command -- CMD` prints the hash to pull and push under"
+        "repro" | "exec" | "make" | "memo" => {
+            "`larder run -d INPUT -o OUTPUT -- CMD` runs a command, or restores what it made before"
         }
         _ => return None,
     })

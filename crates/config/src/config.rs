@@ -54,6 +54,11 @@ impl Config {
         self.first(|layer| layer.stall_timeout.as_ref())
     }
 
+    /// How long a run waits for an answer when it looks for its outputs in the remote.
+    pub fn run_lookup_timeout(&self) -> Option<Duration> {
+        self.first(|layer| layer.run_lookup_timeout.as_ref()).map(|setting| setting.value)
+    }
+
     /// Returns whether run records name the user and the machine.
     pub fn record_identity(&self) -> bool {
         self.first(|layer| layer.record_identity.as_ref()).is_some_and(|setting| setting.value)

@@ -19,8 +19,16 @@ use crate::setting::Setting;
 
 /// The keys at the top of a file. A remote cannot have one of these names, because a setting placed below
 /// `[remotes]` would be read as a remote.
-const SETTINGS: [&str; 7] =
-    ["hash", "compression", "jobs", "stall_timeout", "record_identity", "stat_cache", "remotes"];
+const SETTINGS: [&str; 8] = [
+    "hash",
+    "compression",
+    "jobs",
+    "stall_timeout",
+    "run_lookup_timeout",
+    "record_identity",
+    "stat_cache",
+    "remotes",
+];
 /// The options of remotes of all kinds. No remote has such a name either.
 const OPTIONS: [&str; 11] = [
     "url",
@@ -35,7 +43,7 @@ const OPTIONS: [&str; 11] = [
     "sse_kms_key_id",
     "request_payer",
 ];
-const KEYS: &str = "known are `hash`, `compression`, `jobs`, `stall_timeout`, `record_identity`, `stat_cache` and `[remotes]`";
+const KEYS: &str = "known are `hash`, `compression`, `jobs`, `stall_timeout`, `run_lookup_timeout`, `record_identity`, `stat_cache` and `[remotes]`";
 
 pub(crate) fn parse(text: &str, path: &Path, kind: FileKind) -> Result<Layer> {
     let document = ConfigDocument { text, path, kind };
@@ -64,7 +72,8 @@ impl ConfigDocument<'_> {
                 key @ "hash" => layer.hash = Some(self.text(key, value)?),
                 key @ "compression" => layer.compression = Some(self.text(key, value)?),
                 "jobs" => layer.jobs = Some(self.jobs(value)?),
-                "stall_timeout" => layer.stall_timeout = Some(self.stall_timeout(value)?),
+                key @ "stall_timeout" => layer.stall_timeout = Some(self.seconds(key, value)?),
+                key @ "run_lookup_timeout" => layer.run_lookup_timeout = Some(self.seconds(key, value)?),
                 key @ "record_identity" => layer.record_identity = Some(self.boolean(key, value)?),
                 key @ "stat_cache" => layer.stat_cache = Some(self.boolean(key, value)?),
                 "remotes" => layer.remotes = self.remotes(value)?,
@@ -98,7 +107,7 @@ impl ConfigDocument<'_> {
         }
     }
 
-    fn stall_timeout(&self, value: &TomlValue<'_>) -> Result<Setting<std::time::Duration>> {
+    fn seconds(&self, key: &str, value: &TomlValue<'_>) -> Result<Setting<std::time::Duration>> {
         let seconds = match OptionValue::from_toml(value.get_ref()) {
             // Numbers above 2^53 lose their last digits, but no timeout is that long.
             #[expect(clippy::cast_precision_loss, reason = "see above")]
@@ -108,7 +117,7 @@ impl ConfigDocument<'_> {
         };
         match seconds.and_then(stall_timeout) {
             Some(timeout) => Ok(self.setting(value, timeout)),
-            None => Err(self.wrong("stall_timeout", value, "must be a number of seconds above 0")),
+            None => Err(self.wrong(key, value, "must be a number of seconds above 0")),
         }
     }
 
@@ -284,13 +293,17 @@ mod tests {
         let rows = [
             (
                 "jobs = 4\nhahs = 'x'\n",
-                "larder.toml:2: unknown key `hahs`: known are `hash`, `compression`, `jobs`, `stall_timeout`, `record_identity`, `stat_cache` and `[remotes]`",
+                "larder.toml:2: unknown key `hahs`: known are `hash`, `compression`, `jobs`, `stall_timeout`, `run_lookup_timeout`, `record_identity`, `stat_cache` and `[remotes]`",
             ),
             ("jobs = 0\n", "larder.toml:1: `jobs` must be a whole number from 1 to 1024"),
             ("jobs = 1025\n", "larder.toml:1: `jobs` must be a whole number from 1 to 1024"),
             ("\njobs = '4'\n", "larder.toml:2: `jobs` must be a whole number from 1 to 1024"),
             ("record_identity = 1\n", "larder.toml:1: `record_identity` must be true or false"),
             ("stat_cache = 'off'\n", "larder.toml:1: `stat_cache` must be true or false"),
+            (
+                "run_lookup_timeout = 0\n",
+                "larder.toml:1: `run_lookup_timeout` must be a number of seconds above 0",
+            ),
             ("stall_timeout = 0\n", "larder.toml:1: `stall_timeout` must be a number of seconds above 0"),
             ("stall_timeout = -1.5\n", "larder.toml:1: `stall_timeout` must be a number of seconds above 0"),
             ("stall_timeout = nan\n", "larder.toml:1: `stall_timeout` must be a number of seconds above 0"),

@@ -44,6 +44,8 @@ pub struct Layer {
     pub jobs: Option<Setting<NonZeroUsize>>,
     /// How long a remote may make no progress before larder gives up on it.
     pub stall_timeout: Option<Setting<Duration>>,
+    /// How long a run waits for an answer when it looks for its outputs in the remote.
+    pub run_lookup_timeout: Option<Setting<Duration>>,
     /// Whether run records name the user and the machine.
     pub record_identity: Option<Setting<bool>>,
     /// Whether digests of files are remembered, so that unchanged files are not read again.

@@ -217,11 +217,7 @@ fn manifest_text(
     for (name, value) in &inputs.keys {
         lines.push(format!("key {} {}", encoded(name.as_bytes()), encoded(value.as_bytes())));
     }
-    for given in &inputs.deps {
-        if let Some(link) = symlink_before_parent(root, given) {
-            return Err(CommandError::BehindSymlink { path: given.clone(), link });
-        }
-    }
+    check_symlinks(root, &inputs.deps)?;
     // Sorted by bytes, without duplicates.
     let deps: BTreeMap<Vec<u8>, &PathBuf> = inputs
         .deps
@@ -229,11 +225,12 @@ fn manifest_text(
         .map(|given| (from_root(root, given).into_os_string().into_encoded_bytes(), given))
         .collect();
     for (path, given) in deps {
-        let hash = match inputs.known.get(given) {
-            Some(hash) => hash.clone(),
-            None => {
-                dependency(root, &from_root(root, given), given, |path| hash_dependency(root, path, options))?
-            }
+        let hash = if let Some(hash) = inputs.known.get(given) {
+            hash.clone()
+        } else {
+            dependency(root, &from_root(root, given), given, |path| {
+                hash_dependency(root, path, options, &mut io::sink(), |_| {})
+            })?
         };
         // The root itself has no name.
         let path = if path.is_empty() { b".".to_vec() } else { path };
@@ -241,6 +238,16 @@ fn manifest_text(
     }
     lines.extend(inputs.args.iter().map(|arg| format!("arg {}", encoded(arg.as_bytes()))));
     Ok((lines.join("\n") + "\n").into_bytes())
+}
+
+/// Refuses dependencies with a `..` behind a symlink.
+pub(crate) fn check_symlinks(root: &Path, deps: &[PathBuf]) -> Result<(), CommandError> {
+    for given in deps {
+        if let Some(link) = symlink_before_parent(root, given) {
+            return Err(CommandError::BehindSymlink { path: given.clone(), link });
+        }
+    }
+    Ok(())
 }
 
 fn weasel_text(root: &Path, inputs: &CommandInputs, options: &HashOptions) -> Result<Vec<u8>, CommandError> {
@@ -266,7 +273,7 @@ fn weasel_text(root: &Path, inputs: &CommandInputs, options: &HashOptions) -> Re
     Ok(text)
 }
 
-fn dependency(
+pub(crate) fn dependency(
     root: &Path,
     path: &Path,
     given: &Path,
@@ -282,7 +289,7 @@ fn dependency(
 
 /// Returns the normalized path relative to the root. Outside of the root it begins with `..`, or is absolute if it was given
 /// so.
-fn from_root(root: &Path, given: &Path) -> PathBuf {
+pub(crate) fn from_root(root: &Path, given: &Path) -> PathBuf {
     if root.is_absolute()
         && let Ok(inside) = normalize(&root.join(given)).strip_prefix(normalize(root))
     {

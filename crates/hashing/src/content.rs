@@ -64,15 +64,19 @@ pub fn content_manifest(
 const IGNORE_FILE: &str = ".larderignore";
 
 /// Hashes a dependency of a command at `dependency`, relative to the project root `root`, without what a `.larderignore` of
-/// the project names. Outside of the project nothing is ignored. A link that leaves the dependency is an error, because the command reads the target and
-/// the hash does not cover it.
+/// the project names. Outside of the project nothing is ignored. Writes the hashed manifest, and shows each entry to `see`.
+///
+/// A link that leaves the dependency is an error, because the command reads the target and the hash does not cover it.
 pub(crate) fn hash_dependency(
     root: &Path,
     dependency: &Path,
     options: &HashOptions,
+    manifest: &mut dyn Write,
+    mut see: impl FnMut(&TreeEntry<Digest>),
 ) -> Result<ContentHash, HashError> {
     let path = &root.join(dependency);
     let Some(hasher) = TreeHasher::new(options.scheme) else { return hash_like_weasel(path, options) };
+    let hasher = hasher.with_copy(manifest);
     let mut options = options.clone();
     let is_inside = dependency.components().all(|component| matches!(component, Component::Normal(_)));
     options.tree.ignore = is_inside
@@ -82,6 +86,7 @@ pub(crate) fn hash_dependency(
     let options = &options;
     let mut real_root = None;
     hash_with(path, options, hasher, |entry| {
+        see(entry);
         let EntryKind::Symlink { target } = &entry.kind else { return Ok(()) };
         let link = path.join(OsStr::from_bytes(&entry.path));
         let root = match &real_root {

@@ -10,6 +10,7 @@
 
 mod command;
 mod content;
+mod dependencies;
 mod digest;
 mod env;
 mod error;
@@ -25,6 +26,7 @@ mod weasel;
 
 pub use command::{CommandError, CommandInputs, command_hash, command_manifest};
 pub use content::{content_hash, content_manifest};
+pub use dependencies::{HashedDependency, hash_dependencies};
 pub use digest::{Digest, DigestHasher, Scheme, UnknownScheme};
 pub use env::{env_hash, env_manifest};
 pub use error::HashError;

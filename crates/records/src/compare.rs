@@ -158,9 +158,7 @@ impl CommandManifest {
         }
         for (path, change) in changes(&before.deps, &self.deps) {
             let files = match (before.trees.get(&path), self.trees.get(&path)) {
-                (Some(old), Some(new)) => {
-                    changes(&tree_entries(old), &tree_entries(new)).into_iter().collect()
-                }
+                (Some(old), Some(new)) => tree_changes(old, new),
                 _ => Vec::new(),
             };
             found.push(Difference::Dependency { path, change, files });
@@ -170,6 +168,11 @@ impl CommandManifest {
         }
         found
     }
+}
+
+/// Returns the files that differ between two tree manifests, `larder-tree 1`, sorted by path.
+pub fn tree_changes(before: &str, after: &str) -> Vec<(String, Change)> {
+    changes(&tree_entries(before), &tree_entries(after)).into_iter().collect()
 }
 
 /// The names whose values differ.

@@ -16,7 +16,7 @@ mod run_id;
 mod statement;
 mod time;
 
-pub use compare::{Change, CommandManifest, Difference};
+pub use compare::{Change, CommandManifest, Difference, tree_changes};
 pub use name::{InvalidRecordName, RecordName};
 pub use record::{
     Dependency, GitState, InvalidRecord, MAX_BYTES, MAX_MANIFESTS, RecordedOutput, RunDetails, RunIdentity,

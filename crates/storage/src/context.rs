@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::mem::{self, Discriminant};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use larder_backend::{Backend, CreatedRoot, error_chain};
 use larder_hashing::OutputPath;
@@ -12,11 +13,15 @@ use tokio::sync::OnceCell;
 use crate::error::{Error, Result};
 use crate::layout::OutputKeys;
 use crate::options::{FindOptions, StorageOptions};
-use crate::place::{check_not_reserved, real_parent, real_path};
+use crate::place::{check_apart, check_not_reserved, real_parent, real_path};
 use crate::remote::RemoteUrl;
 use crate::report::{Event, Phase, PhaseReport, Warning};
-use crate::state::{ProjectState, UploadRecorder};
+use crate::state::{BusyLock, LockAttempt, OutputLocks, ProjectState, UploadRecorder};
 use crate::tasks::run_blocking;
+
+/// The pauses between attempts to lock outputs grow from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A project, its remote, and how to work.
 #[derive(Debug)]
@@ -28,6 +33,7 @@ pub(crate) struct StorageContext {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) options: StorageOptions,
     pub(crate) state: Arc<ProjectState>,
+    recovered: OnceCell<()>,
     swept: OnceCell<()>,
     /// The kinds of warnings that are given once, and were given.
     said: Mutex<HashSet<Discriminant<Warning>>>,
@@ -51,6 +57,7 @@ impl StorageContext {
             is_embedded: false,
             backend,
             options,
+            recovered: OnceCell::new(),
             swept: OnceCell::new(),
             said: Mutex::default(),
         }
@@ -117,16 +124,26 @@ impl StorageContext {
     /// Completes or undoes the placings of dead processes, and removes their files in the project. For commands that change
     /// nothing themselves.
     pub(crate) async fn recover(&self) -> Result<()> {
-        self.recover_for(true).await
+        self.recover_for(true, None).await
     }
 
-    async fn recover_for(&self, only_reads: bool) -> Result<()> {
+    /// The same for commands that change files of the project, with locks that they hold. Once per storage, and again after
+    /// another command has ended that held the locks.
+    pub(crate) async fn recover_locked(&self, held: &Arc<OutputLocks>) -> Result<()> {
+        let recover = || self.recover_for(false, Some(Arc::clone(held)));
+        if held.had_to_wait() {
+            return recover().await;
+        }
+        self.recovered.get_or_try_init(recover).await.copied()
+    }
+
+    async fn recover_for(&self, only_reads: bool, held: Option<Arc<OutputLocks>>) -> Result<()> {
         self.check_cancelled()?;
         if let Some(remote) = self.remote_path.as_deref().filter(|path| self.state.contains(path)) {
             self.state.check_no_symlinks(remote)?;
         }
         let state = Arc::clone(&self.state);
-        for warning in run_blocking(move || state.recover(only_reads)).await? {
+        for warning in run_blocking(move || state.recover(only_reads, held.as_deref())).await? {
             self.warn(&warning);
         }
         Ok(())
@@ -134,9 +151,9 @@ impl StorageContext {
 
     /// The same for commands that change something. Also removes what dead processes left on the remote. Once per storage.
     pub(crate) async fn sweep(&self) -> Result<()> {
+        self.recovered.get_or_try_init(|| self.recover_for(false, None)).await?;
         self.swept
             .get_or_try_init(|| async {
-                self.recover_for(false).await?;
                 let remote = self.backend.to_string();
                 let orphans = self.state.orphans(&remote);
                 match self.backend.sweep(&orphans).await {
@@ -149,6 +166,46 @@ impl StorageContext {
             })
             .await
             .copied()
+    }
+
+    /// Locks outputs, and waits while other commands use them. Warns if it has to wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HeldByAncestor`], so that a command never waits for itself.
+    pub(crate) async fn lock_outputs(&self, outputs: &[OutputPath]) -> Result<Arc<OutputLocks>> {
+        let state = Arc::clone(&self.state);
+        let wanted = outputs.to_vec();
+        let mut request = run_blocking(move || state.request_locks(&wanted)).await?;
+        let mut last = None;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let (returned, attempt) = run_blocking(move || {
+                let attempt = request.attempt();
+                (request, attempt)
+            })
+            .await;
+            request = returned;
+            match attempt? {
+                LockAttempt::Locked(locks) => {
+                    let locks = locks.after_waiting(last.is_some());
+                    if locks.are_void() {
+                        let project = self.root.display().to_string();
+                        self.warn_once(&Warning::NoLocks { project });
+                    }
+                    return Ok(Arc::new(locks));
+                }
+                LockAttempt::Busy(busy) => {
+                    let BusyLock { path, holder } = busy;
+                    if last.as_ref() != Some(&path) {
+                        self.warn(&Warning::Waiting { path: path.clone(), process: holder });
+                        last = Some(path);
+                    }
+                    self.or_cancelled(tokio::time::sleep(pause)).await?;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
     }
 
     /// Returns whether the remote is the embedded one, in the directory of the project's state.
@@ -168,21 +225,12 @@ impl StorageContext {
 
     /// Refuses a remote inside an output, and an output inside a remote.
     pub(crate) fn check_apart(&self, output: &OutputPath, path: &Path) -> Result<()> {
-        let Some(remote) = &self.remote_path else { return Ok(()) };
-        let (remote_real, path_real) = (real_path(remote), real_path(path));
-        if remote_real.starts_with(&path_real) {
-            return Err(Error::Usage(format!(
-                "the remote {} lies inside the output {output}: keep it elsewhere",
-                remote.display()
-            )));
-        }
-        if path_real.starts_with(&remote_real) {
-            return Err(Error::Usage(format!(
-                "the output {output} lies inside the remote {}: nothing but larder writes there",
-                remote.display()
-            )));
-        }
-        Ok(())
+        self.remote_path.as_deref().map_or(Ok(()), |remote| check_apart(remote, output, path))
+    }
+
+    /// The directory of the remote, if it is on this machine.
+    pub(crate) fn remote_path(&self) -> Option<&Path> {
+        self.remote_path.as_deref()
     }
 
     pub(crate) fn not_found(&self, output: &OutputPath, options: &FindOptions) -> Error {

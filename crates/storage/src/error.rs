@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use larder_archive::{PackError, UnpackError};
 use larder_backend::InvalidKey;
@@ -130,6 +131,34 @@ pub enum Error {
         destination: PathBuf,
         /// The mount point, or the directory on another device.
         mount: PathBuf,
+    },
+    /// A command succeeded and did not make an output.
+    #[error("the command did not create its output {}", path.display())]
+    NotMade {
+        /// The output.
+        path: PathBuf,
+    },
+    /// A command made an output as a symlink.
+    #[error("the command created its output {} as a symlink, and a restored copy would not be one: let it create a file or directory", path.display())]
+    MadeSymlink {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The remote did not answer a look-up in time.
+    #[error("{remote} did not answer within {} s", timeout.as_secs_f64())]
+    NoAnswer {
+        /// The remote.
+        remote: String,
+        /// The time that it had.
+        timeout: Duration,
+    },
+    /// A command that larder runs has started another larder, which wants an output of that command.
+    #[error(
+        "{path} is an output of the command that runs this one: make it in the outer command, or name other outputs"
+    )]
+    HeldByAncestor {
+        /// The output, or a directory above outputs.
+        path: String,
     },
     /// A directory of larder's own is a symlink.
     #[error("failed to use {}: it is a symlink; remove it, and larder creates a directory", path.display())]
@@ -275,12 +304,13 @@ impl Error {
             Self::ContentMismatch { .. } | Self::Damaged { .. } => ErrorKind::Integrity,
             Self::NeedsNewerLarder { .. } => ErrorKind::Unsupported,
             Self::Usage(_)
+            | Self::HeldByAncestor { .. }
             | Self::AmbiguousHash { .. }
             | Self::Remote(_)
             | Self::NameTooLong { .. }
             | Self::Key(_) => ErrorKind::Usage,
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::Record { .. } => ErrorKind::Remote,
+            Self::Record { .. } | Self::NoAnswer { .. } => ErrorKind::Remote,
             Self::Hash(error) if error.is_cancelled() => ErrorKind::Cancelled,
             Self::Pack(error) if error.is_cancelled() => ErrorKind::Cancelled,
             Self::Backend(error) => match error.kind() {
@@ -292,6 +322,8 @@ impl Error {
                 _ => ErrorKind::Remote,
             },
             Self::MissingSource { .. }
+            | Self::NotMade { .. }
+            | Self::MadeSymlink { .. }
             | Self::Differs { .. }
             | Self::Incomparable { .. }
             | Self::Contended { .. }
@@ -309,6 +341,12 @@ impl Error {
     /// Whether the project's file system is read-only.
     pub(crate) fn is_read_only_file_system(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem)
+    }
+
+    /// Whether this user cannot write in the project.
+    pub(crate) fn is_of_unwritable_project(&self) -> bool {
+        self.is_read_only_file_system()
+            || matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
 
     pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {

@@ -23,6 +23,7 @@ mod remote;
 mod remote_storage;
 mod report;
 mod resolve;
+mod run;
 mod state;
 mod tasks;
 mod turns;
@@ -37,7 +38,7 @@ pub use larder_hashing::{
 };
 pub use larder_records::{
     Change, Dependency, Difference, GitState, RecordedOutput, RunDetails, RunId, RunIdentity, RunRecord,
-    RunTime,
+    RunTime, tree_changes,
 };
 pub use larder_tree::Workers;
 pub use options::{FindOptions, PullOptions, PushOptions, StorageOptions};
@@ -47,6 +48,8 @@ pub use remote::{InvalidRemote, OptionScalar, RemoteOptions, RemoteUrl, UserEnvi
 pub use remote_storage::RemoteStorage;
 pub use report::{Event, Phase, Reporter, Silent, Warning};
 pub use resolve::HashQuery;
+pub use run::{CommandRun, FoundRun, MadeOutputs, MissReason, NoRun, Published, RunRequest};
+pub use state::{BroughtBack, LocalRun, RemotePause};
 /// Asks a [`RemoteStorage`] to stop: see [`StorageOptions::cancel`].
 pub use tokio_util::sync::CancellationToken;
 

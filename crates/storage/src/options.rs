@@ -1,5 +1,6 @@
 //! Options of operations on a storage.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,6 +73,8 @@ pub struct PushOptions {
     pub compression: Option<Compression>,
     /// Upload even if the object exists, and replace it.
     pub force: bool,
+    /// The URLs of objects that are known to be damaged. They are replaced.
+    pub damaged: BTreeSet<String>,
     /// Store what symlinks point at, instead of the links.
     pub dereference: bool,
     /// Report what would be done, without doing it. Every check that needs no write is made. The remote must exist and accept the

@@ -34,6 +34,28 @@ pub(crate) fn check_not_reserved(root: &Path, path: &Path, resolved: &Path) -> R
     Err(Error::Usage(format!("{} cannot be an output{cause}: {reason}; name another path", path.display())))
 }
 
+/// Refuses a remote inside an output, and an output inside a remote.
+pub(crate) fn check_apart(remote: &Path, output: &OutputPath, path: &Path) -> Result<()> {
+    check_apart_by_text(&real_path(remote), output, &real_path(path))
+}
+
+/// Refuses the same by the texts of the paths, without waiting for a file system.
+pub(crate) fn check_apart_by_text(remote: &Path, output: &OutputPath, path: &Path) -> Result<()> {
+    if remote.starts_with(path) {
+        return Err(Error::Usage(format!(
+            "the remote {} lies inside the output {output}: keep it elsewhere",
+            remote.display()
+        )));
+    }
+    if path.starts_with(remote) {
+        return Err(Error::Usage(format!(
+            "the output {output} lies inside the remote {}: nothing but larder writes there",
+            remote.display()
+        )));
+    }
+    Ok(())
+}
+
 /// Resolves the symlinks in the part of the path that exists.
 pub(crate) fn real_path(path: &Path) -> PathBuf {
     let mut missing = Vec::new();

@@ -19,16 +19,16 @@ use rustix::fs::{Access, AtFlags, CWD};
 use crate::context::StorageContext;
 use crate::error::{Error, Result};
 use crate::options::PullOptions;
-use crate::outcome::{PullOutcome, Pulled};
+use crate::outcome::{PullOutcome, Pulled, RemoteObject};
 use crate::report::{Phase, PhaseReport};
-use crate::state::{Planned, Unplaced, check_one_mount, place};
+use crate::state::{OutputLocks, Planned, Unplaced, check_one_mount, place};
 use crate::tasks::{few_at_once, run_blocking};
 use candidates::{Choice, choices, none_found};
 use compare::{Compared, Comparison, compare, compare_with, would_restore};
 use damaged::DamagedCandidates;
 use fetch::{Fetched, fetch};
 
-pub(crate) use candidates::Candidate;
+pub(crate) use candidates::{Candidate, common_runs, matches_of_all, runs_of_command};
 pub(crate) use fetch::{ContentDiffers, fetch_candidate};
 pub(crate) use wanted::Wanted;
 
@@ -44,11 +44,14 @@ pub(crate) async fn pull(
 ) -> Result<Vec<Pulled>> {
     let started = Instant::now();
     let plan = PullPlan::new(context, outputs, options)?;
-    if options.dry_run {
+    let _locks = if options.dry_run {
         context.recover().await?;
+        None
     } else {
+        let locks = plan.lock().await?;
         context.sweep().await?;
-    }
+        locks
+    };
     let outcome = plan.run().await;
     plan.damaged.finish(context);
     let mut pulled = outcome?;
@@ -57,6 +60,43 @@ pub(crate) async fn pull(
         pulled.elapsed = elapsed;
     }
     Ok(pulled)
+}
+
+/// Restores one object of each output: all of them, or none. The caller holds the locks of the outputs.
+pub(crate) async fn restore(
+    context: &StorageContext,
+    outputs: &[OutputPath],
+    objects: &[RemoteObject],
+    options: &PullOptions,
+) -> Result<Vec<Pulled>> {
+    let started = Instant::now();
+    let plan = PullPlan::new(context, outputs, options)?;
+    let choice = objects.iter().map(|object| vec![Candidate::Listed(object.clone())]).collect();
+    let mut pulled = plan.pull_choice(choice).await?;
+    let elapsed = started.elapsed();
+    for pulled in &mut pulled {
+        pulled.elapsed = elapsed;
+    }
+    Ok(pulled)
+}
+
+/// Reads one object of each output, and returns the URLs of the damaged ones.
+pub(crate) async fn damaged_among(
+    context: &StorageContext,
+    outputs: &[OutputPath],
+    objects: &[RemoteObject],
+    options: &PullOptions,
+) -> Result<Vec<String>> {
+    let checks = outputs.iter().zip(objects).map(|(output, object)| async move {
+        let wanted = Wanted { output: output.clone(), destination: output.below(&context.root) };
+        match fetch_candidate(context, &wanted, &Candidate::Listed(object.clone()), options).await {
+            Err(Error::Damaged { url, .. }) => Ok(Some(url)),
+            Err(Error::Cancelled) => Err(Error::Cancelled),
+            _ => Ok(None),
+        }
+    });
+    let found: Vec<Option<String>> = few_at_once(checks).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// The outputs of one pull: all are restored, or none.
@@ -83,6 +123,27 @@ impl<'a> PullPlan<'a> {
             check_reachable(&wanted.destination)?;
         }
         Ok(Self { context, wanted, options, damaged: DamagedCandidates::default() })
+    }
+
+    /// Locks the destinations in the project, so that no command changes them meanwhile.
+    async fn lock(&self) -> Result<Option<Arc<OutputLocks>>> {
+        let in_project = |wanted: &Wanted| {
+            let path = wanted.destination.strip_prefix(&self.context.root).ok()?;
+            OutputPath::new(path).ok()
+        };
+        let outputs: Vec<OutputPath> = self.wanted.iter().filter_map(in_project).collect();
+        if outputs.is_empty() {
+            return Ok(None);
+        }
+        match self.context.lock_outputs(&outputs).await {
+            Ok(locks) => {
+                self.context.recover_locked(&locks).await?;
+                Ok(Some(locks))
+            }
+            // Nothing can be restored in such a project, so nothing needs a lock.
+            Err(error) if error.is_of_unwritable_project() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn run(&self) -> Result<Vec<Pulled>> {

@@ -40,7 +40,7 @@ pub(crate) async fn push(
     options: &PushOptions,
 ) -> Result<Pushed> {
     let started = SystemTime::now();
-    let pushed = PushRequest { context, output, command, options, outputs: 1 }.run().await?;
+    let pushed = PushRequest { context, output, command, options, waiting: 1 }.run().await?;
     if !options.dry_run {
         record_push(context, command, vec![pushed.clone()], &options.details, started).await?;
     }
@@ -60,7 +60,8 @@ pub(crate) async fn push_all(
         .iter()
         .enumerate()
         .map(|(index, output)| async move {
-            let request = PushRequest { context, output, command, options, outputs: outputs.len() };
+            let waiting = outputs.len().min(MAX_TRANSFERS);
+            let request = PushRequest { context, output, command, options, waiting };
             (index, request.run().await)
         })
         .collect();
@@ -82,8 +83,8 @@ pub(crate) struct PushRequest<'a> {
     pub(crate) output: &'a OutputPath,
     pub(crate) command: &'a CommandHash,
     pub(crate) options: &'a PushOptions,
-    /// How many outputs share the memory of the process.
-    pub(crate) outputs: usize,
+    /// How many hashed outputs may wait in memory at once.
+    pub(crate) waiting: usize,
 }
 
 impl PushRequest<'_> {
@@ -116,8 +117,15 @@ impl PushRequest<'_> {
 
         let prepared = self.prepare_and_get_ready().await?;
         let content = self.content_hash_of(&prepared)?;
-        let push =
-            PreparedPush { context, output, command: self.command, content, options, prepared, started };
+        let push = PreparedPush {
+            context,
+            output,
+            command: self.command,
+            content,
+            options,
+            prepared: &prepared,
+            started,
+        };
         push.run().await
     }
 
@@ -142,12 +150,16 @@ impl PushRequest<'_> {
         }
     }
 
-    async fn prepare(&self, stop: &CancellationToken) -> Result<Prepared> {
+    /// Hashes the output, and keeps a small one in memory.
+    pub(crate) async fn prepare(&self, stop: &CancellationToken) -> Result<Prepared> {
         let Self { context, output, .. } = *self;
         let report = PhaseReport::start(&context.options.reporter, stop, output, Phase::Hash, None);
         let pack = self.pack_options().with_observer(Arc::clone(&report) as _);
         // Several outputs may wait for their turn in memory.
-        let kept = if self.outputs > 1 { KEPT_OF_SEVERAL / MAX_TRANSFERS } else { pack.kept_bytes };
+        let kept = match self.waiting {
+            0 | 1 => pack.kept_bytes,
+            waiting => KEPT_OF_SEVERAL / waiting,
+        };
         let prepared = larder_archive::prepare(&context.root, output, &pack.with_kept_bytes(kept))
             .await
             .map_err(from_pack);
@@ -194,18 +206,19 @@ impl PushRequest<'_> {
 }
 
 /// An output that was hashed.
-struct PreparedPush<'a> {
-    context: &'a StorageContext,
-    output: &'a OutputPath,
-    command: &'a CommandHash,
-    content: ContentHash,
-    options: &'a PushOptions,
-    prepared: Prepared,
-    started: Instant,
+pub(crate) struct PreparedPush<'a> {
+    pub(crate) context: &'a StorageContext,
+    pub(crate) output: &'a OutputPath,
+    pub(crate) command: &'a CommandHash,
+    pub(crate) content: ContentHash,
+    pub(crate) options: &'a PushOptions,
+    pub(crate) prepared: &'a Prepared,
+    pub(crate) started: Instant,
 }
 
 impl PreparedPush<'_> {
-    async fn run(&self) -> Result<Pushed> {
+    /// Publishes the output, unless the remote has it.
+    pub(crate) async fn run(&self) -> Result<Pushed> {
         let keys = self.context.keys_of(self.output)?;
         let key = keys.key(self.command, &self.content)?;
         let backend = &self.context.backend;
@@ -230,7 +243,8 @@ impl PreparedPush<'_> {
         };
         let mut mode = PutMode::CreateOnly;
         if let Some(meta) = &existing {
-            if meta.size > 0 && !self.options.force {
+            let replaces = self.options.force || self.options.damaged.contains(&keys.url(&key));
+            if meta.size > 0 && !replaces {
                 if self.options.dry_run {
                     self.check_record().await?;
                 }

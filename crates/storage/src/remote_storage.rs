@@ -15,8 +15,10 @@ use crate::outcome::{Found, Pulled, Pushed, RemoteObject};
 use crate::records::{LoggedRun, WhyReport};
 use crate::remote::RemoteUrl;
 use crate::resolve::HashQuery;
+use crate::run::{CommandRun, RunRequest};
+use crate::state::LocalRun;
 use crate::tasks::run_blocking;
-use crate::{find, hash, list, pull, push, records, resolve};
+use crate::{find, hash, list, pull, push, records, resolve, run};
 
 /// Keeps the outputs of one project in one remote.
 ///
@@ -160,6 +162,26 @@ impl RemoteStorage {
         pull::pull(&self.context, outputs, options).await
     }
 
+    /// Begins a run of a command: locks its outputs, and waits while other commands use them. Makes no request.
+    ///
+    /// # Errors
+    ///
+    /// The outputs lie inside one another, or one is a symlink or a mount point, or an outer command makes one
+    /// ([`crate::ErrorKind::Usage`]); the project's file system fails.
+    pub async fn begin_run(&self, request: RunRequest) -> Result<CommandRun<'_>> {
+        run::begin(&self.context, request).await
+    }
+
+    /// Returns the newest run of a command in this project, of an output or of any.
+    ///
+    /// # Errors
+    ///
+    /// The project's file system fails.
+    pub fn last_run_here(&self, output: Option<&OutputPath>) -> Result<Option<LocalRun>> {
+        let is_wanted = |run: &LocalRun| output.is_none_or(|output| run.record.output(output).is_some());
+        Ok(self.context.state.newest_runs(1, is_wanted)?.pop())
+    }
+
     /// Compares the newest run of an output, under the given command hash or any, with the nearest run of another command.
     ///
     /// # Errors
@@ -167,6 +189,15 @@ impl RemoteStorage {
     /// [`crate::Error::NotFound`]: no run is recorded; the remote fails.
     pub async fn why(&self, output: &OutputPath, command: Option<&CommandHash>) -> Result<WhyReport> {
         records::why(&self.context, output, command).await
+    }
+
+    /// Compares a run in this project with the nearest run of another command in the remote.
+    ///
+    /// # Errors
+    ///
+    /// The remote fails.
+    pub async fn why_here(&self, run: &LocalRun) -> Result<WhyReport> {
+        records::why_here(&self.context, &run.record).await
     }
 
     /// Completes hashes that a person typed in part, from the objects and records of these outputs, or of all outputs if there

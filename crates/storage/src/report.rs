@@ -151,7 +151,19 @@ pub enum Warning {
         /// The directory.
         directory: String,
     },
-    /// What an interrupted pull had begun was completed or undone.
+    /// Another command uses an output, so this one waits.
+    Waiting {
+        /// The output, or a directory above outputs.
+        path: String,
+        /// The process of the other command, if it is known.
+        process: Option<u32>,
+    },
+    /// The file system of the project grants every lock, so that two commands may change an output at once.
+    NoLocks {
+        /// The project.
+        project: String,
+    },
+    /// What an interrupted command had begun was completed or undone.
     Recovered {
         /// What was done.
         action: String,
@@ -205,7 +217,15 @@ impl fmt::Display for Warning {
             Self::ForeignJournals { names, directory } => {
                 write!(f, "larder ignores {names} in {directory}: not a journal of this project; remove it")
             }
-            Self::Recovered { action } => write!(f, "an earlier pull was interrupted: {action}"),
+            Self::Waiting { path, process } => {
+                write!(f, "waiting for another larder command that uses {path}")?;
+                process.map_or(Ok(()), |process| write!(f, " (process {process})"))
+            }
+            Self::NoLocks { project } => write!(
+                f,
+                "the file system of {project} does not lock files: do not change one output with two commands at once"
+            ),
+            Self::Recovered { action } => write!(f, "an earlier command was interrupted: {action}"),
         }
     }
 }

@@ -60,6 +60,12 @@ pub enum TreeError {
         /// The path of the staging directory.
         path: PathBuf,
     },
+    /// A directory contains what a failed command left of an output.
+    #[error("`{}` is what a failed command left: look at it, and remove it", path.display())]
+    Failed {
+        /// The path of the failed output.
+        path: PathBuf,
+    },
     /// Directories are nested deeper than the limit.
     #[error("`{}` is nested deeper than the limit of {limit} directories", path.display())]
     TooDeep {

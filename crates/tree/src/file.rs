@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileExt as _, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Mode, Stat};
 
@@ -53,6 +54,13 @@ impl FileState {
             modified: (status.st_mtime, nanoseconds(status.st_mtime_nsec)),
             changed: (status.st_ctime, nanoseconds(status.st_ctime_nsec)),
         }
+    }
+
+    /// The modification time. Times before 1970 count as 1970.
+    pub fn modified(self) -> SystemTime {
+        let (seconds, nanos) = self.modified;
+        let since = Duration::new(seconds.try_into().unwrap_or(0), nanos.try_into().unwrap_or(0));
+        UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
     }
 
     /// Checks that the file at `path` still has this state. Follows links.

@@ -39,7 +39,7 @@ pub use project_file::{Symlinks, read_open_file, read_project_file, replace_proj
 pub use reader::TreeReader;
 pub use stat_cache::{FileSystemTime, StatCache};
 pub use state_directory::{StateDirectory, StateDirectoryError};
-pub use walk::STAGING_PREFIX;
+pub use walk::{FAILED_PREFIX, STAGING_PREFIX};
 pub use workers::Workers;
 
 /// The README's examples, compiled and run.

@@ -9,6 +9,8 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -176,6 +178,73 @@ impl StateDirectory {
     /// It cannot be renamed.
     pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         Ok(rustix::fs::renameat(&self.opened, from, &self.opened, to)?)
+    }
+
+    /// Opens a regular file for reading, without blocking. Returns `None` if it does not exist or is something else.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened.
+    pub fn open_regular(&self, name: &str) -> io::Result<Option<File>> {
+        match self.open_existing(name, &[OFlags::RDONLY]) {
+            Err(Errno::NOENT) => Ok(None),
+            opened => Ok(opened?),
+        }
+    }
+
+    /// Opens a regular file for reading and, if possible, writing, without blocking. Returns `None` if it is something else.
+    ///
+    /// # Errors
+    ///
+    /// It does not exist, or cannot be opened.
+    pub fn open_regular_to_write(&self, name: &str) -> rustix::io::Result<Option<File>> {
+        // It may belong to another user, or the file system may be read-only now. A lock needs only read access.
+        self.open_existing(name, &[OFlags::RDWR, OFlags::RDONLY])
+    }
+
+    fn open_existing(&self, name: &str, accesses: &[OFlags]) -> rustix::io::Result<Option<File>> {
+        // The type is checked first, because opening some devices has side effects.
+        let stat = rustix::fs::statat(&self.opened, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Ok(None);
+        }
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let mut opened = Err(Errno::ACCESS);
+        for access in accesses {
+            opened = rustix::fs::openat(&self.opened, name, flags | *access, Mode::empty());
+            if !matches!(opened, Err(Errno::ACCESS | Errno::PERM | Errno::ROFS)) {
+                break;
+            }
+        }
+        opened.map(|file| Some(file.into()))
+    }
+
+    /// Returns when a file was changed last.
+    pub fn modified(&self, name: &str) -> Option<SystemTime> {
+        let stat = rustix::fs::statat(&self.opened, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let seconds = u64::try_from(stat.st_mtime).ok()?;
+        UNIX_EPOCH.checked_add(Duration::new(seconds, u32::try_from(stat.st_mtime_nsec).ok()?))
+    }
+
+    /// Replaces the contents of a file in one step.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn replace(&self, name: &str, contents: &[u8]) -> io::Result<()> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let counter = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let temporary = format!(".{name}-{:x}-{counter:x}", std::process::id());
+        let write = || {
+            // A process of this number may have died here.
+            self.remove_file(&temporary).ok();
+            let mut file = self.create_new(&temporary)?;
+            file.write_all(contents)?;
+            self.rename(&temporary, name)
+        };
+        write().inspect_err(|_: &io::Error| {
+            self.remove_file(&temporary).ok();
+        })
     }
 
     /// Returns whether there is an entry of this name.

@@ -22,6 +22,8 @@ use crate::options::{NameOrder, SpecialFiles, TreeOptions};
 /// project's `.larder`. Trees that contain such a name are refused, so that a half-written output is never
 /// read.
 pub const STAGING_PREFIX: &[u8] = b".larder-tmp-";
+/// The beginning of the names of outputs that failed commands left, where they cannot be moved to `.larder`.
+pub const FAILED_PREFIX: &[u8] = b".larder-failed-";
 
 /// The next entry of a tree.
 pub(crate) enum WalkStep {
@@ -230,6 +232,9 @@ impl TreeWalk {
         })?;
         if let Some(child) = children.iter().find(|child| child.name.to_bytes().starts_with(STAGING_PREFIX)) {
             return Err(TreeError::Staging { path: shown().join(OsStr::from_bytes(child.name.to_bytes())) });
+        }
+        if let Some(child) = children.iter().find(|child| child.name.to_bytes().starts_with(FAILED_PREFIX)) {
+            return Err(TreeError::Failed { path: shown().join(OsStr::from_bytes(child.name.to_bytes())) });
         }
         let order = self.order;
         children.sort_unstable_by(|a, b| order(a.name.to_bytes(), b.name.to_bytes()));

@@ -30,12 +30,12 @@ pub struct LocalBackend {
 
 impl LocalBackend {
     /// Opens a remote. The root need not exist: the first upload creates as much of it as [`LocalConfig::create`]
-    /// allows. Until then the remote is empty. Where no upload could create the root, every operation fails with
-    /// [`RootMissing`].
+    /// allows. Until then the remote is empty. Where no upload could create the root, or the root is a file, every operation
+    /// fails with [`RootMissing`]. Opening makes no system call for an absolute path, so it never waits for a share.
     ///
     /// # Errors
     ///
-    /// [`RootMissing`] where the root is a file. The working directory is gone, and the root is relative to it.
+    /// The working directory is gone, and the root is relative to it.
     ///
     /// [`RootMissing`]: larder_backend::ErrorKind::RootMissing
     #[expect(clippy::needless_pass_by_value, reason = "the configuration is the backend's from here on")]

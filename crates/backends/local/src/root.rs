@@ -71,16 +71,8 @@ impl LocalRoot {
     pub(crate) fn new(config: &LocalConfig) -> Result<Self, Error> {
         let path = std::path::absolute(&config.root)
             .map_err(|error| failed(Operation::Open, config.root.display().to_string(), error))?;
-        let root = Self {
-            path,
-            create: config.create,
-            stall_timeout: config.stall_timeout,
-            created: OnceLock::new(),
-        };
-        match fs::metadata(&root.path) {
-            Ok(metadata) if !metadata.is_dir() => Err(root.not_a_directory(Operation::Open)),
-            _ => Ok(root),
-        }
+        let (create, stall_timeout) = (config.create, config.stall_timeout);
+        Ok(Self { path, create, stall_timeout, created: OnceLock::new() })
     }
 
     pub(crate) fn path(&self) -> &Path {

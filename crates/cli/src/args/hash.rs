@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
+use super::run::{KeyArgs, RunKeyArgs};
+
 /// Computes hashes.
 #[derive(Debug, Subcommand)]
 #[command(arg_required_else_help = true)]
@@ -60,21 +62,15 @@ Examples:
   larder hash command -d main.c -e CFLAGS --key os=linux -- make
   larder hash command --site -d train.py --explain -- python train.py")]
 pub(crate) struct HashCommand {
-    /// A file or directory that the command reads; may be repeated
-    #[arg(short, long = "dep", value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub(crate) deps: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
 
-    /// An environment variable that matters, with its current value, or the given one; may be repeated
-    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
-    pub(crate) env: Vec<String>,
-
-    /// Any other input of the output; may be repeated
-    #[arg(long = "key", value_name = "NAME=VALUE")]
-    pub(crate) keys: Vec<String>,
-
-    /// Include the packages of the Python environment
+    /// Print the key that `larder run` has with the same options
     #[arg(long)]
-    pub(crate) site: bool,
+    pub(crate) run: bool,
+
+    #[command(flatten)]
+    pub(crate) run_options: RunKeyArgs,
 
     /// Print the hashed manifest before the hash
     #[arg(long)]

@@ -1,23 +1,18 @@
 //! `larder hash`
 
-use std::collections::BTreeMap;
 use std::env;
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 
-use larder_hashing::{
-    CommandInputs, OutputPath, SiteEnvironment, SiteHash, command_manifest, content_hash, content_manifest,
-    env_hash, env_manifest, site_manifest,
-};
+use larder_hashing::{OutputPath, command_manifest, content_hash, content_manifest, env_manifest};
 use larder_storage::Scheme;
 use larder_tree::LeftOutReport;
 
+use super::key::{Key, site_hash, variables};
 use crate::args::{Hash, HashCommand, HashContent, HashEnv, HashSite};
 use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
 use crate::output::CommandOutput;
-use crate::output::console::Console;
 use crate::output::document;
 use crate::output::text::printable;
 use crate::signals;
@@ -73,23 +68,13 @@ fn content(args: &HashContent, context: &CommandContext, output: &mut CommandOut
 }
 
 fn command(args: &HashCommand, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
-    let mut inputs = CommandInputs::new(args.command.iter().cloned())
-        .with_deps(args.deps.iter().map(|path| context.dependency(path)))
-        .with_cwd(working_dir(args, context)?);
-    if args.site {
-        inputs = inputs.with_site(site_hash(context, output.console(), &mut std::io::sink())?);
-    }
-    if !args.env.is_empty() {
-        let variables = variables(&args.env, output.console())?;
-        inputs = inputs.with_env(env_hash(&variables, |name| env::var_os(name), context.scheme));
-    }
-    for key in &args.keys {
-        let Some((name, value)) = key.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            return Err(Failure::Usage(format!("`{key}` is not a key: write NAME=VALUE")));
-        };
-        if inputs.keys.insert(name.to_owned(), value.to_owned()).is_some() {
-            return Err(Failure::Usage(format!("the key `{name}` is given twice")));
-        }
+    let key = Key::new(&args.key, &args.command, context, output.console())?;
+    let key = if args.run { key.of_run(args.run_options.portable)? } else { key };
+    if !args.run && args.run_options.is_any() {
+        return Err(Failure::Usage(
+            "`--out`, `--keep`, `--check`, `--no-deps` and `--portable` are options of `larder run`: add `--run`"
+                .to_owned(),
+        ));
     }
     let bar = output.console().progress().begin("hashing dependencies", None);
     let mut options = context.hash_options();
@@ -102,25 +87,11 @@ fn command(args: &HashCommand, context: &CommandContext, output: &mut CommandOut
         })
     });
     let (hash, manifest) = explained_if(args.explain, output, |manifest| {
-        Ok(command_manifest(&context.root, &inputs, &options, manifest)?)
+        Ok(command_manifest(&context.root, &key.inputs, &options, manifest)?)
     })?;
     drop(options);
     print_one(output, context.scheme, hash.as_str(), manifest);
     Ok(())
-}
-
-/// Returns the directory where the command runs, relative to the project root. Without a command, it is the
-/// root.
-fn working_dir<'a>(args: &HashCommand, context: &'a CommandContext) -> Result<&'a Path> {
-    let below_root = if args.command.is_empty() { Path::new("") } else { context.below_root() };
-    if context.scheme == Scheme::Weasel && !below_root.as_os_str().is_empty() {
-        return Err(Failure::Usage(format!(
-            "weasel runs commands in the project root, not in {}: hash it there, with `-C {}`, or under another scheme",
-            below_root.display(),
-            context.root.display(),
-        )));
-    }
-    Ok(below_root)
 }
 
 fn env(args: &HashEnv, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
@@ -138,57 +109,6 @@ fn site(args: &HashSite, context: &CommandContext, output: &mut CommandOutput) -
         explained_if(args.explain, output, |manifest| site_hash(context, &console, manifest))?;
     print_one(output, context.scheme, hash.as_str(), manifest);
     Ok(())
-}
-
-fn site_hash(context: &CommandContext, console: &Console, manifest: &mut dyn Write) -> Result<SiteHash> {
-    let python = SiteEnvironment::interpreter(context.python.as_deref(), |name| env::var_os(name));
-    console.verbose(&format_args!("python: {}", python.display()));
-    let site = site_manifest(&SiteEnvironment::query(&python)?, context.scheme, manifest)?;
-    for name in &site.editable {
-        console.warn(&format_args!(
-            "{name} is installed as a link to its source: the hash does not cover its code"
-        ));
-    }
-    Ok(site.hash)
-}
-
-/// Parses texts of the form `NAME=VALUE`. `NAME` alone means `NAME=$NAME`.
-fn variables(texts: &[String], console: &Console) -> Result<BTreeMap<String, String>> {
-    let mut variables = BTreeMap::new();
-    for text in texts {
-        let (name, value) = match text.split_once('=') {
-            Some((name, value)) => (name, value.to_owned()),
-            None => (text.as_str(), format!("${text}")),
-        };
-        if name.is_empty() {
-            return Err(Failure::Usage("a variable has no name: write NAME=VALUE, or NAME".to_owned()));
-        }
-        if !is_name(name) {
-            return Err(Failure::Usage(format!(
-                "`{name}` is not the name of a variable: it has letters, digits and `_`, and begins with no digit"
-            )));
-        }
-        if let Some(source) = referenced(&value).filter(|source| env::var_os(source).is_none()) {
-            console.verbose(&format_args!("{name} is hashed as unset: ${source} has no value"));
-        }
-        if variables.insert(name.to_owned(), value).is_some() {
-            return Err(Failure::Usage(format!("the variable `{name}` is given twice")));
-        }
-    }
-    Ok(variables)
-}
-
-/// Returns whether a text can be the name of a shell variable. Other texts come from wrong quoting.
-fn is_name(text: &str) -> bool {
-    text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && text.starts_with(|first: char| !first.is_ascii_digit())
-}
-
-/// Returns the variable that a value refers to, as `$NAME` or `${NAME}`.
-fn referenced(value: &str) -> Option<&str> {
-    let name = value.strip_prefix('$')?;
-    let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
-    is_name(name).then_some(name)
 }
 
 /// Computes a hash. With `explain`, also outputs its manifest.

@@ -6,7 +6,7 @@ use larder_storage::{Change, CommandHash, Difference, Scheme, WhyReport};
 
 use crate::args::WhyArgs;
 use crate::context::CommandContext;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output::CommandOutput;
 use crate::output::document::WhyEntry;
 use crate::output::text::{bare_hash, printable};
@@ -16,16 +16,28 @@ use crate::output::text::{bare_hash, printable};
 const MAX_FILES: usize = 10;
 
 pub(super) fn run(args: &WhyArgs, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
-    let path = context.named(&args.path)?.output;
+    let path = args.path.as_ref().map(|path| context.named(path)).transpose()?.map(|named| named.output);
     let session = context.open(output.console())?;
-    let explain = async {
-        let hashes =
-            session.storage.resolve(slice::from_ref(&path), args.command_hash.as_ref(), None).await?;
-        session.storage.why(&path, hashes.command_hash.as_ref()).await
+    let last = match &args.command_hash {
+        Some(_) => None,
+        None => session.storage.last_run_here(path.as_ref())?,
     };
-    let report = session.run(output, explain)??;
+    let report = session.run(output, async {
+        match (last, &path) {
+            (Some(last), _) => Ok(session.storage.why_here(&last).await?),
+            (None, Some(path)) => {
+                let query = args.command_hash.as_ref();
+                let hashes = session.storage.resolve(slice::from_ref(path), query, None).await?;
+                Ok(session.storage.why(path, hashes.command_hash.as_ref()).await?)
+            }
+            (None, None) => Err(Failure::Usage(
+                "no command has run in this project: name an output, and its newest run in the remote is explained"
+                    .to_owned(),
+            )),
+        }
+    })??;
     say(&report, output);
-    output.entry(WhyEntry::new(&path, &report));
+    output.entry(WhyEntry::new(path.as_ref(), &report));
     Ok(())
 }
 
@@ -61,6 +73,43 @@ fn say(report: &WhyReport, output: &mut CommandOutput) {
             report.contents
         ));
     }
+}
+
+/// Says in one line how a run differs.
+pub(super) fn sentence(difference: &Difference) -> String {
+    match difference {
+        Difference::Site => "the packages of the Python environment changed".to_owned(),
+        Difference::Environment => "the value of a variable changed".to_owned(),
+        Difference::Directory { before, after } => {
+            format!("its directory changed from `{}` to `{}`", or_root(before), or_root(after))
+        }
+        Difference::Key { name, before, after } => match (before, after) {
+            (Some(before), Some(after)) => format!("key {name} changed from `{before}` to `{after}`"),
+            (None, _) => format!("key {name} was added"),
+            (_, None) => format!("key {name} was removed"),
+        },
+        Difference::Dependency { path, change, files } => match files.split_first() {
+            Some(((file, change), [])) => format!("{path}/{file} {}", happened(*change)),
+            Some(((file, change), rest)) => {
+                format!("{path}/{file} {} and {} more files in {path} differ", happened(*change), rest.len())
+            }
+            None => format!("{path} {}", happened(*change)),
+        },
+        Difference::Arguments { .. } => "its arguments changed".to_owned(),
+        _ => "an input differs that this version of larder does not know".to_owned(),
+    }
+}
+
+const fn happened(change: Change) -> &'static str {
+    match change {
+        Change::Added => "was added",
+        Change::Removed => "was removed",
+        Change::Changed => "changed",
+    }
+}
+
+fn or_root(directory: &str) -> &str {
+    if directory.is_empty() { "." } else { directory }
 }
 
 /// Describes a difference, for people.

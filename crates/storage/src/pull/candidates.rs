@@ -1,12 +1,13 @@
 //! The objects that a pull may restore, in the order in which it tries them.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::time::SystemTime;
 
 use futures::TryStreamExt as _;
 use larder_backend::{BackendExt as _, Key};
-use larder_hashing::{CommandHash, ContentHash, Scheme};
+use larder_hashing::{CommandHash, ContentHash, OutputPath, Scheme};
 use larder_records::RunId;
 
 use super::wanted::Wanted;
@@ -67,10 +68,8 @@ pub(super) async fn choices(
         command_hash: options.command_hash.clone(),
         content_hash: options.content_hash.clone(),
     };
-    let search = async |extent| -> Result<Vec<OutputMatches>> {
-        let found = wanted.iter().map(|wanted| matches(context, &wanted.output, &find, extent));
-        few_at_once(found).try_collect().await
-    };
+    let outputs: Vec<OutputPath> = wanted.iter().map(|wanted| wanted.output.clone()).collect();
+    let search = async |extent| matches_of_all(context, &outputs, &find, extent).await;
     let mut found = search(RecordExtent::Newest).await?;
     // The newest run of all outputs may be older than the newest runs of one of them.
     if found.len() > 1 && found.iter().any(|matches| matches.is_truncated) && common_runs(&found).is_empty() {
@@ -93,6 +92,29 @@ pub(super) async fn choices(
         [only] => vec![listed(vec![mem::take(&mut only.objects)])],
         _ => units(found),
     })
+}
+
+/// Returns the matches of each output.
+pub(crate) async fn matches_of_all(
+    context: &StorageContext,
+    outputs: &[OutputPath],
+    options: &FindOptions,
+    extent: RecordExtent,
+) -> Result<Vec<OutputMatches>> {
+    let found = outputs.iter().map(|output| matches(context, output, options, extent));
+    few_at_once(found).try_collect().await
+}
+
+/// Returns the objects of each run that made all outputs and has all its objects, the newest run first. The matches are those
+/// of one command.
+pub(crate) fn runs_of_command(found: &[OutputMatches]) -> Vec<Vec<RemoteObject>> {
+    let of_command = OfCommand {
+        objects: found.iter().map(|matches| matches.objects.clone()).collect(),
+        records: found.iter().map(|matches| matches.records.clone()).collect(),
+    };
+    let mut runs = of_command.runs();
+    runs.sort_by_cached_key(|run| Reverse(rank(run)));
+    runs.into_iter().map(|run| run.into_iter().flatten().collect()).collect()
 }
 
 /// Returns the error for the case that no choice is left to try.
@@ -203,7 +225,7 @@ fn by_run(objects: &[RemoteObject], records: &[RecordRef]) -> HashMap<RunId, Rem
 }
 
 /// The runs that have a record for each of several outputs.
-fn common_runs(found: &[OutputMatches]) -> HashSet<RunId> {
+pub(crate) fn common_runs(found: &[OutputMatches]) -> HashSet<RunId> {
     let runs = |matches: &OutputMatches| matches.records.iter().map(|record| record.name.run).collect();
     found.iter().map(runs).reduce(|common: HashSet<RunId>, runs| &common & &runs).unwrap_or_default()
 }

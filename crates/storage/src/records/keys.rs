@@ -34,6 +34,11 @@ impl RecordKeys {
         Self { parent: format!("{RUNS}/{}", output.encoded()) }
     }
 
+    /// The keys of the records of checks: of runs without outputs. No encoded path begins with `%n`.
+    pub(crate) fn of_checks() -> Self {
+        Self { parent: format!("{RUNS}/%none") }
+    }
+
     /// The key of one record. An error means that the key is too long.
     pub(crate) fn key(&self, command: &CommandHash, name: &RecordName) -> Result<Key, InvalidKey> {
         Key::parse(format!("{}/{command}/{name}", self.parent))

@@ -24,7 +24,7 @@ pub struct LoggedRun {
 }
 
 /// Reads a run. Returns `None` if its record is gone, or is not a record that this version reads; then it warns once.
-pub(super) async fn read_run(context: &StorageContext, record: &RecordRef) -> Result<Option<LoggedRun>> {
+pub(crate) async fn read_run(context: &StorageContext, record: &RecordRef) -> Result<Option<LoggedRun>> {
     let Some(read) = read_record(context, &record.key).await? else { return Ok(None) };
     if read.id != record.name.run || read.command_hash != record.command_hash {
         warn_foreign(context, &record.key, &"its content does not belong to its name");

@@ -60,15 +60,42 @@ pub(crate) async fn why(
         }
     }
     let run = found.ok_or_else(|| context.not_found(output, &options))?;
-    let nearest = nearest(context, &run.record, &records).await?;
-    let of_command = FindOptions { command_hash: Some(run.record.command_hash.clone()), content_hash: None };
-    let objects = list_matches(context, output, &of_command).await?;
-    let contents: HashSet<_> = objects.iter().map(|object| &object.content_hash).collect();
-    Ok(WhyReport { contents: contents.len() as u64, run, nearest })
+    report(context, Some(output), run, &records).await
+}
+
+/// Compares a run with the nearest one among the records.
+async fn report(
+    context: &StorageContext,
+    output: Option<&OutputPath>,
+    run: LoggedRun,
+    records: &[RecordRef],
+) -> Result<WhyReport> {
+    let nearest = nearest(context, &run.record, records).await?;
+    let contents = match output {
+        Some(output) => {
+            let command_hash = Some(run.record.command_hash.clone());
+            let objects =
+                list_matches(context, output, &FindOptions { command_hash, content_hash: None }).await?;
+            objects.iter().map(|object| &object.content_hash).collect::<HashSet<_>>().len()
+        }
+        None => 0,
+    };
+    Ok(WhyReport { contents: contents as u64, run, nearest })
+}
+
+/// See [`crate::RemoteStorage::why_here`].
+pub(crate) async fn why_here(context: &StorageContext, record: &RunRecord) -> Result<WhyReport> {
+    context.recover().await?;
+    let output = record.outputs.first().map(|output| &output.path);
+    let keys = output.map_or_else(RecordKeys::of_checks, RecordKeys::of);
+    let mut records = list_records(context, &keys.prefix(None)?, None).await?.records;
+    records.sort_unstable_by_key(|record| Reverse(record.name.time));
+    let run = LoggedRun { time: record.finished, record: record.clone() };
+    report(context, output, run, &records).await
 }
 
 /// Finds the run that shares the most inputs, among the newest runs of other commands. `records` has the newest first.
-async fn nearest(
+pub(crate) async fn nearest(
     context: &StorageContext,
     record: &RunRecord,
     records: &[RecordRef],
@@ -89,7 +116,7 @@ async fn nearest(
 }
 
 /// Reads the manifest of a record's command, with the trees that it has.
-fn manifest_of(record: &RunRecord) -> Option<CommandManifest> {
+pub(crate) fn manifest_of(record: &RunRecord) -> Option<CommandManifest> {
     let mut manifest = CommandManifest::parse(record.details.manifest.as_deref()?)?;
     for dependency in &record.details.dependencies {
         if let Some(tree) = &dependency.manifest {

@@ -9,6 +9,7 @@ use larder_hashing::{CommandHash, Scheme};
 use larder_records::{InvalidRecord, RecordName, RecordedOutput, RunDetails, RunId, RunRecord, RunTime};
 
 use super::keys::{MAX_AHEAD, RecordKeys};
+use super::listing::{first_page, list_records};
 use crate::context::StorageContext;
 use crate::error::{Error, Result};
 use crate::outcome::Pushed;
@@ -27,17 +28,40 @@ const MAX_LISTED: usize = 100;
 pub(crate) async fn record_push(
     context: &StorageContext,
     command: &CommandHash,
-    mut pushed: Vec<Pushed>,
+    pushed: Vec<Pushed>,
     details: &RunDetails,
     started: SystemTime,
 ) -> Result<Option<RunId>> {
     if pushed.is_empty() || context.options.scheme == Scheme::Weasel {
         return Ok(None);
     }
+    let (started, finished) = (started.into(), SystemTime::now().into());
+    let mut run = RunRecord::new(RunId::random(), command.clone(), started, finished);
+    run.details = details.clone();
+    record_outputs(context, &run, pushed).await?;
+    Ok(Some(run.id))
+}
+
+/// Records that a run published outputs: one record per output. Each lists at most [`MAX_LISTED`] outputs, and all have
+/// the id of the run. The outputs of `run` do not matter.
+///
+/// # Errors
+///
+/// [`Error::Record`].
+pub(crate) async fn record_outputs(
+    context: &StorageContext,
+    run: &RunRecord,
+    mut pushed: Vec<Pushed>,
+) -> Result<()> {
     pushed.sort_unstable_by(|a, b| a.output.cmp(&b.output));
-    let run = RunToRecord { id: RunId::random(), command, details, started };
-    match write_run(context, &run, &pushed).await {
-        Ok(()) => Ok(Some(run.id)),
+    let write = async {
+        for part in pushed.chunks(MAX_LISTED) {
+            write_part(context, run, part).await?;
+        }
+        Ok(())
+    };
+    match write.await {
+        Ok(()) => Ok(()),
         Err(Error::Cancelled) => Err(Error::Cancelled),
         Err(error) => Err(Error::Record {
             published: pushed.iter().map(|pushed| pushed.output.clone()).collect(),
@@ -46,43 +70,28 @@ pub(crate) async fn record_push(
     }
 }
 
-struct RunToRecord<'a> {
-    id: RunId,
-    command: &'a CommandHash,
-    details: &'a RunDetails,
-    started: SystemTime,
+/// Records a check: a run without outputs that succeeded.
+pub(crate) async fn record_check(context: &StorageContext, run: &RunRecord) -> Result<()> {
+    let keys = RecordKeys::of_checks();
+    let prefix = keys.prefix(Some(&run.command_hash))?;
+    let listing = list_records(context, &prefix, first_page(context)).await?;
+    let newest = listing.records.iter().map(|record| record.name.time).max();
+    let time = time_after(newest);
+    let name = RecordName { time, run: run.id, content_hash: RecordName::no_content() };
+    let bytes = run.to_bytes().map_err(Error::RecordContent)?;
+    put_record(context, keys.key(&run.command_hash, &name)?, time, bytes.into()).await
 }
 
-impl RunToRecord<'_> {
-    fn record(&self, pushed: &[Pushed]) -> RunRecord {
-        let finished = SystemTime::now();
-        let mut record = RunRecord::new(self.id, self.command.clone(), self.started.into(), finished.into());
-        record.details = self.details.clone();
-        record.outputs = pushed
-            .iter()
-            .map(|pushed| RecordedOutput {
-                path: pushed.output.clone(),
-                content_hash: pushed.content_hash.clone(),
-                object_bytes: pushed.bytes,
-                content_bytes: pushed.content_bytes,
-                files: pushed.files,
-            })
-            .collect();
-        record
-    }
-}
-
-/// Writes one record per output. Each lists at most [`MAX_LISTED`] outputs, and all have the id of the run.
-async fn write_run(context: &StorageContext, run: &RunToRecord<'_>, pushed: &[Pushed]) -> Result<()> {
-    for part in pushed.chunks(MAX_LISTED) {
-        write_part(context, run, part).await?;
-    }
-    Ok(())
+/// Returns the time of a new record. A later push is later, whatever the clocks say.
+fn time_after(newest: Option<RunTime>) -> RunTime {
+    let now = RunTime::from(SystemTime::now());
+    newest.map_or(now, |newest| newest.next().max(now))
 }
 
 /// Writes the records of some outputs of a run, all with the same bytes.
-async fn write_part(context: &StorageContext, run: &RunToRecord<'_>, pushed: &[Pushed]) -> Result<()> {
-    let record = run.record(pushed);
+async fn write_part(context: &StorageContext, run: &RunRecord, pushed: &[Pushed]) -> Result<()> {
+    let mut record = run.clone();
+    record.outputs = pushed.iter().map(recorded).collect();
     let bytes = match record.to_bytes() {
         Ok(bytes) => Bytes::from(bytes),
         Err(InvalidRecord::TooLarge) if pushed.len() > 1 => {
@@ -92,13 +101,11 @@ async fn write_part(context: &StorageContext, run: &RunToRecord<'_>, pushed: &[P
         }
         Err(error) => return Err(Error::RecordContent(error)),
     };
-    let finished = RunTime::from(SystemTime::now());
     let mut keys = Vec::new();
     for pushed in pushed {
-        // A later push is later, whatever the clocks say.
-        let time = pushed.newest_record.map_or(finished, |newest| newest.next().max(finished));
+        let time = time_after(pushed.newest_record);
         let name = RecordName { time, run: run.id, content_hash: pushed.content_hash.clone() };
-        match RecordKeys::of(&pushed.output).key(run.command, &name) {
+        match RecordKeys::of(&pushed.output).key(&run.command_hash, &name) {
             Ok(key) => keys.push((key, time)),
             Err(_) => context.warn_once(&Warning::NotRecorded { output: pushed.output.clone() }),
         }
@@ -107,6 +114,16 @@ async fn write_part(context: &StorageContext, run: &RunToRecord<'_>, pushed: &[P
         keys.into_iter().map(|(key, time)| put_record(context, key, time, bytes.clone())).collect();
     stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect::<Vec<()>>().await?;
     Ok(())
+}
+
+fn recorded(pushed: &Pushed) -> RecordedOutput {
+    RecordedOutput {
+        path: pushed.output.clone(),
+        content_hash: pushed.content_hash.clone(),
+        object_bytes: pushed.bytes,
+        content_bytes: pushed.content_bytes,
+        files: pushed.files,
+    }
 }
 
 async fn put_record(context: &StorageContext, key: Key, time: RunTime, bytes: Bytes) -> Result<()> {

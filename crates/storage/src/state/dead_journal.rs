@@ -11,13 +11,12 @@ use std::sync::Arc;
 use larder_backend::UploadToken;
 use larder_tree::STAGING_PREFIX;
 use larder_tree::read_open_file;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::directory::StateDirectory;
 use super::journal::{is_journal_id, owner};
 use super::lock::lock_if_dead;
-use super::record::{JournalLine, JournalRecord, Move};
+use super::record::{AsideOutput, JournalLine, JournalRecord, Move};
 use crate::error::{Error, Result};
 
 /// The largest journal that is read, in bytes. A push of a hundred thousand outputs writes about 40 MB.
@@ -50,13 +49,21 @@ pub(super) struct Unsettled<'a> {
     pub(super) moves: &'a [Move],
 }
 
+/// A command that was making outputs when the process died.
+#[derive(Debug, PartialEq)]
+pub(super) struct UnsettledCommand<'a> {
+    pub(super) outputs: &'a [AsideOutput],
+    /// The directories that were created for it, outermost first.
+    pub(super) parents: &'a [PathBuf],
+}
+
 impl DeadJournal {
     pub(super) fn open(directory: &Arc<StateDirectory>, root: &Path, name: &OsStr) -> Result<OpenedJournal> {
         let Some(name) = name.to_str().filter(|name| is_journal_id(name)) else {
             return Ok(OpenedJournal::Foreign);
         };
         let path = directory.path().join(name);
-        let file = match open_regular(directory, name) {
+        let file = match directory.open_regular_to_write(name) {
             Ok(Some(file)) => file,
             Ok(None) | Err(Errno::ACCESS | Errno::PERM | Errno::LOOP) => return Ok(OpenedJournal::Foreign),
             Err(Errno::NOENT) => return Ok(OpenedJournal::InUse),
@@ -110,6 +117,18 @@ impl DeadJournal {
             }
         }
         found
+    }
+
+    /// Returns the commands that were running, or whose end was not settled.
+    pub(super) fn unsettled_commands(&self) -> Vec<UnsettledCommand<'_>> {
+        let settled: HashSet<u64> = self.records.iter().filter_map(JournalRecord::as_settled).collect();
+        let unsettled = self.records.iter().filter_map(|record| match record {
+            JournalRecord::Aside { placing, outputs, parents } if !settled.contains(placing) => {
+                Some(UnsettledCommand { outputs, parents })
+            }
+            _ => None,
+        });
+        unsettled.collect()
     }
 
     pub(super) fn outside_stagings(&self) -> impl Iterator<Item = &Path> {
@@ -185,23 +204,6 @@ impl JournalRecord {
     fn as_settled(&self) -> Option<u64> {
         if let Self::Settled { placing } = self { Some(*placing) } else { None }
     }
-}
-
-/// Opens a journal without blocking. Returns `None` if it is not a regular file.
-fn open_regular(directory: &StateDirectory, name: &str) -> rustix::io::Result<Option<File>> {
-    // The type is checked first, because opening some devices has side effects.
-    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Ok(None);
-    }
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let open = |access| rustix::fs::openat(directory, name, flags | access, Mode::empty());
-    let opened = match open(OFlags::RDWR) {
-        // It belongs to another user, or the file system is read-only now. A lock needs only read access.
-        Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => open(OFlags::RDONLY),
-        opened => opened,
-    };
-    opened.map(|file| Some(file.into()))
 }
 
 /// Reads the records of a journal. Returns `None` if it belongs to another project or has another format.

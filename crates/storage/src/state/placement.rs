@@ -2,16 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
 use rustix::io::Errno;
 
+use super::identity::{identity, lasting_identity};
 use super::journal::ProcessJournal;
 use super::mounts::mount_within;
-use super::record::{FileIdentity, JournalRecord, Move};
+use super::record::{JournalRecord, Move};
 use super::rename::{
     Stopped, exchange, exists, hard_link, is_dir, is_unsupported, move_tree, rename, rename_file,
     rename_noreplace,
@@ -49,7 +47,8 @@ impl From<Error> for Unplaced {
 /// Moves all outputs of `planned` into place, or none.
 pub(crate) fn place(journal: &ProcessJournal, planned: &[Planned]) -> Result<(), Unplaced> {
     let placing = journal.next_placing();
-    let parents = missing_parents(planned);
+    let destinations: Vec<&Path> = planned.iter().map(|planned| planned.destination.as_path()).collect();
+    let parents = missing_parents(&destinations);
     if !parents.is_empty() {
         journal.append(&JournalRecord::Parents { placing, paths: parents.clone() })?;
     }
@@ -265,10 +264,10 @@ pub(crate) fn check_one_mount(destination: &Path) -> Result<()> {
 }
 
 /// Returns the missing parent directories of the destinations, outermost first.
-fn missing_parents(planned: &[Planned]) -> Vec<PathBuf> {
+pub(super) fn missing_parents(destinations: &[&Path]) -> Vec<PathBuf> {
     let mut missing = Vec::new();
-    for planned in planned {
-        let above = planned.destination.ancestors().skip(1);
+    for destination in destinations {
+        let above = destination.ancestors().skip(1);
         let absent: Vec<_> = above.take_while(|parent| !parent.exists()).map(Path::to_owned).collect();
         missing.extend(absent.into_iter().rev());
     }
@@ -277,12 +276,12 @@ fn missing_parents(planned: &[Planned]) -> Vec<PathBuf> {
     missing
 }
 
-fn create_parents(parents: &[PathBuf]) -> Result<(), Unplaced> {
+pub(super) fn create_parents(parents: &[PathBuf]) -> Result<()> {
     for parent in parents {
         step();
         match fs::create_dir(parent) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(Error::io("create", parent)(error).into());
+                return Err(Error::io("create", parent)(error));
             }
             _ => {}
         }
@@ -294,39 +293,6 @@ fn create_parents(parents: &[PathBuf]) -> Result<(), Unplaced> {
 pub(super) fn remove_empty(parents: &[PathBuf]) {
     for parent in parents.iter().rev() {
         fs::remove_dir(parent).ok();
-    }
-}
-
-/// Returns an identity of a tree that stays the same while the tree is moved entry by entry.
-///
-/// An overlay copies a directory of a lower layer on its first change. The copy has the same inode number but
-/// a new creation time. To trigger the copy, this sets the directory's modification time to its current
-/// value. Without the permission for that, the identity has no creation time.
-fn lasting_identity(path: &Path) -> io::Result<Option<FileIdentity>> {
-    let found = match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => found,
-        _ => return identity(path),
-    };
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: found.mtime(), tv_nsec: found.mtime_nsec() as _ },
-    };
-    let is_lasting = utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-    let identity = identity(path)?;
-    Ok(identity.map(|identity| FileIdentity { created: identity.created.filter(|_| is_lasting), ..identity }))
-}
-
-fn identity(path: &Path) -> io::Result<Option<FileIdentity>> {
-    match fs::symlink_metadata(path) {
-        Ok(found) => {
-            let created = found.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            let created = created.map(|since| (since.as_secs(), since.subsec_nanos()));
-            Ok(Some(FileIdentity { inode: found.ino(), created }))
-        }
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -5,13 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use larder_backend::{UploadJournal, UploadToken};
+use larder_hashing::{CommandHash, OutputPath};
 use rustix::fs::{Access, AtFlags, CWD};
 
+use super::aside::OutputsAside;
 use super::dead_journal::DeadJournal;
 use super::directory::{STATE, StateDirectory};
 use super::journal::ProcessJournal;
+use super::local_runs::{LocalRun, newest_runs, read_run, write_run};
 use super::lock::lock;
+use super::output_locks::{LockRequest, OutputLocks};
 use super::recovery::{Recovered, recover};
+use super::remote_pause::{RemotePause, begin_pause, end_pause, read_pause};
 use super::staging::Staging;
 use crate::error::{Error, Result};
 use crate::report::Warning;
@@ -77,13 +82,61 @@ impl ProjectState {
         Staging::create(self.journal()?, &self.root, destination)
     }
 
+    /// Begins to lock outputs.
+    pub(crate) fn request_locks(&self, outputs: &[OutputPath]) -> Result<LockRequest> {
+        self.ensure_dir()?;
+        LockRequest::new(&self.root, outputs)
+    }
+
+    /// Moves the existing versions of outputs aside, so that a command makes them anew. The outputs in `kept` stay.
+    pub(crate) fn set_aside(&self, outputs: &[OutputPath], kept: &[OutputPath]) -> Result<OutputsAside> {
+        OutputsAside::begin(self.journal()?, &self.root, outputs, kept)
+    }
+
+    /// Reads the last run of a command here, as a check or not.
+    pub(crate) fn last_run(&self, command: &CommandHash, is_check: bool) -> Result<Option<LocalRun>> {
+        read_run(&self.root, command, is_check)
+    }
+
+    /// Reads the newest runs here that are wanted, the newest first.
+    pub(crate) fn newest_runs(
+        &self,
+        limit: usize,
+        is_wanted: impl Fn(&LocalRun) -> bool,
+    ) -> Result<Vec<LocalRun>> {
+        newest_runs(&self.root, limit, is_wanted)
+    }
+
+    /// Writes the last run of a command here.
+    pub(crate) fn record_run(&self, run: &LocalRun) -> Result<()> {
+        self.ensure_dir()?;
+        write_run(&self.root, run)
+    }
+
+    /// Returns the pause of a remote, if it is not over.
+    pub(crate) fn pause_of(&self, remote: &str) -> Option<RemotePause> {
+        read_pause(&self.root, remote)
+    }
+
+    /// Begins the pause of a remote.
+    pub(crate) fn begin_pause(&self, remote: &str, reason: &str) -> Result<()> {
+        self.ensure_dir()?;
+        begin_pause(&self.root, remote, reason)
+    }
+
+    /// Ends the pause of any remote.
+    pub(crate) fn end_pause(&self) -> Result<()> {
+        end_pause(&self.root)
+    }
+
     /// Completes or undoes the placings of dead processes, and removes their stagings. Their uploads are kept for
     /// [`ProjectState::orphans`].
     ///
     /// Fails only if a wrong tree may remain at a destination. With `only_reads`, a read-only file system of
     /// the project causes only a warning.
-    pub(crate) fn recover(&self, only_reads: bool) -> Result<Vec<Warning>> {
-        let Recovered { warnings, with_uploads } = recover(&self.root, only_reads)?;
+    /// A command that still runs keeps its outputs: they are recovered once it has ended. `held` are locks of the caller.
+    pub(crate) fn recover(&self, only_reads: bool, held: Option<&OutputLocks>) -> Result<Vec<Warning>> {
+        let Recovered { warnings, with_uploads } = recover(&self.root, only_reads, held)?;
         lock(&self.with_uploads).extend(with_uploads);
         Ok(warnings)
     }

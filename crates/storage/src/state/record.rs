@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use larder_hashing::Scheme;
 use serde::{Deserialize, Serialize};
 
+use super::identity::FileIdentity;
+
 /// The version of the format. The first record of a journal names it.
 pub(super) const FORMAT: u32 = 2;
 
@@ -41,6 +43,14 @@ pub(super) enum JournalRecord {
     },
     /// Staged outputs are about to be moved into place, as one unit.
     Placing { placing: u64, moves: Vec<Move> },
+    /// A command is about to make outputs. Their previous versions are about to be moved aside, and directories above
+    /// them are about to be created, outermost first.
+    Aside {
+        placing: u64,
+        outputs: Vec<AsideOutput>,
+        #[serde(with = "paths_text")]
+        parents: Vec<PathBuf>,
+    },
     /// All outputs of this placing are in place, or all previous versions were moved back.
     Settled { placing: u64 },
     /// An upload is open.
@@ -65,23 +75,19 @@ pub(super) struct Move {
     pub(super) previous: Option<FileIdentity>,
 }
 
-/// Distinguishes a file or directory from a later one with the same name.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct FileIdentity {
-    /// The inode number. The device is left out: all paths of a move are on one file system, and device
-    /// numbers may change on a reboot.
-    pub(super) inode: u64,
-    /// The creation time in seconds and nanoseconds since 1970, if the file system has it. It is needed
-    /// because a new file often gets the inode number of a file that was just removed.
-    #[serde(default)]
-    pub(super) created: Option<(u64, u32)>,
-}
-
-impl PartialEq for FileIdentity {
-    fn eq(&self, other: &Self) -> bool {
-        let born_apart = self.created.zip(other.created).is_some_and(|(one, other)| one != other);
-        self.inode == other.inode && !born_apart
-    }
+/// An output that a command makes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AsideOutput {
+    /// The path of the output, relative to the project root.
+    pub(super) output: String,
+    #[serde(with = "path_text")]
+    pub(super) destination: PathBuf,
+    /// Where the previous version is. Empty if there is none.
+    #[serde(with = "path_text")]
+    pub(super) aside: PathBuf,
+    /// The previous version.
+    pub(super) previous: Option<FileIdentity>,
 }
 
 /// A line of a journal.

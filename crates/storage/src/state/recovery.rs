@@ -5,12 +5,16 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use larder_hashing::OutputPath;
+
+use super::aside::bring_back;
 use super::dead_journal::{DeadJournal, OpenedJournal};
 use super::directory::{JOURNALS, STAGINGS, StateDirectory};
+use super::output_locks::{LockAttempt, LockRequest, OutputLocks};
 use super::placement::{Settled, remove_empty, settle};
 use super::removal::remove;
 use super::staging::journal_of;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::report::Warning;
 
 /// The maximum number of files that a warning names because they are not journals.
@@ -24,7 +28,9 @@ pub(super) struct Recovered {
 }
 
 /// See [`super::ProjectState::recover`].
-pub(super) fn recover(root: &Path, only_reads: bool) -> Result<Recovered> {
+///
+/// `held` are locks of the caller.
+pub(super) fn recover(root: &Path, only_reads: bool, held: Option<&OutputLocks>) -> Result<Recovered> {
     let journals = StateDirectory::open(root, &JOURNALS)?.map(Arc::new);
     let stagings = StateDirectory::open(root, &STAGINGS)?;
     let mut recovered = Recovered { warnings: Vec::new(), with_uploads: Vec::new() };
@@ -35,7 +41,9 @@ pub(super) fn recover(root: &Path, only_reads: bool) -> Result<Recovered> {
                 OpenedJournal::InUse => {}
                 OpenedJournal::Foreign => foreign.push(name),
                 OpenedJournal::Dead(journal) => {
-                    recover_from(journal, stagings.as_ref(), only_reads, &mut recovered)?;
+                    // A command may outlive the larder that started it. It still writes its outputs.
+                    let Some(_locks) = lock_commands(&journal, root, held)? else { continue };
+                    recover_from(journal, root, stagings.as_ref(), only_reads, &mut recovered)?;
                 }
             }
         }
@@ -56,13 +64,38 @@ pub(super) fn recover(root: &Path, only_reads: bool) -> Result<Recovered> {
     Ok(recovered)
 }
 
+/// Locks the outputs of the journal's commands, unless the caller holds them. Returns `None` if a command still runs.
+fn lock_commands(
+    journal: &DeadJournal,
+    root: &Path,
+    held: Option<&OutputLocks>,
+) -> Result<Option<OutputLocks>> {
+    let commands = journal.unsettled_commands();
+    let outputs: Vec<&str> =
+        commands.iter().flat_map(|command| command.outputs).map(|output| output.output.as_str()).collect();
+    if outputs.is_empty() || held.is_some_and(|held| held.cover(outputs.iter().copied())) {
+        return Ok(Some(OutputLocks::default()));
+    }
+    // The journal is larder's own, and names outputs.
+    let outputs: Vec<OutputPath> =
+        outputs.into_iter().filter_map(|path| OutputPath::new(path).ok()).collect();
+    match LockRequest::new(root, &outputs)?.attempt() {
+        Ok(LockAttempt::Locked(locks)) => Ok(Some(locks)),
+        Ok(LockAttempt::Busy(_)) | Err(Error::HeldByAncestor { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn recover_from(
     journal: DeadJournal,
+    root: &Path,
     stagings: Option<&StateDirectory>,
     only_reads: bool,
     recovered: &mut Recovered,
 ) -> Result<()> {
-    let is_settled = match settle_all(&journal, &mut recovered.warnings) {
+    let settled = bring_all_back(&journal, root, &mut recovered.warnings)
+        .and_then(|()| settle_all(&journal, &mut recovered.warnings));
+    let is_settled = match settled {
         Err(error) if only_reads && error.is_read_only_file_system() => {
             recovered.warnings.push(Warning::Sweep { reason: error.to_string() });
             false
@@ -87,6 +120,24 @@ fn recover_from(
         recovered.with_uploads.push(journal);
     } else {
         journal.remove();
+    }
+    Ok(())
+}
+
+/// Brings back the previous versions of the outputs that commands were making.
+fn bring_all_back(journal: &DeadJournal, root: &Path, warnings: &mut Vec<Warning>) -> Result<()> {
+    for command in journal.unsettled_commands() {
+        for back in bring_back(root, command.outputs, command.parents)? {
+            let previous =
+                if back.has_previous { "its previous version is back" } else { "it is incomplete" };
+            if let Some(failed) = back.failed {
+                let action =
+                    format!("{}: {previous}, and its command left {}", back.output, failed.display());
+                warnings.push(Warning::Recovered { action });
+            } else if back.has_previous {
+                warnings.push(Warning::Recovered { action: format!("{}: {previous}", back.output) });
+            }
+        }
     }
     Ok(())
 }

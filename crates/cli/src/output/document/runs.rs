@@ -87,7 +87,8 @@ fn seconds_between(started: RunTime, finished: RunTime) -> f64 {
 /// The explanation of an output's command hash.
 #[derive(Debug, Serialize)]
 pub(crate) struct WhyEntry {
-    path: String,
+    /// `null` for a check, and if no output was named.
+    path: Option<String>,
     run: String,
     command_hash: String,
     /// The number of different contents that this command made.
@@ -126,9 +127,9 @@ struct FileEntry {
 }
 
 impl WhyEntry {
-    pub(crate) fn new(path: &OutputPath, report: &WhyReport) -> Self {
+    pub(crate) fn new(path: Option<&OutputPath>, report: &WhyReport) -> Self {
         Self {
-            path: path.as_str().to_owned(),
+            path: path.map(|path| path.as_str().to_owned()),
             run: report.run.record.id.to_string(),
             command_hash: report.run.record.command_hash.to_string(),
             contents: report.contents,

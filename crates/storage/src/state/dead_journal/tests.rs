@@ -2,8 +2,10 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::net::UnixListener;
 
 use super::super::directory::JOURNALS;
+use super::super::identity::FileIdentity;
 use super::super::journal::ProcessJournal;
-use super::super::record::FileIdentity;
+use rustix::fs::Mode;
+
 use super::*;
 
 fn journals(project: &tempfile::TempDir) -> PathBuf {

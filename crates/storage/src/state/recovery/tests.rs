@@ -112,7 +112,7 @@ impl Model {
     }
 
     fn check(&self, order: &[usize]) {
-        let recovered = recover(self.dir.path(), false).unwrap();
+        let recovered = recover(self.dir.path(), false, None).unwrap();
         let stuck = recovered.warnings.iter().any(|warning| matches!(warning, Warning::Sweep { .. }));
         assert!(!stuck, "{order:?}: {:?}", recovered.warnings);
         for name in OUTPUTS {
@@ -179,7 +179,7 @@ fn a_recovery_that_is_killed_is_completed_by_the_next() {
                     }
                     left.set(left.get() - 1);
                 };
-                let recovery = || scripted(hook, || recover(model.dir.path(), false).map(drop));
+                let recovery = || scripted(hook, || recover(model.dir.path(), false, None).map(drop));
                 drop(catch_unwind(AssertUnwindSafe(recovery)));
                 model.check(&order);
             }
@@ -195,7 +195,7 @@ fn files_that_are_no_journals_are_named_once_and_harm_nothing() {
     for number in 0..10 {
         fs::write(journals.join(format!("x{number}")), b"\xff\n").unwrap();
     }
-    let warnings = recover(dir.path(), true).unwrap().warnings;
+    let warnings = recover(dir.path(), true, None).unwrap().warnings;
     let [warning @ Warning::ForeignJournals { .. }] = &warnings[..] else { panic!("{warnings:?}") };
     let text = warning.to_string();
     assert!(text.starts_with("larder ignores `x0`, `x1`, `x2` and 7 more in "), "{text}");

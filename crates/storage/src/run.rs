@@ -1,0 +1,301 @@
+//! Runs of commands: a command runs once, and everybody else restores its outputs.
+//!
+//! [`CommandRun`] has the steps of one run. The caller starts the command between them, because only the caller knows its
+//! terminal and its signals.
+
+mod explain;
+mod lookup;
+mod made;
+mod publish;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures::TryStreamExt as _;
+use larder_backend::error_chain;
+use larder_hashing::{CommandHash, OutputPath, Scheme};
+use larder_records::{RecordedOutput, RunDetails, RunRecord};
+
+use crate::context::StorageContext;
+use crate::error::{Error, Result};
+use crate::options::PullOptions;
+use crate::outcome::Pulled;
+use crate::place::{check_apart, check_apart_by_text};
+use crate::pull::{damaged_among, restore};
+use crate::state::{BroughtBack, LocalRun, OutputLocks, OutputsAside, RemotePause, check_one_mount};
+use crate::tasks::{few_at_once, run_blocking};
+pub use explain::MissReason;
+pub use lookup::{FoundRun, NoRun};
+use made::{executables, is_as_recorded, touch_if_older};
+pub use publish::{MadeOutputs, Published};
+
+/// The command of a run, and its outputs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RunRequest {
+    /// The key of the run.
+    pub command_hash: CommandHash,
+    /// The outputs. A check has none.
+    pub outputs: Vec<OutputPath>,
+    /// The outputs that stay in place while the command runs, because it continues from them.
+    pub kept: Vec<OutputPath>,
+    /// The command and its inputs, as the record will have them.
+    pub details: RunDetails,
+    /// Say what would be done, and do nothing. Nothing is locked then.
+    pub dry_run: bool,
+}
+
+impl RunRequest {
+    /// Creates a request without kept outputs.
+    pub fn new(command_hash: CommandHash, outputs: Vec<OutputPath>, details: RunDetails) -> Self {
+        Self { command_hash, outputs, kept: Vec::new(), details, dry_run: false }
+    }
+}
+
+/// One run of a command. Its outputs are locked until it is dropped.
+#[derive(Debug)]
+pub struct CommandRun<'a> {
+    context: &'a StorageContext,
+    request: RunRequest,
+    locks: Arc<OutputLocks>,
+    aside: Option<OutputsAside>,
+    /// The URLs of damaged objects. The push that follows replaces them.
+    damaged: BTreeSet<String>,
+}
+
+/// See [`crate::RemoteStorage::begin_run`].
+pub(crate) async fn begin(context: &StorageContext, request: RunRequest) -> Result<CommandRun<'_>> {
+    if context.options.scheme == Scheme::Weasel {
+        return Err(Error::Usage(
+            "a run needs run records, which weasel does not know: use another hash scheme".to_owned(),
+        ));
+    }
+    check_outputs(context, &request).await?;
+    if request.dry_run {
+        context.recover().await?;
+        let locks = Arc::new(OutputLocks::default());
+        return Ok(CommandRun { context, request, locks, aside: None, damaged: BTreeSet::new() });
+    }
+    let locks = context.lock_outputs(&request.outputs).await?;
+    context.recover_locked(&locks).await?;
+    // It may be another than before the wait.
+    check_outputs(context, &request).await?;
+    Ok(CommandRun { context, request, locks, aside: None, damaged: BTreeSet::new() })
+}
+
+/// Refuses outputs that no command can make, or that cannot be replaced.
+async fn check_outputs(context: &StorageContext, request: &RunRequest) -> Result<()> {
+    let outputs = &request.outputs;
+    for (index, output) in outputs.iter().enumerate() {
+        if let Some(other) =
+            outputs[..index].iter().find(|other| other.contains(output) || output.contains(other))
+        {
+            return Err(Error::Usage(format!(
+                "the outputs {other} and {output} lie inside one another: name only the outer one"
+            )));
+        }
+        let path = output.below(&context.root);
+        if let Some(remote) = context.remote_path() {
+            check_apart_by_text(remote, output, &path)?;
+        }
+        context.check_destination(&path)?;
+        context.keys_of(output)?;
+        if path.is_symlink() {
+            return Err(Error::Usage(format!(
+                "the output {} is a symlink: remove it, so that the command creates a file or directory",
+                path.display()
+            )));
+        }
+        run_blocking(move || check_one_mount(&path)).await?;
+    }
+    Ok(())
+}
+
+impl CommandRun<'_> {
+    /// Returns the command and its inputs, as the record will have them.
+    pub fn details_mut(&mut self) -> &mut RunDetails {
+        &mut self.request.details
+    }
+
+    /// Returns the last run of this command in this project, if the outputs are as it made them. Makes no request.
+    ///
+    /// # Errors
+    ///
+    /// An output could not be read.
+    pub async fn up_to_date(&self) -> Result<Option<LocalRun>> {
+        let (state, command) = (Arc::clone(&self.context.state), self.request.command_hash.clone());
+        let is_check = self.request.outputs.is_empty();
+        let Some(last) = run_blocking(move || state.last_run(&command, is_check)).await? else {
+            return Ok(None);
+        };
+        let checks = self.request.outputs.iter().map(|output| is_as_recorded(self.context, output, &last));
+        let unchanged: Vec<bool> = few_at_once(checks).try_collect().await?;
+        Ok(unchanged.into_iter().all(|is_same| is_same).then_some(last))
+    }
+
+    /// Returns the pause in which the runs of this project leave the remote alone, because it failed.
+    pub fn pause(&self) -> Option<RemotePause> {
+        self.context.state.pause_of(&self.context.backend.to_string())
+    }
+
+    /// Looks for a run in the remote that made all outputs. After a failure, the runs of this project leave the remote alone
+    /// for a minute.
+    ///
+    /// # Errors
+    ///
+    /// The remote fails, or does not answer in time.
+    pub async fn find(&self, timeout: Duration) -> Result<Result<FoundRun, NoRun>> {
+        let found = self.within(timeout, lookup::find(self.context, &self.request)).await;
+        let remote = self.context.backend.to_string();
+        match &found {
+            _ if self.request.dry_run => {}
+            Err(error) if error.kind() != crate::ErrorKind::Cancelled => {
+                self.context.state.begin_pause(&remote, &error_chain(error))?;
+            }
+            Ok(_) if self.pause().is_some() => self.context.state.end_pause()?,
+            _ => {}
+        }
+        found
+    }
+
+    /// Refuses a remote inside an output, also through symlinks.
+    async fn check_apart(&self) -> Result<()> {
+        let Some(remote) = self.context.remote_path().map(Path::to_owned) else { return Ok(()) };
+        let (outputs, root) = (self.request.outputs.clone(), self.context.root.clone());
+        let check = move |output: &OutputPath| check_apart(&remote, output, &output.below(&root));
+        run_blocking(move || outputs.iter().try_for_each(check)).await
+    }
+
+    async fn within<T>(&self, timeout: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+        match tokio::time::timeout(timeout, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::NoAnswer { remote: self.context.backend.to_string(), timeout }),
+        }
+    }
+
+    /// Restores the outputs of a run as one unit, and records the run here. Outputs that are right already stay.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`]: an object is damaged; [`Error::NotFound`]: one is gone; the remote or the file system fails.
+    /// Nothing is changed then.
+    pub async fn restore(&mut self, found: &FoundRun) -> Result<Vec<Pulled>> {
+        let command_hash = Some(self.request.command_hash.clone());
+        let options = PullOptions { force: true, command_hash, ..PullOptions::default() };
+        let outputs = &self.request.outputs;
+        let pulled = match restore(self.context, outputs, &found.objects, &options).await {
+            Err(Error::Damaged { url, source }) => {
+                self.damaged.insert(url.clone());
+                self.damaged.extend(damaged_among(self.context, outputs, &found.objects, &options).await?);
+                return Err(Error::Damaged { url, source });
+            }
+            pulled => pulled?,
+        };
+        let mut record = found.run.record.clone();
+        // A record lists a part of many outputs.
+        record.outputs = pulled
+            .iter()
+            .map(|pulled| {
+                let listed = record.output(&pulled.output);
+                RecordedOutput {
+                    path: pulled.output.clone(),
+                    content_hash: pulled.content_hash.clone(),
+                    object_bytes: pulled.bytes,
+                    content_bytes: listed.map_or(0, |listed| listed.content_bytes),
+                    files: listed.map_or(0, |listed| listed.files),
+                }
+            })
+            .collect();
+        self.record_here(&record, true).await?;
+        Ok(pulled)
+    }
+
+    /// Gives the outputs that are older than `newest` the present time. Make then takes them as made from their inputs.
+    ///
+    /// # Errors
+    ///
+    /// The time of an output cannot be changed.
+    pub fn touch_if_older(&self, newest: SystemTime) -> Result<()> {
+        let paths = self.request.outputs.iter().map(|output| output.below(&self.context.root));
+        paths.into_iter().try_for_each(|path| touch_if_older(&path, newest))
+    }
+
+    /// Notes in this project that a check passed.
+    ///
+    /// # Errors
+    ///
+    /// The file system fails.
+    pub async fn note_passed(&self, found: &FoundRun) -> Result<()> {
+        self.record_here(&found.run.record, true).await
+    }
+
+    /// Says why the command has to run: how its inputs differ from those of the nearest earlier run, here or in the remote.
+    pub async fn explain(&self, timeout: Duration, ask_remote: bool) -> MissReason {
+        explain::explain(self, timeout, ask_remote).await
+    }
+
+    /// Moves the existing outputs aside, and creates the directories above the outputs. Kept outputs stay.
+    ///
+    /// # Errors
+    ///
+    /// The remote is inside an output; an output could not be moved. Everything is as before then.
+    pub async fn set_aside(&mut self, timeout: Duration) -> Result<()> {
+        match self.within(timeout, self.check_apart()).await {
+            // A remote that does not answer is on another mount, and outputs have no mount within.
+            Err(Error::NoAnswer { .. }) => {}
+            checked => checked?,
+        }
+        let (state, request) = (Arc::clone(&self.context.state), &self.request);
+        let is_kept = |output: &&OutputPath| request.kept.contains(output);
+        let kept: Vec<OutputPath> = request.outputs.iter().filter(is_kept).cloned().collect();
+        let moved: Vec<OutputPath> =
+            request.outputs.iter().filter(|output| !is_kept(output)).cloned().collect();
+        self.request.details.incremental =
+            kept.iter().any(|output| output.below(&self.context.root).exists());
+        self.aside = Some(run_blocking(move || state.set_aside(&moved, &kept)).await?);
+        Ok(())
+    }
+
+    /// Lets the processes that this one starts inherit the locks, or ends that. A command that inherits them protects its
+    /// outputs even if this process is killed.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses it.
+    pub fn let_inherit_locks(&self, inherit: bool) -> io::Result<()> {
+        self.locks.set_inherited(inherit)
+    }
+
+    /// Removes the previous versions of the outputs, and records nothing.
+    pub async fn leave_unrecorded(&mut self) {
+        if let Some(aside) = self.aside.take() {
+            run_blocking(move || aside.discard()).await;
+        }
+    }
+
+    /// Brings the previous outputs back after the command has failed, and keeps its products in `.larder/failed`.
+    ///
+    /// # Errors
+    ///
+    /// An output could not be moved. The next command tries again.
+    pub async fn put_back(&mut self) -> Result<Vec<BroughtBack>> {
+        match self.aside.take() {
+            Some(aside) => run_blocking(move || aside.put_back()).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Records the run in this project.
+    async fn record_here(&self, record: &RunRecord, published: bool) -> Result<()> {
+        let (root, outputs) = (self.context.root.clone(), self.request.outputs.clone());
+        let (state, record) = (Arc::clone(&self.context.state), record.clone());
+        run_blocking(move || {
+            let executables = executables(&root, &outputs);
+            state.record_run(&LocalRun { record, published, executables })
+        })
+        .await
+    }
+}

@@ -1,0 +1,113 @@
+//! Looking for a run in the remote that made all outputs.
+
+use std::cmp::Reverse;
+
+use larder_hashing::OutputPath;
+use larder_records::RecordName;
+
+use super::RunRequest;
+use crate::context::StorageContext;
+use crate::error::Result;
+use crate::find::{OutputMatches, RecordExtent};
+use crate::options::FindOptions;
+use crate::outcome::RemoteObject;
+use crate::pull::{common_runs, matches_of_all, runs_of_command};
+use crate::records::{LoggedRun, RecordKeys, RecordRef, first_page, list_records, read_run};
+
+/// How many records of one command are read until one can be used.
+const MAX_READ: usize = 8;
+
+/// A run in the remote that made all outputs.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct FoundRun {
+    /// The run, and when it was recorded.
+    pub run: LoggedRun,
+    /// The object of each output, in the order of the outputs.
+    pub objects: Vec<RemoteObject>,
+}
+
+/// Why the remote has no run to restore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoRun {
+    /// No run of this command made all outputs.
+    NoRecord,
+    /// A run is recorded, and the object of an output is gone.
+    Gone {
+        /// The output.
+        output: OutputPath,
+    },
+}
+
+/// See [`super::CommandRun::find`].
+pub(super) async fn find(context: &StorageContext, request: &RunRequest) -> Result<Result<FoundRun, NoRun>> {
+    if request.outputs.is_empty() {
+        find_check(context, request).await
+    } else {
+        find_outputs(context, request).await
+    }
+}
+
+async fn find_outputs(context: &StorageContext, request: &RunRequest) -> Result<Result<FoundRun, NoRun>> {
+    let find = FindOptions { command_hash: Some(request.command_hash.clone()), content_hash: None };
+    let mut found = matches_of_all(context, &request.outputs, &find, RecordExtent::Newest).await?;
+    let mut runs = runs_of_command(&found);
+    if runs.is_empty() && found.iter().any(|matches| matches.is_truncated) {
+        found = matches_of_all(context, &request.outputs, &find, RecordExtent::All).await?;
+        runs = runs_of_command(&found);
+    }
+    for objects in runs.into_iter().take(MAX_READ) {
+        let (Some(newest), Some(matches)) = (objects.first(), found.first()) else { break };
+        let named = matches.records.iter().find(|record| {
+            record.name.content_hash == newest.content_hash
+                && Some(record.name.time.as_system_time()) == newest.recorded
+        });
+        let Some(record) = named else { continue };
+        if let Some(run) = read_run(context, record).await?
+            && names_them(&run, &request.outputs, &objects)
+        {
+            return Ok(Ok(FoundRun { run, objects }));
+        }
+    }
+    Ok(Err(absent(&request.outputs, &found)))
+}
+
+/// Returns whether the record names the objects, as far as it lists them: a record lists a part of many outputs.
+fn names_them(run: &LoggedRun, outputs: &[OutputPath], objects: &[RemoteObject]) -> bool {
+    let listed = |output: &OutputPath| run.record.output(output);
+    let is_first_listed = outputs.first().is_some_and(|first| listed(first).is_some());
+    let mut pairs = outputs.iter().zip(objects);
+    is_first_listed
+        && pairs.all(|(output, object)| {
+            listed(output).is_none_or(|listed| listed.content_hash == object.content_hash)
+        })
+}
+
+fn absent(outputs: &[OutputPath], found: &[OutputMatches]) -> NoRun {
+    if common_runs(found).is_empty() {
+        return NoRun::NoRecord;
+    }
+    let is_gone = |matches: &OutputMatches| {
+        let has = |record: &RecordRef| {
+            matches.objects.iter().any(|object| object.content_hash == record.name.content_hash)
+        };
+        !matches.records.iter().any(has)
+    };
+    let gone = outputs.iter().zip(found).find(|(_, matches)| is_gone(matches));
+    gone.map_or(NoRun::NoRecord, |(output, _)| NoRun::Gone { output: output.clone() })
+}
+
+/// Looks for the newest record of a check.
+async fn find_check(context: &StorageContext, request: &RunRequest) -> Result<Result<FoundRun, NoRun>> {
+    let prefix = RecordKeys::of_checks().prefix(Some(&request.command_hash))?;
+    let mut records = list_records(context, &prefix, first_page(context)).await?.records;
+    records.retain(|record| record.name.content_hash == RecordName::no_content());
+    records.sort_unstable_by_key(|record| Reverse(record.name.time));
+    for record in records.iter().take(MAX_READ) {
+        if let Some(run) = read_run(context, record).await? {
+            return Ok(Ok(FoundRun { run, objects: Vec::new() }));
+        }
+    }
+    Ok(Err(NoRun::NoRecord))
+}

@@ -1,0 +1,309 @@
+//! Locks of outputs, so that only one command at a time changes an output.
+//!
+//! A command holds an exclusive lock on each of its outputs, and a shared lock on each directory above them. So a command
+//! that makes `models/en` excludes one that makes `models`. A lock is an `flock` of a file in `.larder/locks`. These files
+//! are never removed, because another process may be about to lock them.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::io::{self, Write as _};
+
+use larder_hashing::{OutputPath, Scheme, encode_name};
+use larder_tree::read_open_file;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
+
+use super::directory::{LOCKS, StateDirectory};
+use super::process_identity::ProcessIdentity;
+use crate::error::{Error, Result};
+
+/// The maximum length of a file name that is made of the path, in bytes. Longer paths are hashed.
+const MAX_NAME: usize = 200;
+
+/// The maximum size of a lock file, in bytes.
+const MAX_FILE: u64 = 64 << 10;
+
+/// The locks of some outputs. Dropping them releases them.
+#[derive(Debug, Default)]
+pub(crate) struct OutputLocks {
+    held: Vec<HeldLock>,
+    /// Whether another process held one of them before.
+    had_to_wait: bool,
+    /// Whether the file system lets two holders have one exclusive lock.
+    is_void: bool,
+}
+
+#[derive(Debug)]
+struct HeldLock {
+    file: File,
+    path: String,
+    kind: LockKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LockKind {
+    Exclusive,
+    Shared,
+}
+
+/// The result of one attempt to lock.
+#[derive(Debug)]
+pub(crate) enum LockAttempt {
+    Locked(OutputLocks),
+    /// Another process holds a lock.
+    Busy(BusyLock),
+}
+
+/// A lock that another process holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BusyLock {
+    /// The output, or the directory above outputs.
+    pub(crate) path: String,
+    /// The holder, if the lock file names it.
+    pub(crate) holder: Option<u32>,
+}
+
+/// A set of locks that is being acquired, in the order of the paths. The order excludes deadlocks.
+#[derive(Debug)]
+pub(crate) struct LockRequest {
+    directory: StateDirectory,
+    /// The locks that are still to be acquired, the next one last.
+    open: Vec<(String, LockKind)>,
+    locks: OutputLocks,
+}
+
+impl LockRequest {
+    /// Prepares the locks of `outputs`. Creates the directory of the lock files.
+    pub(super) fn new(root: &std::path::Path, outputs: &[OutputPath]) -> Result<Self> {
+        let directory = StateDirectory::create(root, &LOCKS)?;
+        let mut kinds: BTreeMap<String, LockKind> = BTreeMap::new();
+        for output in outputs {
+            let path = output.as_str();
+            for (end, _) in path.match_indices('/') {
+                kinds.entry(path[..end].to_owned()).or_insert(LockKind::Shared);
+            }
+            kinds.insert(path.to_owned(), LockKind::Exclusive);
+        }
+        Ok(Self { directory, open: kinds.into_iter().rev().collect(), locks: OutputLocks::default() })
+    }
+
+    /// Acquires locks until all are held or another process holds one. Call it again after [`LockAttempt::Busy`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HeldByAncestor`]: a process that waits for this one holds the lock.
+    pub(crate) fn attempt(&mut self) -> Result<LockAttempt> {
+        while let Some((path, kind)) = self.open.last().cloned() {
+            let name = lock_name(&path);
+            let io_error = |error: io::Error| Error::io("lock", self.directory.path().join(&name))(error);
+            let file = open_for_lock(&self.directory, &name).map_err(io_error)?;
+            let locked = match kind {
+                LockKind::Exclusive => file.try_lock(),
+                LockKind::Shared => file.try_lock_shared(),
+            };
+            match locked {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return self.busy(path, kind, &file).map(LockAttempt::Busy),
+                Err(TryLockError::Error(error)) => return Err(io_error(error)),
+            }
+            if kind == LockKind::Exclusive {
+                // Some network file systems grant every lock. A second descriptor shows that.
+                let second = open_for_lock(&self.directory, &name).map_err(io_error)?;
+                self.locks.is_void |= second.try_lock().is_ok();
+                note_holder(&file, &path);
+            }
+            self.locks.held.push(HeldLock { file, path, kind });
+            self.open.pop();
+        }
+        Ok(LockAttempt::Locked(std::mem::take(&mut self.locks)))
+    }
+
+    fn busy(&self, path: String, kind: LockKind, file: &File) -> Result<BusyLock> {
+        let mut holder = read_holder(file).map(|(holder, _)| holder);
+        if kind == LockKind::Exclusive && holder.as_ref().is_none_or(|holder| !holder.is_ancestor()) {
+            // The lock may be shared: its holders are named in the files of the outputs below the path.
+            holder = self.ancestor_below(&path)?.or(holder);
+        }
+        match holder {
+            Some(holder) if holder.is_ancestor() => Err(Error::HeldByAncestor { path }),
+            holder => Ok(BusyLock { path, holder: holder.map(|holder| holder.id()) }),
+        }
+    }
+
+    /// Returns an ancestor of this process that holds an output below a path.
+    fn ancestor_below(&self, path: &str) -> Result<Option<ProcessIdentity>> {
+        for name in self.directory.names()? {
+            let Some(name) = name.to_str() else { continue };
+            let Ok(file) = open_for_lock(&self.directory, name) else { continue };
+            let Some((holder, held)) = read_holder(&file) else { continue };
+            let is_below = held.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+            if is_below && holder.is_ancestor() {
+                return Ok(Some(holder));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl OutputLocks {
+    /// Returns whether these locks protect all of the outputs.
+    pub(super) fn cover<'a>(&self, outputs: impl IntoIterator<Item = &'a str>) -> bool {
+        let is_held =
+            |path: &str| self.held.iter().any(|held| held.path == path && held.kind == LockKind::Exclusive);
+        outputs.into_iter().all(is_held)
+    }
+
+    /// Notes whether another process held one of them before.
+    pub(crate) fn after_waiting(mut self, had_to_wait: bool) -> Self {
+        self.had_to_wait = had_to_wait;
+        self
+    }
+
+    /// Returns whether another process held one of them before.
+    pub(crate) fn had_to_wait(&self) -> bool {
+        self.had_to_wait
+    }
+
+    /// Returns whether the file system grants every lock, so that these protect nothing.
+    pub(crate) fn are_void(&self) -> bool {
+        self.is_void
+    }
+
+    /// Lets the processes that this one starts inherit the locks, or ends that. They then hold the locks as well, even if
+    /// this process is killed.
+    pub(crate) fn set_inherited(&self, inherited: bool) -> io::Result<()> {
+        let flags = if inherited { FdFlags::empty() } else { FdFlags::CLOEXEC };
+        self.held.iter().try_for_each(|held| Ok(fcntl_setfd(&held.file, flags)?))
+    }
+}
+
+impl Drop for OutputLocks {
+    fn drop(&mut self) {
+        for held in &self.held {
+            // A process that inherited the descriptor may live on, so closing it is not enough.
+            held.file.unlock().ok();
+        }
+    }
+}
+
+/// Opens a lock file, and creates it if it does not exist.
+fn open_for_lock(directory: &StateDirectory, name: &str) -> io::Result<File> {
+    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
+    match rustix::fs::openat(directory, name, flags | OFlags::RDWR, mode) {
+        // It belongs to another user. A lock needs only read access.
+        Err(Errno::ACCESS | Errno::PERM) => {
+            let flags = flags.difference(OFlags::CREATE) | OFlags::RDONLY;
+            Ok(rustix::fs::openat(directory, name, flags, Mode::empty())?.into())
+        }
+        opened => Ok(opened?.into()),
+    }
+}
+
+/// Returns the name of the lock file of a path.
+fn lock_name(path: &str) -> String {
+    let encoded = encode_name(path);
+    if encoded.len() <= MAX_NAME { encoded } else { format!("%{}", Scheme::Blake3.digest(path.as_bytes())) }
+}
+
+/// Writes into a lock file which process holds it, and of which output. It helps only people and nested commands, so a
+/// failure does not matter.
+fn note_holder(file: &File, path: &str) {
+    let Some(own) = ProcessIdentity::own() else { return };
+    let text = format!("{own} {path}\n");
+    let note = || -> io::Result<()> {
+        file.set_len(0)?;
+        let mut file = file;
+        file.write_all(text.as_bytes())
+    };
+    note().ok();
+}
+
+fn read_holder(file: &File) -> Option<(ProcessIdentity, String)> {
+    let bytes = read_open_file(file, MAX_FILE).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let (identity, path) = text.trim_end_matches('\n').split_at_checked(text.match_indices(' ').nth(1)?.0)?;
+    Some((identity.parse().ok()?, path.trim_start().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outputs(paths: &[&str]) -> Vec<OutputPath> {
+        paths.iter().map(|path| OutputPath::new(path).unwrap()).collect()
+    }
+
+    fn try_lock(dir: &tempfile::TempDir, paths: &[&str]) -> Result<LockAttempt> {
+        LockRequest::new(dir.path(), &outputs(paths)).and_then(|mut request| request.attempt())
+    }
+
+    fn locked(dir: &tempfile::TempDir, paths: &[&str]) -> OutputLocks {
+        match try_lock(dir, paths).unwrap() {
+            LockAttempt::Locked(locks) => locks,
+            LockAttempt::Busy(busy) => panic!("{busy:?}"),
+        }
+    }
+
+    fn busy(dir: &tempfile::TempDir, paths: &[&str]) -> BusyLock {
+        match try_lock(dir, paths).unwrap() {
+            LockAttempt::Busy(busy) => busy,
+            LockAttempt::Locked(locks) => panic!("{locks:?}"),
+        }
+    }
+
+    #[test]
+    fn an_output_excludes_itself_and_what_is_above_and_below() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = locked(&dir, &["a/b", "c"]);
+        assert!(!held.are_void() && held.cover(["a/b", "c"]) && !held.cover(["a"]));
+        for (taken, at) in [("a/b", "a/b"), ("a", "a"), ("a/b/c", "a/b"), ("c", "c")] {
+            let found = busy(&dir, &[taken]);
+            assert_eq!(found.path, at);
+        }
+        let other = locked(&dir, &["a/other", "ab", "d"]);
+        drop(held);
+        assert_eq!(busy(&dir, &["a"]).path, "a", "the other still holds an output below it");
+        drop(other);
+        locked(&dir, &["a"]);
+    }
+
+    #[test]
+    fn a_request_goes_on_where_it_was_busy() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = locked(&dir, &["b"]);
+        let mut request = LockRequest::new(dir.path(), &outputs(&["b", "a"])).unwrap();
+        assert!(
+            matches!(request.attempt().unwrap(), LockAttempt::Busy(BusyLock { path, .. }) if path == "b")
+        );
+        assert_eq!(busy(&dir, &["a"]).path, "a", "the request holds the first lock");
+        drop(held);
+        assert!(matches!(request.attempt().unwrap(), LockAttempt::Locked(locks) if locks.cover(["a", "b"])));
+    }
+
+    #[test]
+    fn the_holder_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let _held = locked(&dir, &["with a space/b"]);
+        let found = busy(&dir, &["with a space/b"]);
+        let own = cfg!(target_os = "linux").then(std::process::id);
+        assert_eq!(found.holder, own);
+    }
+
+    #[test]
+    fn long_paths_have_short_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = ["d/"; 400].concat() + "x";
+        let _held = locked(&dir, &[&long]);
+        assert_eq!(busy(&dir, &[&long]).path, long);
+    }
+
+    #[test]
+    fn a_symlink_in_the_place_of_a_lock_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        locked(&dir, &["a"]);
+        std::fs::remove_file(dir.path().join(".larder/locks/a")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", dir.path().join(".larder/locks/a")).unwrap();
+        assert!(matches!(try_lock(&dir, &["a"]), Err(Error::Io { .. })));
+    }
+}

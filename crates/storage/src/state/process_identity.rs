@@ -1,0 +1,104 @@
+//! Tells a process from a later one with the same number.
+
+use std::fmt;
+use std::fs;
+use std::str::FromStr;
+
+/// A process: its number, and when it started, in clock ticks since the machine booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ProcessIdentity {
+    id: u32,
+    started: u64,
+}
+
+impl ProcessIdentity {
+    /// Returns this process. Returns `None` on systems without `/proc`.
+    pub(super) fn own() -> Option<Self> {
+        let id = std::process::id();
+        Some(Self { id, started: ProcessStat::of(id)?.started })
+    }
+
+    pub(super) const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Returns whether this process descends from it. Never true on systems without `/proc`.
+    pub(super) fn is_ancestor(&self) -> bool {
+        let mut id = std::process::id();
+        while let Some(stat) = ProcessStat::of(id) {
+            let parent = stat.parent;
+            if parent == 0 || parent == id {
+                return false;
+            }
+            if parent == self.id {
+                return ProcessStat::of(parent).is_some_and(|stat| stat.started == self.started);
+            }
+            id = parent;
+        }
+        false
+    }
+}
+
+impl fmt::Display for ProcessIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.id, self.started)
+    }
+}
+
+/// The text is not a process.
+#[derive(Debug)]
+pub(super) struct InvalidProcess;
+
+impl FromStr for ProcessIdentity {
+    type Err = InvalidProcess;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (id, started) = text.split_once(' ').ok_or(InvalidProcess)?;
+        let id = id.parse().map_err(|_| InvalidProcess)?;
+        Ok(Self { id, started: started.parse().map_err(|_| InvalidProcess)? })
+    }
+}
+
+/// Two fields of `/proc/PID/stat`: see `proc_pid_stat(5)`.
+struct ProcessStat {
+    parent: u32,
+    started: u64,
+}
+
+impl ProcessStat {
+    fn of(id: u32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // The name of the program stands in parentheses, and may have any characters.
+        let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+        let parent = fields.nth(1)?.parse().ok()?;
+        Some(Self { parent, started: fields.nth(17)?.parse().ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_are_found_behind_any_name() {
+        let text = "7 (a) b (c) S 3 7 7 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 4711 1 2 3";
+        let stat = ProcessStat::parse(text).unwrap();
+        assert_eq!((stat.parent, stat.started), (3, 4711));
+        assert!(ProcessStat::parse("7 (a) S").is_none());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_parent_is_an_ancestor_and_this_process_is_not() {
+        let own = ProcessIdentity::own().unwrap();
+        assert!(!own.is_ancestor());
+        let parent = ProcessStat::of(own.id).unwrap().parent;
+        let started = ProcessStat::of(parent).unwrap().started;
+        assert!(ProcessIdentity { id: parent, started }.is_ancestor());
+        assert!(!ProcessIdentity { id: parent, started: started + 1 }.is_ancestor(), "an earlier process");
+        assert_eq!(own.to_string().parse::<ProcessIdentity>().unwrap(), own);
+    }
+}
