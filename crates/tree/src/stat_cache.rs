@@ -97,13 +97,12 @@ impl StatCache {
         // Before any file is read.
         let clock = self.clock(tree);
         let opened = self.place.open().and_then(|directory| open_file(&directory, &name));
-        let old = opened.and_then(|file| CacheReader::open(file, &key)).filter(|(_, recorded)| {
-            // If the clock was set back, it may show the same times once more.
-            clock.is_none_or(|now| !now.is_before(*recorded))
-        });
-        let old = old.map(|(reader, _)| reader);
+        let old = opened.and_then(|file| CacheReader::open(file, &key));
+        // If the clock was set back, it may show the same times once more. A later pass must not find the old entries either.
+        let is_stale = matches!((&old, clock), (Some((_, recorded)), Some(now)) if now.is_before(*recorded));
+        let old = old.filter(|_| !is_stale).map(|(reader, _)| reader);
         let header = clock.map(|now| header(&key, (now.seconds, now.nanoseconds))).unwrap_or_default();
-        let writer = CacheWriter::new(Arc::clone(&self.place), name, header, old);
+        let writer = CacheWriter::new(Arc::clone(&self.place), name, header, old).replacing(is_stale);
         CachePass { clock, writer, is_new: false, is_broken: false }
     }
 
@@ -170,7 +169,7 @@ impl CachePass {
 
     /// Ends the pass. One that saw only the beginning of the tree keeps the other old entries.
     pub(crate) fn finish(mut self, is_complete: bool) {
-        if self.clock.is_none() || self.is_broken || !(is_complete || self.is_new) {
+        if self.clock.is_none() || self.is_broken || !(is_complete || self.is_new || self.writer.replaces) {
             return;
         }
         if !is_complete && self.writer.add_rest().is_err() {

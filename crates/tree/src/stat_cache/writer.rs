@@ -27,6 +27,8 @@ pub(super) struct CacheWriter {
     name: String,
     header: Vec<u8>,
     pub(super) old: Option<CacheReader>,
+    /// Whether the old file is replaced even if there is no entry.
+    pub(super) replaces: bool,
     block: Vec<u8>,
     /// The path of the last entry of the block.
     path: Vec<u8>,
@@ -50,12 +52,19 @@ impl CacheWriter {
             name,
             header,
             old,
+            replaces: false,
             block: Vec::new(),
             path: Vec::new(),
             blocks: 0,
             file: None,
             read_bytes: 0,
         }
+    }
+
+    /// Replaces the old file even if there is no entry.
+    pub(super) fn replacing(mut self, replaces: bool) -> Self {
+        self.replaces = replaces;
+        self
     }
 
     /// Adds an entry. Entries must come in the order of a walk.
@@ -113,7 +122,7 @@ impl CacheWriter {
         }
         let is_same = match &mut self.old {
             Some(old) => old.ends_after(self.blocks),
-            None => self.blocks == 0,
+            None => self.blocks == 0 && !self.replaces,
         };
         if self.file.is_none() && is_same {
             return Ok(());
