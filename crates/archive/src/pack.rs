@@ -245,7 +245,9 @@ fn pack_files(
     expected: Option<&ContentHash>,
 ) -> Result<Packed, PackError> {
     let mut writer = FrameWriter::new(options.compression, options.workers.clone(), frames);
-    let summary = Packer::new(root, output, options).pack(&mut writer)?;
+    // The archive must have the bytes that were read, whatever is remembered of them.
+    let options = options.clone().with_stat_cache(None);
+    let summary = Packer::new(root, output, &options).pack(&mut writer)?;
     if expected.is_some_and(|expected| *expected != summary.content_hash) {
         return Err(PackError::Changed { path: output.below(root) });
     }

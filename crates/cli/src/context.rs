@@ -15,10 +15,9 @@ use larder_config::{
 use larder_hashing::HashOptions;
 use larder_project::{OVERRIDES_VARIABLE, Overrides, Project};
 use larder_storage::{
-    CancellationToken, Compression, InvalidRemote, OptionScalar, RemoteStorage, RemoteUrl, Scheme,
+    CancellationToken, Compression, InvalidRemote, OptionScalar, RemoteStorage, RemoteUrl, Scheme, StatCache,
     StorageOptions, UserEnvironment, Workers,
 };
-use larder_tree::StatCache;
 
 use crate::args::Global;
 use crate::failure::{Failure, Result};
@@ -242,6 +241,7 @@ impl CommandContext {
         let mut options = StorageOptions::default();
         options.scheme = scheme;
         options.workers = self.workers.clone();
+        options.stat_cache.clone_from(&self.stat_cache);
         options.stall_timeout = self.config.stall_timeout().map(|setting| setting.value);
         options.reporter = Arc::new(ConsoleReporter::new(console.clone()));
         options.cancel = cancel.clone();

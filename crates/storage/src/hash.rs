@@ -24,7 +24,10 @@ pub(crate) async fn content_hash(
         Some(label) => PhaseReport::start(reporter, cancel, label, Phase::Hash, None),
         None => Arc::new(Unreported(cancel.clone())),
     };
-    let tree = TreeOptions::default().with_workers(context.options.workers.clone()).with_observer(observer);
+    let tree = TreeOptions::default()
+        .with_workers(context.options.workers.clone())
+        .with_stat_cache(context.options.stat_cache.clone())
+        .with_observer(observer);
     let options = HashOptions::new(scheme).with_tree(tree);
     let path = path.to_owned();
     match run_blocking(move || larder_hashing::content_hash(&path, &options)).await {

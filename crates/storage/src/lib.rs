@@ -40,7 +40,7 @@ pub use larder_records::{
     Change, Dependency, Difference, GitState, RecordedOutput, RunDetails, RunId, RunIdentity, RunRecord,
     RunTime, tree_changes,
 };
-pub use larder_tree::Workers;
+pub use larder_tree::{StatCache, Workers};
 pub use options::{FindOptions, PullOptions, PushOptions, StorageOptions};
 pub use outcome::{Found, Incomparable, PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject};
 pub use records::{LoggedRun, NearestRun, WhyReport};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use larder_archive::{Compression, Limits};
 use larder_hashing::{CommandHash, ContentHash, Scheme};
 use larder_records::RunDetails;
-use larder_tree::Workers;
+use larder_tree::{StatCache, Workers};
 use tokio_util::sync::CancellationToken;
 
 use crate::remote::UserEnvironment;
@@ -23,6 +23,8 @@ pub struct StorageOptions {
     pub scheme: Scheme,
     /// The threads that hash, compress and open files.
     pub workers: Workers,
+    /// The cache of digests, so that unchanged files are not read again. None by default.
+    pub stat_cache: Option<StatCache>,
     /// The limits of archives, for packing and unpacking.
     pub limits: Limits,
     /// After how long without progress an operation fails. Each backend has a default.
@@ -41,6 +43,7 @@ impl Default for StorageOptions {
         Self {
             scheme: Scheme::default(),
             workers: Workers::default(),
+            stat_cache: None,
             limits: Limits::default(),
             stall_timeout: None,
             environment: UserEnvironment::default(),
@@ -55,6 +58,7 @@ impl fmt::Debug for StorageOptions {
         f.debug_struct("StorageOptions")
             .field("scheme", &self.scheme)
             .field("workers", &self.workers)
+            .field("stat_cache", &self.stat_cache)
             .field("limits", &self.limits)
             .field("stall_timeout", &self.stall_timeout)
             .field("environment", &self.environment)

@@ -184,6 +184,7 @@ impl PushRequest<'_> {
             .with_dereference(options.dereference)
             .with_limits(settings.limits)
             .with_workers(settings.workers.clone())
+            .with_stat_cache(settings.stat_cache.clone())
     }
 
     /// Returns the content hash for the key: the given one, unless the output contradicts it.

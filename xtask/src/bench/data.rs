@@ -66,6 +66,18 @@ pub(crate) fn small(dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Writes 1,000,000 files of a few bytes in 1,000 directories.
+pub(crate) fn million(dir: &Path) -> Result<()> {
+    for parent in 0..1_000 {
+        let parent = dir.join(format!("{parent:03}"));
+        fs::create_dir_all(&parent)?;
+        for number in 0..1_000 {
+            fs::write(parent.join(format!("{number:03}.txt")), number.to_string())?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes 512 MiB of normally distributed fp32 numbers, like the weights of a model.
 pub(crate) fn weights(path: &Path) -> Result<()> {
     const DEVIATION: f64 = 0.02;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) use gcs::Gcs;
-pub(crate) use local::{LARGE, Local, MIXED, SMALL, WEIGHTS, with_slow_opens};
+pub(crate) use local::{LARGE, Local, MILLION, MIXED, SMALL, WEIGHTS, with_slow_opens};
 pub(crate) use s3::{OBJECT_MIB, S3};
 pub(crate) use ssh::{Ssh, Way};
 

@@ -46,9 +46,15 @@ impl ContentHasher {
         }
     }
 
-    /// Takes an entry, with its digest or after its bytes.
-    pub(super) fn add(&mut self, kind: &EntryKind, size: u64, digest: Option<Digest>, path: &[u8]) {
-        let Self::Manifest { scheme, tree, file, bytes } = self else { return };
+    /// Takes an entry, with its digest or after its bytes. Returns its digest if the scheme has one.
+    pub(super) fn add(
+        &mut self,
+        kind: &EntryKind,
+        size: u64,
+        digest: Option<Digest>,
+        path: &[u8],
+    ) -> Option<Digest> {
+        let Self::Manifest { scheme, tree, file, bytes } = self else { return None };
         let is_file = matches!(kind, EntryKind::File { .. });
         let read = || bytes.take().unwrap_or_else(|| DigestHasher::new(*scheme)).finish();
         let digest = digest.or_else(|| is_file.then(read));
@@ -57,6 +63,7 @@ impl ContentHasher {
         } else {
             tree.add(kind, size, digest.as_ref(), path);
         }
+        digest
     }
 
     pub(super) fn finish(self) -> ContentHash {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use larder_hashing::{HashOptions, Scheme};
-use larder_tree::{Ignore, Observer, TreeOptions, Workers};
+use larder_tree::{Ignore, Observer, StatCache, TreeOptions, Workers};
 
 use crate::compression::Compression;
 use crate::limits::Limits;
@@ -32,6 +32,8 @@ pub struct PackOptions {
     pub workers: Workers,
     /// Follows the progress in bytes read, and may cancel. Nobody by default.
     pub observer: Arc<dyn Observer>,
+    /// The cache of digests for [`crate::prepare`]. None by default. Packing itself reads every byte.
+    pub stat_cache: Option<StatCache>,
 }
 
 impl PackOptions {
@@ -45,6 +47,7 @@ impl PackOptions {
             kept_bytes: KEPT_BYTES,
             workers: Workers::default(),
             observer: Arc::new(Ignore),
+            stat_cache: None,
         }
     }
 
@@ -90,8 +93,16 @@ impl PackOptions {
         self
     }
 
+    /// Sets the cache of digests, or none.
+    #[must_use]
+    pub fn with_stat_cache(mut self, cache: Option<StatCache>) -> Self {
+        self.stat_cache = cache;
+        self
+    }
+
     pub(super) fn tree_options(&self) -> TreeOptions {
         let tree = TreeOptions::default()
+            .with_stat_cache(self.stat_cache.clone())
             .with_dereference(self.dereference)
             .with_limits(self.limits.tree)
             .with_workers(self.workers.clone())

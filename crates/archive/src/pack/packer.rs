@@ -119,6 +119,10 @@ impl Packer {
         let mut memory = Some((ArchiveInMemory::default(), Vec::new()));
         while let Some(entry) = self.reader.next() {
             let entry = self.begin(entry?)?;
+            if entry.is_remembered && memory.take().is_some() {
+                // Its bytes were not read. If they are needed, all files are read.
+                self.reader.stop_reading();
+            }
             if let Some((kept, files)) = &mut memory {
                 let needed = (kept.len() + self.header.len() + END) as u64
                     + entry.size.next_multiple_of(header::BLOCK as u64);
@@ -205,7 +209,8 @@ impl Packer {
     /// Writes an entry after its header, and hashes it.
     fn write(&mut self, entry: TreeEntry<Digest>, sink: &mut impl Sink) -> Result<(), PackError> {
         sink.write(&self.header)?;
-        let digest = entry.digest;
+        let (digest, state) = (entry.digest, entry.state);
+        let is_open = matches!(entry.body, EntryBody::Open(_));
         match entry.body {
             EntryBody::Bytes(bytes) => {
                 if digest.is_none() {
@@ -219,8 +224,16 @@ impl Packer {
         if matches!(entry.kind, EntryKind::File { .. }) {
             sink.write_zeros(header::padding(entry.size))?;
         }
-        self.hasher.add(&entry.kind, entry.size, digest, &entry.path);
+        let digest = self.hasher.add(&entry.kind, entry.size, digest, &entry.path);
+        self.remember(&entry.path, state.filter(|_| is_open), digest);
         Ok(())
+    }
+
+    /// Records the digest of a file that the reader returned open.
+    fn remember(&mut self, path: &[u8], state: Option<FileState>, digest: Option<Digest>) {
+        if let (Some(state), Some(digest)) = (state, digest) {
+            self.reader.remember(path, &state, &digest);
+        }
     }
 
     /// Only hashes an entry.
@@ -229,10 +242,13 @@ impl Packer {
         match entry.body {
             EntryBody::Bytes(bytes) if digest.is_none() => self.hasher.update(&bytes),
             EntryBody::Bytes(_) => {}
-            EntryBody::Open(file) => digest = self.hasher.hash_file(file, &self.workers)?,
+            EntryBody::Open(file) => {
+                digest = self.hasher.hash_file(file, &self.workers)?;
+                self.remember(&entry.path, entry.state, digest);
+            }
             EntryBody::None => self.hash_target(&entry)?,
         }
-        self.hasher.add(&entry.kind, entry.size, digest, &entry.path);
+        let _ = self.hasher.add(&entry.kind, entry.size, digest, &entry.path);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use larder_hashing::{Digest, DigestHasher, Scheme};
-use larder_tree::Workers;
+use larder_tree::{FileState, Workers};
 use tokio::sync::oneshot;
 
 use super::error::UnpackError;
@@ -42,6 +42,8 @@ pub(super) type KeepAlive = Option<Arc<dyn Any + Send + Sync>>;
 struct FilesContext {
     tree: Arc<Tree>,
     scheme: Option<Scheme>,
+    /// Whether the states of files are wanted.
+    keeps_states: bool,
     /// Set if the archive has failed: nothing more has to be written.
     abandoned: AtomicBool,
     _keep_alive: KeepAlive,
@@ -80,6 +82,7 @@ struct SmallFile {
     end: usize,
     /// When it was written.
     digest: Option<Digest>,
+    state: Option<FileState>,
 }
 
 /// A group that is being written.
@@ -90,7 +93,12 @@ struct WaitingGroup {
 }
 
 /// A file that was written, by its number.
-pub(super) type WrittenFile = (usize, Option<Digest>);
+pub(super) struct WrittenFile {
+    pub(super) number: usize,
+    pub(super) digest: Option<Digest>,
+    /// Its state when it was closed, if the states are wanted.
+    pub(super) state: Option<FileState>,
+}
 
 impl OutputFiles {
     /// Digests are those of `scheme`. Weasel's scheme has none for single files.
@@ -99,10 +107,11 @@ impl OutputFiles {
         scheme: Option<Scheme>,
         workers: Workers,
         keep_alive: KeepAlive,
+        keeps_states: bool,
     ) -> Self {
         let scheme = scheme.filter(|scheme| *scheme != Scheme::Weasel);
-        let shared =
-            FilesContext { tree, scheme, abandoned: AtomicBool::new(false), _keep_alive: keep_alive };
+        let abandoned = AtomicBool::new(false);
+        let shared = FilesContext { tree, scheme, keeps_states, abandoned, _keep_alive: keep_alive };
         Self {
             shared: Arc::new(shared),
             workers,
@@ -126,7 +135,7 @@ impl OutputFiles {
     pub(super) fn write_small(&mut self, number: usize, path: Vec<u8>, executable: bool) {
         let Group { files, bytes } = &mut self.group;
         let (begin, end) = (files.last().map_or(0, |before| before.end), bytes.len());
-        files.push(SmallFile { number, path, executable, end, digest: None });
+        files.push(SmallFile { number, path, executable, end, digest: None, state: None });
         self.pending += 1;
         self.pending_bytes += (end - begin) as u64;
         let enough = GROUP_FILES.min(1 + self.waiting.len() / GROUPS_PER_FILE);
@@ -169,7 +178,8 @@ impl OutputFiles {
         self.pending -= files;
         self.pending_bytes -= bytes;
         let mut group = group.recv().map_err(|_| UnpackError::Panicked)??;
-        self.written.extend(group.files.drain(..).map(|file| (file.number, file.digest)));
+        let written = |SmallFile { number, digest, state, .. }| WrittenFile { number, digest, state };
+        self.written.extend(group.files.drain(..).map(written));
         // The bound counts bytes, not buffers, so a large buffer is not kept.
         if group.bytes.capacity() <= 2 * GROUP_BYTES {
             group.bytes.clear();
@@ -204,14 +214,14 @@ impl Drop for OutputFiles {
 impl FilesContext {
     fn write_group(&self, group: &mut Group) -> Result<(), UnpackError> {
         let mut begin = 0;
-        for SmallFile { path, executable, end, digest, .. } in &mut group.files {
+        for SmallFile { path, executable, end, digest, state, .. } in &mut group.files {
             if self.abandoned.load(Ordering::Relaxed) {
                 return Err(UnpackError::Cancelled);
             }
             let bytes = &group.bytes[begin..*end];
             let mut file = self.tree.create(path, *executable)?;
             file.write(bytes)?;
-            file.close()?;
+            *state = file.close(self.keeps_states)?;
             *digest = self.scheme.map(|scheme| scheme.digest(bytes));
             begin = *end;
         }
@@ -240,11 +250,11 @@ impl LargeFile<'_> {
         self.writer.send(Order::Write(bytes))
     }
 
-    /// Waits until everything is written.
-    pub(super) fn finish(self) -> Result<Option<Digest>, UnpackError> {
+    /// Waits until everything is written. Returns the file with this number.
+    pub(super) fn finish(self, number: usize) -> Result<WrittenFile, UnpackError> {
         self.writer.send(Order::Finish)?;
-        self.writer.results.recv().map_err(|_| UnpackError::Panicked)??;
-        Ok(self.hasher.map(DigestHasher::finish))
+        let state = self.writer.results.recv().map_err(|_| UnpackError::Panicked)??;
+        Ok(WrittenFile { number, digest: self.hasher.map(DigestHasher::finish), state })
     }
 }
 
@@ -257,7 +267,7 @@ enum Order {
 /// The thread that writes large files, one after the other.
 struct LargeFileWriter {
     orders: SyncSender<Order>,
-    results: Receiver<Result<(), UnpackError>>,
+    results: Receiver<Result<Option<FileState>, UnpackError>>,
     /// Buffers to be filled again. There are at most [`PIECES`].
     empty: Receiver<Vec<u8>>,
     made: usize,
@@ -272,15 +282,16 @@ impl LargeFileWriter {
         let (returned, empty) = sync_channel(PIECES);
         let ended = thread::spawn("larder-write", move || {
             // The directory is not removed while this thread may write into it.
-            let _kept = shared;
+            let keeps_states = shared.keeps_states;
             while let Ok(order) = received.recv() {
                 let Order::Begin(file) = order else { continue };
-                let outcome = write_large(file, &received, &returned);
+                let outcome = write_large(file, keeps_states, &received, &returned);
                 let failed = outcome.is_err();
                 if result_sender.send(outcome).is_err() || failed {
-                    return;
+                    break;
                 }
             }
+            drop(shared);
         })
         .map_err(UnpackError::Thread)?;
         Ok(Self { orders, results, empty, made: 0, _ended: ended })
@@ -304,7 +315,7 @@ impl LargeFileWriter {
     fn failure(&self) -> UnpackError {
         match self.results.recv() {
             Ok(Err(error)) => error,
-            Ok(Ok(())) | Err(_) => UnpackError::Panicked,
+            Ok(Ok(_)) | Err(_) => UnpackError::Panicked,
         }
     }
 }
@@ -312,9 +323,10 @@ impl LargeFileWriter {
 /// Writes one file, and returns its buffers.
 fn write_large(
     mut file: NewFile,
+    keeps_state: bool,
     orders: &Receiver<Order>,
     returned: &SyncSender<Vec<u8>>,
-) -> Result<(), UnpackError> {
+) -> Result<Option<FileState>, UnpackError> {
     loop {
         match orders.recv() {
             Ok(Order::Write(mut bytes)) => {
@@ -323,7 +335,7 @@ fn write_large(
                 // Sending fails only if the archive has failed.
                 let _ = returned.send(bytes);
             }
-            Ok(Order::Finish) => return file.close(),
+            Ok(Order::Finish) => return file.close(keeps_state),
             Ok(Order::Begin(_)) | Err(_) => return Err(UnpackError::Cancelled),
         }
     }

@@ -2,10 +2,11 @@
 
 use std::any::Any;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use larder_hashing::Scheme;
-use larder_tree::{Ignore, Observer, Workers};
+use larder_tree::{Ignore, Observer, StatCache, Workers};
 
 use crate::limits::Limits;
 
@@ -24,6 +25,8 @@ pub struct UnpackOptions {
     /// A guard of the destination, such as one that removes it on drop. Every thread holds it until it has stopped writing,
     /// which may be a moment after [`crate::unpack`] has returned an error. None by default.
     pub keep_alive: Option<Arc<dyn Any + Send + Sync>>,
+    /// The cache that records the digests of the unpacked files, and the path where the output will be. None by default.
+    pub remember: Option<(StatCache, PathBuf)>,
 }
 
 impl UnpackOptions {
@@ -55,6 +58,14 @@ impl UnpackOptions {
         self
     }
 
+    /// Records the digests of the unpacked files for an output at `destination`, where the caller moves the unpacked directory.
+    /// Nobody else may write to it before. An output that is a file is not recorded.
+    #[must_use]
+    pub fn with_remember(mut self, cache: StatCache, destination: PathBuf) -> Self {
+        self.remember = Some((cache, destination));
+        self
+    }
+
     /// Sets a guard, which is held as long as a thread may write.
     #[must_use]
     pub fn with_keep_alive(mut self, guard: Arc<dyn Any + Send + Sync>) -> Self {
@@ -71,6 +82,7 @@ impl Default for UnpackOptions {
             workers: Workers::default(),
             observer: Arc::new(Ignore),
             keep_alive: None,
+            remember: None,
         }
     }
 }

@@ -3,13 +3,17 @@
 use std::cmp::Ordering;
 
 use larder_hashing::{ContentHash, Digest, Scheme, TreeHasher};
-use larder_tree::EntryKind;
+use larder_tree::{EntryKind, FileState};
+
+use super::files::WrittenFile;
 
 /// The entries of an archive, in its order. Each costs the bytes of its path and an [`EntryRecord`].
 #[derive(Default)]
 pub(super) struct Records {
     paths: Vec<u8>,
-    records: Vec<EntryRecord>,
+    entries: Vec<EntryRecord>,
+    /// The states of the first files when they were closed, by the numbers of their entries. Empty if they are not wanted.
+    states: Vec<Option<FileState>>,
 }
 
 struct EntryRecord {
@@ -31,31 +35,38 @@ pub(super) enum RecordKind {
 
 impl Records {
     pub(super) fn len(&self) -> usize {
-        self.records.len()
+        self.entries.len()
     }
 
-    /// Adds an entry and returns its number. [`Self::set_digest`] adds the digest of a file later.
+    /// Adds an entry and returns its number. [`Self::set_written`] adds the digest of a file later.
     pub(super) fn add(&mut self, path: &[u8], kind: RecordKind, size: u64, digest: Option<Digest>) -> usize {
         let path_start = self.paths.len() as u64;
         self.paths.extend_from_slice(path);
         let path_len = u16::try_from(path.len()).expect("longer paths were refused: see Names");
-        self.records.push(EntryRecord { path_start, size, digest, path_len, kind });
-        self.records.len() - 1
+        self.entries.push(EntryRecord { path_start, size, digest, path_len, kind });
+        self.entries.len() - 1
     }
 
-    pub(super) fn set_digest(&mut self, number: usize, digest: Option<Digest>) {
-        self.records[number].digest = digest;
+    /// Adds the digest and the state of a file that was written.
+    pub(super) fn set_written(&mut self, file: &WrittenFile) {
+        self.entries[file.number].digest = file.digest;
+        if file.state.is_some() {
+            if self.states.len() <= file.number {
+                self.states.resize(file.number + 1, None);
+            }
+            self.states[file.number] = file.state;
+        }
     }
 
     /// Returns the kind of the output itself. It is a directory if it has no entry of its own.
     pub(super) fn output_kind(&self) -> Option<RecordKind> {
-        let own = self.records.iter().find(|record| record.path_len == 0).map(|record| record.kind);
-        own.or_else(|| (!self.records.is_empty()).then_some(RecordKind::Directory))
+        let own = self.entries.iter().find(|record| record.path_len == 0).map(|record| record.kind);
+        own.or_else(|| (!self.entries.is_empty()).then_some(RecordKind::Directory))
     }
 
     /// Sorts the entries, so that paths can be found.
     pub(super) fn sorted(&self) -> Sorted<'_> {
-        let mut order: Vec<u32> = (0..u32::try_from(self.records.len()).unwrap_or(u32::MAX)).collect();
+        let mut order: Vec<u32> = (0..u32::try_from(self.entries.len()).unwrap_or(u32::MAX)).collect();
         // Larder's archives have this order.
         let compare = |a: &u32, b: &u32| compare(self.path(*a), self.path(*b));
         if !order.is_sorted_by(|a, b| compare(a, b).is_le()) {
@@ -65,7 +76,7 @@ impl Records {
     }
 
     fn path(&self, number: u32) -> &[u8] {
-        let EntryRecord { path_start, path_len, .. } = self.records[number as usize];
+        let EntryRecord { path_start, path_len, .. } = self.entries[number as usize];
         let start = usize::try_from(path_start).expect("an offset in memory");
         &self.paths[start..start + usize::from(path_len)]
     }
@@ -90,7 +101,7 @@ impl Sorted<'_> {
     pub(super) fn earlier_file(&self, path: &[u8], before: usize) -> Option<LinkedFile> {
         let found = self.order.binary_search_by(|number| compare(self.records.path(*number), path)).ok()?;
         let number = self.order[found] as usize;
-        let EntryRecord { kind, size, digest, .. } = self.records.records[number];
+        let EntryRecord { kind, size, digest, .. } = self.records.entries[number];
         (number < before && matches!(kind, RecordKind::File { .. })).then_some(LinkedFile {
             kind,
             size,
@@ -98,11 +109,19 @@ impl Sorted<'_> {
         })
     }
 
+    /// Returns the path, the state and the digest of each file whose state is known.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&[u8], FileState, Digest)> {
+        self.order.iter().filter_map(|&number| {
+            let state = self.records.states.get(number as usize).copied().flatten()?;
+            Some((self.records.path(number), state, self.records.entries[number as usize].digest?))
+        })
+    }
+
     /// The content hash of the output.
     pub(super) fn content_hash(&self, scheme: Scheme) -> Option<ContentHash> {
         let mut hasher = TreeHasher::new(scheme)?;
         for (place, number) in self.order.iter().enumerate() {
-            let EntryRecord { size, digest, kind, .. } = &self.records.records[*number as usize];
+            let EntryRecord { size, digest, kind, .. } = &self.records.entries[*number as usize];
             let path = self.records.path(*number);
             let next = self.order.get(place + 1).map(|next| self.records.path(*next));
             match kind {

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use larder_tree::FileState;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -155,7 +156,7 @@ impl Tree {
         let mode = rustix::fs::fstat(&source).map_err(|error| failed(error.into()))?.st_mode;
         let mut copy = self.create(path, Mode::from_raw_mode(mode).contains(Mode::XUSR))?;
         io::copy(&mut source, &mut copy.file).map_err(failed)?;
-        copy.close()
+        copy.close(false).map(|_| ())
     }
 
     /// Returns the directory of the output. `path` must be below the output.
@@ -179,9 +180,12 @@ impl NewFile {
         self.file.write_all(bytes).map_err(UnpackError::io("write", &self.path))
     }
 
-    /// Closes the file. Some file systems report a full disk only now, and dropping the file would hide that.
-    pub(super) fn close(self) -> Result<(), UnpackError> {
-        nix::unistd::close(self.file).map_err(|error| UnpackError::io("write", &self.path)(error.into()))
+    /// Closes the file, and returns its state if it is wanted. Some file systems report a full disk only now, and dropping
+    /// the file would hide that.
+    pub(super) fn close(self, keeps_state: bool) -> Result<Option<FileState>, UnpackError> {
+        let metadata = if keeps_state { self.file.metadata().ok() } else { None };
+        nix::unistd::close(self.file).map_err(|error| UnpackError::io("write", &self.path)(error.into()))?;
+        Ok(metadata.map(|metadata| FileState::of(&metadata)))
     }
 }
 
@@ -279,7 +283,7 @@ mod tests {
         tree.prepare_file(b"a", &mut made).unwrap();
         let mut file = tree.create(b"a", true).unwrap();
         file.write(b"content").unwrap();
-        file.close().unwrap();
+        file.close(false).unwrap();
         tree.copy(b"b", b"a").unwrap();
         let there = dir.path().join("m");
         assert_eq!(fs::read(there.join("b")).unwrap(), b"content");

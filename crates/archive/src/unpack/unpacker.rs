@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use futures::executor::block_on;
 use larder_hashing::{ContentHash, HashOptions, OutputPath, Scheme, content_hash};
-use larder_tree::{Observer, TreeOptions};
+use larder_tree::{FileDigester as _, Observer, TreeOptions};
 use tokio::io::AsyncReadExt as _;
 use tokio_tar::{Archive, Entry};
 
@@ -16,7 +16,7 @@ use super::files::{OutputFiles, PIECE, SMALL};
 use super::guard::{Guard, PieceSource};
 use super::names::Names;
 use super::options::UnpackOptions;
-use super::records::{RecordKind, Records};
+use super::records::{RecordKind, Records, Sorted};
 use super::tree::{CreatedDirs, Tree};
 use super::weasel::InOrder;
 use crate::limits::NameBudget;
@@ -71,10 +71,11 @@ impl<'a, P: PieceSource> Unpacker<'a, P> {
     ) -> Self {
         let tree = Arc::new(Tree::new(output.below(dest_dir)));
         let (workers, keep_alive) = (options.workers.clone(), options.keep_alive.clone());
+        let keeps_states = options.remember.is_some();
         Self {
             output,
             options,
-            files: OutputFiles::new(Arc::clone(&tree), options.scheme, workers, keep_alive),
+            files: OutputFiles::new(Arc::clone(&tree), options.scheme, workers, keep_alive, keeps_states),
             tree,
             made: CreatedDirs::new(options.limits.tree.entries),
             guard: Guard::new(pieces, options.limits.header_bytes),
@@ -115,7 +116,14 @@ impl<'a, P: PieceSource> Unpacker<'a, P> {
                 Some(hash) => hash.finish(),
                 None => self.hash_finished()?,
             }),
-            Some(scheme) => self.records.sorted().content_hash(scheme),
+            Some(scheme) => {
+                let sorted = self.records.sorted();
+                // A file that is put into place by itself is changed by that.
+                if is_dir {
+                    self.remember(&sorted, scheme);
+                }
+                sorted.content_hash(scheme)
+            }
         };
         Ok(Contents {
             content_hash,
@@ -253,14 +261,14 @@ impl<'a, P: PieceSource> Unpacker<'a, P> {
             large.write(bytes)?;
             left -= len;
         }
-        let digest = large.finish()?;
-        self.records.set_digest(number, digest);
+        let written = large.finish(number)?;
+        self.records.set_written(&written);
         Ok(())
     }
 
     fn take_written(&mut self, all: bool) -> Result<(), UnpackError> {
-        while let Some((number, digest)) = self.files.next_written(all)? {
-            self.records.set_digest(number, digest);
+        while let Some(written) = self.files.next_written(all)? {
+            self.records.set_written(&written);
         }
         Ok(())
     }
@@ -306,6 +314,17 @@ impl<'a, P: PieceSource> Unpacker<'a, P> {
             }
         }
         Ok(())
+    }
+
+    /// Records the digests of all files.
+    fn remember(&self, sorted: &Sorted<'_>, scheme: Scheme) {
+        let Some((cache, destination)) = &self.options.remember else { return };
+        // Every file is closed.
+        let Some(clock) = cache.clock(&self.tree.place(b"")) else { return };
+        let files = sorted
+            .files()
+            .filter_map(|(path, state, digest)| Some((path, state, Scheme::digest_bytes(&digest)?)));
+        cache.record(destination, scheme.name(), clock, files);
     }
 
     fn hash_finished(&self) -> Result<ContentHash, UnpackError> {

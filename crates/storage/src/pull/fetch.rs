@@ -134,12 +134,15 @@ async fn unpack(
         Some(object.bytes),
     );
     // The worker threads hold the staging, so that it is not removed under them.
-    let unpack_options = UnpackOptions::default()
+    let mut unpack_options = UnpackOptions::default()
         .with_scheme(scheme)
         .with_limits(context.options.limits)
         .with_workers(context.options.workers.clone())
         .with_observer(report)
         .with_keep_alive(Arc::clone(staging) as _);
+    if let (Some(cache), Some(_)) = (&context.options.stat_cache, scheme) {
+        unpack_options = unpack_options.with_remember(cache.clone(), wanted.destination.clone());
+    }
     let stream = until_cancelled(got.stream, context.options.cancel.clone());
     let root = staging.new_root();
     let unpacked = larder_archive::unpack(stream, &root, &wanted.output, &unpack_options).await;

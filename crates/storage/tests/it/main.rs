@@ -7,6 +7,7 @@ mod interrupted;
 mod pull;
 mod push;
 mod records;
+mod remembered;
 mod requests;
 mod reserved;
 mod support;

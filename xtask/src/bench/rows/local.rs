@@ -5,7 +5,7 @@ use crate::Result;
 use crate::bench::BenchOptions;
 use crate::bench::data::SMALL_FILES;
 use crate::bench::measure::{Stats, in_turns};
-use crate::bench::stage::{LARGE, Local, MIXED, SMALL, WEIGHTS, with_slow_opens};
+use crate::bench::stage::{LARGE, Local, MILLION, MIXED, SMALL, WEIGHTS, with_slow_opens};
 
 /// The data sets: the name, the name in the table, the number of entries, and the maximum ratios for push and pull.
 const DATA: [(&str, &str, f64, f64, f64); 3] = [
@@ -48,6 +48,8 @@ pub(crate) fn measure(stage: &Local, options: &BenchOptions) -> Result<Vec<Row>>
         }
     }
     peaks(stage, options, &mut memory)?;
+    unchanged(stage, options, &mut rows)?;
+    a_million_unchanged(stage, options, &mut rows, &mut memory)?;
     slow_opens(stage, options, &mut rows)?;
     against_weasel(stage, options, &mut rows)?;
     project_against_weasel(stage, options, &mut rows, &mut memory)?;
@@ -106,6 +108,46 @@ fn slow_opens(stage: &Local, options: &BenchOptions, rows: &mut Vec<Row>) -> Res
         });
     }
     Ok(())
+}
+
+/// Measures commands that read no file, because the digests of all are remembered.
+fn unchanged(stage: &Local, options: &BenchOptions, rows: &mut Vec<Row>) -> Result<()> {
+    let subjects = [("push", stage.push_again(SMALL)), ("hash", stage.hash(SMALL))];
+    for (verb, subject) in subjects {
+        let name = format!("{verb} of 10,000 unchanged files");
+        if !options.wants(&name) {
+            continue;
+        }
+        stage.prepare_larder_pulls(SMALL)?;
+        let stats = in_turns(&[subject], options.rounds())?;
+        let row = |larder| Row { name: name.clone(), larder, peer: None, target: RowTarget::Millis(60.0) };
+        rows.extend(stats.into_iter().map(row));
+    }
+    Ok(())
+}
+
+/// Compares a hash of unchanged files with git, which compares the same states of files. It exists only for its measurement,
+/// because a million files on a tmpfs occupy memory.
+fn a_million_unchanged(
+    stage: &Local,
+    options: &BenchOptions,
+    rows: &mut Vec<Row>,
+    memory: &mut Vec<Row>,
+) -> Result<()> {
+    const NAME: &str = "hash of 1,000,000 unchanged files";
+    if !options.wants(NAME) {
+        return Ok(());
+    }
+    stage.make_million()?;
+    let [larder, git] = pair(in_turns(&[stage.hash(MILLION), stage.git_status()], options.rounds())?)?;
+    memory.push(Row::of_memory(NAME, &larder, RowTarget::Mib(64.0)));
+    rows.push(Row {
+        name: NAME.to_owned(),
+        larder,
+        peer: Some(Peer::measured("git status", git)),
+        target: RowTarget::Ratio(1.0),
+    });
+    stage.remove_million()
 }
 
 fn against_weasel(stage: &Local, options: &BenchOptions, rows: &mut Vec<Row>) -> Result<()> {

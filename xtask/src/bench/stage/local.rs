@@ -16,6 +16,7 @@ pub(crate) const LARGE: &str = "large";
 pub(crate) const SMALL: &str = "small";
 pub(crate) const WEIGHTS: &str = "weights.bin";
 pub(crate) const MIXED: &str = "mixed.bin";
+pub(crate) const MILLION: &str = "million";
 
 pub(crate) struct Local {
     pub(crate) stage: Stage,
@@ -90,6 +91,55 @@ impl Local {
         push.args(["push", data, "--command-hash", COMMAND_HASH, "--quiet", "--remote"])
             .arg(self.stage.at("kept"));
         process::run(&mut push)
+    }
+
+    /// Returns `larder push` of an output that [`Local::prepare_larder_pulls`] has pushed.
+    pub(crate) fn push_again<'a>(&'a self, data: &'a str) -> MeasuredCommand<'a> {
+        self.stage.subject(&[], move || {
+            let mut command = self.stage.command(&self.stage.larder, "project");
+            command.args(["push", data, "--command-hash", COMMAND_HASH, "--remote"]);
+            command.arg(self.stage.at("kept"));
+            command
+        })
+    }
+
+    /// Returns `larder hash content`.
+    pub(crate) fn hash<'a>(&'a self, data: &'a str) -> MeasuredCommand<'a> {
+        self.stage.subject(&[], move || {
+            let mut command = self.stage.command(&self.stage.larder, "project");
+            command.args(["hash", "content", data]);
+            command
+        })
+    }
+
+    /// Creates a million small files, commits them to a git repository beside them, and hashes them once.
+    pub(crate) fn make_million(&self) -> Result<()> {
+        data::million(&self.stage.at("project").join(MILLION))?;
+        process::run(&mut self.git(&["init", "-q"]))?;
+        process::run(&mut self.git(&["add", "."]))?;
+        process::run(&mut self.git(&["commit", "-q", "-m", "all"]))?;
+        let hash = (self.hash(MILLION).command)();
+        process::stdout_of(&mut { hash }).map(|_| ())
+    }
+
+    /// Removes these files and their repository.
+    pub(crate) fn remove_million(&self) -> Result<()> {
+        self.stage.clear(&["project/million", "project/.larder", "million.git"])
+    }
+
+    /// Returns `git status` of the files of [`Local::make_million`].
+    pub(crate) fn git_status(&self) -> MeasuredCommand<'_> {
+        self.stage.subject(&[], || self.git(&["status", "--porcelain"]))
+    }
+
+    /// Returns a git command whose repository is not among the files.
+    fn git(&self, args: &[&str]) -> Command {
+        let mut command = self.stage.command("git", "project/million");
+        command.arg("--git-dir").arg(self.stage.at("million.git")).arg("--work-tree=.");
+        command
+            .args(["-c", "gc.auto=0", "-c", "user.name=bench", "-c", "user.email=bench@localhost"])
+            .args(args);
+        command
     }
 
     /// Creates the data whose transfer needs the most memory. It exists only for its measurement, because on a tmpfs it
