@@ -9,6 +9,7 @@
 
 mod binary;
 mod damage;
+mod fifo;
 mod flagless;
 mod json;
 mod memory;
@@ -20,10 +21,12 @@ mod sandbox;
 mod server;
 mod signals;
 mod suite;
+mod terminal;
 mod tree;
 mod weasel;
 
 pub use damage::{DAMAGES, Damage};
+pub use fifo::Fifo;
 pub use json::redact;
 pub use mount::{CaseFoldingDisk, Mount, Overlay};
 pub use need::Need;
@@ -33,5 +36,6 @@ pub use rustix::process::Signal;
 pub use sandbox::{Sandbox, files_below};
 pub use server::Server;
 pub use suite::{Case, run};
+pub use terminal::{Key, Terminal};
 pub use tree::{Entry, Tree, noise, text};
 pub use weasel::WeaselProject;

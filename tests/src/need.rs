@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use crate::mount::{CaseFoldingDisk, Mount, Overlay};
 use crate::server::Server;
+use crate::terminal::Terminal;
 
 /// A requirement that not every machine meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Need {
     Users,
     /// SIGINT and SIGTERM that are not ignored. Shells let background jobs ignore them.
     Signals,
+    /// The program `script`, which runs a command in a pseudo-terminal.
+    Terminal,
     /// A Python with the real weasel in `LARDER_WEASEL_PYTHON`.
     Weasel,
     /// The program `git`.
@@ -90,6 +93,9 @@ impl Need {
             Self::Signals if crate::signals::are_ignored() => Err(Missing::Here(
                 "the parent process made SIGINT or SIGTERM ignored, and `env` cannot reset it".to_owned(),
             )),
+            Self::Terminal if !Terminal::is_supported() => {
+                Err(Missing::Here("`script` is missing (Debian: bsdutils)".to_owned()))
+            }
             Self::Weasel if std::env::var_os("LARDER_WEASEL_PYTHON").is_none() => Err(Missing::Here(
                 "weasel is missing: `cargo xtask test` installs it if python3 and venv are available"
                     .to_owned(),
@@ -107,6 +113,7 @@ impl Need {
             }
             Self::Server(backend) if !Server::is_there(backend) => Err(Missing::Server(backend)),
             Self::Signals
+            | Self::Terminal
             | Self::Weasel
             | Self::Git
             | Self::DevFull

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Command};
+use std::process::{Child, ChildStdin, Command};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -69,6 +70,29 @@ impl Running {
         }
     }
 
+    /// Returns the standard error so far.
+    pub fn stderr_so_far(&self) -> String {
+        contents(&self.stderr)
+    }
+
+    /// Returns the standard output so far.
+    pub fn stdout_so_far(&self) -> String {
+        contents(&self.stdout)
+    }
+
+    /// Whether signals were sent to the process that none of its threads has received yet.
+    pub fn has_pending_signals(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let masks =
+            status.lines().filter_map(|line| line.strip_prefix("ShdPnd:").or(line.strip_prefix("SigPnd:")));
+        masks.into_iter().any(|mask| mask.trim().chars().any(|digit| digit != '0'))
+    }
+
+    /// Takes the standard input, if it is a pipe.
+    pub(crate) fn take_stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
+    }
+
     /// Returns the number of bytes that the process has read so far, from files or otherwise.
     pub fn bytes_read(&self) -> u64 {
         self.io_counter("rchar: ")
@@ -119,6 +143,13 @@ impl Running {
         let stderr = String::from_utf8_lossy(&read(&mut self.stderr)).into_owned();
         Run { call: self.call.clone(), code: status.code(), signal: status.signal(), stdout, stderr, ended }
     }
+}
+
+/// Reads a file without moving its offset, which the process that writes it shares.
+fn contents(file: &File) -> String {
+    let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+    let read = file.read_at(&mut bytes, 0).unwrap();
+    String::from_utf8_lossy(&bytes[..read]).into_owned()
 }
 
 impl Drop for Running {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::process::Running;
 use crate::server::Server;
+use crate::terminal::Terminal;
 
 /// One call of the binary, without the caller's environment.
 #[derive(Clone, Debug)]
@@ -139,6 +140,15 @@ impl Larder {
         Running::start(self.command(), self.describe(), self.is_flagless)
     }
 
+    /// Starts the binary in a pseudo-terminal. The case needs [`Need::Terminal`](crate::Need::Terminal).
+    pub fn spawn_in_terminal(&self) -> Terminal {
+        Terminal::start(self)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Runs the binary to its end.
     pub fn run(&self) -> Run {
         self.spawn().wait()
@@ -161,7 +171,7 @@ impl Larder {
         (running.wait(), peak.div_ceil(1024))
     }
 
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let args: Vec<_> = self.args.iter().map(|arg| arg.to_string_lossy()).collect();
         format!("larder {}", args.join(" "))
     }

@@ -4,6 +4,7 @@
 
 mod full_disk;
 mod project;
+mod runs;
 mod sweep;
 mod versions;
 
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
             Case::new("project_pull_killed_at_any_call", project::killed_pull).needs(&[Need::Strace]),
             Case::new("project_pull_without_an_exchange", project::killed_pull_without_exchange)
                 .needs(&[Need::Strace]),
+            Case::new("run_killed_at_any_call", runs::killed_miss).needs(&[Need::Strace]),
+            Case::new("run_that_restores_killed_at_any_call", runs::killed_hit).needs(&[Need::Strace]),
             Case::new("a_torn_line_of_a_journal_loses_itself_only", full_disk::torn_line)
                 .needs(&[Need::Strace, Need::Tmpfs]),
             Case::new("staging_beside_an_output_never_gets_into_a_push", staging_is_never_pushed)

@@ -33,7 +33,7 @@ const CHANGING: [&str; 23] = [
 ];
 
 /// Kills `command` at the first, second, third … use of each changing call (counted per thread), until it makes fewer
-/// calls. Calls `check` after every run, killed or not.
+/// calls. Calls `check` after every run, killed or not. The command of a `larder run` is killed in the same way.
 pub(crate) fn sweep(command: &Larder, mut prepare: impl FnMut(), mut check: impl FnMut(bool, &str)) {
     let mut kills = 0;
     for call in CHANGING {
@@ -41,7 +41,8 @@ pub(crate) fn sweep(command: &Larder, mut prepare: impl FnMut(), mut check: impl
         loop {
             prepare();
             let run = command.clone().inject(&format!("{call}:signal=SIGKILL:when={nth}")).run();
-            let killed = run.signal == Some(9);
+            // A run reports the kill of its command as 137.
+            let killed = run.signal == Some(9) || run.code == Some(137);
             assert!(
                 killed || run.code == Some(0),
                 "expected a kill at {call} number {nth}, or success: {run}"

@@ -82,3 +82,39 @@ pub(crate) fn of_a_sweep_with_nothing_to_sweep() {
     });
     assert_eq!(swept, 0, "{:?}", operations(&proxy));
 }
+
+pub(crate) fn of_a_run() {
+    let store = Store::new();
+    let proxy = proxy_to_server();
+    let counted = |args: &[&str]| -> (Run, Vec<String>) {
+        let call = store.larder(["run", "-d", "corpus", "-o", "model"]).args(args);
+        let call = call.args(["--", "cp", "corpus", "model"]).env("AWS_ENDPOINT_URL_S3", proxy.url());
+        let run = call.run().ok();
+        let requests = operations(&proxy);
+        (run, requests)
+    };
+    let puts = |requests: &[String]| requests.iter().filter(|request| request.starts_with("PUT")).count();
+    fs::write(store.path("corpus"), "1").unwrap();
+    // Two more requests test whether another server than AWS honors preconditions.
+    let (run, requests) = counted(&[]);
+    assert_eq!(puts(&requests), 4, "{requests:?} {run}");
+    assert_eq!(counted(&[]).1, Vec::<String>::new(), "an output that is up to date");
+    // A hit, in a clone without local state.
+    fs::remove_file(store.path("model")).unwrap();
+    fs::remove_dir_all(store.path(".larder")).unwrap();
+    let (run, requests) = counted(&[]);
+    assert!(run.stderr.contains("restored"), "{run}");
+    // At most two listings and two small objects in two round trips, and the transfer.
+    assert!(requests.len() <= 5 && requests.iter().all(|request| request.starts_with("GET")), "{requests:?}");
+    fs::write(store.path("corpus"), "2").unwrap();
+    let (run, requests) = counted(&[]);
+    assert!(run.stderr.contains("corpus"), "{run}");
+    // The object of the test exists by now.
+    assert_eq!(puts(&requests), 3, "the test, the object and its record: {requests:?}");
+    fs::write(store.path("corpus"), "3").unwrap();
+    let (_, requests) = counted(&["--mode", "read-only"]);
+    assert!(
+        requests.iter().all(|request| request.starts_with("GET") || request.starts_with("HEAD")),
+        "{requests:?}"
+    );
+}

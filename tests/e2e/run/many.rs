@@ -1,0 +1,44 @@
+//! Many runs at once, as of `make -j8`.
+
+use std::collections::BTreeSet;
+
+use larder_tests::{Run, Running, Sandbox};
+
+use crate::checkout::Checkout;
+
+/// Ten keys; the keys n and n + 5 have the same output.
+const STEP: &str = "echo $1 >> ../trained
+echo $1 > build/$2
+echo $1 >> build/common-$2
+";
+
+pub(crate) fn fifty_runs_of_ten_keys_with_shared_outputs() {
+    let sandbox = Sandbox::new();
+    let checkout = Checkout::with_step(&sandbox, STEP);
+    let start = |number: usize| -> Running {
+        let (key, output) = ((number % 10).to_string(), (number % 5).to_string());
+        let [own, common] = [format!("build/{output}"), format!("build/common-{output}")];
+        let call =
+            checkout.larder(&["run", "-d", "step.sh", "-o", &own, "-o", &common, "--", "sh", "step.sh"]);
+        call.args([key, output]).spawn()
+    };
+    let running: Vec<Running> = (0..50).map(start).collect();
+    // Wait for all processes before the first assertion, so that a failure leaves none behind.
+    let runs: Vec<Run> = running.into_iter().map(Running::wait).collect();
+    for run in runs {
+        let run = run.ok();
+        let mut warnings = run.stderr.lines().filter(|line| line.starts_with("warning: "));
+        assert!(warnings.all(|line| line.contains("waiting")), "{run}");
+    }
+    let trained = checkout.lines("trained");
+    let keys: BTreeSet<&String> = trained.iter().collect();
+    assert_eq!((trained.len(), keys.len()), (10, 10), "each key is trained once: {trained:?}");
+    assert_eq!((sandbox.keys().len(), checkout.records().len()), (20, 20));
+    for output in 0..5 {
+        let own = checkout.read(&format!("build/{output}")).unwrap();
+        let common = checkout.read(&format!("build/common-{output}")).unwrap();
+        assert!([output, output + 5].map(|key| format!("{key}\n")).contains(&own), "{own}");
+        assert_eq!(own, common, "the outputs of two keys are mixed");
+    }
+    sandbox.assert_clean();
+}
