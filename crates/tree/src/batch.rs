@@ -125,10 +125,8 @@ impl<D: FileDigester> FileBatch<D> {
             if context.abandoned.load(Ordering::Relaxed) {
                 return;
             }
-            if let Some(known) = known
-                && let Some(entry) = recognize::<D>(&path, &location, &known)
-            {
-                outcomes.push(BatchedFile::Entry(Ok(entry)));
+            if let Some(known) = known.and_then(|known| known.recognize::<D>(&location)) {
+                outcomes.push(BatchedFile::Entry(Ok(known.into_entry(path))));
                 continue;
             }
             let outcome = match context.read(path, &location, &mut common) {
@@ -244,26 +242,38 @@ impl<D: FileDigester> ReadContext<D> {
     }
 }
 
-/// Returns the entry of a file that is still in the state that the cache knows.
-fn recognize<D: FileDigester>(
-    path: &[u8],
-    location: &FileLocation,
-    known: &CachedFile,
-) -> Option<TreeEntry<D::Digest>> {
-    let status = location.status().ok()?;
-    let state = FileState::of_status(&status);
-    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile || !known.matches(&state) {
-        return None;
+impl CachedFile {
+    /// Looks at the file, and returns it if it is still in the state that the cache knows.
+    fn recognize<D: FileDigester>(&self, location: &FileLocation) -> Option<RecognizedFile<D::Digest>> {
+        let status = location.status().ok()?;
+        let state = FileState::of_status(&status);
+        if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile || !self.matches(&state) {
+            return None;
+        }
+        let executable = Mode::from_raw_mode(status.st_mode).contains(Mode::XUSR);
+        Some(RecognizedFile { executable, state, digest: D::digest_of_bytes(self.digest)? })
     }
-    Some(TreeEntry {
-        path: path.to_vec(),
-        kind: EntryKind::File { executable: Mode::from_raw_mode(status.st_mode).contains(Mode::XUSR) },
-        size: state.size,
-        digest: Some(D::digest_of_bytes(known.digest)?),
-        state: Some(state),
-        is_remembered: true,
-        body: EntryBody::None,
-    })
+}
+
+/// A file that was not opened, because the cache knows it.
+struct RecognizedFile<D> {
+    executable: bool,
+    state: FileState,
+    digest: D,
+}
+
+impl<D> RecognizedFile<D> {
+    fn into_entry(self, path: Vec<u8>) -> TreeEntry<D> {
+        TreeEntry {
+            path,
+            kind: EntryKind::File { executable: self.executable },
+            size: self.state.size,
+            digest: Some(self.digest),
+            state: Some(self.state),
+            is_remembered: true,
+            body: EntryBody::None,
+        }
+    }
 }
 
 /// Hashes a file on this thread.

@@ -43,12 +43,18 @@ impl FileState {
         }
     }
 
+    #[expect(clippy::allow_attributes, reason = "the types of the fields depend on the system")]
+    #[allow(
+        clippy::cast_sign_loss,
+        clippy::unnecessary_cast,
+        clippy::useless_conversion,
+        reason = "the types of the fields depend on the system"
+    )]
     pub(crate) fn of_status(status: &Stat) -> Self {
-        #[expect(clippy::allow_attributes, reason = "the types of the fields depend on the system")]
-        #[allow(clippy::useless_conversion, reason = "the types of the fields depend on the system")]
         let nanoseconds = |value| i64::try_from(value).unwrap_or(0);
         Self {
-            device: status.st_dev,
+            // As in `MetadataExt::dev`.
+            device: status.st_dev as u64,
             inode: status.st_ino,
             size: u64::try_from(status.st_size).unwrap_or(0),
             modified: (status.st_mtime, nanoseconds(status.st_mtime_nsec)),

@@ -35,7 +35,7 @@ pub(super) struct CacheWriter {
     /// The number of complete blocks.
     blocks: usize,
     /// The new file, from the first block that differs.
-    file: Option<NewFile>,
+    file: Option<NewCacheFile>,
     /// How many bytes of the tree were read.
     pub(super) read_bytes: u64,
 }
@@ -103,11 +103,11 @@ impl CacheWriter {
     }
 
     /// Takes the new file. First creates it, with the blocks that are the same as in the old one.
-    fn new_file(&mut self, is_large: bool) -> io::Result<NewFile> {
+    fn new_file(&mut self, is_large: bool) -> io::Result<NewCacheFile> {
         if let Some(file) = self.file.take() {
             return Ok(file);
         }
-        let mut new = NewFile::create(self.place.create(is_large || self.read_bytes > LARGE)?)?;
+        let mut new = NewCacheFile::create(self.place.create(is_large || self.read_bytes > LARGE)?)?;
         new.file.write_all(&self.header)?;
         if let Some(old) = &mut self.old {
             old.copy_blocks(self.blocks, &mut new.file)?;
@@ -133,13 +133,13 @@ impl CacheWriter {
 }
 
 /// A new file under a temporary name. Dropping it removes the name.
-struct NewFile {
+struct NewCacheFile {
     file: File,
     name: String,
     directory: StateDirectory,
 }
 
-impl NewFile {
+impl NewCacheFile {
     fn create(directory: StateDirectory) -> io::Result<Self> {
         loop {
             let name =
@@ -154,7 +154,7 @@ impl NewFile {
     }
 }
 
-impl Drop for NewFile {
+impl Drop for NewCacheFile {
     fn drop(&mut self) {
         // After a rename there is no such name.
         let _ = self.directory.remove_file(&self.name);
