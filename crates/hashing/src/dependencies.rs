@@ -1,6 +1,7 @@
 //! Hashes of the dependencies of a command, one by one.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -22,7 +23,7 @@ pub struct HashedDependency {
     pub path: PathBuf,
     /// The hash of its content.
     pub content_hash: ContentHash,
-    /// The modification time of its newest file, if it has files.
+    /// The modification time of its newest file, or its own if that is later.
     pub newest: Option<SystemTime>,
     /// The manifest, `larder-tree 1`, if it is a directory and its manifest is not too large.
     pub manifest: Option<String>,
@@ -49,7 +50,8 @@ pub fn hash_dependencies(
     let mut hashed = Vec::new();
     for (path, given) in deps {
         let mut copy = BoundedCopy { bytes: Some(Vec::new()), max: left };
-        let mut newest = None;
+        // Make compares the time of a directory itself.
+        let mut newest = fs::metadata(root.join(&path)).and_then(|found| found.modified()).ok();
         let content_hash = dependency(root, &path, given, |path| {
             hash_dependency(root, path, &options, &mut copy, |entry| {
                 newest = newest.max(entry.state.map(FileState::modified));

@@ -120,6 +120,11 @@ impl CommandRun<'_> {
         &mut self.request.details
     }
 
+    /// Returns whether this remote has a run of this project.
+    pub fn is_published(&self, run: &LocalRun) -> bool {
+        run.published_to.as_deref() == Some(self.context.backend.to_string().as_str())
+    }
+
     /// Returns the last run of this command in this project, if the outputs are as it made them. Makes no request.
     ///
     /// # Errors
@@ -292,9 +297,10 @@ impl CommandRun<'_> {
     async fn record_here(&self, record: &RunRecord, published: bool) -> Result<()> {
         let (root, outputs) = (self.context.root.clone(), self.request.outputs.clone());
         let (state, record) = (Arc::clone(&self.context.state), record.clone());
+        let published_to = published.then(|| self.context.backend.to_string());
         run_blocking(move || {
             let executables = executables(&root, &outputs);
-            state.record_run(&LocalRun { record, published, executables })
+            state.record_run(&LocalRun { record, published_to, executables })
         })
         .await
     }

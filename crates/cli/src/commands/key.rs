@@ -66,6 +66,11 @@ impl Key {
         Ok(self)
     }
 
+    /// Returns the variables that have a value of their own.
+    pub(super) fn given(&self) -> impl Iterator<Item = (OsString, OsString)> {
+        self.environment().filter_map(|(name, value)| Some((name.into(), value?)))
+    }
+
     /// Returns the variables with their values. A variable without a value refers to one that is not set.
     pub(super) fn environment(&self) -> impl Iterator<Item = (&str, Option<OsString>)> {
         self.variables.iter().map(|(name, value)| {

@@ -71,6 +71,11 @@ fn run_only(
     let foreground = ForegroundCommand::default();
     let supervisor = Supervisor::new(CancellationToken::new()).with_foreground(&foreground);
     report.set_reason("the mode is `off`");
+    if args.dry_run {
+        output.console().note(&"larder: would run, because the mode is `off`");
+        report.set_outcome(Outcome::Miss);
+        return Ok(());
+    }
     // The command may rely on them, as it can in the other modes.
     for output in context.outputs(&args.run.outputs)? {
         if let Some(parent) = output.below(&context.root).parent() {
@@ -103,7 +108,7 @@ fn run_recorded(
     }
     let key = Key::new(&args.key, &args.command, context, output.console())?.of_run(args.run.portable)?;
     check::apart(&outputs, &key, context)?;
-    check::secrets(args, env::vars_os())?;
+    check::secrets(args, env::vars_os().chain(key.given()))?;
     check::warn(args, &outputs, &key, context, output);
     let session = context.open(output.console())?;
     let foreground = ForegroundCommand::default();
@@ -222,8 +227,8 @@ impl Steps<'_> {
         self.report.set_saved(&last.record);
         self.say(&say::up_to_date(&last.record));
         exit_with(0, self.output, self.report);
-        let is_published = last.published || self.args.dry_run || self.mode != RunMode::ReadWrite;
-        if is_published || self.is_remote_paused(run) {
+        let is_done = run.is_published(&last) || self.args.dry_run || self.mode != RunMode::ReadWrite;
+        if is_done || self.is_remote_paused(run) {
             return Ok(());
         }
         self.publish(run, &MadeOutputs::from(last)).await
@@ -389,7 +394,8 @@ impl Steps<'_> {
             Ok(published) => {
                 for pushed in &published.outputs {
                     self.report.add(TransferEntry::pushed(pushed));
-                    self.say(&say::published(pushed, &self.session.label));
+                    let note = if self.session.is_embedded { ", kept on this machine only" } else { "" };
+                    self.say(&format!("{}{note}", say::published(pushed, &self.session.label)));
                 }
                 if published.outputs.is_empty() {
                     self.say(&format!("recorded in {}", self.session.label));

@@ -32,8 +32,8 @@ const MAX_RUNS: usize = 1_000;
 pub struct LocalRun {
     /// What it made, and from what.
     pub record: RunRecord,
-    /// Whether the remote has it.
-    pub published: bool,
+    /// The remote that has it, if one has it.
+    pub published_to: Option<String>,
     /// The outputs that are executable files. Content hashes of files do not cover that.
     pub(crate) executables: BTreeSet<String>,
 }
@@ -42,6 +42,7 @@ pub struct LocalRun {
 struct RunFile {
     format: u32,
     published: bool,
+    remote: Option<String>,
     executables: BTreeSet<String>,
     /// The run record, as a remote has it.
     record: Value,
@@ -52,7 +53,8 @@ impl LocalRun {
         let record = self.record.to_bytes().map_err(Error::RecordContent)?;
         let file = RunFile {
             format: FORMAT,
-            published: self.published,
+            published: self.published_to.is_some(),
+            remote: self.published_to.clone(),
             executables: self.executables.clone(),
             record: serde_json::from_slice(&record).unwrap_or(Value::Null),
         };
@@ -66,7 +68,7 @@ impl LocalRun {
         let record = RunRecord::from_bytes(&record).ok()?;
         (file.format == FORMAT).then_some(Self {
             record,
-            published: file.published,
+            published_to: file.remote.filter(|_| file.published),
             executables: file.executables,
         })
     }
@@ -145,7 +147,7 @@ mod tests {
     fn run(command: &str) -> LocalRun {
         let now = RunTime::from_millis(1_800_000_000_000);
         let record = RunRecord::new(RunId::random(), CommandHash::parse(command).unwrap(), now, now);
-        LocalRun { record, published: false, executables: BTreeSet::from(["run.sh".to_owned()]) }
+        LocalRun { record, published_to: None, executables: BTreeSet::from(["run.sh".to_owned()]) }
     }
 
     #[test]
@@ -155,7 +157,7 @@ mod tests {
         assert_eq!(read_run(dir.path(), &written.record.command_hash, true).unwrap(), None);
         write_run(dir.path(), &written).unwrap();
         assert_eq!(read_run(dir.path(), &written.record.command_hash, true).unwrap(), Some(written.clone()));
-        let published = LocalRun { published: true, ..written };
+        let published = LocalRun { published_to: Some("s3://bucket".to_owned()), ..written };
         write_run(dir.path(), &published).unwrap();
         assert_eq!(newest_runs(dir.path(), 8, |_| true).unwrap(), [published]);
         assert_eq!(fs::read_dir(dir.path().join(".larder/runs")).unwrap().count(), 1);

@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 
 use super::directory::{LOCKS, StateDirectory};
-use super::process_identity::ProcessIdentity;
+use super::process_identity::{ProcessIdentity, has_inherited};
 use crate::error::{Error, Result};
 
 /// The maximum length of a file name that is made of the path, in bytes. Longer paths are hashed.
@@ -119,6 +119,10 @@ impl LockRequest {
     }
 
     fn busy(&self, path: String, kind: LockKind, file: &File) -> Result<BusyLock> {
+        // If an outer larder was killed, its command holds the lock and is not noted. Its descendants have inherited it.
+        if has_inherited(file) {
+            return Err(Error::HeldByAncestor { path });
+        }
         let mut holder = read_holder(file).map(|(holder, _)| holder);
         if kind == LockKind::Exclusive && holder.as_ref().is_none_or(|holder| !holder.is_ancestor()) {
             // The lock may be shared: its holders are named in the files of the outputs below the path.

@@ -1,8 +1,11 @@
 //! Tells a process from a later one with the same number.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::str::FromStr;
+
+use rustix::fs::OFlags;
 
 /// A process: its number, and when it started, in clock ticks since the machine booted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +81,28 @@ impl ProcessStat {
     }
 }
 
+/// Returns whether this process has inherited another descriptor of an open file. Never true on systems without `/proc`.
+///
+/// Only inherited descriptors stay open when a process starts a program, because larder opens its own so that they are closed
+/// then.
+pub(super) fn has_inherited(file: &File) -> bool {
+    let Ok(wanted) = file.metadata() else { return false };
+    let Ok(descriptors) = fs::read_dir("/proc/self/fd") else { return false };
+    descriptors.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).any(|number| {
+        let is_same = fs::metadata(format!("/proc/self/fd/{number}"))
+            .is_ok_and(|found| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino()));
+        is_same && stays_open(&number) == Some(true)
+    })
+}
+
+/// Returns whether a descriptor stays open when this process starts a program: see `proc_pid_fdinfo(5)`.
+fn stays_open(number: &str) -> Option<bool> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).ok()?;
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"))?;
+    let flags = u32::from_str_radix(flags.trim(), 8).ok()?;
+    Some(!OFlags::from_bits_retain(flags).contains(OFlags::CLOEXEC))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +113,21 @@ mod tests {
         let stat = ProcessStat::parse(text).unwrap();
         assert_eq!((stat.parent, stat.started), (3, 4711));
         assert!(ProcessStat::parse("7 (a) S").is_none());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn only_a_descriptor_that_stays_open_is_inherited() {
+        use rustix::io::{FdFlags, fcntl_setfd};
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let one = File::create(&path).unwrap();
+        let other = File::open(&path).unwrap();
+        assert!(!has_inherited(&one));
+        fcntl_setfd(&other, FdFlags::empty()).unwrap();
+        assert!(has_inherited(&one));
+        assert!(!has_inherited(&File::create(dir.path().join("g")).unwrap()));
     }
 
     #[cfg(target_os = "linux")]

@@ -10,4 +10,5 @@ mod records;
 mod remembered;
 mod requests;
 mod reserved;
+mod runs;
 mod support;

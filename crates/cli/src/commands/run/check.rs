@@ -90,7 +90,7 @@ fn normal(path: &Path) -> PathBuf {
     })
 }
 
-/// Refuses arguments and keys that hold the value of a secret variable. Run records would publish it for good.
+/// Refuses arguments, keys and paths that hold the value of a secret variable. Run records would publish it for good.
 pub(super) fn secrets(args: &RunArgs, environment: impl Iterator<Item = (OsString, OsString)>) -> Result<()> {
     for (name, value) in environment {
         if !is_secret(&name.to_string_lossy()) || value.len() < SECRET_LEN {
@@ -101,6 +101,9 @@ pub(super) fn secrets(args: &RunArgs, environment: impl Iterator<Item = (OsStrin
             "an argument of the command"
         } else if args.key.keys.iter().any(|key| holds(key.as_bytes())) {
             "a key"
+        } else if args.key.deps.iter().chain(&args.run.outputs).any(|path| holds(path.as_os_str().as_bytes()))
+        {
+            "a path"
         } else {
             continue;
         };
