@@ -10,7 +10,7 @@ use larder_storage::{
     Error, FoundRun, LocalRun, MadeOutputs, MissReason, NoRun, Published, PullOutcome, PushOptions,
     PushOutcome, RemoteStorage, RunDetails, RunRequest,
 };
-use larder_testkit::{Effect, Fault, FaultyBackend, Gate, MemoryBackend};
+use larder_testkit::{Effect, Fault, FaultyBackend, Gate};
 
 use crate::requests::Far;
 use crate::support::{Lab, command, output};
