@@ -13,7 +13,7 @@ const FAILED: &str = ".larder/failed/models/en";
 const SLOW_ONCE: &str = "echo $$ > ../pid
 if ! [ -e ../slow ]; then
     touch ../slow ../ready
-    until read _ < ../gate; do :; done
+    until read _ < ../gate || [ ! -e ../gate ]; do :; done
     echo half > models/en
     exit 0
 fi
@@ -150,7 +150,7 @@ pub(crate) fn a_kept_output_stays_after_the_kill() {
 
 pub(crate) fn of_two_runs_of_one_output_the_second_waits() {
     let sandbox = Sandbox::new();
-    let script = "echo x >> ../trained\ntouch ../ready\nuntil read _ < ../gate; do :; done\ncat corpus/a corpus/b > models/en\n";
+    let script = "echo x >> ../trained\ntouch ../ready\nuntil read _ < ../gate || [ ! -e ../gate ]; do :; done\ncat corpus/a corpus/b > models/en\n";
     let checkout = Checkout::with_step(&sandbox, script);
     let gate = checkout.gate();
     let mut first = checkout.train(&[]).spawn();
@@ -168,7 +168,7 @@ pub(crate) fn an_output_above_or_below_another_waits_too() {
     for (inner_first, running, waiting) in [(true, "models/en", "models"), (false, "models", "models/en")] {
         let sandbox = Sandbox::new();
         let script = "mkdir -p models
-if mkdir ../first; then touch ../ready; until read _ < ../gate; do :; done; fi
+if mkdir ../first; then touch ../ready; until read _ < ../gate || [ ! -e ../gate ]; do :; done; fi
 echo x > models/en\n";
         let checkout = Checkout::with_step(&sandbox, script);
         let gate = checkout.gate();
@@ -187,7 +187,8 @@ echo x > models/en\n";
 
 pub(crate) fn a_wait_can_be_interrupted() {
     let sandbox = Sandbox::new();
-    let script = "touch ../ready\nuntil read _ < ../gate; do :; done\ncat corpus/a > models/en\n";
+    let script =
+        "touch ../ready\nuntil read _ < ../gate || [ ! -e ../gate ]; do :; done\ncat corpus/a > models/en\n";
     let checkout = Checkout::with_step(&sandbox, script);
     let gate = checkout.gate();
     let mut first = checkout.train(&[]).spawn();
@@ -238,8 +239,7 @@ cat corpus/a corpus/b > models/en
 pub(crate) fn a_background_process_of_the_command_does_not_hold_the_lock() {
     let sandbox = Sandbox::new();
     // The command leaves a daemon that has inherited the descriptor of the lock.
-    let script =
-        "(touch ../ready; until read _ < ../gate; do :; done) > /dev/null 2>&1 &\ncat corpus/a > models/en\n";
+    let script = "(touch ../ready; until read _ < ../gate || [ ! -e ../gate ]; do :; done) > /dev/null 2>&1 &\ncat corpus/a > models/en\n";
     let checkout = Checkout::with_step(&sandbox, script);
     let gate = checkout.gate();
     checkout.train(&[]).run().ok().says(&["published"]);

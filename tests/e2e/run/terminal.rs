@@ -11,7 +11,7 @@ pub(crate) fn a_key_reaches_the_command_exactly_once() {
         let script = format!(
             "trap 'echo x >> ../signals' {name}
 touch ../ready
-until read _ < ../gate; do :; done
+until read _ < ../gate || [ ! -e ../gate ]; do :; done
 echo whole > models/en
 exit 5
 "
@@ -38,7 +38,7 @@ pub(crate) fn a_trainer_that_stops_gracefully_publishes_nothing() {
     let sandbox = Sandbox::new();
     let script = "trap 'echo half > models/en; exit 0' INT
 touch ../ready
-until read _ < ../gate; do :; done
+until read _ < ../gate || [ ! -e ../gate ]; do :; done
 ";
     let checkout = Checkout::with_step(&sandbox, script);
     checkout.write(MODEL, "old\n");
@@ -58,7 +58,8 @@ until read _ < ../gate; do :; done
 
 pub(crate) fn a_command_that_dies_of_ctrl_c_ends_larder_too() {
     let sandbox = Sandbox::new();
-    let script = "echo half > models/en\ntouch ../ready\nuntil read _ < ../gate; do :; done\n";
+    let script =
+        "echo half > models/en\ntouch ../ready\nuntil read _ < ../gate || [ ! -e ../gate ]; do :; done\n";
     let checkout = Checkout::with_step(&sandbox, script);
     checkout.write(MODEL, "old\n");
     let _gate = checkout.gate();
