@@ -127,16 +127,16 @@ impl CacheWriter {
         if self.file.is_none() && is_same {
             return Ok(());
         }
-        let new = self.new_file(false)?;
-        new.directory.rename(&new.name, &self.name)
+        self.new_file(false)?.put_into_place(&self.name)
     }
 }
 
-/// A new file under a temporary name. Dropping it removes the name.
+/// A new file under a temporary name. Dropping it removes it, unless it was put into place.
 struct NewCacheFile {
     file: File,
     name: String,
     directory: StateDirectory,
+    is_in_place: bool,
 }
 
 impl NewCacheFile {
@@ -145,18 +145,25 @@ impl NewCacheFile {
             let name =
                 format!("{TEMPORARY}{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
             match directory.create_new(&name) {
-                Ok(file) => return Ok(Self { file, name, directory }),
+                Ok(file) => return Ok(Self { file, name, directory, is_in_place: false }),
                 // It belongs to a dead process.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
         }
     }
+
+    fn put_into_place(mut self, name: &str) -> io::Result<()> {
+        self.directory.rename(&self.name, name)?;
+        self.is_in_place = true;
+        Ok(())
+    }
 }
 
 impl Drop for NewCacheFile {
     fn drop(&mut self) {
-        // After a rename there is no such name.
-        let _ = self.directory.remove_file(&self.name);
+        if !self.is_in_place {
+            let _ = self.directory.remove_file(&self.name);
+        }
     }
 }
