@@ -172,6 +172,9 @@ pub(crate) fn secrets_in_arguments_and_keys_are_refused() {
         run(&["--key", &key], "x", secret).fails(125, &[name]);
         assert_eq!((checkout.trained(), checkout.remote()), (0, None), "{name}");
     }
+    // The command has the variables of the options too.
+    let set = format!("API_TOKEN={secret}");
+    checkout.train(&["-e", &set]).arg(secret).run().fails(125, &["API_TOKEN"]);
     // A dry run follows the same rule.
     let dry = checkout.train(&["--dry-run"]).arg(secret).env("API_TOKEN", secret).run();
     dry.fails(125, &["API_TOKEN"]);

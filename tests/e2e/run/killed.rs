@@ -236,6 +236,34 @@ cat corpus/a corpus/b > models/en
     sandbox.assert_clean();
 }
 
+pub(crate) fn a_nested_run_of_the_same_output_fails_after_the_kill() {
+    let sandbox = Sandbox::new();
+    // The step must not wait for itself for ever.
+    let script = "echo $$ > ../pid
+touch ../ready
+until read _ < ../gate || [ ! -e ../gate ]; do :; done
+timeout 60 \"$BINARY\" run -d corpus -o models/en -- sh -c 'echo x >> ../nested' 2>> ../said
+echo $? >> ../codes
+timeout 60 \"$BINARY\" pull models/en 2>> ../said
+echo $? >> ../codes
+";
+    let checkout = Checkout::with_step(&sandbox, script);
+    let gate = checkout.gate();
+    let mut running = checkout.train(&[]).env("BINARY", sandbox.public_binary()).spawn();
+    running.wait_until(|_| checkout.is_ready());
+    let _ = running.signal(Signal::KILL);
+    running.wait();
+    gate.release();
+    while is_alive(&checkout) {
+        std::thread::yield_now();
+    }
+    let said = fs::read_to_string(checkout.beside("said")).unwrap();
+    // `timeout` exits with 124.
+    let codes = checkout.lines("codes");
+    assert!(codes[0] == "125" && codes[1] != "0" && codes[1] != "124", "{codes:?} {said}");
+    assert_eq!(checkout.lines("nested"), Vec::<String>::new());
+}
+
 pub(crate) fn a_background_process_of_the_command_does_not_hold_the_lock() {
     let sandbox = Sandbox::new();
     // The command leaves a daemon that has inherited the descriptor of the lock.

@@ -89,6 +89,7 @@ fn main() -> ExitCode {
             of_two_runs_of_one_output_the_second_waits,
             an_output_above_or_below_another_waits_too,
             a_nested_run_of_the_same_output_fails,
+            a_nested_run_of_the_same_output_fails_after_the_kill,
             a_background_process_of_the_command_does_not_hold_the_lock,
         },
         many::{
@@ -103,6 +104,8 @@ fn main() -> ExitCode {
             that_cannot_be_opened,
             that_goes_away_and_comes_back,
             that_goes_away_although_it_is_required,
+            that_is_another_one_gets_the_outputs_too,
+            that_is_in_the_project_is_on_this_machine_only,
             with_foreign_records,
         },
         objects::{
@@ -122,7 +125,9 @@ fn main() -> ExitCode {
             a_run_that_is_off_only_runs_the_command,
             a_refresh_runs_in_spite_of_a_hit,
             a_check_is_a_record_without_outputs,
+            a_check_and_a_run_of_one_command_do_not_mix,
             a_check_that_changes_its_input_is_not_recorded,
+            a_dry_run_that_is_off_runs_nothing,
             a_dry_run_explains_and_changes_nothing,
             the_report_describes_the_run,
             a_report_that_cannot_be_written_is_said_before_the_command,

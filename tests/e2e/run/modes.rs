@@ -113,6 +113,20 @@ pub(crate) fn a_check_is_a_record_without_outputs() {
     sandbox.assert_clean();
 }
 
+pub(crate) fn a_check_and_a_run_of_one_command_do_not_mix() {
+    let sandbox = Sandbox::new();
+    let checkout = Checkout::new(&sandbox);
+    // They have the same key, because outputs are not in it.
+    checkout.train(&["--mode", "read-only"]).run().ok();
+    checkout.step(&["--check"]).run().ok();
+    assert_eq!((checkout.trained(), checkout.records().len()), (2, 1), "the check is recorded");
+    assert!(checkout.records()[0].starts_with(".larder/1/runs/%none/"), "{:?}", checkout.records());
+    checkout.train(&[]).run().ok().says(&["up to date", "published"]);
+    assert_eq!((sandbox.keys().len(), checkout.records().len()), (1, 2));
+    checkout.step(&["--check"]).run().ok().says(&["passed"]);
+    assert_eq!(checkout.trained(), 2);
+}
+
 pub(crate) fn a_check_that_changes_its_input_is_not_recorded() {
     let sandbox = Sandbox::new();
     let checkout = Checkout::with_step(&sandbox, "echo x > corpus/cache\n");
@@ -142,6 +156,15 @@ pub(crate) fn a_dry_run_explains_and_changes_nothing() {
     dry(&[]).says(&["corpus/b"]);
     checkout.train(&[]).run().ok();
     assert_eq!(checkout.trained(), 2);
+}
+
+pub(crate) fn a_dry_run_that_is_off_runs_nothing() {
+    let sandbox = Sandbox::new();
+    let checkout = Checkout::new(&sandbox);
+    checkout.train(&["--dry-run", "--mode", "off"]).run().ok();
+    checkout.train(&["--dry-run"]).env("LARDER_RUN_MODE", "off").run().ok();
+    assert_eq!((checkout.trained(), checkout.remote()), (0, None));
+    assert!(!checkout.path("models").exists());
 }
 
 pub(crate) fn the_report_describes_the_run() {

@@ -193,6 +193,29 @@ pub(crate) fn whose_look_up_is_interrupted() {
     }
 }
 
+pub(crate) fn that_is_another_one_gets_the_outputs_too() {
+    let sandbox = Sandbox::new();
+    let checkout = Checkout::new(&sandbox);
+    let other = checkout.beside("other");
+    checkout.train(&[]).run().ok();
+    let to_other = || checkout.train(&["-r", other.to_str().unwrap()]).run().ok();
+    to_other().says(&["up to date", "published"]);
+    assert!(other.join("models%2Fen").is_dir() && other.join(".larder/1/runs/models%2Fen").is_dir());
+    let run = to_other().says(&["up to date"]);
+    assert!(!run.stderr.contains("published"), "{run}");
+    assert_eq!(checkout.trained(), 1);
+}
+
+pub(crate) fn that_is_in_the_project_is_on_this_machine_only() {
+    let sandbox = Sandbox::new();
+    sandbox.configure("");
+    let checkout = Checkout::new(&sandbox);
+    checkout.train(&[]).run().ok().says(&["kept on this machine only"]);
+    checkout.remove("models");
+    checkout.train(&[]).run().ok().says(&["restored"]);
+    assert_eq!((checkout.trained(), checkout.read(MODEL).as_deref()), (1, Some(TRAINED)));
+}
+
 /// A step during which the remote goes away.
 const REMOTE_GOES: &str = "echo x >> ../trained\nmkdir ../remote 2>/dev/null\nmv ../remote ../away\ntouch ../remote\ncat corpus/a corpus/b > models/en\n";
 
