@@ -1,7 +1,7 @@
 //! The requirements of tests on the machine.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -28,6 +28,8 @@ pub enum Need {
     Terminal,
     /// A Python with the real weasel in `LARDER_WEASEL_PYTHON`.
     Weasel,
+    /// A program of the recipes, on `PATH` or in `LARDER_RECIPES_BIN`.
+    Program(&'static str),
     /// The program `git`.
     Git,
     /// `/dev/full`.
@@ -100,6 +102,11 @@ impl Need {
                 "weasel is missing: `cargo xtask test` installs it if python3 and venv are available"
                     .to_owned(),
             )),
+            Self::Program(name) if !program_dirs().any(|dir| dir.join(name).is_file()) => {
+                Err(Missing::Here(format!(
+                    "{name} is missing: `cargo xtask test` installs just, snakemake and nbclient if python3 and venv are available"
+                )))
+            }
             Self::Git if !succeeds("git", &["--version"]) => Err(Missing::Here("git is missing".to_owned())),
             Self::DevFull if !Path::new("/dev/full").exists() => {
                 Err(Missing::Here("/dev/full is missing".to_owned()))
@@ -115,6 +122,7 @@ impl Need {
             Self::Signals
             | Self::Terminal
             | Self::Weasel
+            | Self::Program(_)
             | Self::Git
             | Self::DevFull
             | Self::Disk(_)
@@ -122,6 +130,14 @@ impl Need {
             | Self::Server(_) => Ok(()),
         }
     }
+}
+
+/// Returns the directories that have the programs of the recipes, in the order of the search.
+pub(crate) fn program_dirs() -> impl Iterator<Item = PathBuf> {
+    let recipes = std::env::var_os("LARDER_RECIPES_BIN").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+    let path: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    recipes.into_iter().chain(path)
 }
 
 fn succeeds(program: &str, args: &[&str]) -> bool {

@@ -173,7 +173,8 @@ impl Larder {
 
     pub(crate) fn describe(&self) -> String {
         let args: Vec<_> = self.args.iter().map(|arg| arg.to_string_lossy()).collect();
-        format!("larder {}", args.join(" "))
+        let program = self.binary.file_name().unwrap_or_default().to_string_lossy();
+        format!("{program} {}", args.join(" "))
     }
 }
 

@@ -1,13 +1,15 @@
 //! A separate project, remote and home for each test.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
 use crate::binary::larder_binary;
 use crate::mount::{CaseFoldingDisk, Mount, Overlay};
+use crate::need::program_dirs;
 use crate::run::{Larder, Run};
 use crate::server::Server;
 
@@ -186,6 +188,17 @@ impl Sandbox {
     /// Runs the binary in the project.
     pub fn run<const N: usize>(&self, args: [&str; N]) -> Run {
         self.larder(args).run()
+    }
+
+    /// Creates a call of another program in the project, which finds the binary as `larder` on its `PATH`.
+    pub fn program<I: IntoIterator<Item: AsRef<OsStr>>>(&self, program: &str, args: I) -> Larder {
+        let bin = self.root().join("bin");
+        if !bin.exists() {
+            fs::create_dir(&bin).unwrap();
+            symlink(binary(), bin.join("larder")).unwrap();
+        }
+        let path = std::env::join_paths([bin].into_iter().chain(program_dirs())).unwrap();
+        Larder::new(program.into(), &self.project(), &self.home()).args(args).env("PATH", path)
     }
 
     /// Copies the binary for other users, and returns its path.

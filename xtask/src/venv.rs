@@ -11,6 +11,11 @@ pub(crate) fn weasel() -> Result<PathBuf> {
     python("weasel", "tests/weasel-requirements.txt")
 }
 
+/// Creates the environment with the programs of `docs/recipes.md`, once, and returns its Python.
+pub(crate) fn recipes() -> Result<PathBuf> {
+    python("recipes", "tests/recipes-requirements.txt")
+}
+
 /// Creates the environment of this name, once, and returns its Python. The requirements file pins the version of every
 /// package, so that later runs use the same ones.
 pub(crate) fn python(name: &str, requirements: &str) -> Result<PathBuf> {

@@ -1,0 +1,319 @@
+//! The commands of the README and of `docs/recipes.md`, as they are written there.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use larder_tests::{Case, Larder, Need, Run, Sandbox, files_below, run};
+use serde_json::{Value, json};
+
+fn main() -> ExitCode {
+    run(
+        "recipes",
+        &[
+            Case::new("readme_first_steps", readme_first_steps),
+            Case::new("readme_in_a_project", readme_in_a_project).needs(&[PYTHON, MAKE]),
+            Case::new("make", make).needs(&[PYTHON, MAKE]),
+            Case::new("just", just).needs(&[PYTHON, Need::Program("just")]),
+            Case::new("github_actions", github_actions).needs(&[PYTHON, Need::Program("bash")]),
+            Case::new("gitlab_ci", gitlab_ci).needs(&[PYTHON]),
+            Case::new("snakemake", snakemake).needs(&[Need::Program("snakemake")]),
+            Case::new("notebook", notebook).needs(&[Need::Program("jupyter-execute")]),
+        ],
+    )
+}
+
+const PYTHON: Need = Need::Program("python3");
+const MAKE: Need = Need::Program("make");
+
+const README: &str = include_str!("../../README.md");
+const RECIPES: &str = include_str!("../../docs/recipes.md");
+
+/// Returns the code blocks of a language in the section with this heading.
+#[track_caller]
+fn blocks<'a>(document: &'a str, heading: &str, language: &str) -> Vec<&'a str> {
+    let (_, section) = document.split_once(&format!("\n{heading}\n")).expect("the heading exists");
+    let section = section.split("\n## ").next().unwrap();
+    let fence = format!("```{language}\n");
+    let blocks: Vec<&str> =
+        section.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(!blocks.is_empty(), "no block of {language} below {heading}");
+    blocks
+}
+
+#[track_caller]
+fn recipe(heading: &str, language: &str) -> &'static str {
+    blocks(RECIPES, heading, language)[0]
+}
+
+/// A project with the files that the recipes name. Each training appends a line to a file beside the project.
+struct Recipe {
+    sandbox: Sandbox,
+}
+
+const TRAIN: &str = "\
+import pathlib, sys
+lang = sys.argv[1] if len(sys.argv) > 1 else 'en'
+model = pathlib.Path('models', lang)
+model.mkdir(parents=True)
+(model / 'model.bin').write_text(lang + pathlib.Path('corpus/text').read_text())
+with open('../trained', 'a') as trained:
+    trained.write(lang + '\\n')
+";
+
+const EVALUATE: &str = "\
+import pathlib
+size = pathlib.Path('models/en/model.bin').stat().st_size
+pathlib.Path('metrics.json').write_text(str(size))
+";
+
+const TEST: &str = "\
+import unittest
+class Test(unittest.TestCase):
+    def test(self):
+        pass
+";
+
+impl Recipe {
+    fn new() -> Self {
+        let recipe = Self { sandbox: Sandbox::new() };
+        let ignored = self::recipe("## The project", "gitignore");
+        for (path, text) in [
+            ("corpus/text", "text"),
+            ("src/code.py", ""),
+            ("tests/test_code.py", TEST),
+            ("train.py", TRAIN),
+            ("evaluate.py", EVALUATE),
+            (".larderignore", ignored),
+        ] {
+            recipe.write(path, text);
+        }
+        recipe
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.sandbox.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn remove(&self, paths: &[&str]) {
+        for path in paths.iter().map(|path| self.sandbox.path(path)) {
+            if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+        }
+    }
+
+    fn trained(&self) -> usize {
+        let trained = fs::read_to_string(self.sandbox.root().join("trained")).unwrap_or_default();
+        trained.lines().count()
+    }
+
+    fn call(&self, line: &str) -> Larder {
+        let mut words = line.split(' ');
+        self.sandbox.program(words.next().unwrap(), words)
+    }
+
+    fn report(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.sandbox.path("report.json")).unwrap()).unwrap()
+    }
+}
+
+/// Runs the commands of a console block. The texts in quotes in its comments must be in their output.
+fn console(sandbox: &Sandbox, block: &str) -> Vec<Run> {
+    let lines = block.lines().map(|line| line.strip_prefix("$ ").expect("each line is a command"));
+    let mut runs = Vec::new();
+    for line in lines {
+        let (command, comment) = line.split_once("  #").unwrap_or((line, ""));
+        let run = sandbox.program("sh", ["-c", command]).run().ok();
+        let quoted: Vec<&str> = comment.split('"').skip(1).step_by(2).collect();
+        runs.push(run.says(&quoted));
+    }
+    runs
+}
+
+fn readme_first_steps() {
+    let sandbox = Sandbox::new();
+    fs::remove_file(sandbox.path("larder.toml")).unwrap();
+    fs::write(sandbox.path("README.md"), README).unwrap();
+    let [cargo, steps, ..] = blocks(README, "## Try it", "console")[..] else { panic!("no two blocks") };
+    let (_, args) = cargo.trim_end().split_once(" -- ").unwrap();
+    sandbox.program("larder", args.split(' ')).run().ok().says(&["kept on this machine only"]);
+    let (path, steps) = steps.split_once('\n').unwrap();
+    assert!(path.starts_with("$ PATH="), "{path}");
+    let runs = console(&sandbox, steps);
+    assert!(runs[0].line().contains("/README.md/first-try/"), "{}", runs[0]);
+    assert!(!sandbox.path("README.bak").exists());
+}
+
+fn readme_in_a_project() {
+    let recipe = Recipe::new();
+    let sandbox = &recipe.sandbox;
+    let heading = "## Use it in a project";
+    let toml = blocks(README, heading, "toml")[0];
+    assert!(toml.contains("\"/mnt/share/larder\""), "{toml}");
+    sandbox.configure(&toml.replace("/mnt/share", sandbox.root().to_str().unwrap()));
+    recipe.write("Makefile", "test:\n\ttrue\n");
+    let [train, check, transfer] = blocks(README, heading, "console")[..] else { panic!("no three blocks") };
+    console(sandbox, train);
+    assert_eq!(recipe.trained(), 1);
+    // A colleague's clone.
+    recipe.remove(&["models", ".larder"]);
+    let line = train.lines().next().unwrap().strip_prefix("$ ").unwrap();
+    sandbox.program("sh", ["-c", line]).run().ok().says(&["restored"]);
+    console(sandbox, check);
+    console(sandbox, transfer);
+    assert_eq!(recipe.trained(), 1);
+}
+
+fn set_modified(path: &Path, time: SystemTime) {
+    File::open(path).unwrap().set_modified(time).unwrap();
+}
+
+fn make() {
+    let recipe = Recipe::new();
+    recipe.write("Makefile", recipe_of_make());
+    recipe.call("make metrics.json").run().ok().says(&["published models/en", "published metrics.json"]);
+    recipe.call("make -q metrics.json").run().ok();
+    // Make takes the output for old, and a hit makes it new.
+    set_modified(&recipe.sandbox.path("models/en"), SystemTime::UNIX_EPOCH);
+    recipe.call("make -q models/en").run().exits(1);
+    recipe.call("make models/en").run().ok().says(&["up to date"]);
+    recipe.call("make -q models/en").run().ok();
+    recipe.remove(&["models", "metrics.json", ".larder"]);
+    recipe.call("make -j8 metrics.json").run().ok().says(&["restored models/en", "restored metrics.json"]);
+    recipe.call("make -B metrics.json").run().ok().says(&["up to date"]);
+    assert_eq!(recipe.trained(), 1);
+    recipe.write("corpus/more", "");
+    recipe.call("make models/en").run().ok().says(&["corpus/more was added"]);
+    assert_eq!(recipe.trained(), 2);
+    recipe.call("make test").run().ok().says(&["recorded"]);
+    recipe.call("make test").run().ok().says(&["up to date"]);
+}
+
+fn recipe_of_make() -> &'static str {
+    recipe("## Make", "make")
+}
+
+fn just() {
+    let recipe = Recipe::new();
+    recipe.write("justfile", self::recipe("## just", "just"));
+    for (lang, trained) in [("en", 1), ("de", 2)] {
+        let line = format!("just model {lang}");
+        recipe.call(&line).run().ok().says(&["published"]);
+        recipe.call(&line).run().ok().says(&["up to date"]);
+        assert_eq!(recipe.trained(), trained);
+    }
+    recipe.call("just test").run().ok().says(&["recorded"]);
+    recipe.call("just test").run().ok().says(&["up to date"]);
+}
+
+/// Returns the lines below the first line that contains `key`, without their indentation.
+#[track_caller]
+fn below(yaml: &str, key: &str) -> Vec<String> {
+    let indentation = |line: &str| line.len() - line.trim_start().len();
+    let mut lines = yaml.lines().skip_while(|line| line.trim() != key);
+    let depth = indentation(lines.next().expect("the key is in the block"));
+    lines.take_while(|line| indentation(line) > depth).map(|line| line.trim().to_owned()).collect()
+}
+
+fn github_actions() {
+    let recipe = Recipe::new();
+    let yaml = self::recipe("## GitHub Actions", "yaml");
+    assert!(yaml.contains(
+        "LARDER_RUN_MODE: ${{ github.event.pull_request.head.repo.fork && 'read-only' || 'read-write' }}"
+    ));
+    let step = below(yaml, "- name: Train");
+    assert_eq!(step[0], "run: |");
+    let script = step[1..].join("\n");
+    let job = |mode: &str| {
+        recipe
+            .sandbox
+            .program("bash", ["-e", "-c", &script])
+            .env("CI", "true")
+            .env("GITHUB_ACTIONS", "true")
+            .env("GITHUB_SERVER_URL", "https://github.com")
+            .env("GITHUB_REPOSITORY", "team/project")
+            .env("GITHUB_RUN_ID", "42")
+            .env("LARDER_RUN_MODE", mode)
+    };
+    check_jobs(&recipe, job, "https://github.com/team/project/actions/runs/42");
+}
+
+fn gitlab_ci() {
+    let recipe = Recipe::new();
+    let yaml = self::recipe("## GitLab CI", "yaml");
+    assert_eq!(below(yaml, "variables:"), ["LARDER_RUN_MODE: read-only"]);
+    assert_eq!(
+        below(yaml, "rules:"),
+        [
+            "- if: $CI_COMMIT_REF_PROTECTED == \"true\"",
+            "variables:",
+            "LARDER_RUN_MODE: read-write",
+            "- when: on_success"
+        ]
+    );
+    let lines = below(yaml, "script:");
+    let script: Vec<&str> = lines.iter().map(|line| line.strip_prefix("- ").unwrap()).collect();
+    let script = script.join("\n");
+    let job = |mode: &str| {
+        recipe
+            .sandbox
+            .program("sh", ["-e", "-c", &script])
+            .env("CI", "true")
+            .env("GITLAB_CI", "true")
+            .env("CI_JOB_URL", "https://gitlab.com/team/project/-/jobs/7")
+            .env("LARDER_RUN_MODE", mode)
+    };
+    check_jobs(&recipe, job, "https://gitlab.com/team/project/-/jobs/7");
+}
+
+/// Runs jobs in fresh clones: only one that may write publishes, and the others restore.
+fn check_jobs(recipe: &Recipe, job: impl Fn(&str) -> Larder, page: &str) {
+    let fresh = || recipe.remove(&["models", ".larder", "report.json"]);
+    job("read-only").run().ok().says(&["running"]);
+    assert_eq!((recipe.report()["outcome"].clone(), recipe.trained()), (json!("miss"), 1));
+    assert_eq!(files_below(&recipe.sandbox.remote()), Vec::<String>::new(), "a fork published something");
+    fresh();
+    job("read-write").run().ok().says(&["published models/en"]);
+    assert_eq!(recipe.trained(), 2);
+    for mode in ["read-only", "read-write"] {
+        fresh();
+        job(mode).run().ok().says(&["restored models/en"]);
+        assert_eq!((recipe.report()["outcome"].clone(), recipe.trained()), (json!("hit"), 2));
+    }
+    let log = recipe.sandbox.run(["log", "--json"]).ok().results();
+    let pages: Vec<&Value> = log.iter().map(|run| &run["ci_url"]).collect();
+    assert_eq!(pages, [&json!(page)]);
+}
+
+fn snakemake() {
+    let recipe = Recipe::new();
+    recipe.write("Snakefile", self::recipe("## Snakemake", "python"));
+    recipe.call("snakemake -c1").run().ok().says(&["published models/en", "published metrics.json"]);
+    recipe.call("snakemake -c1").run().ok().says(&["Nothing to be done"]);
+    recipe.remove(&["models", "metrics.json", ".snakemake", ".larder"]);
+    recipe.call("snakemake -c1").run().ok().says(&["restored models/en", "restored metrics.json"]);
+    recipe.call("snakemake -c1").run().ok().says(&["Nothing to be done"]);
+    assert_eq!(recipe.trained(), 1);
+}
+
+fn notebook() {
+    let recipe = Recipe::new();
+    let code = self::recipe("## A notebook", "python");
+    let cell = json!({
+        "cell_type": "code", "id": "train", "metadata": {}, "source": code, "outputs": [], "execution_count": null,
+    });
+    let notebook = json!({ "nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell] });
+    recipe.write("model.ipynb", &notebook.to_string());
+    let execute = || {
+        recipe.call("jupyter-execute --inplace model.ipynb").run().ok();
+        fs::read_to_string(recipe.sandbox.path("model.ipynb")).unwrap()
+    };
+    assert!(execute().contains("published models/en"));
+    recipe.remove(&["models", ".larder"]);
+    assert!(execute().contains("restored models/en"));
+    assert_eq!(recipe.trained(), 1);
+}
