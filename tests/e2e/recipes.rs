@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         &[
             Case::new("readme_first_steps", readme_first_steps),
             Case::new("readme_in_a_project", readme_in_a_project).needs(&[PYTHON, MAKE]),
+            Case::new("jq_on_run_records", jq_on_run_records).needs(&[PYTHON, Need::Program("jq")]),
             Case::new("make", make).needs(&[PYTHON, MAKE]),
             Case::new("just", just).needs(&[PYTHON, Need::Program("just")]),
             Case::new("github_actions", github_actions).needs(&[PYTHON, Need::Program("bash")]),
@@ -30,6 +31,7 @@ const PYTHON: Need = Need::Program("python3");
 const MAKE: Need = Need::Program("make");
 
 const README: &str = include_str!("../../README.md");
+const RECORDS: &str = include_str!("../../docs/run-record.md");
 const RECIPES: &str = include_str!("../../docs/recipes.md");
 
 /// Returns the code blocks of a language in the section with this heading.
@@ -166,6 +168,26 @@ fn readme_in_a_project() {
     console(sandbox, check);
     console(sandbox, transfer);
     assert_eq!(recipe.trained(), 1);
+}
+
+fn jq_on_run_records() {
+    let recipe = Recipe::new();
+    let train = "larder run -d corpus -d train.py -o models/en -- python3 train.py";
+    recipe.call(train).run().ok();
+    recipe.call("larder run -d corpus --check -- true").run().ok();
+    let script = blocks(RECORDS, "## Reading records with jq", "sh").concat();
+    let run =
+        recipe.sandbox.program("sh", ["-eu", "-c", &script]).env("REMOTE", recipe.sandbox.remote()).run();
+    let run = run.ok().says(&[
+        "larder-command 1\n",
+        "arg train.py\n",
+        "\ncorpus\ntrain.py\n",
+        "larder-tree 1\n",
+        "\"models/en\": 6\n",
+        "\n[\"true\"]\n",
+        " python3 train.py\n",
+    ]);
+    assert!(!run.stderr.contains("error"), "{run}");
 }
 
 fn set_modified(path: &Path, time: SystemTime) {

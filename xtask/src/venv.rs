@@ -31,8 +31,17 @@ pub(crate) fn python(name: &str, requirements: &str) -> Result<PathBuf> {
         return Ok(python);
     }
     process::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&dir))?;
-    let pip =
-        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"];
+    // Python compiles the modules that it imports. To compile all would take as long as the rest of the installation.
+    let pip = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-compile",
+        "--no-deps",
+        "--requirement",
+    ];
     process::run(Command::new(&python).args(pip).arg(&requirements))?;
     fs::write(stamp, wanted)?;
     Ok(python)
