@@ -143,6 +143,17 @@ fn package_of(message: &Value) -> String {
     dir.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// Installs a program from crates.io below the target directory, once, and returns its path.
+pub(crate) fn install_crate([name, version]: [&str; 2]) -> Result<PathBuf> {
+    let root = target_dir()?.join(format!("{name}-{version}"));
+    let program = root.join("bin").join(name);
+    if !program.is_file() {
+        let install = ["install", "--quiet", "--locked", "--version", version, name, "--root"];
+        process::run(cargo(&install).arg(&root))?;
+    }
+    Ok(program)
+}
+
 /// Returns the output of `cargo metadata` for the workspace, without dependencies.
 pub(crate) fn metadata() -> Result<Value> {
     let text = process::stdout_of(&mut cargo(&["metadata", "--no-deps", "--format-version=1"]))?;

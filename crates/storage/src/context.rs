@@ -124,34 +124,31 @@ impl StorageContext {
     /// Completes or undoes the placings of dead processes, and removes their files in the project. For commands that change
     /// nothing themselves.
     pub(crate) async fn recover(&self) -> Result<()> {
-        self.recover_for(true, None).await
+        self.recover_for(true, None).await.map(drop)
     }
 
-    /// The same for commands that change files of the project, with locks that they hold. Once per storage, and again after
-    /// another command has ended that held the locks.
-    pub(crate) async fn recover_locked(&self, held: &Arc<OutputLocks>) -> Result<()> {
-        let recover = || self.recover_for(false, Some(Arc::clone(held)));
-        if held.had_to_wait() {
-            return recover().await;
-        }
-        self.recovered.get_or_try_init(recover).await.copied()
-    }
-
-    async fn recover_for(&self, only_reads: bool, held: Option<Arc<OutputLocks>>) -> Result<()> {
+    /// Returns whether the caller must release its locks and try again.
+    async fn recover_for(&self, only_reads: bool, held: Option<Arc<OutputLocks>>) -> Result<bool> {
         self.check_cancelled()?;
         if let Some(remote) = self.remote_path.as_deref().filter(|path| self.state.contains(path)) {
             self.state.check_no_symlinks(remote)?;
         }
         let state = Arc::clone(&self.state);
-        for warning in run_blocking(move || state.recover(only_reads, held.as_deref())).await? {
-            self.warn(&warning);
+        let (warnings, is_blocked) = run_blocking(move || state.recover(only_reads, held.as_deref())).await?;
+        for warning in &warnings {
+            // A foreign file and a failure are found by each recovery.
+            if matches!(warning, Warning::Recovered { .. }) {
+                self.warn(warning)
+            } else {
+                self.warn_once(warning)
+            }
         }
-        Ok(())
+        Ok(is_blocked)
     }
 
     /// The same for commands that change something. Also removes what dead processes left on the remote. Once per storage.
     pub(crate) async fn sweep(&self) -> Result<()> {
-        self.recovered.get_or_try_init(|| self.recover_for(false, None)).await?;
+        self.recovered.get_or_try_init(|| async { self.recover_for(false, None).await.map(drop) }).await?;
         self.swept
             .get_or_try_init(|| async {
                 let remote = self.backend.to_string();
@@ -168,12 +165,32 @@ impl StorageContext {
             .copied()
     }
 
+    /// Locks outputs, and brings back what dead processes had begun to change in them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`StorageContext::acquire_locks`], and those of the recovery.
+    pub(crate) async fn lock_outputs(&self, outputs: &[OutputPath]) -> Result<Arc<OutputLocks>> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let locks = self.acquire_locks(outputs).await?;
+            if !self.recover_for(false, Some(Arc::clone(&locks))).await? {
+                return Ok(locks);
+            }
+            // A dead process had these outputs and others. All of them come back together, under all their locks.
+            drop(locks);
+            self.recover_for(false, None).await?;
+            self.or_cancelled(tokio::time::sleep(pause)).await?;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
     /// Locks outputs, and waits while other commands use them. Warns if it has to wait.
     ///
     /// # Errors
     ///
     /// [`Error::HeldByAncestor`], so that a command never waits for itself.
-    pub(crate) async fn lock_outputs(&self, outputs: &[OutputPath]) -> Result<Arc<OutputLocks>> {
+    async fn acquire_locks(&self, outputs: &[OutputPath]) -> Result<Arc<OutputLocks>> {
         let state = Arc::clone(&self.state);
         let wanted = outputs.to_vec();
         let mut request = run_blocking(move || state.request_locks(&wanted)).await?;
@@ -188,7 +205,6 @@ impl StorageContext {
             request = returned;
             match attempt? {
                 LockAttempt::Locked(locks) => {
-                    let locks = locks.after_waiting(last.is_some());
                     if locks.are_void() {
                         let project = self.root.display().to_string();
                         self.warn_once(&Warning::NoLocks { project });

@@ -136,10 +136,7 @@ impl<'a> PullPlan<'a> {
             return Ok(None);
         }
         match self.context.lock_outputs(&outputs).await {
-            Ok(locks) => {
-                self.context.recover_locked(&locks).await?;
-                Ok(Some(locks))
-            }
+            Ok(locks) => Ok(Some(locks)),
             // Nothing can be restored in such a project, so nothing needs a lock.
             Err(error) if error.is_of_unwritable_project() => Ok(None),
             Err(error) => Err(error),

@@ -80,7 +80,6 @@ pub(crate) async fn begin(context: &StorageContext, request: RunRequest) -> Resu
         return Ok(CommandRun { context, request, locks, aside: None, damaged: BTreeSet::new() });
     }
     let locks = context.lock_outputs(&request.outputs).await?;
-    context.recover_locked(&locks).await?;
     // It may be another than before the wait.
     check_outputs(context, &request).await?;
     Ok(CommandRun { context, request, locks, aside: None, damaged: BTreeSet::new() })

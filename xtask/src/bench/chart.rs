@@ -80,6 +80,9 @@ fn target(row: &Row) -> Option<f64> {
     match row.target {
         RowTarget::Ratio(most) => Some(most),
         RowTarget::TimesFaster(least) => Some(1.0 / least),
-        RowTarget::Millis(_) | RowTarget::Mib(_) | RowTarget::LinkShare { .. } => None,
+        RowTarget::RatioAfter { .. }
+        | RowTarget::Millis(_)
+        | RowTarget::Mib(_)
+        | RowTarget::LinkShare { .. } => None,
     }
 }

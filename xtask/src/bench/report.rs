@@ -99,6 +99,7 @@ pub(crate) fn value(row: &Row) -> String {
     let Some(value) = row.value() else { return "–".to_owned() };
     match row.target {
         RowTarget::Ratio(_) => format!("{value:.2}x"),
+        RowTarget::RatioAfter { millis, .. } => format!("{value:.2}x and {millis} ms"),
         RowTarget::TimesFaster(_) => format!("{value:.1}x as fast"),
         RowTarget::Millis(_) => format!("{value:.1} ms"),
         RowTarget::Mib(_) => format!("{value:.0} MiB"),
@@ -109,6 +110,7 @@ pub(crate) fn value(row: &Row) -> String {
 fn target(target: RowTarget) -> String {
     match target {
         RowTarget::Ratio(most) => format!("at most {most}x"),
+        RowTarget::RatioAfter { most, millis } => format!("at most {most}x and {millis} ms"),
         RowTarget::TimesFaster(least) => format!("at least {least}x as fast"),
         RowTarget::Millis(most) => format!("under {most} ms"),
         RowTarget::Mib(most) => format!("at most {most:.0} MiB"),

@@ -50,6 +50,8 @@ pub(crate) enum RowVerdict {
 pub(crate) enum RowTarget {
     /// The ratio of larder's wall time to the peer's.
     Ratio(f64),
+    /// The ratio of larder's wall time to the peer's, after these milliseconds.
+    RatioAfter { most: f64, millis: f64 },
     /// The minimum speed, as a multiple of the peer's.
     TimesFaster(f64),
     /// The wall time in milliseconds.
@@ -79,6 +81,9 @@ impl Row {
     pub(crate) fn value(&self) -> Option<f64> {
         match self.target {
             RowTarget::Ratio(_) => self.ratio(),
+            RowTarget::RatioAfter { millis, .. } => {
+                Some((self.larder.wall() - millis / 1000.0).max(0.0) / self.peer_stats()?.wall())
+            }
             RowTarget::TimesFaster(_) => self.ratio().map(f64::recip),
             RowTarget::Millis(_) => Some(self.larder.wall() * 1000.0),
             RowTarget::Mib(_) => Some(self.larder.peak_rss() / MIB),
@@ -89,7 +94,10 @@ impl Row {
     pub(crate) fn verdict(&self) -> RowVerdict {
         let Some(value) = self.value() else { return RowVerdict::NotMeasured };
         let is_met = match self.target {
-            RowTarget::Ratio(most) | RowTarget::Millis(most) | RowTarget::Mib(most) => value <= most,
+            RowTarget::Ratio(most)
+            | RowTarget::RatioAfter { most, .. }
+            | RowTarget::Millis(most)
+            | RowTarget::Mib(most) => value <= most,
             RowTarget::TimesFaster(least) | RowTarget::LinkShare { least, .. } => value >= least,
         };
         if is_met { RowVerdict::Met } else { RowVerdict::Missed }
@@ -156,6 +164,7 @@ mod tests {
     fn targets_are_compared_with_medians_and_with_the_highest_peak() {
         let met = [
             RowTarget::Ratio(0.5),
+            RowTarget::RatioAfter { most: 0.25, millis: 1000.0 },
             RowTarget::TimesFaster(2.0),
             RowTarget::Millis(2000.0),
             RowTarget::Mib(100.0),
@@ -163,6 +172,7 @@ mod tests {
         ];
         let missed = [
             RowTarget::Ratio(0.4),
+            RowTarget::RatioAfter { most: 0.25, millis: 999.0 },
             RowTarget::TimesFaster(2.1),
             RowTarget::Millis(1999.0),
             RowTarget::Mib(99.0),

@@ -131,6 +131,12 @@ impl DeadJournal {
         unsettled.collect()
     }
 
+    /// Returns the paths of the outputs of these commands.
+    pub(super) fn outputs_of_commands(&self) -> Vec<&str> {
+        let outputs = self.unsettled_commands().into_iter().flat_map(|command| command.outputs);
+        outputs.map(|output| output.output.as_str()).collect()
+    }
+
     pub(super) fn outside_stagings(&self) -> impl Iterator<Item = &Path> {
         let begins = [STAGING_PREFIX, self.name.as_bytes(), b"."].concat();
         self.records.iter().filter_map(move |record| match record {

@@ -27,8 +27,6 @@ const MAX_FILE: u64 = 64 << 10;
 #[derive(Debug, Default)]
 pub(crate) struct OutputLocks {
     held: Vec<HeldLock>,
-    /// Whether another process held one of them before.
-    had_to_wait: bool,
     /// Whether the file system lets two holders have one exclusive lock.
     is_void: bool,
 }
@@ -157,15 +155,15 @@ impl OutputLocks {
         outputs.into_iter().all(is_held)
     }
 
-    /// Notes whether another process held one of them before.
-    pub(crate) fn after_waiting(mut self, had_to_wait: bool) -> Self {
-        self.had_to_wait = had_to_wait;
-        self
-    }
-
-    /// Returns whether another process held one of them before.
-    pub(crate) fn had_to_wait(&self) -> bool {
-        self.had_to_wait
+    /// Returns whether one of the outputs is, contains, or lies inside one that these locks protect.
+    pub(super) fn overlap<'a>(&self, outputs: impl IntoIterator<Item = &'a str>) -> bool {
+        let is_inside = |inner: &str, outer: &str| {
+            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let exclusive = || self.held.iter().filter(|held| held.kind == LockKind::Exclusive);
+        outputs.into_iter().any(|output| {
+            exclusive().any(|held| is_inside(output, &held.path) || is_inside(&held.path, output))
+        })
     }
 
     /// Returns whether the file system grants every lock, so that these protect nothing.
@@ -261,6 +259,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let held = locked(&dir, &["a/b", "c"]);
         assert!(!held.are_void() && held.cover(["a/b", "c"]) && !held.cover(["a"]));
+        for (other, overlaps) in [("a", true), ("a/b/c", true), ("c", true), ("a/bc", false), ("d", false)] {
+            assert_eq!(held.overlap([other]), overlaps, "{other}");
+        }
         for (taken, at) in [("a/b", "a/b"), ("a", "a"), ("a/b/c", "a/b"), ("c", "c")] {
             let found = busy(&dir, &[taken]);
             assert_eq!(found.path, at);

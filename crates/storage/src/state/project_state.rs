@@ -135,10 +135,16 @@ impl ProjectState {
     /// Fails only if a wrong tree may remain at a destination. With `only_reads`, a read-only file system of
     /// the project causes only a warning.
     /// A command that still runs keeps its outputs: they are recovered once it has ended. `held` are locks of the caller.
-    pub(crate) fn recover(&self, only_reads: bool, held: Option<&OutputLocks>) -> Result<Vec<Warning>> {
-        let Recovered { warnings, with_uploads } = recover(&self.root, only_reads, held)?;
+    /// Returns whether the caller must release its locks and try again, because what a dead process left cannot be
+    /// recovered with them.
+    pub(crate) fn recover(
+        &self,
+        only_reads: bool,
+        held: Option<&OutputLocks>,
+    ) -> Result<(Vec<Warning>, bool)> {
+        let Recovered { warnings, is_blocked, with_uploads } = recover(&self.root, only_reads, held)?;
         lock(&self.with_uploads).extend(with_uploads);
-        Ok(warnings)
+        Ok((warnings, is_blocked))
     }
 
     /// Returns the uploads that dead processes have open on `remote`.

@@ -23,6 +23,9 @@ const NAMED_FOREIGN: usize = 3;
 /// The result of a recovery.
 pub(super) struct Recovered {
     pub(super) warnings: Vec<Warning>,
+    /// Whether a dead process had begun to make an output that `held` protects, and it could not be brought back, because
+    /// another lock is needed as well. The caller must release its locks and try again.
+    pub(super) is_blocked: bool,
     /// Journals with uploads that are still open on a remote.
     pub(super) with_uploads: Vec<DeadJournal>,
 }
@@ -33,7 +36,7 @@ pub(super) struct Recovered {
 pub(super) fn recover(root: &Path, only_reads: bool, held: Option<&OutputLocks>) -> Result<Recovered> {
     let journals = StateDirectory::open(root, &JOURNALS)?.map(Arc::new);
     let stagings = StateDirectory::open(root, &STAGINGS)?;
-    let mut recovered = Recovered { warnings: Vec::new(), with_uploads: Vec::new() };
+    let mut recovered = Recovered { warnings: Vec::new(), is_blocked: false, with_uploads: Vec::new() };
     let mut foreign: Vec<OsString> = Vec::new();
     if let Some(directory) = &journals {
         for name in directory.names()? {
@@ -42,7 +45,11 @@ pub(super) fn recover(root: &Path, only_reads: bool, held: Option<&OutputLocks>)
                 OpenedJournal::Foreign => foreign.push(name),
                 OpenedJournal::Dead(journal) => {
                     // A command may outlive the larder that started it. It still writes its outputs.
-                    let Some(_locks) = lock_commands(&journal, root, held)? else { continue };
+                    let Some(_locks) = lock_commands(&journal, root, held)? else {
+                        let outputs = journal.outputs_of_commands();
+                        recovered.is_blocked |= held.is_some_and(|held| held.overlap(outputs));
+                        continue;
+                    };
                     recover_from(journal, root, stagings.as_ref(), only_reads, &mut recovered)?;
                 }
             }
@@ -70,9 +77,7 @@ fn lock_commands(
     root: &Path,
     held: Option<&OutputLocks>,
 ) -> Result<Option<OutputLocks>> {
-    let commands = journal.unsettled_commands();
-    let outputs: Vec<&str> =
-        commands.iter().flat_map(|command| command.outputs).map(|output| output.output.as_str()).collect();
+    let outputs = journal.outputs_of_commands();
     if outputs.is_empty() || held.is_some_and(|held| held.cover(outputs.iter().copied())) {
         return Ok(Some(OutputLocks::default()));
     }

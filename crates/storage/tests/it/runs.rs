@@ -276,3 +276,33 @@ async fn a_changed_output_is_not_up_to_date() {
     lab.remove("m");
     assert!(up_to_date(&storage, &["m"]).await.is_none());
 }
+
+/// A process that makes two outputs dies. The next command wants one of them.
+#[tokio::test]
+async fn what_a_dead_run_left_comes_back_before_a_command_of_a_part_of_its_outputs() {
+    for wanted in ["a", "b", "d", "d/e"] {
+        let far = Far::default();
+        let outputs = ["a", "b", "d/e"];
+        publish(&far.storage(), &far.lab, &outputs, "old").await;
+        let storage = far.storage();
+        let mut run = storage.begin_run(request(&outputs)).await.unwrap();
+        run.set_aside(TIMEOUT).await.unwrap();
+        outputs.iter().for_each(|path| far.lab.write(path, "partial"));
+        // The process dies: nothing is decided, and its journal is unlocked.
+        drop(run);
+        drop(storage);
+        let storage = far.storage();
+        let mut run = storage.begin_run(request(&[wanted])).await.unwrap();
+        for path in outputs {
+            assert_eq!(far.lab.read(path).as_deref(), Some("old"), "{wanted}: {path}");
+            assert_eq!(far.lab.read(&format!(".larder/failed/{path}")).as_deref(), Some("partial"));
+        }
+        run.set_aside(TIMEOUT).await.unwrap();
+        far.lab.write(wanted, "good");
+        let now = SystemTime::now();
+        run.finish(&PushOptions::default(), now, now).await.unwrap();
+        drop(run);
+        far.storage().list_outputs().await.unwrap();
+        assert_eq!(far.lab.read(wanted).as_deref(), Some("good"), "{wanted}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Compares larder with a remote in a directory with tar, zstd and weasel.
 
-use super::{MIB, Peer, Row, RowTarget};
+use super::{MIB, Peer, Rival, Row, RowTarget, compare};
 use crate::Result;
 use crate::bench::BenchOptions;
 use crate::bench::data::SMALL_FILES;
@@ -50,6 +50,7 @@ pub(crate) fn measure(stage: &Local, options: &BenchOptions) -> Result<Vec<Row>>
     peaks(stage, options, &mut memory)?;
     unchanged(stage, options, &mut rows)?;
     a_million_unchanged(stage, options, &mut rows, &mut memory)?;
+    runs(stage, options, &mut rows)?;
     slow_opens(stage, options, &mut rows)?;
     against_weasel(stage, options, &mut rows)?;
     project_against_weasel(stage, options, &mut rows, &mut memory)?;
@@ -121,6 +122,44 @@ fn unchanged(stage: &Local, options: &BenchOptions, rows: &mut Vec<Row>) -> Resu
         stage.prepare_larder_pulls(SMALL)?;
         let stats = in_turns(&[subject], options.rounds())?;
         let row = |larder| Row { name: name.clone(), larder, peer: None, target: RowTarget::Millis(60.0) };
+        rows.extend(stats.into_iter().map(row));
+    }
+    Ok(())
+}
+
+/// Measures `larder run` of a command that does not have to run.
+fn runs(stage: &Local, options: &BenchOptions, rows: &mut Vec<Row>) -> Result<()> {
+    const UP_TO_DATE: &str = "run of an up-to-date command with 10,000 dependencies";
+    const HIT: &str = "run that restores a small output";
+    if options.wants(UP_TO_DATE) {
+        stage.run_once()?;
+        let hash = Rival {
+            row: UP_TO_DATE,
+            name: "larder hash content",
+            without: "the output, the locks and the record",
+            target: RowTarget::RatioAfter { most: 1.2, millis: 15.0 },
+            subject: Ok(stage.hash(SMALL)),
+        };
+        let dvc = Rival {
+            row: UP_TO_DATE,
+            name: "dvc repro",
+            without: "",
+            target: RowTarget::TimesFaster(10.0),
+            subject: stage.dvc_repro(),
+        };
+        // It answers from its cache without a look at the content. No target, but a scale.
+        let bkt = Rival {
+            row: UP_TO_DATE,
+            name: "bkt",
+            without: "a look at any content (it compares the time of the directory)",
+            target: RowTarget::TimesFaster(0.0),
+            subject: stage.bkt(),
+        };
+        compare(|| stage.run_again(), [hash, dvc, bkt], options, rows)?;
+    }
+    if options.wants(HIT) {
+        let stats = in_turns(&[stage.run_hit()?], options.rounds())?;
+        let row = |larder| Row { name: HIT.to_owned(), larder, peer: None, target: RowTarget::Millis(30.0) };
         rows.extend(stats.into_iter().map(row));
     }
     Ok(())

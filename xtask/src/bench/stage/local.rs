@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{COMMAND_HASH, Stage};
 use crate::bench::data;
 use crate::bench::measure::MeasuredCommand;
-use crate::{Result, process};
+use crate::{Result, cargo, process, venv};
 
 /// The data sets.
 pub(crate) const LARGE: &str = "large";
@@ -17,6 +17,9 @@ pub(crate) const SMALL: &str = "small";
 pub(crate) const WEIGHTS: &str = "weights.bin";
 pub(crate) const MIXED: &str = "mixed.bin";
 pub(crate) const MILLION: &str = "million";
+
+/// A program that caches the output of commands, from crates.io.
+const BKT: [&str; 2] = ["bkt", "0.8.2"];
 
 pub(crate) struct Local {
     pub(crate) stage: Stage,
@@ -110,6 +113,70 @@ impl Local {
             command.args(["hash", "content", data]);
             command
         })
+    }
+
+    /// Returns `larder run` of a command that reads a dependency and makes a small output.
+    fn run_of(&self, dependency: &str, output: &str) -> Command {
+        let mut command = self.stage.command(&self.stage.larder, "project");
+        command.args(["run", "--dep", dependency, "--out", output, "--remote"]).arg(self.stage.at("kept"));
+        command.args(["--", "cp", "larder.toml", output]);
+        command
+    }
+
+    /// Runs the command of [`Local::run_again`].
+    pub(crate) fn run_once(&self) -> Result<()> {
+        process::run(&mut self.run_of(SMALL, "made"))
+    }
+
+    /// Returns `larder run` of a command that is up to date, with many files as dependency.
+    pub(crate) fn run_again(&self) -> MeasuredCommand<'_> {
+        self.stage.subject(&[], || self.run_of(SMALL, "made"))
+    }
+
+    /// Returns `larder run` of a command whose output the remote has.
+    pub(crate) fn run_hit(&self) -> Result<MeasuredCommand<'_>> {
+        process::run(&mut self.run_of("larder.toml", "tiny"))?;
+        let cleared = &["project/tiny", "project/.larder/runs"];
+        Ok(self.stage.subject(cleared, || self.run_of("larder.toml", "tiny")))
+    }
+
+    /// Returns `dvc repro` of the same command, which is up to date.
+    pub(crate) fn dvc_repro(&self) -> Result<MeasuredCommand<'_>, String> {
+        let prepare = || -> Result<PathBuf> {
+            let dvc = venv::python("dvc", "xtask/dvc-requirements.txt")?.with_file_name("dvc");
+            let place = self.stage.at("dvc");
+            fs::create_dir(&place)?;
+            let small = self.stage.at("project").join(SMALL);
+            process::run(Command::new("cp").arg("-a").arg(small).arg(&place))?;
+            fs::write(place.join("source"), "")?;
+            let stages = json!({
+                "stages": { "made": { "cmd": "cp source made", "deps": [SMALL, "source"], "outs": ["made"] } },
+            });
+            // JSON is YAML.
+            fs::write(place.join("dvc.yaml"), stages.to_string())?;
+            process::run(self.stage.command(&dvc, "dvc").args(["init", "--quiet", "--no-scm"]))?;
+            process::run(self.stage.command(&dvc, "dvc").args(["repro", "--quiet"]))?;
+            Ok(dvc)
+        };
+        let dvc = prepare().map_err(|error| error.to_string())?;
+        Ok(self.stage.subject(&[], move || {
+            let mut command = self.stage.command(&dvc, "dvc");
+            command.args(["repro", "--quiet"]);
+            command
+        }))
+    }
+
+    /// Returns `bkt` of the same command, which it has in its cache.
+    pub(crate) fn bkt(&self) -> Result<MeasuredCommand<'_>, String> {
+        let bkt = cargo::install_crate(BKT).map_err(|error| error.to_string())?;
+        let command = move || {
+            let mut command = self.stage.command(&bkt, "project");
+            command.args(["--ttl=1d", "--modtime", SMALL, "--cache-dir"]).arg(self.stage.at("bkt"));
+            command.args(["--", "cp", "larder.toml", "made"]);
+            command
+        };
+        process::run(&mut command()).map_err(|error| error.to_string())?;
+        Ok(self.stage.subject(&[], command))
     }
 
     /// Creates a million small files, commits them to a git repository beside them, and hashes them once.
