@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use crate::error::{Error, Result};
 use crate::layout::OutputKeys;
 use crate::options::{FindOptions, StorageOptions};
-use crate::place::{check_apart, check_not_reserved, real_parent, real_path};
+use crate::place::{check_apart, check_not_reserved, lock_path, real_parent, real_path};
 use crate::remote::RemoteUrl;
 use crate::report::{Event, Phase, PhaseReport, Warning};
 use crate::state::{BusyLock, LockAttempt, OutputLocks, ProjectState, UploadRecorder};
@@ -171,9 +171,10 @@ impl StorageContext {
     ///
     /// Those of [`StorageContext::acquire_locks`], and those of the recovery.
     pub(crate) async fn lock_outputs(&self, outputs: &[OutputPath]) -> Result<Arc<OutputLocks>> {
+        let outputs: Vec<OutputPath> = outputs.iter().map(|output| lock_path(&self.root, output)).collect();
         let mut pause = FIRST_PAUSE;
         loop {
-            let locks = self.acquire_locks(outputs).await?;
+            let locks = self.acquire_locks(&outputs).await?;
             if !self.recover_for(false, Some(Arc::clone(&locks))).await? {
                 return Ok(locks);
             }

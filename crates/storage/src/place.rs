@@ -56,6 +56,14 @@ pub(crate) fn check_apart_by_text(remote: &Path, output: &OutputPath, path: &Pat
     Ok(())
 }
 
+/// Returns the path by which an output is locked: without the symlinks above it, so that two spellings of one place exclude each
+/// other. An output outside of the project is locked by its own path.
+pub(crate) fn lock_path(root: &Path, output: &OutputPath) -> OutputPath {
+    let resolved = real_parent(&output.below(root));
+    let inside = resolved.strip_prefix(real_path(root)).ok().and_then(|inside| OutputPath::new(inside).ok());
+    inside.unwrap_or_else(|| output.clone())
+}
+
 /// Resolves the symlinks in the part of the path that exists.
 pub(crate) fn real_path(path: &Path) -> PathBuf {
     let mut missing = Vec::new();

@@ -1,6 +1,7 @@
 //! Progress and warnings of a storage.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -158,6 +159,13 @@ pub enum Warning {
         /// The process of the other command, if it is known.
         process: Option<u32>,
     },
+    /// An output is outside of the project, because a directory above it is a symlink. Other projects are not excluded.
+    OutputOutside {
+        /// The output.
+        output: OutputPath,
+        /// Where it is.
+        place: PathBuf,
+    },
     /// The file system of the project grants every lock, so that two commands may change an output at once.
     NoLocks {
         /// The project.
@@ -221,6 +229,11 @@ impl fmt::Display for Warning {
                 write!(f, "waiting for another larder command that uses {path}")?;
                 process.map_or(Ok(()), |process| write!(f, " (process {process})"))
             }
+            Self::OutputOutside { output, place } => write!(
+                f,
+                "{output} is at {}, outside of the project: do not make it from another project at the same time",
+                place.display()
+            ),
             Self::NoLocks { project } => write!(
                 f,
                 "the file system of {project} does not lock files: do not change one output with two commands at once"

@@ -9,28 +9,33 @@ mod made;
 mod publish;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures::TryStreamExt as _;
 use larder_backend::error_chain;
-use larder_hashing::{CommandHash, OutputPath, Scheme};
+use larder_hashing::{CommandHash, ContentHash, OutputPath, Scheme};
 use larder_records::{RecordedOutput, RunDetails, RunRecord};
 
 use crate::context::StorageContext;
 use crate::error::{Error, Result};
 use crate::options::PullOptions;
 use crate::outcome::Pulled;
-use crate::place::{check_apart, check_apart_by_text};
+use crate::place::{check_apart, check_apart_by_text, lock_path, real_parent, real_path};
 use crate::pull::{damaged_among, restore};
+use crate::report::Warning;
 use crate::state::{BroughtBack, LocalRun, OutputLocks, OutputsAside, RemotePause, check_one_mount};
 use crate::tasks::{few_at_once, run_blocking};
 pub use explain::MissReason;
 pub use lookup::{FoundRun, NoRun};
 use made::{executables, is_as_recorded, touch_if_older};
 pub use publish::{MadeOutputs, Published};
+
+/// How many of the newest runs here are compared with an output, to see whether one of them made it.
+const COMPARED: usize = 8;
 
 /// The command of a run, and its outputs.
 #[derive(Clone, Debug)]
@@ -64,6 +69,23 @@ pub struct CommandRun<'a> {
     aside: Option<OutputsAside>,
     /// The URLs of damaged objects. The push that follows replaces them.
     damaged: BTreeSet<String>,
+    /// The outputs that no run here made, and that the command replaces.
+    unknown: Vec<OutputPath>,
+    replaced: Vec<PathBuf>,
+}
+
+impl<'a> CommandRun<'a> {
+    fn new(context: &'a StorageContext, request: RunRequest, locks: Arc<OutputLocks>) -> Self {
+        Self {
+            context,
+            request,
+            locks,
+            aside: None,
+            damaged: BTreeSet::new(),
+            unknown: Vec::new(),
+            replaced: Vec::new(),
+        }
+    }
 }
 
 /// See [`crate::RemoteStorage::begin_run`].
@@ -77,26 +99,32 @@ pub(crate) async fn begin(context: &StorageContext, request: RunRequest) -> Resu
     if request.dry_run {
         context.recover().await?;
         let locks = Arc::new(OutputLocks::default());
-        return Ok(CommandRun { context, request, locks, aside: None, damaged: BTreeSet::new() });
+        return Ok(CommandRun::new(context, request, locks));
     }
+    // A failure of the command needs it, perhaps hours later.
+    context.state.check_failed_directory()?;
     let locks = context.lock_outputs(&request.outputs).await?;
     // It may be another than before the wait.
     check_outputs(context, &request).await?;
-    Ok(CommandRun { context, request, locks, aside: None, damaged: BTreeSet::new() })
+    Ok(CommandRun::new(context, request, locks))
 }
 
 /// Refuses outputs that no command can make, or that cannot be replaced.
 async fn check_outputs(context: &StorageContext, request: &RunRequest) -> Result<()> {
     let outputs = &request.outputs;
+    let places: Vec<OutputPath> = outputs.iter().map(|output| lock_path(&context.root, output)).collect();
     for (index, output) in outputs.iter().enumerate() {
-        if let Some(other) =
-            outputs[..index].iter().find(|other| other.contains(output) || output.contains(other))
-        {
+        let place = &places[index];
+        let nested = places[..index].iter().position(|other| other.contains(place) || place.contains(other));
+        if let Some(other) = nested.map(|other| &outputs[other]) {
             return Err(Error::Usage(format!(
                 "the outputs {other} and {output} lie inside one another: name only the outer one"
             )));
         }
         let path = output.below(&context.root);
+        if !real_parent(&path).starts_with(real_path(&context.root)) {
+            context.warn_once(&Warning::OutputOutside { output: output.clone(), place: real_parent(&path) });
+        }
         if let Some(remote) = context.remote_path() {
             check_apart_by_text(remote, output, &path)?;
         }
@@ -187,6 +215,21 @@ impl CommandRun<'_> {
     /// [`Error::Damaged`]: an object is damaged; [`Error::NotFound`]: one is gone; the remote or the file system fails.
     /// Nothing is changed then.
     pub async fn restore(&mut self, found: &FoundRun) -> Result<Vec<Pulled>> {
+        let aside = self.set_unknown_aside(found).await?;
+        match self.restore_over(found).await {
+            Ok(pulled) => {
+                self.replaced = self.keep_replaced(aside).await?;
+                Ok(pulled)
+            }
+            Err(error) => {
+                // The first error says why. If this fails too, the next command tries it again.
+                run_blocking(move || aside.map(OutputsAside::put_back)).await.transpose().ok();
+                Err(error)
+            }
+        }
+    }
+
+    async fn restore_over(&mut self, found: &FoundRun) -> Result<Vec<Pulled>> {
         let command_hash = Some(self.request.command_hash.clone());
         let options = PullOptions { force: true, command_hash, ..PullOptions::default() };
         let outputs = &self.request.outputs;
@@ -227,6 +270,43 @@ impl CommandRun<'_> {
         paths.into_iter().try_for_each(|path| touch_if_older(&path, newest))
     }
 
+    /// Returns where previous versions of outputs are kept, because no run here made them and nothing says that the remote has
+    /// them.
+    pub fn replaced(&self) -> &[PathBuf] {
+        &self.replaced
+    }
+
+    /// Moves existing outputs aside that no run here made and that are not what the found run made.
+    async fn set_unknown_aside(&self, found: &FoundRun) -> Result<Option<OutputsAside>> {
+        let mut unknown = Vec::new();
+        for (output, object) in self.request.outputs.iter().zip(&found.objects) {
+            if self.is_unknown(output, Some(&object.content_hash)).await? {
+                unknown.push(output.clone());
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(None);
+        }
+        let state = Arc::clone(&self.context.state);
+        run_blocking(move || state.set_aside(&unknown, &[])).await.map(Some)
+    }
+
+    /// Returns whether an output exists that no run here made, and that is not this content.
+    async fn is_unknown(&self, output: &OutputPath, content: Option<&ContentHash>) -> Result<bool> {
+        if fs::symlink_metadata(output.below(&self.context.root)).is_err() {
+            return Ok(false);
+        }
+        let known = self.context.state.newest_runs(COMPARED, |run| run.record.output(output).is_some())?;
+        made::is_unknown(self.context, output, &known, content).await
+    }
+
+    async fn keep_replaced(&self, aside: Option<OutputsAside>) -> Result<Vec<PathBuf>> {
+        match aside {
+            Some(aside) => run_blocking(move || aside.keep_replaced()).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Notes in this project that a check passed.
     ///
     /// # Errors
@@ -259,6 +339,13 @@ impl CommandRun<'_> {
             request.outputs.iter().filter(|output| !is_kept(output)).cloned().collect();
         self.request.details.incremental =
             kept.iter().any(|output| output.below(&self.context.root).exists());
+        let mut unknown = Vec::new();
+        for output in &moved {
+            if self.is_unknown(output, None).await? {
+                unknown.push(output.clone());
+            }
+        }
+        self.unknown = unknown;
         self.aside = Some(run_blocking(move || state.set_aside(&moved, &kept)).await?);
         Ok(())
     }
@@ -273,11 +360,17 @@ impl CommandRun<'_> {
         self.locks.set_inherited(inherit)
     }
 
-    /// Removes the previous versions of the outputs, and records nothing.
-    pub async fn leave_unrecorded(&mut self) {
+    /// Removes the previous versions of the outputs, and records nothing. Keeps those that no run here made.
+    ///
+    /// # Errors
+    ///
+    /// A previous version could not be kept. The next command brings it back.
+    pub async fn leave_unrecorded(&mut self) -> Result<()> {
+        let unknown = std::mem::take(&mut self.unknown);
         if let Some(aside) = self.aside.take() {
-            run_blocking(move || aside.discard()).await;
+            self.replaced = run_blocking(move || aside.discard(&unknown)).await?;
         }
+        Ok(())
     }
 
     /// Brings the previous outputs back after the command has failed, and keeps its products in `.larder/failed`.

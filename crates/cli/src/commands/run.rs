@@ -32,6 +32,7 @@ use report::{Outcome, RunReport};
 const MODE: &str = "LARDER_RUN_MODE";
 
 pub(super) fn run(args: &RunArgs, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
+    check::report(args, context)?;
     let mut report = RunReport::create(args.report.as_deref())?;
     let outcome = mode(args).and_then(|mode| {
         check::usage(args, mode, output)?;
@@ -275,6 +276,7 @@ impl Steps<'_> {
                         self.report.add(TransferEntry::pulled(pulled, false));
                     }
                     self.say(&say::restored(&found, &pulled, &self.session.label));
+                    self.say_replaced(run);
                 }
                 Err(error) => {
                     let reason = match &error {
@@ -367,10 +369,24 @@ impl Steps<'_> {
             self.output.console().warn(&format_args!(
                 "the command changed its input {changed}, so nothing is recorded or published: name only files that it reads, or add a line to .larderignore"
             ));
-            run.leave_unrecorded().await;
+            run.leave_unrecorded().await?;
+            self.say_replaced(run);
             return Ok(None);
         }
-        Ok(Some(run.finish(&self.push_options(), ended.started, ended.finished).await?))
+        let made = run.finish(&self.push_options(), ended.started, ended.finished).await?;
+        self.say_replaced(run);
+        Ok(Some(made))
+    }
+
+    /// Says where previous versions are that no run here made. They may be the only copies.
+    fn say_replaced(&self, run: &CommandRun<'_>) {
+        for path in run.replaced() {
+            let path = path.strip_prefix(&self.context.root).unwrap_or(path);
+            self.say(&format!(
+                "the version that was there, and that no run here made, is in {}",
+                path.display()
+            ));
+        }
     }
 
     fn push_options(&self) -> PushOptions {

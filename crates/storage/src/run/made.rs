@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::SystemTime;
 
-use larder_hashing::OutputPath;
+use larder_hashing::{ContentHash, OutputPath};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 
 use crate::context::StorageContext;
@@ -33,6 +33,26 @@ pub(super) async fn is_as_recorded(
         return Ok(false);
     };
     Ok(content_hash(context, scheme, &path, Some(output)).await? == recorded.content_hash)
+}
+
+/// Returns whether an existing output is neither one of these runs' nor has this content. An output that cannot be hashed is
+/// unknown.
+pub(super) async fn is_unknown(
+    context: &StorageContext,
+    output: &OutputPath,
+    known: &[LocalRun],
+    content: Option<&ContentHash>,
+) -> Result<bool> {
+    let recorded = known.iter().filter_map(|run| Some(&run.record.output(output)?.content_hash));
+    let known: Vec<&ContentHash> = recorded.chain(content).collect();
+    if known.is_empty() {
+        return Ok(true);
+    }
+    match content_hash(context, context.options.scheme, &output.below(&context.root), Some(output)).await {
+        Ok(found) => Ok(!known.contains(&&found)),
+        Err(Error::Cancelled) => Err(Error::Cancelled),
+        Err(_) => Ok(true),
+    }
 }
 
 /// Returns which of the outputs are executable files.

@@ -92,7 +92,7 @@ impl CommandRun<'_> {
         record.outputs = recorded.collect();
         self.record_here(&record, false).await?;
         // The previous versions are not needed any more.
-        self.leave_unrecorded().await;
+        self.leave_unrecorded().await?;
         Ok(MadeOutputs { record, prepared: Some(prepared) })
     }
 

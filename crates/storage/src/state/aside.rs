@@ -1,7 +1,7 @@
 //! Moves outputs aside while a command makes them anew.
 //!
-//! If the command succeeds, the previous versions are removed. If it fails, they come back, and what the command left goes to
-//! `.larder/failed`. The journal names the outputs, so that the next command brings them back if this process dies.
+//! If the command succeeds, the previous versions are removed, or kept in `.larder/replaced` if no run made them. If it fails,
+//! they come back, and what the command left goes to `.larder/failed`. The journal names the outputs, so that the next command brings them back if this process dies.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,7 +14,7 @@ use larder_tree::FAILED_PREFIX;
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use super::directory::{FAILED, STATE, StateDirectory};
+use super::directory::{FAILED, REPLACED, STATE, StateDirectory};
 use super::identity::{identity, lasting_identity};
 use super::journal::ProcessJournal;
 use super::placement::{check_one_mount, create_parents, missing_parents, remove_empty};
@@ -109,9 +109,31 @@ impl OutputsAside {
         create_parents(&self.parents)
     }
 
-    /// Removes the previous versions, because the command has succeeded.
-    pub(crate) fn discard(mut self) {
+    /// Removes the previous versions, because the command has succeeded. Moves those of `kept` to `.larder/replaced`, and
+    /// returns where they are.
+    ///
+    /// # Errors
+    ///
+    /// A previous version could not be moved. The next command brings it back.
+    pub(crate) fn discard(mut self, kept: &[OutputPath]) -> Result<Vec<PathBuf>> {
+        let is_kept = |aside: &&AsideOutput| {
+            aside.previous.is_some() && kept.iter().any(|output| output.as_str() == aside.output)
+        };
+        let kept = self
+            .outputs
+            .iter()
+            .filter(is_kept)
+            .map(|aside| keep(&self.root, REPLACED, &aside.output, &aside.aside));
+        let kept = kept.collect::<Result<_>>()?;
         self.settle();
+        Ok(kept)
+    }
+
+    /// The same for all previous versions.
+    pub(crate) fn keep_replaced(self) -> Result<Vec<PathBuf>> {
+        let all: Vec<OutputPath> =
+            self.outputs.iter().filter_map(|aside| OutputPath::new(&aside.output).ok()).collect();
+        self.discard(&all)
     }
 
     /// Brings the previous versions back, because the command has failed. Keeps its products in `.larder/failed`.
@@ -160,7 +182,7 @@ impl AsideOutput {
         let is_previous = found.is_some() && found == self.previous;
         let mut failed = None;
         if found.is_some() && !is_previous && (has_aside || self.previous.is_none()) {
-            failed = Some(keep_failed(root, &self.output, &self.destination)?);
+            failed = Some(keep(root, FAILED, &self.output, &self.destination)?);
         }
         if has_aside {
             // If the previous version was moved only in part, this moves the part back.
@@ -171,26 +193,26 @@ impl AsideOutput {
     }
 }
 
-/// Moves the product of a failed command to `.larder/failed/<output>`, and replaces an earlier one there.
-fn keep_failed(root: &Path, output: &str, destination: &Path) -> Result<PathBuf> {
+/// Moves a version of an output to `.larder/failed/<output>` or `.larder/replaced/<output>`, and replaces an earlier one there.
+fn keep(root: &Path, place: &str, output: &str, version: &Path) -> Result<PathBuf> {
     let (parent, name) = output.rsplit_once('/').unwrap_or(("", output));
-    let names = [STATE, FAILED].into_iter().chain(parent.split('/').filter(|name| !name.is_empty()));
-    let directory = failed_directory(root, &names.collect::<Vec<_>>())?;
+    let names = [STATE, place].into_iter().chain(parent.split('/').filter(|name| !name.is_empty()));
+    let directory = kept_directory(root, &names.collect::<Vec<_>>())?;
     let kept = directory.path().join(name);
-    match move_over(destination, &kept) {
+    match move_over(version, &kept) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
             // It stays on its file system, beside the output.
             let beside = OsStr::from_bytes(&[FAILED_PREFIX, name.as_bytes()].concat()).to_owned();
-            let beside = destination.with_file_name(beside);
-            move_over(destination, &beside).map_err(Error::io("move aside", destination))?;
+            let beside = root.join(output).with_file_name(beside);
+            move_over(version, &beside).map_err(Error::io("move aside", version))?;
             Ok(beside)
         }
-        moved => moved.map(|()| kept).map_err(Error::io("move aside", destination)),
+        moved => moved.map(|()| kept).map_err(Error::io("move aside", version)),
     }
 }
 
-/// Creates a directory below `.larder/failed`. A file in the place of a directory is the product of an earlier failure.
-fn failed_directory(root: &Path, names: &[&str]) -> Result<StateDirectory> {
+/// Creates a directory below `.larder/failed` or `.larder/replaced`. A file in the place of a directory was kept earlier.
+fn kept_directory(root: &Path, names: &[&str]) -> Result<StateDirectory> {
     for len in 3..=names.len() {
         let Some(above) = StateDirectory::open(root, &names[..len - 1])? else { break };
         let name = names[len - 1];

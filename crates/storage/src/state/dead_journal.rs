@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use larder_backend::UploadToken;
+use larder_hashing::OutputPath;
 use larder_tree::STAGING_PREFIX;
 use larder_tree::read_open_file;
 use rustix::io::Errno;
@@ -18,6 +19,7 @@ use super::journal::{is_journal_id, owner};
 use super::lock::lock_if_dead;
 use super::record::{AsideOutput, JournalLine, JournalRecord, Move};
 use crate::error::{Error, Result};
+use crate::place::lock_path;
 
 /// The largest journal that is read, in bytes. A push of a hundred thousand outputs writes about 40 MB.
 const MAX_JOURNAL: u64 = 64 << 20;
@@ -131,10 +133,12 @@ impl DeadJournal {
         unsettled.collect()
     }
 
-    /// Returns the paths of the outputs of these commands.
-    pub(super) fn outputs_of_commands(&self) -> Vec<&str> {
+    /// Returns the paths by which the outputs of these commands are locked.
+    pub(super) fn locks_of_commands(&self, root: &Path) -> Vec<OutputPath> {
         let outputs = self.unsettled_commands().into_iter().flat_map(|command| command.outputs);
-        outputs.map(|output| output.output.as_str()).collect()
+        // The journal is larder's own, and names outputs.
+        let outputs = outputs.filter_map(|output| OutputPath::new(&output.output).ok());
+        outputs.map(|output| lock_path(root, &output)).collect()
     }
 
     pub(super) fn outside_stagings(&self) -> impl Iterator<Item = &Path> {

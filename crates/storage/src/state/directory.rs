@@ -10,6 +10,8 @@ pub(super) const JOURNALS: [&str; 2] = [STATE, "journal"];
 pub(super) const LOCKS: [&str; 2] = [STATE, "locks"];
 /// The name of the directory with the products of failed commands.
 pub(super) const FAILED: &str = "failed";
+/// The name of the directory with previous versions that no run made.
+pub(super) const REPLACED: &str = "replaced";
 /// The path of the directory with the runs of commands.
 pub(super) const RUNS: [&str; 2] = [STATE, "runs"];
 /// The path of the directory with the staging directories.

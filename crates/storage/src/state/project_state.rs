@@ -10,7 +10,7 @@ use rustix::fs::{Access, AtFlags, CWD};
 
 use super::aside::OutputsAside;
 use super::dead_journal::DeadJournal;
-use super::directory::{STATE, StateDirectory};
+use super::directory::{FAILED, REPLACED, STATE, StateDirectory};
 use super::journal::ProcessJournal;
 use super::local_runs::{LocalRun, newest_runs, read_run, write_run};
 use super::lock::lock;
@@ -91,6 +91,14 @@ impl ProjectState {
     /// Moves the existing versions of outputs aside, so that a command makes them anew. The outputs in `kept` stay.
     pub(crate) fn set_aside(&self, outputs: &[OutputPath], kept: &[OutputPath]) -> Result<OutputsAside> {
         OutputsAside::begin(self.journal()?, &self.root, outputs, kept)
+    }
+
+    /// Refuses `.larder/failed` and `.larder/replaced` if they cannot be used.
+    pub(crate) fn check_failed_directory(&self) -> Result<()> {
+        for name in [FAILED, REPLACED] {
+            StateDirectory::open(&self.root, &[STATE, name])?;
+        }
+        Ok(())
     }
 
     /// Reads the last run of a command here, as a check or not.

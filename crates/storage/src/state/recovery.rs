@@ -46,7 +46,8 @@ pub(super) fn recover(root: &Path, only_reads: bool, held: Option<&OutputLocks>)
                 OpenedJournal::Dead(journal) => {
                     // A command may outlive the larder that started it. It still writes its outputs.
                     let Some(_locks) = lock_commands(&journal, root, held)? else {
-                        let outputs = journal.outputs_of_commands();
+                        let outputs = journal.locks_of_commands(root);
+                        let outputs = outputs.iter().map(OutputPath::as_str);
                         recovered.is_blocked |= held.is_some_and(|held| held.overlap(outputs));
                         continue;
                     };
@@ -77,13 +78,10 @@ fn lock_commands(
     root: &Path,
     held: Option<&OutputLocks>,
 ) -> Result<Option<OutputLocks>> {
-    let outputs = journal.outputs_of_commands();
-    if outputs.is_empty() || held.is_some_and(|held| held.cover(outputs.iter().copied())) {
+    let outputs = journal.locks_of_commands(root);
+    if outputs.is_empty() || held.is_some_and(|held| held.cover(outputs.iter().map(OutputPath::as_str))) {
         return Ok(Some(OutputLocks::default()));
     }
-    // The journal is larder's own, and names outputs.
-    let outputs: Vec<OutputPath> =
-        outputs.into_iter().filter_map(|path| OutputPath::new(path).ok()).collect();
     match LockRequest::new(root, &outputs)?.attempt() {
         Ok(LockAttempt::Locked(locks)) => Ok(Some(locks)),
         Ok(LockAttempt::Busy(_)) | Err(Error::HeldByAncestor { .. }) => Ok(None),

@@ -306,3 +306,68 @@ async fn what_a_dead_run_left_comes_back_before_a_command_of_a_part_of_its_outpu
         assert_eq!(far.lab.read(wanted).as_deref(), Some("good"), "{wanted}");
     }
 }
+
+/// An output that a person made, and that the remote may lack.
+#[tokio::test]
+async fn a_version_that_no_run_made_is_kept_when_it_is_replaced() {
+    let far = Far::default();
+    let replaced = |lab: &Lab| lab.read(".larder/replaced/m");
+    far.lab.write("m", "by hand");
+    publish(&far.storage(), &far.lab, &["m"], "1").await;
+    assert_eq!((far.lab.read("m").as_deref(), replaced(&far.lab).as_deref()), (Some("1"), Some("by hand")));
+    // A version that a run made is not kept.
+    fs::remove_file(far.lab.path(".larder/replaced/m")).unwrap();
+    publish(&far.storage(), &far.lab, &["m"], "2").await;
+    assert_eq!((far.lab.read("m").as_deref(), replaced(&far.lab)), (Some("2"), None));
+    // An edit is.
+    far.lab.write("m", "edited");
+    publish(&far.storage(), &far.lab, &["m"], "3").await;
+    assert_eq!((far.lab.read("m").as_deref(), replaced(&far.lab).as_deref()), (Some("3"), Some("edited")));
+
+    // The same for a hit.
+    let clone = Far { lab: Lab::default(), remote: far.remote.clone() };
+    clone.lab.write("m", "by hand");
+    assert_eq!(restore(&clone.storage(), &["m"]).await, [PullOutcome::Restored]);
+    assert_eq!(
+        (clone.lab.read("m").as_deref(), replaced(&clone.lab).as_deref()),
+        (Some("3"), Some("by hand"))
+    );
+    // If the object is damaged, the version stays in its place.
+    clone.lab.write("m", "again by hand");
+    for key in far.objects() {
+        let mut damaged = far.remote.bytes(&key).unwrap().to_vec();
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 0xff;
+        far.remote.insert(&key, damaged);
+    }
+    let storage = clone.storage();
+    let mut run = storage.begin_run(request(&["m"])).await.unwrap();
+    let found = run.find(TIMEOUT).await.unwrap().unwrap();
+    run.restore(&found).await.unwrap_err();
+    assert_eq!(clone.lab.read("m").as_deref(), Some("again by hand"));
+}
+
+/// Two spellings of one place.
+#[tokio::test]
+async fn outputs_behind_a_symlink_are_those_of_its_target() {
+    let lab = Lab::default();
+    fs::create_dir(lab.path("real")).unwrap();
+    symlink("real", lab.path("link")).unwrap();
+    let storage = lab.storage();
+    let error = storage.begin_run(request(&["real/a", "link/a"])).await.unwrap_err();
+    assert!(error.to_string().contains("inside one another"), "{error}");
+    let held = storage.begin_run(request(&["real/a"])).await.unwrap();
+    let other = lab.storage();
+    let mut waiting = Box::pin(other.begin_run(request(&["link/a"])));
+    let waits = async {
+        while !lab.reports.warnings().iter().any(|warning| matches!(warning, Warning::Waiting { .. })) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = &mut waiting => panic!("the place is locked"),
+        () = waits => {}
+    }
+    drop(held);
+    waiting.await.unwrap();
+}

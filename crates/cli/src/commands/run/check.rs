@@ -40,6 +40,22 @@ pub(super) fn usage(args: &RunArgs, mode: RunMode, output: &CommandOutput) -> Re
     Err(Failure::Usage(problem.to_owned()))
 }
 
+/// Refuses to write the report over a dependency or an output.
+pub(super) fn report(args: &RunArgs, context: &CommandContext) -> Result<()> {
+    let Some(report) = &args.report else { return Ok(()) };
+    let written = real(&context.working_dir.join(report));
+    for path in args.key.deps.iter().chain(&args.run.outputs) {
+        if written.starts_with(real(&context.working_dir.join(path))) {
+            return Err(Failure::Usage(format!(
+                "the report {} would overwrite a part of `{}`: name another file",
+                report.display(),
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses the weasel scheme, and an output that is in a dependency or contains one.
 pub(super) fn apart(outputs: &[OutputPath], key: &Key, context: &CommandContext) -> Result<()> {
     if context.scheme == Scheme::Weasel {

@@ -145,7 +145,7 @@ fn a_success_removes_the_previous_version() {
     let outputs = [OutputPath::new("a/b").unwrap()];
     let aside = OutputsAside::begin(Arc::clone(&journal), model.dir.path(), &outputs, &[]).unwrap();
     make(&model.dir.path().join("a/b"), Kind::File, "new");
-    aside.discard();
+    assert!(aside.discard(&[]).unwrap().is_empty());
     drop(journal);
     recover(model.dir.path(), false, None).unwrap();
     check(&model.dir.path().join("a/b"), Kind::File, "new");
@@ -179,18 +179,31 @@ fn failed_products_replace_each_other() {
     let path = |name: &str| dir.path().join(name);
     for text in ["one", "two"] {
         fs::write(path("a"), text).unwrap();
-        let kept = keep_failed(dir.path(), "a", &path("a")).unwrap();
+        let kept = keep(dir.path(), FAILED, "a", &path("a")).unwrap();
         assert_eq!(kept, path(".larder/failed/a"));
         assert_eq!(fs::read_to_string(kept).unwrap(), text);
     }
     // The file of an earlier failure makes way for a directory.
     fs::create_dir(path("a")).unwrap();
     fs::write(path("a/b"), "three").unwrap();
-    let kept = keep_failed(dir.path(), "a/b", &path("a/b")).unwrap();
+    let kept = keep(dir.path(), FAILED, "a/b", &path("a/b")).unwrap();
     assert_eq!(fs::read_to_string(kept).unwrap(), "three");
     // A link in the place of a directory is not followed.
     fs::remove_dir_all(path(".larder/failed")).unwrap();
     std::os::unix::fs::symlink(path("a"), path(".larder/failed")).unwrap();
     fs::write(path("a/b"), "four").unwrap();
-    assert!(matches!(keep_failed(dir.path(), "a/b", &path("a/b")), Err(Error::StateIsSymlink { .. })));
+    assert!(matches!(keep(dir.path(), FAILED, "a/b", &path("a/b")), Err(Error::StateIsSymlink { .. })));
+}
+
+#[test]
+fn a_previous_version_can_be_kept() {
+    let model = Model::new(Kind::Tree, Kind::File);
+    let journal = Arc::new(ProcessJournal::begin(model.dir.path()).unwrap());
+    let outputs = [OutputPath::new("a/b").unwrap()];
+    let aside = OutputsAside::begin(Arc::clone(&journal), model.dir.path(), &outputs, &[]).unwrap();
+    make(&model.dir.path().join("a/b"), Kind::File, "new");
+    let kept = model.dir.path().join(".larder/replaced/a/b");
+    assert_eq!(aside.discard(&outputs).unwrap(), [kept.clone()]);
+    check(&model.dir.path().join("a/b"), Kind::File, "new");
+    check(&kept, Kind::Tree, "old");
 }
