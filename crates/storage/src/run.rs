@@ -103,7 +103,11 @@ pub(crate) async fn begin(context: &StorageContext, request: RunRequest) -> Resu
     }
     // A failure of the command needs it, perhaps hours later.
     context.state.check_failed_directory()?;
-    let locks = context.lock_outputs(&request.outputs).await?;
+    let locks = match context.lock_outputs(&request.outputs).await {
+        // Nothing can be changed here, so nothing needs a lock. Outputs may be up to date, and checks may run.
+        Err(error) if error.is_of_unwritable_project() => Arc::new(OutputLocks::default()),
+        locks => locks?,
+    };
     // It may be another than before the wait.
     check_outputs(context, &request).await?;
     Ok(CommandRun::new(context, request, locks))
@@ -185,9 +189,9 @@ impl CommandRun<'_> {
         match &found {
             _ if self.request.dry_run => {}
             Err(error) if error.kind() != crate::ErrorKind::Cancelled => {
-                self.context.state.begin_pause(&remote, &error_chain(error))?;
+                unless_unwritable(self.context.state.begin_pause(&remote, &error_chain(error)))?;
             }
-            Ok(_) if self.pause().is_some() => self.context.state.end_pause()?,
+            Ok(_) if self.pause().is_some() => unless_unwritable(self.context.state.end_pause())?,
             _ => {}
         }
         found
@@ -327,6 +331,9 @@ impl CommandRun<'_> {
     ///
     /// The remote is inside an output; an output could not be moved. Everything is as before then.
     pub async fn set_aside(&mut self, timeout: Duration) -> Result<()> {
+        if self.request.outputs.is_empty() {
+            return Ok(());
+        }
         match self.within(timeout, self.check_apart()).await {
             // A remote that does not answer is on another mount, and outputs have no mount within.
             Err(Error::NoAnswer { .. }) => {}
@@ -392,8 +399,16 @@ impl CommandRun<'_> {
         let published_to = published.then(|| self.context.backend.to_string());
         run_blocking(move || {
             let executables = executables(&root, &outputs);
-            state.record_run(&LocalRun { record, published_to, executables })
+            unless_unwritable(state.record_run(&LocalRun { record, published_to, executables }))
         })
         .await
+    }
+}
+
+/// Ignores that the project cannot be written: then nothing is remembered in it.
+fn unless_unwritable(written: Result<()>) -> Result<()> {
+    match written {
+        Err(error) if error.is_of_unwritable_project() => Ok(()),
+        written => written,
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use larder_backend::{ErrorKind as Remote, Key, Operation};
 use larder_storage::{
     Error, FoundRun, LocalRun, MadeOutputs, MissReason, NoRun, Published, PullOutcome, PushOptions,
-    PushOutcome, RemoteStorage, RunDetails, RunRequest,
+    PushOutcome, RemoteStorage, RunDetails, RunRequest, Warning,
 };
 use larder_testkit::{Effect, Fault, FaultyBackend, Gate};
 
