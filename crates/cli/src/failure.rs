@@ -58,6 +58,8 @@ pub(crate) enum Failure {
     NoDefaultRemote { known: Vec<String> },
     #[error("failed to write manual pages to {}", path.display())]
     ManPages { path: PathBuf, source: io::Error },
+    #[error("failed to run `{program}`")]
+    StartCommand { program: String, source: io::Error },
     #[error("failed to create the directory {} of an output", path.display())]
     CreateParent { path: PathBuf, source: io::Error },
     #[error("failed to write the report to {}", path.display())]
@@ -213,6 +215,7 @@ impl Failure {
             | Self::Refused { .. }
             | Self::ManPages { .. }
             | Self::CreateParent { .. }
+            | Self::StartCommand { .. }
             | Self::Report { .. }
             | Self::Stdout(_) => ErrorKind::Failed,
         }

@@ -71,9 +71,15 @@ impl RemoteSession {
         supervisor: Supervisor,
         work: impl AsyncFnOnce(&mut CommandOutput) -> T,
     ) -> Result<T> {
+        let is_of_command = supervisor.foreground.is_some();
         let (value, closed) = supervisor.run(output, async |output| {
             let value = work(output).await;
-            (value, self.storage.close().await)
+            let closed = match is_of_command {
+                // A connection that was given up may still wait for an answer.
+                true => tokio::time::timeout(CLEAN_UP, self.storage.close()).await.unwrap_or(Ok(())),
+                false => self.storage.close().await,
+            };
+            (value, closed)
         })?;
         // A stopped command reports only the cancellation.
         if let (Err(error), false) = (closed, output.is_stopped()) {

@@ -159,6 +159,15 @@ impl RunRecord {
     ///
     /// [`InvalidRecord::TooLarge`]: there are too many outputs for one record.
     pub fn to_bytes(&self) -> Result<Vec<u8>, InvalidRecord> {
+        self.to_bytes_within(MAX_BYTES)
+    }
+
+    /// Writes the record like [`Self::to_bytes`], with at most `max` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRecord::TooLarge`].
+    pub fn to_bytes_within(&self, max: usize) -> Result<Vec<u8>, InvalidRecord> {
         let mut record = self.clone();
         record.details.limit_manifests();
         let shorten: [fn(&mut Self); 4] = [
@@ -169,13 +178,13 @@ impl RunRecord {
         ];
         let mut bytes = record.serialize()?;
         for shorten in shorten {
-            if bytes.len() <= MAX_BYTES {
+            if bytes.len() <= max {
                 break;
             }
             shorten(&mut record);
             bytes = record.serialize()?;
         }
-        if bytes.len() > MAX_BYTES { Err(InvalidRecord::TooLarge) } else { Ok(bytes) }
+        if bytes.len() > max { Err(InvalidRecord::TooLarge) } else { Ok(bytes) }
     }
 
     fn serialize(&self) -> Result<Vec<u8>, InvalidRecord> {
@@ -264,7 +273,16 @@ impl RunRecord {
     ///
     /// The bytes are not a record that this version reads.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidRecord> {
-        if bytes.len() > MAX_BYTES {
+        Self::from_bytes_within(bytes, MAX_BYTES)
+    }
+
+    /// Reads a record like [`Self::from_bytes`], with at most `max` bytes.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not a record that this version reads.
+    pub fn from_bytes_within(bytes: &[u8], max: usize) -> Result<Self, InvalidRecord> {
+        if bytes.len() > max {
             return Err(InvalidRecord::TooLarge);
         }
         // A statement of another kind has other parameters, so its kind is read first.

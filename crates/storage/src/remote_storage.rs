@@ -162,6 +162,16 @@ impl RemoteStorage {
         pull::pull(&self.context, outputs, options).await
     }
 
+    /// Completes or undoes what dead processes had begun in the project. Most operations do this themselves. A caller does it
+    /// before it reads files that an operation depends on.
+    ///
+    /// # Errors
+    ///
+    /// The project's file system fails.
+    pub async fn recover(&self) -> Result<()> {
+        self.context.recover().await
+    }
+
     /// Begins a run of a command: locks its outputs, and waits while other commands use them. Makes no request.
     ///
     /// # Errors

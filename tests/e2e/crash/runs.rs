@@ -59,6 +59,7 @@ pub(crate) fn killed_hit() {
         Tree::read(&sandbox.path("model")).assert_same(&new);
         sandbox.assert_clean();
         assert!(Tree::read(&sandbox.remote()) == remote, "{when}: a hit writes to the remote");
-        assert!(!sandbox.path(".larder/failed").exists(), "{when}");
+        // What was restored may have made way again for the old version, which no run had made.
+        assert!(killed || !sandbox.path(".larder/failed").exists(), "{when}");
     });
 }

@@ -197,8 +197,11 @@ pub(crate) fn outputs_on_another_file_system() {
     checkout.larder(&["push", "models"]).run().fails(1, &[BESIDE]);
     checkout.remove(BESIDE);
     fs::write(checkout.beside("code"), "0").unwrap();
-    checkout.train(&[]).run().ok();
+    // No run had made the old version, so it is kept there as well.
+    checkout.train(&[]).run().ok().says(&[BESIDE]);
     Tree::read(&checkout.path(MODEL)).assert_same(&made);
+    Tree::read(&checkout.path(BESIDE)).assert_same(&old);
+    checkout.remove(BESIDE);
     checkout.remove(MODEL);
     checkout.train(&[]).run().ok().says(&["restored"]);
     Tree::read(&checkout.path(MODEL)).assert_same(&made);

@@ -3,17 +3,23 @@
 use larder_tests::{Key, Sandbox};
 
 use crate::checkout::{Checkout, KILLS, MODEL};
+use crate::process::trainer;
 
 pub(crate) fn a_key_reaches_the_command_exactly_once() {
     for (key, name, code) in [(Key::CtrlC, "INT", 130), (Key::CtrlBackslash, "QUIT", 131)] {
         let sandbox = Sandbox::new();
         // The step counts the signals and goes on.
         let script = format!(
-            "trap 'echo x >> ../signals' {name}
-touch ../ready
-until read _ < ../gate || [ ! -e ../gate ]; do :; done
-echo whole > models/en
-exit 5
+            "exec python3 -c 'import signal, pathlib, sys
+awaited = {{signal.SIG{name}}}
+signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+pathlib.Path(\"../ready\").touch()
+signal.sigwait(awaited)
+print(\"x\", file=open(\"../signals\", \"a\"))
+open(\"../gate\").read()
+if signal.sigpending() & awaited: print(\"x\", file=open(\"../signals\", \"a\"))
+print(\"whole\", file=open(\"models/en\", \"w\"))
+sys.exit(5)'
 "
         );
         let checkout = Checkout::with_step(&sandbox, &script);
@@ -36,13 +42,8 @@ exit 5
 
 pub(crate) fn a_trainer_that_stops_gracefully_publishes_nothing() {
     let sandbox = Sandbox::new();
-    let script = "trap 'echo half > models/en; exit 0' INT
-touch ../ready
-until read _ < ../gate || [ ! -e ../gate ]; do :; done
-";
-    let checkout = Checkout::with_step(&sandbox, script);
+    let checkout = Checkout::with_step(&sandbox, &trainer("INT"));
     checkout.write(MODEL, "old\n");
-    let _gate = checkout.gate();
     let mut terminal = checkout.train(&[]).spawn_in_terminal();
     terminal.wait_until(|| checkout.is_ready());
     terminal.press(Key::CtrlC);

@@ -152,9 +152,11 @@ fn exit_with(code: u8, output: &mut CommandOutput, report: &mut RunReport) {
 /// Reports that the command could not be started, as `env` does.
 fn not_started(args: &RunArgs, error: &std::io::Error, output: &mut CommandOutput, report: &mut RunReport) {
     let program = args.command.first().map_or_else(Default::default, |word| word.display().to_string());
-    output.console().note(&format_args!("larder: failed to run `{program}`: {error}"));
+    let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+    let source = std::io::Error::new(error.kind(), error.to_string());
+    output.console().error(&Failure::StartCommand { program, source }, None);
     report.set_outcome(Outcome::Failed);
-    exit_with(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }, output, report);
+    exit_with(code, output, report);
 }
 
 /// One run, and what its steps need.
@@ -172,6 +174,8 @@ struct Steps<'a> {
 
 impl Steps<'_> {
     async fn all(&mut self, outputs: Vec<OutputPath>, kept: Vec<OutputPath>) -> Result<()> {
+        // A dependency may be an output that a killed command left half made.
+        self.session.storage.recover().await?;
         let inputs =
             Inputs::hash(self.key, self.context, self.session.cancel.clone(), self.output.console()).await?;
         self.report.set_command_hash(&inputs.command_hash);
@@ -231,6 +235,10 @@ impl Steps<'_> {
         let is_done = run.is_published(&last) || self.args.dry_run || self.mode != RunMode::ReadWrite;
         if is_done || self.is_remote_paused(run) {
             return Ok(());
+        }
+        // The look-up has a deadline, and a failed one begins the pause. So a remote that hangs delays one run in a minute.
+        if let Err(error) = run.find(self.context.run_lookup_timeout()).await {
+            return self.remote_failed("publish the outputs", error);
         }
         self.publish(run, &MadeOutputs::from(last)).await
     }
@@ -367,7 +375,7 @@ impl Steps<'_> {
             inputs.changed(self.context, self.session.cancel.clone(), self.output.console()).await?;
         if let Some(changed) = changed {
             self.output.console().warn(&format_args!(
-                "the command changed its input {changed}, so nothing is recorded or published: name only files that it reads, or add a line to .larderignore"
+                "the command changed its input {changed}, or somebody else did, so nothing is recorded or published: name only files that it reads, or add a line to .larderignore"
             ));
             run.leave_unrecorded().await?;
             self.say_replaced(run);

@@ -17,8 +17,11 @@ use crate::error::{Error, Result};
 /// The version of the format.
 const FORMAT: u32 = 1;
 
-/// The maximum size of a file, in bytes: a record, and a few fields.
-const MAX_FILE: u64 = 2 << 20;
+/// The maximum size of a record here, in bytes. It has all outputs: 100,000 of them take about 30 MB.
+const MAX_RECORD: usize = 64 << 20;
+
+/// The maximum size of a file, in bytes: a record, and the names of executable files.
+const MAX_FILE: u64 = 128 << 20;
 
 /// The end of the name of a check.
 const CHECK: &str = ".check";
@@ -50,7 +53,7 @@ struct RunFile {
 
 impl LocalRun {
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        let record = self.record.to_bytes().map_err(Error::RecordContent)?;
+        let record = self.record.to_bytes_within(MAX_RECORD).map_err(Error::RecordContent)?;
         let file = RunFile {
             format: FORMAT,
             published: self.published_to.is_some(),
@@ -65,7 +68,7 @@ impl LocalRun {
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let file: RunFile = serde_json::from_slice(bytes).ok()?;
         let record = serde_json::to_vec(&file.record).ok()?;
-        let record = RunRecord::from_bytes(&record).ok()?;
+        let record = RunRecord::from_bytes_within(&record, MAX_RECORD).ok()?;
         (file.format == FORMAT).then_some(Self {
             record,
             published_to: file.remote.filter(|_| file.published),
