@@ -74,10 +74,11 @@ impl RemoteSession {
         let is_of_command = supervisor.foreground.is_some();
         let (value, closed) = supervisor.run(output, async |output| {
             let value = work(output).await;
-            let closed = match is_of_command {
+            let closed = if is_of_command {
                 // A connection that was given up may still wait for an answer.
-                true => tokio::time::timeout(CLEAN_UP, self.storage.close()).await.unwrap_or(Ok(())),
-                false => self.storage.close().await,
+                tokio::time::timeout(CLEAN_UP, self.storage.close()).await.unwrap_or(Ok(()))
+            } else {
+                self.storage.close().await
             };
             (value, closed)
         })?;

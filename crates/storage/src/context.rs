@@ -138,9 +138,9 @@ impl StorageContext {
         for warning in &warnings {
             // A foreign file and a failure are found by each recovery.
             if matches!(warning, Warning::Recovered { .. }) {
-                self.warn(warning)
+                self.warn(warning);
             } else {
-                self.warn_once(warning)
+                self.warn_once(warning);
             }
         }
         Ok(is_blocked)

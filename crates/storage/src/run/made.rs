@@ -35,16 +35,16 @@ pub(super) async fn is_as_recorded(
     Ok(content_hash(context, scheme, &path, Some(output)).await? == recorded.content_hash)
 }
 
-/// Returns whether an existing output is neither one of these runs' nor has this content. An output that cannot be hashed is
+/// Returns whether an existing output is neither one of these runs' nor as expected. An output that cannot be hashed is
 /// unknown.
 pub(super) async fn is_unknown(
     context: &StorageContext,
     output: &OutputPath,
     known: &[LocalRun],
-    content: Option<&ContentHash>,
+    expected: Option<&ContentHash>,
 ) -> Result<bool> {
     let recorded = known.iter().filter_map(|run| Some(&run.record.output(output)?.content_hash));
-    let known: Vec<&ContentHash> = recorded.chain(content).collect();
+    let known: Vec<&ContentHash> = recorded.chain(expected).collect();
     if known.is_empty() {
         return Ok(true);
     }

@@ -4,6 +4,7 @@
 //! they come back, and what the command left goes to `.larder/failed`. The journal names the outputs, so that the next command brings them back if this process dies.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use rustix::io::Errno;
 use super::directory::{FAILED, REPLACED, STATE, StateDirectory};
 use super::identity::{identity, lasting_identity};
 use super::journal::ProcessJournal;
-use super::placement::{check_one_mount, create_parents, missing_parents, remove_empty};
+use super::placement::check_one_mount;
 use super::record::{AsideOutput, JournalRecord};
 use super::removal::remove;
 use super::rename::{exists, move_tree, rename};
@@ -33,7 +34,6 @@ pub(crate) struct OutputsAside {
     journal: Arc<ProcessJournal>,
     placing: u64,
     outputs: Vec<AsideOutput>,
-    parents: Vec<PathBuf>,
     /// They hold the previous versions.
     stagings: Vec<Staging>,
     is_decided: bool,
@@ -75,17 +75,15 @@ impl OutputsAside {
             asides.push(AsideOutput { output: output.as_str().to_owned(), destination, aside, previous });
         }
         let all: Vec<PathBuf> = outputs.iter().chain(kept).map(|output| output.below(root)).collect();
-        let parents = missing_parents(&all.iter().map(PathBuf::as_path).collect::<Vec<_>>());
         let aside = Self {
             root: root.to_owned(),
             placing: journal.next_placing(),
             journal,
             outputs: asides,
-            parents,
             stagings,
             is_decided: false,
         };
-        match aside.move_away() {
+        match aside.move_away().and_then(|()| create_parents(&all)) {
             Ok(()) => Ok(aside),
             Err(error) => {
                 // The first error says why. If the undo fails too, the next command tries it again.
@@ -96,17 +94,14 @@ impl OutputsAside {
     }
 
     fn move_away(&self) -> Result<()> {
-        self.journal.append(&JournalRecord::Aside {
-            placing: self.placing,
-            outputs: self.outputs.clone(),
-            parents: self.parents.clone(),
-        })?;
+        self.journal
+            .append(&JournalRecord::Aside { placing: self.placing, outputs: self.outputs.clone() })?;
         self.journal.sync()?;
         for output in self.outputs.iter().filter(|output| output.previous.is_some()) {
             move_tree(&output.destination, &output.aside)
                 .map_err(Error::io("move aside", &output.destination))?;
         }
-        create_parents(&self.parents)
+        Ok(())
     }
 
     /// Removes the previous versions, because the command has succeeded. Moves those of `kept` to `.larder/replaced`, and
@@ -142,7 +137,7 @@ impl OutputsAside {
     ///
     /// An output could not be moved. The next command tries again.
     pub(crate) fn put_back(mut self) -> Result<Vec<BroughtBack>> {
-        let back = bring_back(&self.root, &self.outputs, &self.parents)?;
+        let back = bring_back(&self.root, &self.outputs)?;
         self.settle();
         Ok(back)
     }
@@ -165,14 +160,17 @@ impl Drop for OutputsAside {
 }
 
 /// Brings outputs back, also those of a dead process. The command that was making them must have ended.
-pub(super) fn bring_back(
-    root: &Path,
-    outputs: &[AsideOutput],
-    parents: &[PathBuf],
-) -> Result<Vec<BroughtBack>> {
-    let back = outputs.iter().map(|output| output.bring_back(root)).collect::<Result<_>>()?;
-    remove_empty(parents);
-    Ok(back)
+pub(super) fn bring_back(root: &Path, outputs: &[AsideOutput]) -> Result<Vec<BroughtBack>> {
+    outputs.iter().map(|output| output.bring_back(root)).collect()
+}
+
+/// Creates the directories above outputs. They stay, also if the command fails: another command may have begun to use them.
+fn create_parents(outputs: &[PathBuf]) -> Result<()> {
+    for parent in outputs.iter().filter_map(|output| output.parent()) {
+        step();
+        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+    }
+    Ok(())
 }
 
 impl AsideOutput {

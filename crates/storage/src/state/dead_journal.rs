@@ -51,14 +51,6 @@ pub(super) struct Unsettled<'a> {
     pub(super) moves: &'a [Move],
 }
 
-/// A command that was making outputs when the process died.
-#[derive(Debug, PartialEq)]
-pub(super) struct UnsettledCommand<'a> {
-    pub(super) outputs: &'a [AsideOutput],
-    /// The directories that were created for it, outermost first.
-    pub(super) parents: &'a [PathBuf],
-}
-
 impl DeadJournal {
     pub(super) fn open(directory: &Arc<StateDirectory>, root: &Path, name: &OsStr) -> Result<OpenedJournal> {
         let Some(name) = name.to_str().filter(|name| is_journal_id(name)) else {
@@ -121,12 +113,12 @@ impl DeadJournal {
         found
     }
 
-    /// Returns the commands that were running, or whose end was not settled.
-    pub(super) fn unsettled_commands(&self) -> Vec<UnsettledCommand<'_>> {
+    /// Returns the outputs of each command that was running, or whose end was not settled.
+    pub(super) fn unsettled_commands(&self) -> Vec<&[AsideOutput]> {
         let settled: HashSet<u64> = self.records.iter().filter_map(JournalRecord::as_settled).collect();
         let unsettled = self.records.iter().filter_map(|record| match record {
-            JournalRecord::Aside { placing, outputs, parents } if !settled.contains(placing) => {
-                Some(UnsettledCommand { outputs, parents })
+            JournalRecord::Aside { placing, outputs } if !settled.contains(placing) => {
+                Some(outputs.as_slice())
             }
             _ => None,
         });
@@ -135,7 +127,7 @@ impl DeadJournal {
 
     /// Returns the paths by which the outputs of these commands are locked.
     pub(super) fn locks_of_commands(&self, root: &Path) -> Vec<OutputPath> {
-        let outputs = self.unsettled_commands().into_iter().flat_map(|command| command.outputs);
+        let outputs = self.unsettled_commands().into_iter().flatten();
         // The journal is larder's own, and names outputs.
         let outputs = outputs.filter_map(|output| OutputPath::new(&output.output).ok());
         outputs.map(|output| lock_path(root, &output)).collect()

@@ -264,7 +264,7 @@ pub(crate) fn check_one_mount(destination: &Path) -> Result<()> {
 }
 
 /// Returns the missing parent directories of the destinations, outermost first.
-pub(super) fn missing_parents(destinations: &[&Path]) -> Vec<PathBuf> {
+fn missing_parents(destinations: &[&Path]) -> Vec<PathBuf> {
     let mut missing = Vec::new();
     for destination in destinations {
         let above = destination.ancestors().skip(1);
@@ -276,7 +276,7 @@ pub(super) fn missing_parents(destinations: &[&Path]) -> Vec<PathBuf> {
     missing
 }
 
-pub(super) fn create_parents(parents: &[PathBuf]) -> Result<()> {
+fn create_parents(parents: &[PathBuf]) -> Result<()> {
     for parent in parents {
         step();
         match fs::create_dir(parent) {

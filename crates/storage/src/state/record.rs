@@ -43,14 +43,8 @@ pub(super) enum JournalRecord {
     },
     /// Staged outputs are about to be moved into place, as one unit.
     Placing { placing: u64, moves: Vec<Move> },
-    /// A command is about to make outputs. Their previous versions are about to be moved aside, and directories above
-    /// them are about to be created, outermost first.
-    Aside {
-        placing: u64,
-        outputs: Vec<AsideOutput>,
-        #[serde(with = "paths_text")]
-        parents: Vec<PathBuf>,
-    },
+    /// A command is about to make outputs. Their previous versions are about to be moved aside.
+    Aside { placing: u64, outputs: Vec<AsideOutput> },
     /// All outputs of this placing are in place, or all previous versions were moved back.
     Settled { placing: u64 },
     /// An upload is open.

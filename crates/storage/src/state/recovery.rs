@@ -129,8 +129,8 @@ fn recover_from(
 
 /// Brings back the previous versions of the outputs that commands were making.
 fn bring_all_back(journal: &DeadJournal, root: &Path, warnings: &mut Vec<Warning>) -> Result<()> {
-    for command in journal.unsettled_commands() {
-        for back in bring_back(root, command.outputs, command.parents)? {
+    for outputs in journal.unsettled_commands() {
+        for back in bring_back(root, outputs)? {
             let previous =
                 if back.has_previous { "its previous version is back" } else { "it is incomplete" };
             if let Some(failed) = back.failed {

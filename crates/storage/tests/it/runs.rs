@@ -287,7 +287,9 @@ async fn what_a_dead_run_left_comes_back_before_a_command_of_a_part_of_its_outpu
         let storage = far.storage();
         let mut run = storage.begin_run(request(&outputs)).await.unwrap();
         run.set_aside(TIMEOUT).await.unwrap();
-        outputs.iter().for_each(|path| far.lab.write(path, "partial"));
+        for path in outputs {
+            far.lab.write(path, "partial");
+        }
         // The process dies: nothing is decided, and its journal is unlocked.
         drop(run);
         drop(storage);

@@ -96,9 +96,6 @@ impl Model {
         check(&self.dir.path().join("a/b"), self.previous, "old");
         let failed = self.dir.path().join(".larder/failed/a/b");
         check(&failed, if has_run { self.product } else { Kind::Nothing }, "new");
-        if matches!(self.previous, Kind::Nothing) {
-            assert!(!exists(&self.dir.path().join("a")), "its parent was created for it");
-        }
         for name in ["tmp", "journal"] {
             let entries = fs::read_dir(self.dir.path().join(".larder").join(name));
             assert_eq!(entries.map_or(0, Iterator::count), 0, "{name}");
@@ -203,7 +200,7 @@ fn a_previous_version_can_be_kept() {
     let aside = OutputsAside::begin(Arc::clone(&journal), model.dir.path(), &outputs, &[]).unwrap();
     make(&model.dir.path().join("a/b"), Kind::File, "new");
     let kept = model.dir.path().join(".larder/replaced/a/b");
-    assert_eq!(aside.discard(&outputs).unwrap(), [kept.clone()]);
+    assert_eq!(aside.discard(&outputs).unwrap(), std::slice::from_ref(&kept));
     check(&model.dir.path().join("a/b"), Kind::File, "new");
     check(&kept, Kind::Tree, "old");
 }
