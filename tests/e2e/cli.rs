@@ -300,13 +300,15 @@ fn help() {
     assert!(version.line().starts_with("larder "), "{version}");
     let help = sandbox.run(["--help"]).ok();
     let commands: Vec<&str> = help.text().lines().filter_map(|line| line.split_whitespace().next()).collect();
-    for command in ["push", "pull", "find", "url", "ls", "hash", "config", "completions", "man"] {
+    for command in
+        ["push", "pull", "run", "find", "url", "ls", "log", "why", "hash", "config", "completions", "man"]
+    {
         assert!(commands.contains(&command), "{command} is not in {help}");
         let own = sandbox.run([command, "--help"]).ok();
         // The help of `config` is the documentation of larder.toml.
         assert!(own.text().contains(if command == "config" { "# Configuration" } else { "Usage" }), "{own}");
     }
-    for command in ["run", "verify", "prune", "doctor"] {
+    for command in ["verify", "prune", "doctor"] {
         assert!(!commands.contains(&command), "{command} is shown and does not work: {help}");
     }
 }

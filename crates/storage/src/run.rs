@@ -205,6 +205,15 @@ impl CommandRun<'_> {
         run_blocking(move || outputs.iter().try_for_each(check)).await
     }
 
+    /// Waits until the remote answers. Unlike after [`CommandRun::find`], a failure begins no pause.
+    ///
+    /// # Errors
+    ///
+    /// The remote fails, or does not answer in time.
+    pub async fn ask(&self, timeout: Duration) -> Result<()> {
+        self.within(timeout, lookup::find(self.context, &self.request)).await.map(drop)
+    }
+
     async fn within<T>(&self, timeout: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
         match tokio::time::timeout(timeout, work).await {
             Ok(outcome) => outcome,

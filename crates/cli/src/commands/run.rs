@@ -236,8 +236,8 @@ impl Steps<'_> {
         if is_done || self.is_remote_paused(run) {
             return Ok(());
         }
-        // The look-up has a deadline, and a failed one begins the pause. So a remote that hangs delays one run in a minute.
-        if let Err(error) = run.find(self.context.run_lookup_timeout()).await {
+        // A remote that hangs would delay the upload for minutes.
+        if let Err(error) = run.ask(self.context.run_lookup_timeout()).await {
             return self.remote_failed("publish the outputs", error);
         }
         self.publish(run, &MadeOutputs::from(last)).await
