@@ -34,8 +34,8 @@ pub use lookup::{FoundRun, NoRun};
 use made::{executables, is_as_recorded, touch_if_older};
 pub use publish::{MadeOutputs, Published};
 
-/// How many of the newest runs here are compared with an output, to see whether one of them made it.
-const COMPARED: usize = 8;
+/// How many of the newest runs here are compared with the outputs, to see whether one of them made an output.
+const COMPARED: usize = 32;
 
 /// The command of a run, and its outputs.
 #[derive(Clone, Debug)]
@@ -279,8 +279,8 @@ impl CommandRun<'_> {
     ///
     /// The time of an output cannot be changed.
     pub fn touch_if_older(&self, newest: SystemTime) -> Result<()> {
-        let paths = self.request.outputs.iter().map(|output| output.below(&self.context.root));
-        paths.into_iter().try_for_each(|path| touch_if_older(&path, newest))
+        let mut paths = self.request.outputs.iter().map(|output| output.below(&self.context.root));
+        paths.try_for_each(|path| touch_if_older(&path, newest))
     }
 
     /// Returns where previous versions of outputs are kept, because no run here made them and nothing says that the remote has
@@ -291,9 +291,10 @@ impl CommandRun<'_> {
 
     /// Moves existing outputs aside that no run here made and that are not what the found run made.
     async fn set_unknown_aside(&self, found: &FoundRun) -> Result<Option<OutputsAside>> {
+        let known = self.known_runs().await?;
         let mut unknown = Vec::new();
         for (output, object) in self.request.outputs.iter().zip(&found.objects) {
-            if self.is_unknown(output, Some(&object.content_hash)).await? {
+            if self.is_unknown(output, &known, Some(&object.content_hash)).await? {
                 unknown.push(output.clone());
             }
         }
@@ -304,13 +305,29 @@ impl CommandRun<'_> {
         run_blocking(move || state.set_aside(&unknown, &[])).await.map(Some)
     }
 
-    /// Returns whether an output exists that no run here made, and that is not this content.
-    async fn is_unknown(&self, output: &OutputPath, content: Option<&ContentHash>) -> Result<bool> {
+    /// Reads the newest runs here that made one of the outputs. They are read once for all outputs.
+    async fn known_runs(&self) -> Result<Vec<LocalRun>> {
+        let exists = |output: &&OutputPath| fs::symlink_metadata(output.below(&self.context.root)).is_ok();
+        let outputs: Vec<OutputPath> = self.request.outputs.iter().filter(exists).cloned().collect();
+        if outputs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let state = Arc::clone(&self.context.state);
+        let made_one = move |run: &LocalRun| outputs.iter().any(|output| run.record.output(output).is_some());
+        run_blocking(move || state.newest_runs(COMPARED, made_one)).await
+    }
+
+    /// Returns whether an output exists that none of these runs made, and that is not this content.
+    async fn is_unknown(
+        &self,
+        output: &OutputPath,
+        known: &[LocalRun],
+        content: Option<&ContentHash>,
+    ) -> Result<bool> {
         if fs::symlink_metadata(output.below(&self.context.root)).is_err() {
             return Ok(false);
         }
-        let known = self.context.state.newest_runs(COMPARED, |run| run.record.output(output).is_some())?;
-        made::is_unknown(self.context, output, &known, content).await
+        made::is_unknown(self.context, output, known, content).await
     }
 
     async fn keep_replaced(&self, aside: Option<OutputsAside>) -> Result<Vec<PathBuf>> {
@@ -355,9 +372,10 @@ impl CommandRun<'_> {
             request.outputs.iter().filter(|output| !is_kept(output)).cloned().collect();
         self.request.details.incremental =
             kept.iter().any(|output| output.below(&self.context.root).exists());
+        let known = self.known_runs().await?;
         let mut unknown = Vec::new();
         for output in &moved {
-            if self.is_unknown(output, None).await? {
+            if self.is_unknown(output, &known, None).await? {
                 unknown.push(output.clone());
             }
         }
