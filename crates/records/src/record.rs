@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use larder_hashing::{
     CommandHash, ContentHash, HashForm, InvalidHash, InvalidOutputPath, OutputPath, Scheme,
@@ -149,6 +150,11 @@ impl RunRecord {
     /// Returns the output of this path.
     pub fn output(&self, path: &OutputPath) -> Option<&RecordedOutput> {
         self.outputs.iter().find(|output| output.path.as_str() == path.as_str())
+    }
+
+    /// Returns how long the command or the push took. It is exact to the millisecond.
+    pub fn duration(&self) -> Duration {
+        Duration::from_millis(self.finished.as_millis().saturating_sub(self.started.as_millis()))
     }
 
     /// Writes the record as JSON, with at most [`MAX_BYTES`].

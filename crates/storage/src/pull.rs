@@ -127,11 +127,8 @@ impl<'a> PullPlan<'a> {
 
     /// Locks the destinations in the project, so that no command changes them meanwhile.
     async fn lock(&self) -> Result<Option<Arc<OutputLocks>>> {
-        let in_project = |wanted: &Wanted| {
-            let path = wanted.destination.strip_prefix(&self.context.root).ok()?;
-            OutputPath::new(path).ok()
-        };
-        let outputs: Vec<OutputPath> = self.wanted.iter().filter_map(in_project).collect();
+        let outputs: Vec<OutputPath> =
+            self.wanted.iter().filter_map(|wanted| self.in_project(wanted)).collect();
         if outputs.is_empty() {
             return Ok(None);
         }
@@ -141,6 +138,11 @@ impl<'a> PullPlan<'a> {
             Err(error) if error.is_of_unwritable_project() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns the path of a destination in the project.
+    fn in_project(&self, wanted: &Wanted) -> Option<OutputPath> {
+        OutputPath::new(wanted.destination.strip_prefix(&self.context.root).ok()?).ok()
     }
 
     async fn run(&self) -> Result<Vec<Pulled>> {
@@ -213,8 +215,14 @@ impl<'a> PullPlan<'a> {
                 break;
             }
             placing = self.report_placing(restores.iter().map(|&index| &wanted[index].output));
-            let journal = self.context.state.journal()?;
-            match run_blocking(move || place(&journal, &planned)).await {
+            let replaced: Vec<OutputPath> =
+                restores.iter().filter_map(|&index| self.in_project(&wanted[index])).collect();
+            let (journal, state) = (self.context.state.journal()?, Arc::clone(&self.context.state));
+            let placed = run_blocking(move || {
+                state.count_changes(&replaced);
+                place(&journal, &planned)
+            });
+            match placed.await {
                 Ok(()) => break,
                 Err(Unplaced::Failed(error)) => return Err(error),
                 Err(Unplaced::Appeared(index)) => {

@@ -16,7 +16,7 @@ use crate::records::{LoggedRun, WhyReport};
 use crate::remote::RemoteUrl;
 use crate::resolve::HashQuery;
 use crate::run::{CommandRun, RunRequest};
-use crate::state::LocalRun;
+use crate::state::{LocalRun, OutputChanges};
 use crate::tasks::run_blocking;
 use crate::{find, hash, list, pull, push, records, resolve, run};
 
@@ -170,6 +170,17 @@ impl RemoteStorage {
     /// The project's file system fails.
     pub async fn recover(&self) -> Result<()> {
         self.context.recover().await
+    }
+
+    /// Reads how often larder changed the outputs that some paths share files with. A command that reads them compares this
+    /// before and after.
+    ///
+    /// # Errors
+    ///
+    /// The project's file system fails.
+    pub async fn changes_of_outputs(&self, paths: Vec<PathBuf>) -> Result<OutputChanges> {
+        let state = Arc::clone(&self.context.state);
+        run_blocking(move || state.changes_of(&paths)).await
     }
 
     /// Begins a run of a command: locks its outputs, and waits while other commands use them. Makes no request.

@@ -7,12 +7,14 @@
 //! - `runs` has the last run of each command, and `failed` the products of failed commands.
 
 mod aside;
+mod changes;
 mod dead_journal;
 mod directory;
 mod identity;
 mod journal;
 mod local_runs;
 mod lock;
+mod lock_file;
 mod mounts;
 mod output_locks;
 mod placement;
@@ -29,6 +31,7 @@ mod steps;
 
 pub use aside::BroughtBack;
 pub(crate) use aside::OutputsAside;
+pub use changes::OutputChanges;
 pub use local_runs::LocalRun;
 pub(crate) use output_locks::{BusyLock, LockAttempt, OutputLocks};
 pub(crate) use placement::{Planned, Unplaced, check_one_mount, place};

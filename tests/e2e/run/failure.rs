@@ -133,6 +133,24 @@ pub(crate) fn a_changed_input_names_the_remedy() {
     assert_eq!(checkout.trained(), 2);
 }
 
+pub(crate) fn an_input_that_another_run_made_again_is_noticed() {
+    let sandbox = Sandbox::new();
+    // The other run fails, and the complete input comes back: the hashes before and after are equal.
+    let other = "\"$BINARY\" run -d step.sh -o corpus/a -- sh -c 'echo half > corpus/a; cp corpus/a models/en; exit 3'";
+    for (call, model) in [(other, "half\n"), ("true", "a1\n")] {
+        let checkout = Checkout::with_step(&sandbox, &format!("cp corpus/a models/en\n{call} || true\n"));
+        checkout
+            .larder(&["run", "-d", "step.sh", "-o", "corpus/a", "--", "sh", "-c", "echo a1 > corpus/a"])
+            .run()
+            .ok();
+        let run = checkout.step(&["-o", MODEL]).env("BINARY", sandbox.public_binary()).run().ok();
+        assert_eq!(checkout.read(MODEL).as_deref(), Some(model), "{run}");
+        assert_eq!(checkout.read("corpus/a").as_deref(), Some("a1\n"));
+        assert_eq!(run.stderr.contains("another larder command"), call == other, "{run}");
+        assert_eq!(run.stderr.contains("published models"), call != other, "{run}");
+    }
+}
+
 pub(crate) fn an_input_with_a_new_time_only_is_unchanged() {
     let sandbox = Sandbox::new();
     let script =

@@ -74,6 +74,7 @@ fn main() -> ExitCode {
             a_kept_output_stays_for_commands_that_resume,
             a_command_that_changes_its_input_publishes_nothing,
             a_changed_input_names_the_remedy,
+            an_input_that_another_run_made_again_is_noticed,
             an_input_with_a_new_time_only_is_unchanged,
             an_output_that_appears_as_a_symlink_is_refused,
             an_output_that_cannot_be_packed_is_refused,

@@ -1,9 +1,9 @@
 //! `larder log`
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use comfy_table::Table;
-use larder_storage::{LoggedRun, OutputPath, RunRecord, RunTime};
+use larder_storage::{LoggedRun, OutputPath, RunRecord};
 
 use super::ls::print;
 use crate::args::LogArgs;
@@ -67,16 +67,10 @@ fn row(run: &LoggedRun, path: Option<&OutputPath>, now: SystemTime, is_verbose: 
         bare_hash(record.command_hash.as_str()),
         printable(&subject),
         size(bytes),
-        duration(took(record)),
+        duration(record.duration()),
         printable(&commit),
         if is_verbose { command } else { short_text(&command, COMMAND_WIDTH) },
     ]
-}
-
-/// Returns how long the run took, in the precision of its times: milliseconds.
-pub(super) fn took(record: &RunRecord) -> Duration {
-    let millis = |time: RunTime| time.as_millis();
-    Duration::from_millis(millis(record.finished).saturating_sub(millis(record.started)))
 }
 
 /// Returns the first output and the number of others.

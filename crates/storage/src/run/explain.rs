@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use larder_records::{Difference, RunRecord};
 
-use super::CommandRun;
+use super::command_run::CommandRun;
 use crate::error::Result;
 use crate::records::{RecordKeys, list_records, manifest_of, nearest};
 use crate::state::LocalRun;
@@ -23,8 +23,14 @@ pub enum MissReason {
     Inputs(Vec<Difference>),
 }
 
-/// See [`CommandRun::explain`].
-pub(super) async fn explain(run: &CommandRun<'_>, timeout: Duration, ask_remote: bool) -> MissReason {
+impl CommandRun<'_> {
+    /// Says why the command has to run: how its inputs differ from those of the nearest earlier run, here or in the remote.
+    pub async fn explain(&self, timeout: Duration, ask_remote: bool) -> MissReason {
+        explain(self, timeout, ask_remote).await
+    }
+}
+
+async fn explain(run: &CommandRun<'_>, timeout: Duration, ask_remote: bool) -> MissReason {
     let now = SystemTime::now().into();
     let request = &run.request;
     let mut own = RunRecord::new(larder_records::RunId::random(), request.command_hash.clone(), now, now);

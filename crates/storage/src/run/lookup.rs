@@ -1,13 +1,16 @@
 //! Looking for a run in the remote that made all outputs.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
+use larder_backend::error_chain;
 use larder_hashing::OutputPath;
 use larder_records::RecordName;
 
-use super::RunRequest;
+use super::command_run::{CommandRun, unless_unwritable};
+use super::request::RunRequest;
 use crate::context::StorageContext;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::find::{OutputMatches, RecordExtent};
 use crate::options::FindOptions;
 use crate::outcome::RemoteObject;
@@ -40,8 +43,38 @@ pub enum NoRun {
     },
 }
 
-/// See [`super::CommandRun::find`].
-pub(super) async fn find(context: &StorageContext, request: &RunRequest) -> Result<Result<FoundRun, NoRun>> {
+impl CommandRun<'_> {
+    /// Looks for a run in the remote that made all outputs. After a failure, the runs of this project leave the remote alone
+    /// for a minute.
+    ///
+    /// # Errors
+    ///
+    /// The remote fails, or does not answer in time.
+    pub async fn find(&self, timeout: Duration) -> Result<Result<FoundRun, NoRun>> {
+        let found = self.within(timeout, find(self.context, &self.request)).await;
+        let remote = self.context.backend.to_string();
+        match &found {
+            _ if self.request.dry_run => {}
+            Err(error) if error.kind() != ErrorKind::Cancelled => {
+                unless_unwritable(self.context.state.begin_pause(&remote, &error_chain(error)))?;
+            }
+            Ok(_) if self.pause().is_some() => unless_unwritable(self.context.state.end_pause())?,
+            _ => {}
+        }
+        found
+    }
+
+    /// Waits until the remote answers. Unlike after [`CommandRun::find`], a failure begins no pause.
+    ///
+    /// # Errors
+    ///
+    /// The remote fails, or does not answer in time.
+    pub async fn ask(&self, timeout: Duration) -> Result<()> {
+        self.within(timeout, find(self.context, &self.request)).await.map(drop)
+    }
+}
+
+async fn find(context: &StorageContext, request: &RunRequest) -> Result<Result<FoundRun, NoRun>> {
     if request.outputs.is_empty() {
         find_check(context, request).await
     } else {

@@ -8,7 +8,7 @@ use larder_archive::Prepared;
 use larder_hashing::{ContentHash, OutputPath};
 use larder_records::{RecordedOutput, RunId, RunRecord};
 
-use super::CommandRun;
+use super::command_run::CommandRun;
 use super::made::check_made;
 use crate::error::{Error, Result};
 use crate::options::PushOptions;

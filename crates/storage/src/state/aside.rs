@@ -15,6 +15,7 @@ use larder_tree::FAILED_PREFIX;
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
+use super::changes::count_changes;
 use super::directory::{FAILED, REPLACED, STATE, StateDirectory};
 use super::identity::{identity, lasting_identity};
 use super::journal::ProcessJournal;
@@ -97,6 +98,7 @@ impl OutputsAside {
         self.journal
             .append(&JournalRecord::Aside { placing: self.placing, outputs: self.outputs.clone() })?;
         self.journal.sync()?;
+        count(&self.root, &self.outputs);
         for output in self.outputs.iter().filter(|output| output.previous.is_some()) {
             move_tree(&output.destination, &output.aside)
                 .map_err(Error::io("move aside", &output.destination))?;
@@ -161,7 +163,14 @@ impl Drop for OutputsAside {
 
 /// Brings outputs back, also those of a dead process. The command that was making them must have ended.
 pub(super) fn bring_back(root: &Path, outputs: &[AsideOutput]) -> Result<Vec<BroughtBack>> {
+    count(root, outputs);
     outputs.iter().map(|output| output.bring_back(root)).collect()
+}
+
+fn count(root: &Path, outputs: &[AsideOutput]) {
+    let changed: Vec<OutputPath> =
+        outputs.iter().filter_map(|output| OutputPath::new(&output.output).ok()).collect();
+    count_changes(root, &changed);
 }
 
 /// Creates the directories above outputs. They stay, also if the command fails: another command may have begun to use them.

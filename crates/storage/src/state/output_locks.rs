@@ -6,22 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 
-use larder_hashing::{OutputPath, Scheme, encode_name};
-use larder_tree::read_open_file;
-use rustix::fs::{Mode, OFlags};
-use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use larder_hashing::OutputPath;
+use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::directory::{LOCKS, StateDirectory};
+use super::lock_file::{Holder, lock_name, note_holder, open_lock_file, read_holder};
 use super::process_identity::{ProcessIdentity, has_inherited};
 use crate::error::{Error, Result};
-
-/// The maximum length of a file name that is made of the path, in bytes. Longer paths are hashed.
-const MAX_NAME: usize = 200;
-
-/// The maximum size of a lock file, in bytes.
-const MAX_FILE: u64 = 64 << 10;
 
 /// The locks of some outputs. Dropping them releases them.
 #[derive(Debug, Default)]
@@ -94,7 +87,7 @@ impl LockRequest {
         while let Some((path, kind)) = self.open.last().cloned() {
             let name = lock_name(&path);
             let io_error = |error: io::Error| Error::io("lock", self.directory.path().join(&name))(error);
-            let file = open_for_lock(&self.directory, &name).map_err(io_error)?;
+            let file = open_lock_file(&self.directory, &name).map_err(io_error)?;
             let locked = match kind {
                 LockKind::Exclusive => file.try_lock(),
                 LockKind::Shared => file.try_lock_shared(),
@@ -106,7 +99,7 @@ impl LockRequest {
             }
             if kind == LockKind::Exclusive {
                 // Some network file systems grant every lock. A second descriptor shows that.
-                let second = open_for_lock(&self.directory, &name).map_err(io_error)?;
+                let second = open_lock_file(&self.directory, &name).map_err(io_error)?;
                 self.locks.is_void |= second.try_lock().is_ok();
                 note_holder(&file, &path);
             }
@@ -121,7 +114,7 @@ impl LockRequest {
         if has_inherited(file) {
             return Err(Error::HeldByAncestor { path });
         }
-        let mut holder = read_holder(file).map(|(holder, _)| holder);
+        let mut holder = read_holder(file).map(|holder| holder.process);
         if kind == LockKind::Exclusive && holder.as_ref().is_none_or(|holder| !holder.is_ancestor()) {
             // The lock may be shared: its holders are named in the files of the outputs below the path.
             holder = self.ancestor_below(&path)?.or(holder);
@@ -136,11 +129,11 @@ impl LockRequest {
     fn ancestor_below(&self, path: &str) -> Result<Option<ProcessIdentity>> {
         for name in self.directory.names()? {
             let Some(name) = name.to_str() else { continue };
-            let Ok(file) = open_for_lock(&self.directory, name) else { continue };
-            let Some((holder, held)) = read_holder(&file) else { continue };
+            let Ok(file) = open_lock_file(&self.directory, name) else { continue };
+            let Some(Holder { process, path: held }) = read_holder(&file) else { continue };
             let is_below = held.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
-            if is_below && holder.is_ancestor() {
-                return Ok(Some(holder));
+            if is_below && process.is_ancestor() {
+                return Ok(Some(process));
             }
         }
         Ok(None)
@@ -186,46 +179,6 @@ impl Drop for OutputLocks {
             held.file.unlock().ok();
         }
     }
-}
-
-/// Opens a lock file, and creates it if it does not exist.
-fn open_for_lock(directory: &StateDirectory, name: &str) -> io::Result<File> {
-    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
-    match rustix::fs::openat(directory, name, flags | OFlags::RDWR, mode) {
-        // It belongs to another user. A lock needs only read access.
-        Err(Errno::ACCESS | Errno::PERM) => {
-            let flags = flags.difference(OFlags::CREATE) | OFlags::RDONLY;
-            Ok(rustix::fs::openat(directory, name, flags, Mode::empty())?.into())
-        }
-        opened => Ok(opened?.into()),
-    }
-}
-
-/// Returns the name of the lock file of a path.
-fn lock_name(path: &str) -> String {
-    let encoded = encode_name(path);
-    if encoded.len() <= MAX_NAME { encoded } else { format!("%{}", Scheme::Blake3.digest(path.as_bytes())) }
-}
-
-/// Writes into a lock file which process holds it, and of which output. It helps only people and nested commands, so a
-/// failure does not matter.
-fn note_holder(file: &File, path: &str) {
-    let Some(own) = ProcessIdentity::own() else { return };
-    let text = format!("{own} {path}\n");
-    let note = || -> io::Result<()> {
-        file.set_len(0)?;
-        let mut file = file;
-        file.write_all(text.as_bytes())
-    };
-    note().ok();
-}
-
-fn read_holder(file: &File) -> Option<(ProcessIdentity, String)> {
-    let bytes = read_open_file(file, MAX_FILE).ok()?;
-    let text = String::from_utf8(bytes).ok()?;
-    let (identity, path) = text.trim_end_matches('\n').split_at_checked(text.match_indices(' ').nth(1)?.0)?;
-    Some((identity.parse().ok()?, path.trim_start().to_owned()))
 }
 
 #[cfg(test)]

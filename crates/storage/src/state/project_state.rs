@@ -9,6 +9,7 @@ use larder_hashing::{CommandHash, OutputPath};
 use rustix::fs::{Access, AtFlags, CWD};
 
 use super::aside::OutputsAside;
+use super::changes::{OutputChanges, count_changes};
 use super::dead_journal::DeadJournal;
 use super::directory::{FAILED, REPLACED, STATE, StateDirectory};
 use super::journal::ProcessJournal;
@@ -91,6 +92,16 @@ impl ProjectState {
     /// Moves the existing versions of outputs aside, so that a command makes them anew. The outputs in `kept` stay.
     pub(crate) fn set_aside(&self, outputs: &[OutputPath], kept: &[OutputPath]) -> Result<OutputsAside> {
         OutputsAside::begin(self.journal()?, &self.root, outputs, kept)
+    }
+
+    /// Counts one more change of each output. The caller holds their locks.
+    pub(crate) fn count_changes(&self, outputs: &[OutputPath]) {
+        count_changes(&self.root, outputs);
+    }
+
+    /// Reads how often larder changed the outputs that some paths share files with.
+    pub(crate) fn changes_of(&self, paths: &[PathBuf]) -> Result<OutputChanges> {
+        OutputChanges::read(&self.root, paths)
     }
 
     /// Refuses `.larder/failed` and `.larder/replaced` if they cannot be used.

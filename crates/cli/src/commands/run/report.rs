@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use larder_storage::{CommandHash, RunRecord};
 use serde::Serialize;
 
-use super::took;
 use crate::failure::{Failure, Result};
 use crate::output::CommandOutput;
 use crate::output::document::{ErrorEntry, TransferEntry};
@@ -96,7 +95,7 @@ impl RunReport {
     }
 
     pub(super) fn set_saved(&mut self, record: &RunRecord) {
-        self.saved = Some(took(record));
+        self.saved = Some(record.duration());
     }
 
     pub(super) fn add(&mut self, entry: TransferEntry) {

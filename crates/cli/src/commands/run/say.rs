@@ -7,7 +7,6 @@ use larder_storage::{
     BroughtBack, FoundRun, MissReason, NoRun, PullOutcome, Pulled, PushOutcome, Pushed, RunRecord, RunTime,
 };
 
-use super::took;
 use crate::commands::why;
 use crate::foreground::EndedCommand;
 use crate::output::text::{age, duration, size};
@@ -25,7 +24,7 @@ fn names<'a>(outputs: impl ExactSizeIterator<Item = &'a str>) -> String {
 /// Says when a command ran, and how long it took.
 fn history(record: &RunRecord) -> String {
     let ago = age(record.finished.as_system_time(), SystemTime::now());
-    format!("{ago} in {}", duration(took(record)))
+    format!("{ago} in {}", duration(record.duration()))
 }
 
 pub(super) fn up_to_date(record: &RunRecord) -> String {
