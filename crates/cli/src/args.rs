@@ -13,11 +13,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use larder_config::MAX_JOBS;
 use larder_storage::{CommandHash, Compression, ContentHash, HashQuery, Scheme};
 
-use crate::output::RUN;
+use crate::exit::RUN;
+use crate::when::When;
 pub(crate) use hash::{Hash, HashCommand, HashContent, HashEnv, HashSite};
 pub(crate) use project::{
     ProjectAudit, ProjectPull, ProjectPush, ProjectStatus, ProjectSubcommand, ProjectTarget, take_overrides,
@@ -116,16 +117,6 @@ pub(crate) struct Global {
     /// When to show progress bars
     #[arg(long, value_name = "WHEN", global = true, value_enum, default_value_t, hide_default_value = true)]
     pub(crate) progress: When,
-}
-
-/// When to print for people.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum When {
-    // On a terminal. (A doc comment would stretch every help text.)
-    #[default]
-    Auto,
-    Always,
-    Never,
 }
 
 #[derive(Debug, Subcommand)]

@@ -12,11 +12,12 @@ use clap_complete::env::{CompleteEnv, EnvCompleter, Shells};
 use larder_storage::OutputPath;
 use tokio::runtime::Builder;
 
-use crate::args::{Cli, Global, When, take_overrides};
+use crate::args::{Cli, Global, take_overrides};
 use crate::context::CommandContext;
 use crate::exit::Exit;
 use crate::output::console::{Console, Verbosity};
 use crate::progress::ProgressDisplay;
+use crate::when::When;
 
 /// The variable that the shell's script sets to the name of the shell.
 pub(crate) const VARIABLE: &str = "LARDER_COMPLETE";

@@ -9,13 +9,13 @@ use anstream::{AutoStream, ColorChoice};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Error, ValueEnum as _};
 
-use crate::args::{Cli, When};
-use crate::exit::Exit;
-use crate::output::RUN;
+use crate::args::Cli;
+use crate::exit::{Exit, RUN};
 use crate::output::console::ERROR;
 use crate::output::document::{ErrorEntry, ResultDocument};
 use crate::output::text::{printable, printable_lines};
 use crate::suggestion;
+use crate::when::When;
 
 /// The output options in arguments that clap cannot parse.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+/// The name of `larder run`, whose exit codes are those of its command.
+pub(crate) const RUN: &str = "run";
+
 /// The exit code of the process. The codes are an interface, because scripts depend on them.
 ///
 /// The most serious failure decides. The variants are ordered by severity, the most serious last.

@@ -22,6 +22,7 @@ mod runtime;
 mod session;
 mod signals;
 mod suggestion;
+mod when;
 
 use std::env;
 use std::process::ExitCode;

@@ -12,11 +12,8 @@ use console::Console;
 use document::{ErrorEntry, ResultDocument, ResultEntry};
 use tally::Tally;
 
-use crate::exit::Exit;
+use crate::exit::{Exit, RUN};
 use crate::failure::{Failure, Result};
-
-/// The name of `larder run`, whose exit codes are those of its command.
-pub(crate) const RUN: &str = "run";
 
 /// The results of one command, as lines for people or as one document for programs.
 ///

@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use larder_tree::Observer;
 
-use crate::args::When;
 use crate::output::text::printable;
+use crate::when::When;
 use bars::Bars;
 use log::ProgressLog;
 use meter::Meter;

@@ -30,7 +30,7 @@ pub(crate) use format::{CachedFile, DIGEST_LEN};
 
 use crate::file::FileState;
 use format::header;
-use place::{CachePlace, open_file};
+use place::CachePlace;
 use reader::CacheReader;
 use writer::CacheWriter;
 
@@ -96,7 +96,7 @@ impl StatCache {
         let (key, name) = self.place.key(tree, kind);
         // Before any file is read.
         let clock = self.clock(tree);
-        let opened = self.place.open().and_then(|directory| open_file(&directory, &name));
+        let opened = self.place.open().and_then(|directory| directory.open_regular(&name).ok()?);
         let old = opened.and_then(|file| CacheReader::open(file, &key));
         // If the clock was set back, it may show the same times once more. A later pass must not find the old entries either.
         let is_stale = matches!((&old, clock), (Some((_, recorded)), Some(now)) if now.is_before(*recorded));

@@ -15,8 +15,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::opening::OPEN_FLAGS;
-
 /// A directory of larder's own state could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirectoryError {
@@ -159,16 +157,6 @@ impl StateDirectory {
             | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
         Ok(rustix::fs::openat(&self.opened, name, flags, mode)?.into())
-    }
-
-    /// Opens the file of this name for reading. Does not wait for the other end of a FIFO.
-    ///
-    /// # Errors
-    ///
-    /// It does not exist, is a symlink, or cannot be opened.
-    pub fn open_file(&self, name: &str) -> io::Result<File> {
-        let flags = OPEN_FLAGS | OFlags::NOFOLLOW;
-        Ok(rustix::fs::openat(&self.opened, name, flags, Mode::empty())?.into())
     }
 
     /// Renames a file in this directory, and replaces the one that has the new name.

@@ -9,8 +9,8 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 
 use super::text::{compressed, printable};
-use crate::args::When;
 use crate::progress::ProgressDisplay;
+use crate::when::When;
 
 /// The style of the word `error` at the beginning of a message.
 pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();

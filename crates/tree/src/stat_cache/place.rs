@@ -1,7 +1,6 @@
 //! The directory of the cache.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::AtFlags;
 
-use super::writer::TEMPORARY;
 use crate::state_directory::StateDirectory;
 
 /// The path of the directory in the project.
@@ -19,6 +17,9 @@ const DIRECTORY: [&str; 2] = [StateDirectory::NAME, "stat"];
 /// The largest number of files. There is one for each output and dependency. A project may have a thousand of them, each under
 /// two schemes.
 const MAX_FILES: usize = 4096;
+
+/// The names of temporary files begin with this.
+pub(super) const TEMPORARY: &str = "tmp-";
 
 /// A temporary file of this age, in seconds, belongs to a dead process: nothing is written for that long.
 const STALE: i64 = 24 * 60 * 60;
@@ -89,12 +90,6 @@ impl CachePlace {
         key.hash(&mut hasher);
         (key, format!("{:016x}", hasher.finish()))
     }
-}
-
-/// Opens a file of the cache.
-pub(super) fn open_file(directory: &StateDirectory, name: &str) -> Option<File> {
-    let file = directory.open_file(name).ok()?;
-    file.metadata().is_ok_and(|found| found.is_file()).then_some(file)
 }
 
 /// Removes temporary files of dead processes, and the files that were written first if there are too many.

@@ -6,12 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::format::{BLOCK, BlockMark, CachedFile, write_entry};
-use super::place::CachePlace;
+use super::place::{CachePlace, TEMPORARY};
 use super::reader::CacheReader;
 use crate::state_directory::StateDirectory;
-
-/// The beginning of the names of files that are being written.
-pub(super) const TEMPORARY: &str = "tmp-";
 
 /// A pass that read more bytes than this is large, and so is one that fills a block, with about 700 files. Reading them again
 /// would take longer than a user notices.
