@@ -4,12 +4,12 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use larder_pins::LockFile;
+use larder_pins::LarderLock;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args_os().nth(1).map_or_else(|| PathBuf::from(LockFile::NAME), PathBuf::from);
+    let path = std::env::args_os().nth(1).map_or_else(|| PathBuf::from(LarderLock::NAME), PathBuf::from);
     let text = std::fs::read_to_string(&path)?;
-    for pin in LockFile::parse(&text, &path)?.iter() {
+    for pin in LarderLock::parse(&text, &path)?.iter() {
         println!("{}  {}  {} bytes", pin.path, pin.content, pin.bytes);
     }
     Ok(())

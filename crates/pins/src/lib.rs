@@ -1,11 +1,11 @@
 //! The pins of a project: which version of each output belongs to a commit.
 //!
-//! - A [`LockFile`] is the content of `larder.lock`: a [`Pin`] per output.
+//! - A [`LarderLock`] is the content of `larder.lock`: a [`Pin`] per output.
 
 mod clash;
 mod emit;
 mod error;
-mod lock_file;
+mod larder_lock;
 mod markers;
 mod merge;
 mod parse;
@@ -13,7 +13,7 @@ mod pin;
 
 pub use clash::PinClash;
 pub use error::{Error, Result};
-pub use lock_file::LockFile;
+pub use larder_lock::LarderLock;
 pub use merge::{ConflictedLock, LockMerge, PinConflict, Side};
 pub use pin::Pin;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use larder_hashing::OutputPath;
 
 use crate::error::{Error, Result};
-use crate::lock_file::LockFile;
+use crate::larder_lock::LarderLock;
 use crate::markers;
 use crate::pin::Pin;
 
@@ -34,11 +34,11 @@ pub struct PinConflict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConflictedLock {
     /// The pins of the branch that was checked out.
-    pub ours: LockFile,
+    pub ours: LarderLock,
     /// The pins of the branch that is merged.
-    pub theirs: LockFile,
+    pub theirs: LarderLock,
     /// The pins of the common ancestor, if the markers show it.
-    pub base: Option<LockFile>,
+    pub base: Option<LarderLock>,
     path: PathBuf,
 }
 
@@ -64,17 +64,17 @@ impl ConflictedLock {
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let sides = markers::split(text, path)?;
         Ok(Self {
-            ours: LockFile::parse(&sides.ours, path)?,
-            theirs: LockFile::parse(&sides.theirs, path)?,
+            ours: LarderLock::parse(&sides.ours, path)?,
+            theirs: LarderLock::parse(&sides.theirs, path)?,
             // A base may itself be the result of a merge with conflicts. It is then no base.
-            base: sides.base.and_then(|base| LockFile::parse(&base, path).ok()),
+            base: sides.base.and_then(|base| LarderLock::parse(&base, path).ok()),
             path: path.to_owned(),
         })
     }
 
     /// Replaces pins by those of the versions before the merge, where they have the same content. Git may merge one line of
     /// a pin without a conflict, and then the markers show a pin that no side has.
-    pub fn restore_sides(&mut self, ours: Option<&LockFile>, theirs: Option<&LockFile>) {
+    pub fn restore_sides(&mut self, ours: Option<&LarderLock>, theirs: Option<&LarderLock>) {
         for (side, version) in [(&mut self.ours, ours), (&mut self.theirs, theirs)] {
             let Some(version) = version else { continue };
             for pin in version.iter() {
@@ -91,14 +91,14 @@ impl ConflictedLock {
     ///
     /// A pin that only one side changed is taken, also if the change is a removal. Without any base, pins that both sides
     /// have alike are taken, and pins that only one side has.
-    pub fn merge(&self, base: Option<&LockFile>) -> LockMerge {
+    pub fn merge(&self, base: Option<&LarderLock>) -> LockMerge {
         let base = base.or(self.base.as_ref());
         let mut merge =
             LockMerge { path: self.path.clone(), settled: BTreeMap::new(), conflicts: Vec::new() };
         let paths: BTreeSet<&str> =
             self.ours.iter().chain(self.theirs.iter()).map(|pin| pin.path.as_str()).collect();
         for path in paths {
-            let of = |lock: &LockFile| lock.named(path).cloned();
+            let of = |lock: &LarderLock| lock.named(path).cloned();
             let (ours, theirs) = (of(&self.ours), of(&self.theirs));
             let Some(path) = ours.as_ref().or(theirs.as_ref()).map(|pin| pin.path.clone()) else { continue };
             let before = base.map(of);
@@ -169,12 +169,12 @@ impl LockMerge {
     /// # Errors
     ///
     /// [`Error::Conflicts`]: conflicts are left. [`Error::MergedClash`]: pins of both sides cannot be in one file.
-    pub fn finish(&self) -> Result<LockFile> {
+    pub fn finish(&self) -> Result<LarderLock> {
         if !self.conflicts.is_empty() {
             let conflicts = self.conflicts.iter().map(|conflict| conflict.path.to_string()).collect();
             return Err(Error::Conflicts { path: self.path.clone(), conflicts });
         }
-        let mut lock = LockFile::default();
+        let mut lock = LarderLock::default();
         for pin in self.settled.values() {
             let inserted = lock.insert(pin.clone());
             inserted.map_err(|clash| Error::MergedClash { path: self.path.clone(), clash })?;

@@ -13,7 +13,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use crate::clash::PinClash;
 use crate::emit::VERSION;
 use crate::error::{Error, Result};
-use crate::lock_file::LockFile;
+use crate::larder_lock::LarderLock;
 use crate::pin::Pin;
 
 const KEYS: &str = "known are `version` and `[[pin]]`";
@@ -21,7 +21,7 @@ const PIN_KEYS: &str = "known in a pin are `path`, `content`, `command`, `bytes`
 
 type TomlValue<'a> = Spanned<DeValue<'a>>;
 
-impl LockFile {
+impl LarderLock {
     /// Parses the text of the file at `path`. The path only appears in errors.
     ///
     /// # Errors
@@ -46,13 +46,13 @@ struct LockDocument<'a> {
 }
 
 impl LockDocument<'_> {
-    fn pins(&self, table: &DeTable<'_>) -> Result<LockFile> {
+    fn pins(&self, table: &DeTable<'_>) -> Result<LarderLock> {
         // A file of another version may have other keys.
         self.check_version(table.get("version"))?;
         if let Some(unknown) = table.keys().find(|key| !matches!(key.get_ref().as_ref(), "version" | "pin")) {
             return Err(self.unknown_key(unknown, KEYS));
         }
-        let mut lock = LockFile::default();
+        let mut lock = LarderLock::default();
         let Some(pins) = table.get("pin") else { return Ok(lock) };
         let DeValue::Array(pins) = pins.get_ref() else {
             return Err(self.wrong(pins, "pin", "must be a list of tables: write each as `[[pin]]`"));

@@ -18,15 +18,15 @@ fn pin(path: &str, content: &str) -> Pin {
     }
 }
 
-fn lock(pins: &[(&str, &str)]) -> LockFile {
-    let mut lock = LockFile::default();
+fn lock(pins: &[(&str, &str)]) -> LarderLock {
+    let mut lock = LarderLock::default();
     for (path, content) in pins {
         lock.insert(pin(path, content)).unwrap();
     }
     lock
 }
 
-fn conflicted(ours: LockFile, theirs: LockFile) -> ConflictedLock {
+fn conflicted(ours: LarderLock, theirs: LarderLock) -> ConflictedLock {
     ConflictedLock { ours, theirs, base: None, path: "larder.lock".into() }
 }
 
@@ -148,7 +148,7 @@ fn lines_that_git_merged_alone_are_those_of_their_side() {
         .replace("bytes = 1", "bytes = 2");
     let mut found = parse(&text).unwrap();
     assert_eq!(found.ours.get(&path("b")).unwrap().bytes, 2, "no version has this pin");
-    let mut theirs_before = LockFile::default();
+    let mut theirs_before = LarderLock::default();
     theirs_before.insert(theirs.clone()).unwrap();
     found.restore_sides(Some(&lock(&[("b", "2")])), Some(&theirs_before));
     let merge = found.merge(Some(&lock(&[("b", "1")])));
@@ -162,8 +162,8 @@ fn any_triples() -> impl Strategy<Value = Vec<[Option<u8>; 3]>> {
     prop::collection::vec([content(), content(), content()], 0..8)
 }
 
-fn lock_of(triples: &[[Option<u8>; 3]], of: usize) -> LockFile {
-    let mut lock = LockFile::default();
+fn lock_of(triples: &[[Option<u8>; 3]], of: usize) -> LarderLock {
+    let mut lock = LarderLock::default();
     for (index, triple) in triples.iter().enumerate() {
         if let Some(content) = triple[of] {
             lock.insert(pin(&format!("out{index}"), &content.to_string())).unwrap();

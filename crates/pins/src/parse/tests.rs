@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn error(text: &str) -> String {
-    let error = LockFile::parse(text, Path::new("larder.lock")).unwrap_err();
+    let error = LarderLock::parse(text, Path::new("larder.lock")).unwrap_err();
     assert!(error.is_content());
     error.to_string()
 }
@@ -25,7 +25,7 @@ fn block(path: &str) -> String {
 
 #[test]
 fn the_text_is_that_of_the_format() {
-    let mut lock = LockFile::default();
+    let mut lock = LarderLock::default();
     assert_eq!(lock.to_text(), "# Written by larder. Commit this file.\nversion = 1\n");
     lock.insert(Pin { remote: Some("archive".to_owned()), ..pin("models/en") }).unwrap();
     lock.insert(pin("corpus")).unwrap();
@@ -49,13 +49,13 @@ remote = "archive"
 "#;
     assert_eq!(lock.to_text(), text);
     for text in [text.to_owned(), text.replace('\n', "\r\n"), format!("\u{feff}{text}")] {
-        assert_eq!(LockFile::parse(&text, Path::new("larder.lock")).unwrap(), lock);
+        assert_eq!(LarderLock::parse(&text, Path::new("larder.lock")).unwrap(), lock);
     }
 }
 
 #[test]
 fn pins_are_added_replaced_and_removed() {
-    let mut lock = LockFile::default();
+    let mut lock = LarderLock::default();
     assert!(lock.is_empty());
     assert_eq!(lock.insert(pin("a/b")).unwrap(), None);
     let newer = Pin { bytes: 1, ..pin("a/b") };
@@ -73,9 +73,8 @@ fn pins_are_added_replaced_and_removed() {
 #[test]
 fn errors_are_one_sentence_with_file_line_and_remedy() {
     let one = format!("version = 1\n{}", block("'a/b'"));
-    let without = |key: &str| {
-        one.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect::<String>()
-    };
+    let without =
+        |key: &str| one.split_inclusive('\n').filter(|line| !line.starts_with(key)).collect::<String>();
     let with = |from: &str, to: &str| one.replace(from, to);
     for (text, expected) in [
         (String::new(), "larder.lock:1: `version` is missing: write `version = 1`"),
@@ -144,7 +143,7 @@ fn any_pin() -> impl Strategy<Value = Pin> {
 proptest! {
     #[test]
     fn a_file_is_read_as_it_was_written(pins in prop::collection::vec(any_pin(), 0..12)) {
-        let mut lock = LockFile::default();
+        let mut lock = LarderLock::default();
         for pin in pins {
             // A clash leaves the file as it was.
             let before = lock.clone();
@@ -153,13 +152,13 @@ proptest! {
             }
         }
         let text = lock.to_text();
-        prop_assert_eq!(LockFile::parse(&text, Path::new("larder.lock")).unwrap(), lock.clone());
+        prop_assert_eq!(LarderLock::parse(&text, Path::new("larder.lock")).unwrap(), lock.clone());
         prop_assert_eq!(text.lines().filter(|line| line.starts_with("path = ")).count(), lock.len());
     }
 
     #[test]
     fn any_text_is_parsed_or_refused(text in "(version|pin|path|=|1|\\[|\\]|'|\"|\n|\r|\u{e4}| ){0,40}") {
-        let parsed = LockFile::parse(&text, Path::new("larder.lock"));
+        let parsed = LarderLock::parse(&text, Path::new("larder.lock"));
         if let Err(error) = parsed {
             prop_assert!(error.to_string().starts_with("larder.lock:"));
         }

@@ -14,9 +14,9 @@ use crate::pin::Pin;
 ///
 /// ```
 /// use larder_hashing::{CommandHash, ContentHash, OutputPath};
-/// use larder_pins::{LockFile, Pin};
+/// use larder_pins::{LarderLock, Pin};
 ///
-/// let mut lock = LockFile::default();
+/// let mut lock = LarderLock::default();
 /// lock.insert(Pin {
 ///     path: OutputPath::new("models/en")?,
 ///     content: ContentHash::parse("v2")?,
@@ -25,16 +25,16 @@ use crate::pin::Pin;
 ///     files: 12,
 ///     remote: None,
 /// })?;
-/// assert_eq!(LockFile::parse(&lock.to_text(), "larder.lock".as_ref())?, lock);
+/// assert_eq!(LarderLock::parse(&lock.to_text(), "larder.lock".as_ref())?, lock);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LockFile {
+pub struct LarderLock {
     pins: BTreeMap<String, Pin>,
     names: PinnedNames,
 }
 
-impl LockFile {
+impl LarderLock {
     /// The name of the file in the project root.
     pub const NAME: &str = "larder.lock";
 
