@@ -30,7 +30,7 @@ pub use fifo::Fifo;
 pub use json::redact;
 pub use mount::{CaseFoldingDisk, Mount, Overlay};
 pub use need::Need;
-pub use process::Running;
+pub use process::{Running, wait_for};
 pub use run::{Larder, Run};
 pub use rustix::process::Signal;
 pub use sandbox::{Sandbox, files_below};

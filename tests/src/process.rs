@@ -26,6 +26,20 @@ pub struct Running {
     stderr: File,
 }
 
+/// Waits until `condition` holds.
+///
+/// # Panics
+///
+/// Panics after a timeout, with what was awaited.
+#[track_caller]
+pub fn wait_for(awaited: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + TIMEOUT;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{awaited} did not happen in time");
+        std::thread::sleep(POLL);
+    }
+}
+
 impl Running {
     pub(crate) fn start(mut command: Command, call: String, is_flagless: bool) -> Self {
         let [stdout, stderr] = [(); 2].map(|()| tempfile::tempfile().unwrap());

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use larder_tests::{Fifo, Larder, Run, Sandbox, Tree, files_below};
+use larder_tests::{Fifo, Larder, Run, Sandbox, Tree, files_below, wait_for};
 use serde_json::Value;
 
 /// The step of a new checkout. It counts its calls beside the project, where no hash sees them.
@@ -110,14 +110,12 @@ impl<'a> Checkout<'a> {
         let id = id.map(|id| format!("{id} ")).unwrap_or_default();
         let exit = format!("+++ exited with {code} +++");
         // The tracer ends after the process.
-        loop {
-            let text = fs::read_to_string(self.trace_file()).unwrap();
-            if text.lines().any(|line| line.starts_with(&id) && line.ends_with(&exit)) {
-                let calls = text.lines().filter(|line| !line.contains("+++ ") && !line.contains("--- "));
-                return calls.map(str::to_owned).collect();
-            }
-            std::thread::yield_now();
-        }
+        let text = || fs::read_to_string(self.trace_file()).unwrap();
+        let has_ended = || text().lines().any(|line| line.starts_with(&id) && line.ends_with(&exit));
+        wait_for("the end of the trace", has_ended);
+        let calls = text();
+        let calls = calls.lines().filter(|line| !line.contains("+++ ") && !line.contains("--- "));
+        calls.map(str::to_owned).collect()
     }
 
     fn trace_file(&self) -> PathBuf {

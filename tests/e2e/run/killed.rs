@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use larder_tests::{Fifo, Larder, Running, Sandbox, Signal, Tree};
+use larder_tests::{Fifo, Larder, Running, Sandbox, Signal, Tree, wait_for};
 
 use crate::checkout::{Checkout, MODEL, TRAINED};
 
@@ -34,6 +34,12 @@ fn kill_while_the_command_waits(checkout: &Checkout<'_>) -> Fifo {
 
 fn is_alive(checkout: &Checkout<'_>) -> bool {
     Path::new("/proc").join(checkout.lines("pid")[0].trim()).exists()
+}
+
+/// Waits until the command has ended.
+#[track_caller]
+fn wait_for_its_end(checkout: &Checkout<'_>) {
+    wait_for("the end of the command", || !is_alive(checkout));
 }
 
 /// Starts a command that must wait for the step, and waits until it says so.
@@ -103,9 +109,7 @@ pub(crate) fn commands_that_do_not_need_the_output_do_not_wait() {
     run.run().ok().says(&["published"]);
     assert!(is_alive(&checkout));
     gate.release();
-    while is_alive(&checkout) {
-        std::thread::yield_now();
-    }
+    wait_for_its_end(&checkout);
     // Any command puts the old output back once the step has ended.
     checkout.larder(&["ls"]).run().ok();
     assert_eq!(checkout.read(MODEL).as_deref(), Some("old\n"));
@@ -119,9 +123,7 @@ pub(crate) fn what_was_not_there_before_is_not_there_after() {
     let checkout = Checkout::with_step(&sandbox, SLOW_ONCE);
     let gate = kill_while_the_command_waits(&checkout);
     gate.release();
-    while is_alive(&checkout) {
-        std::thread::yield_now();
-    }
+    wait_for_its_end(&checkout);
     checkout.larder(&["ls"]).run().ok();
     assert_eq!((checkout.read(MODEL), checkout.read(FAILED)), (None, Some("half\n".to_owned())));
     sandbox.assert_clean();
@@ -139,9 +141,7 @@ pub(crate) fn a_kept_output_stays_after_the_kill() {
     running.wait();
     assert_eq!(checkout.read(MODEL).as_deref(), Some("checkpoint\n"));
     gate.release();
-    while is_alive(&checkout) {
-        std::thread::yield_now();
-    }
+    wait_for_its_end(&checkout);
     checkout.larder(&["ls"]).run().ok();
     assert_eq!(checkout.read(MODEL).as_deref(), Some("checkpoint\nhalf\n"));
     assert!(!checkout.path(FAILED).exists());
@@ -254,9 +254,7 @@ echo $? >> ../codes
     let _ = running.signal(Signal::KILL);
     running.wait();
     gate.release();
-    while is_alive(&checkout) {
-        std::thread::yield_now();
-    }
+    wait_for_its_end(&checkout);
     let said = fs::read_to_string(checkout.beside("said")).unwrap();
     // `timeout` exits with 124.
     let codes = checkout.lines("codes");

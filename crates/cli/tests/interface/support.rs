@@ -4,11 +4,16 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use insta::{Settings, assert_snapshot};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tempfile::TempDir;
+
+/// The time that a command at a terminal has. It is for a busy machine.
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A project in its own directory, and a home without configuration.
 pub(crate) struct Project(pub(crate) TempDir);
@@ -46,7 +51,7 @@ impl Project {
     }
 
     /// Starts a command at a terminal of `columns`.
-    pub(crate) fn start_at_a_terminal(&self, arguments: &str, term: &str, columns: u16) -> (Child, File) {
+    pub(crate) fn start_at_a_terminal(&self, arguments: &str, term: &str, columns: u16) -> CommandAtTerminal {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&terminal).unwrap();
         unlockpt(&terminal).unwrap();
@@ -58,20 +63,18 @@ impl Project {
         let child = command.spawn().unwrap();
         // The command holds the other end. Reading ends when every copy is closed.
         drop(command);
-        (child, File::from(terminal))
+        CommandAtTerminal { child, terminal: File::from(terminal), deadline: Instant::now() + TIMEOUT }
     }
 
     /// Returns the output at a terminal where the user gives this answer.
     pub(crate) fn at_a_terminal(&self, arguments: &str, answer: &str) -> String {
-        let (mut child, mut terminal) = self.start_at_a_terminal(arguments, "dumb", 80);
-        terminal.write_all(answer.as_bytes()).unwrap();
+        let mut command = self.start_at_a_terminal(arguments, "dumb", 80);
+        command.terminal.write_all(answer.as_bytes()).unwrap();
         let mut said = Vec::new();
-        let mut buffer = [0; 4096];
-        // Linux reports the end as an error.
-        while let Ok(len @ 1..) = terminal.read(&mut buffer) {
-            said.extend_from_slice(&buffer[..len]);
+        while let Some(bytes) = command.read() {
+            said.extend_from_slice(&bytes);
         }
-        child.wait().unwrap();
+        command.child.wait().unwrap();
         String::from_utf8(said).unwrap()
     }
 
@@ -108,5 +111,40 @@ impl Project {
         // The width of a column depends on its contents.
         settings.add_filter(r"(OBJECTS|CONTENT HASH|HEX|…|\d) +(STORED|N B)", "$1  $2");
         settings
+    }
+}
+
+/// A command that runs at a terminal of its own. Drop kills it.
+pub(crate) struct CommandAtTerminal {
+    pub(crate) child: Child,
+    terminal: File,
+    deadline: Instant,
+}
+
+impl CommandAtTerminal {
+    /// Waits for output of the command. Returns `None` after its end.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the command runs for too long.
+    #[track_caller]
+    pub(crate) fn read(&mut self) -> Option<Vec<u8>> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).unwrap();
+        let is_ready = poll(&mut [PollFd::new(&self.terminal, PollFlags::IN)], Some(&left)).unwrap() > 0;
+        assert!(is_ready, "the command at the terminal did not end in time");
+        let mut buffer = vec![0; 4096];
+        // Linux reports the end as an error.
+        let len = self.terminal.read(&mut buffer).unwrap_or(0);
+        buffer.truncate(len);
+        (len > 0).then_some(buffer)
+    }
+}
+
+impl Drop for CommandAtTerminal {
+    fn drop(&mut self) {
+        // It has usually ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

@@ -1,12 +1,11 @@
 //! The output at a terminal.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::num::NonZero;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::Project;
+use crate::support::{CommandAtTerminal, Project};
 
 #[test]
 fn a_name_does_not_steer_the_terminal_or_hide() {
@@ -65,11 +64,13 @@ fn bars_are_drawn_only_where_they_are_wanted() {
 }
 
 /// Reads from a terminal until it shows the expected text.
-fn watch(terminal: &mut File, screen: &mut vt100::Parser, awaited: impl Fn(&str) -> bool) -> bool {
-    let mut buffer = [0; 4096];
-    // Linux reports the end as an error.
-    while let Ok(len @ 1..) = terminal.read(&mut buffer) {
-        screen.process(&buffer[..len]);
+fn watch(
+    command: &mut CommandAtTerminal,
+    screen: &mut vt100::Parser,
+    awaited: impl Fn(&str) -> bool,
+) -> bool {
+    while let Some(bytes) = command.read() {
+        screen.process(&bytes);
         if awaited(&screen.screen().contents()) {
             return true;
         }
@@ -86,21 +87,20 @@ fn bars_fit_the_terminal_and_are_gone_when_the_command_is_interrupted() {
     for (arguments, columns, code) in
         [("push", 40, Some(130)), ("push", 100, Some(130)), ("hash content", 60, None)]
     {
-        let (mut child, mut terminal) =
-            project.start_at_a_terminal(&format!("{arguments} {name}"), "xterm", columns);
+        let mut command = project.start_at_a_terminal(&format!("{arguments} {name}"), "xterm", columns);
         let mut screen = vt100::Parser::new(NonZero::new(24).unwrap(), NonZero::new(columns).unwrap(), 0);
         assert!(
-            watch(&mut terminal, &mut screen, |shown| shown.contains("GiB")),
+            watch(&mut command, &mut screen, |shown| shown.contains("GiB")),
             "{:?}",
             screen.screen().contents()
         );
         let shown = screen.screen().contents();
         assert_eq!(shown.trim_end().lines().count(), 1, "one bar is one line: {shown:?}");
         assert!(shown.starts_with("hashing a-name"), "{shown:?}");
-        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-        watch(&mut terminal, &mut screen, |_| false);
+        kill_process(Pid::from_child(&command.child), Signal::INT).unwrap();
+        watch(&mut command, &mut screen, |_| false);
         let left = screen.screen().contents();
         assert!(!left.contains("hashing"), "the bar is left: {left:?}");
-        assert_eq!(child.wait().unwrap().code(), code, "{left}");
+        assert_eq!(command.child.wait().unwrap().code(), code, "{left}");
     }
 }
