@@ -113,6 +113,11 @@ impl Failure {
         matches!(self, Self::Storage(Error::NotFound { .. } | Error::NoCommonCommand { .. }))
     }
 
+    /// Returns whether an output has a link that cannot be stored as a link.
+    pub(crate) fn is_of_link(&self) -> bool {
+        matches!(self, Self::Storage(larder_storage::Error::Pack(PackError::Link { .. })))
+    }
+
     /// Returns whether a signal was the cause.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.error_kind() == ErrorKind::Cancelled
@@ -129,9 +134,7 @@ impl Failure {
             Self::Storage(larder_storage::Error::NotFound { narrowed: false, .. }) => {
                 Some("`larder ls` lists the outputs in the remote")
             }
-            Self::Storage(larder_storage::Error::Pack(PackError::Link { .. })) => {
-                Some("`--dereference` stores the targets of links")
-            }
+            _ if self.is_of_link() => Some("`--dereference` stores the targets of links"),
             _ => match Limit::met_by(self) {
                 Some(Limit::OpenFiles) => Some("raise the limit on open files, `ulimit -n`"),
                 Some(Limit::FileSize) => Some(

@@ -84,6 +84,10 @@ impl CommandOutput {
             let names: Vec<String> = self.near.iter().map(|name| format!("`{name}`")).collect();
             return Some(format!("the remote has {}", names.join(", ")));
         }
+        // `larder run` does not have the option that the usual hint names.
+        if failure.is_of_link() && self.command == RUN {
+            return Some("let the command copy the target of the link into the output".to_owned());
+        }
         let hint = failure.hint()?;
         Some(self.typed.as_ref().map_or_else(|| hint.to_owned(), |typed| hint.replace("PATH", typed)))
     }

@@ -213,9 +213,9 @@ impl StorageContext {
                     return Ok(Arc::new(locks));
                 }
                 LockAttempt::Busy(busy) => {
-                    let BusyLock { path, holder } = busy;
+                    let BusyLock { path, holder, is_orphaned } = busy;
                     if last.as_ref() != Some(&path) {
-                        self.warn(&Warning::Waiting { path: path.clone(), process: holder });
+                        self.warn(&Warning::Waiting { path: path.clone(), process: holder, is_orphaned });
                         last = Some(path);
                     }
                     self.or_cancelled(tokio::time::sleep(pause)).await?;

@@ -156,8 +156,10 @@ pub enum Warning {
     Waiting {
         /// The output, or a directory above outputs.
         path: String,
-        /// The process of the other command, if it is known.
+        /// The larder process that locked the output, if it is known.
         process: Option<u32>,
+        /// Whether that process does not run any more here, so that the command that it started holds the lock.
+        is_orphaned: bool,
     },
     /// An output is outside of the project, because a directory above it is a symlink. Other projects are not excluded.
     OutputOutside {
@@ -225,7 +227,11 @@ impl fmt::Display for Warning {
             Self::ForeignJournals { names, directory } => {
                 write!(f, "larder ignores {names} in {directory}: not a journal of this project; remove it")
             }
-            Self::Waiting { path, process } => {
+            Self::Waiting { path, process: Some(process), is_orphaned: true } => write!(
+                f,
+                "waiting for a command that uses {path}: the larder that started it (process {process}) was interrupted, or runs in another container"
+            ),
+            Self::Waiting { path, process, .. } => {
                 write!(f, "waiting for another larder command that uses {path}")?;
                 process.map_or(Ok(()), |process| write!(f, " (process {process})"))
             }

@@ -50,8 +50,10 @@ pub(crate) enum LockAttempt {
 pub(crate) struct BusyLock {
     /// The output, or the directory above outputs.
     pub(crate) path: String,
-    /// The holder, if the lock file names it.
+    /// The larder process that locked it, if the lock file names one.
     pub(crate) holder: Option<u32>,
+    /// Whether that process has ended, so that the command that it started holds the lock.
+    pub(crate) is_orphaned: bool,
 }
 
 /// A set of locks that is being acquired, in the order of the paths. The order excludes deadlocks.
@@ -121,7 +123,11 @@ impl LockRequest {
         }
         match holder {
             Some(holder) if holder.is_ancestor() => Err(Error::HeldByAncestor { path }),
-            holder => Ok(BusyLock { path, holder: holder.map(|holder| holder.id()) }),
+            holder => Ok(BusyLock {
+                path,
+                is_orphaned: holder.is_some_and(|holder| !holder.is_running()),
+                holder: holder.map(|holder| holder.id()),
+            }),
         }
     }
 

@@ -25,6 +25,11 @@ impl ProcessIdentity {
         self.id
     }
 
+    /// Returns whether the process has not ended, as far as `/proc` shows: not for processes of other containers.
+    pub(super) fn is_running(&self) -> bool {
+        ProcessStat::of(self.id).is_some_and(|stat| stat.started == self.started && !stat.has_ended)
+    }
+
     /// Returns whether this process descends from it. Never true on systems without `/proc`.
     pub(super) fn is_ancestor(&self) -> bool {
         let mut id = std::process::id();
@@ -62,8 +67,10 @@ impl FromStr for ProcessIdentity {
     }
 }
 
-/// Two fields of `/proc/PID/stat`: see `proc_pid_stat(5)`.
+/// Some fields of `/proc/PID/stat`: see `proc_pid_stat(5)`.
 struct ProcessStat {
+    /// Whether only its parent has not noticed its end.
+    has_ended: bool,
     parent: u32,
     started: u64,
 }
@@ -76,8 +83,9 @@ impl ProcessStat {
     fn parse(text: &str) -> Option<Self> {
         // The name of the program stands in parentheses, and may have any characters.
         let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
-        let parent = fields.nth(1)?.parse().ok()?;
-        Some(Self { parent, started: fields.nth(17)?.parse().ok()? })
+        let has_ended = matches!(fields.next()?, "Z" | "X" | "x");
+        let parent = fields.next()?.parse().ok()?;
+        Some(Self { has_ended, parent, started: fields.nth(17)?.parse().ok()? })
     }
 }
 
@@ -111,7 +119,8 @@ mod tests {
     fn the_fields_are_found_behind_any_name() {
         let text = "7 (a) b (c) S 3 7 7 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 4711 1 2 3";
         let stat = ProcessStat::parse(text).unwrap();
-        assert_eq!((stat.parent, stat.started), (3, 4711));
+        assert_eq!((stat.parent, stat.started, stat.has_ended), (3, 4711, false));
+        assert!(ProcessStat::parse(&text.replace(") S", ") Z")).unwrap().has_ended);
         assert!(ProcessStat::parse("7 (a) S").is_none());
     }
 
@@ -128,6 +137,18 @@ mod tests {
         fcntl_setfd(&other, FdFlags::empty()).unwrap();
         assert!(has_inherited(&one));
         assert!(!has_inherited(&File::create(dir.path().join("g")).unwrap()));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_runs_until_its_end() {
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let started = ProcessStat::of(child.id()).unwrap().started;
+        let identity = ProcessIdentity { id: child.id(), started };
+        assert!(identity.is_running() && !ProcessIdentity { started: started + 1, ..identity }.is_running());
+        child.wait().unwrap();
+        assert!(!identity.is_running());
     }
 
     #[cfg(target_os = "linux")]
