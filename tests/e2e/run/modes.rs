@@ -1,6 +1,7 @@
 //! `--mode`, `--refresh`, `--check`, `--dry-run` and `--report`.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use larder_tests::{Sandbox, Tree};
 use serde_json::Value;
@@ -224,4 +225,24 @@ pub(crate) fn a_report_that_cannot_be_written_is_said_before_the_command() {
         assert!(run.stderr.contains(file), "{run}");
         assert_eq!(checkout.trained(), 0, "{run}");
     }
+}
+
+pub(crate) fn a_report_over_an_input_or_an_output_is_refused() {
+    let sandbox = Sandbox::new();
+    let checkout = Checkout::new(&sandbox);
+    checkout.write("models/en/old", "old\n");
+    symlink("step.sh", checkout.path("link")).unwrap();
+    symlink("corpus", checkout.path("inputs")).unwrap();
+    let before = Tree::read(&sandbox.project());
+    for file in ["step.sh", "./step.sh", "corpus/a", "corpus/report.json", "inputs/report.json", "link"] {
+        checkout.train(&["--report", file]).run().fails(125, &[file]);
+    }
+    for file in [MODEL, "models/en/report.json", "models/../models/en"] {
+        checkout.train(&["--report", file]).run().fails(125, &[file]);
+    }
+    assert_eq!((checkout.trained(), checkout.remote()), (0, None));
+    Tree::read(&sandbox.project()).assert_same(&before);
+    // A report beside them is written.
+    checkout.train(&["--report", "models/report.json"]).run().ok();
+    assert!(checkout.read("models/report.json").is_some());
 }

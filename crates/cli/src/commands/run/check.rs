@@ -43,9 +43,12 @@ pub(super) fn usage(args: &RunArgs, mode: RunMode, output: &CommandOutput) -> Re
 /// Refuses to write the report over a dependency or an output.
 pub(super) fn report(args: &RunArgs, context: &CommandContext) -> Result<()> {
     let Some(report) = &args.report else { return Ok(()) };
-    let written = real(&context.working_dir.join(report));
+    // Writing follows a symlink, and restoring replaces it.
+    let places = |path: &Path| [real(path), normal(path)];
+    let written = places(&context.working_dir.join(report));
     for path in args.key.deps.iter().chain(&args.run.outputs) {
-        if written.starts_with(real(&context.working_dir.join(path))) {
+        let declared = places(&context.working_dir.join(path));
+        if written.iter().any(|written| declared.iter().any(|declared| written.starts_with(declared))) {
             return Err(Failure::Usage(format!(
                 "the report {} would overwrite a part of `{}`: name another file",
                 report.display(),
