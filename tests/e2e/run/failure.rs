@@ -182,6 +182,14 @@ pub(crate) fn an_output_that_cannot_be_packed_is_refused() {
     assert_unpublished(&sandbox, &checkout);
 }
 
+pub(crate) fn a_link_that_leaves_the_output_is_refused_with_a_remedy() {
+    let sandbox = Sandbox::new();
+    let checkout = Checkout::with_step(&sandbox, "mkdir models/en\nln -s ../../corpus/a models/en/a\n");
+    let run = checkout.train(&[]).run().fails(125, &["models/en/a", "hint: let the command copy"]);
+    assert!(!run.stderr.contains("--dereference"), "`run` does not have the option: {run}");
+    assert_unpublished(&sandbox, &checkout);
+}
+
 pub(crate) fn a_link_to_a_parent_appears_and_is_followed() {
     let sandbox = Sandbox::new();
     let checkout = Checkout::new(&sandbox);

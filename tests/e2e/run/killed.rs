@@ -60,7 +60,7 @@ pub(crate) fn another_run_waits_for_the_command() {
     let mut other = start_waiting(&checkout.train(&[]));
     assert!(other.is_running() && is_alive(&checkout) && checkout.trained() == 0);
     gate.release();
-    let run = other.wait().ok();
+    let run = other.wait().ok().says(&["waiting for a command that uses models/en", "was interrupted"]);
     assert_eq!(checkout.trained(), 1, "the output of the killed run is no result: {run}");
     assert_eq!(checkout.read(MODEL).as_deref(), Some(TRAINED));
     assert_eq!(checkout.read(FAILED).as_deref(), Some("half\n"), "{run}");
@@ -148,6 +148,21 @@ pub(crate) fn a_kept_output_stays_after_the_kill() {
     sandbox.assert_clean();
 }
 
+pub(crate) fn an_input_that_a_killed_run_left_half_made_comes_back_first() {
+    let sandbox = Sandbox::new();
+    let checkout = Checkout::with_step(&sandbox, SLOW_ONCE);
+    checkout.write(MODEL, "old\n");
+    let gate = kill_while_the_command_waits(&checkout);
+    gate.release();
+    wait_for_its_end(&checkout);
+    assert_eq!(checkout.read(MODEL).as_deref(), Some("half\n"));
+    let run = checkout.larder(&["run", "-d", MODEL, "-o", "copy", "--", "cp", MODEL, "copy"]).run();
+    let run = run.ok().says(&["published copy"]);
+    assert!(!run.stderr.contains("changed its input"), "{run}");
+    assert_eq!(checkout.read("copy").as_deref(), Some("old\n"), "{run}");
+    sandbox.assert_clean();
+}
+
 pub(crate) fn of_two_runs_of_one_output_the_second_waits() {
     let sandbox = Sandbox::new();
     let script = "echo x >> ../trained\ntouch ../ready\nuntil read _ < ../gate || [ ! -e ../gate ]; do :; done\ncat corpus/a corpus/b > models/en\n";
@@ -159,7 +174,7 @@ pub(crate) fn of_two_runs_of_one_output_the_second_waits() {
     assert!(second.is_running());
     gate.release();
     first.wait().ok().says(&["published"]);
-    second.wait().ok().says(&["up to date"]);
+    second.wait().ok().says(&["waiting for another larder command that uses models/en", "up to date"]);
     assert_eq!(checkout.trained(), 1);
     sandbox.assert_clean();
 }

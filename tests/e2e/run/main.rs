@@ -5,6 +5,7 @@
 mod checkout;
 mod failure;
 mod flow;
+mod hanging;
 mod key;
 mod killed;
 mod many;
@@ -13,6 +14,7 @@ mod objects;
 mod process;
 mod remote;
 mod secrets;
+mod state;
 mod terminal;
 
 use std::process::ExitCode;
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         },
         process::{
             the_exit_code_is_that_of_the_command,
+            a_quiet_run_says_that_its_command_cannot_be_started,
             the_standard_input_is_empty,
             the_standard_output_belongs_to_the_command,
             the_environment_is_that_of_the_call,
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
             an_input_with_a_new_time_only_is_unchanged,
             an_output_that_appears_as_a_symlink_is_refused,
             an_output_that_cannot_be_packed_is_refused,
+            a_link_that_leaves_the_output_is_refused_with_a_remedy,
             a_link_to_a_parent_appears_and_is_followed,
             outputs_on_a_file_system_without_an_exchange,
         },
@@ -87,6 +91,7 @@ fn main() -> ExitCode {
             commands_that_do_not_need_the_output_do_not_wait,
             what_was_not_there_before_is_not_there_after,
             a_kept_output_stays_after_the_kill,
+            an_input_that_a_killed_run_left_half_made_comes_back_first,
             of_two_runs_of_one_output_the_second_waits,
             an_output_above_or_below_another_waits_too,
             a_nested_run_of_the_same_output_fails,
@@ -95,6 +100,7 @@ fn main() -> ExitCode {
         },
         many::{
             fifty_runs_of_ten_keys_with_shared_outputs,
+            thousands_of_outputs_with_long_paths,
         },
         remote::{
             that_is_down,
@@ -132,6 +138,14 @@ fn main() -> ExitCode {
             a_dry_run_explains_and_changes_nothing,
             the_report_describes_the_run,
             a_report_that_cannot_be_written_is_said_before_the_command,
+            a_report_over_an_input_or_an_output_is_refused,
+        },
+        hanging::{
+            larder_ends_soon_after_its_command,
+            a_late_publish_is_given_up,
+        },
+        state::{
+            directories_that_a_failure_needs_are_checked_first,
         },
         secrets::{
             no_value_of_the_environment_is_in_the_remote,
@@ -166,8 +180,12 @@ fn main() -> ExitCode {
             outputs_on_another_file_system,
             an_output_that_appears_on_another_device_is_refused,
         },
+        state::{a_read_only_project_has_checks_and_outputs_that_are_up_to_date},
     ]);
     cases.extend(cases![[Need::Overlay]; failure::{outputs_of_a_lower_layer}]);
-    cases.extend(cases![[Need::Users]; remote::{that_can_only_be_read}]);
+    cases.extend(cases![[Need::Users];
+        remote::{that_can_only_be_read},
+        state::{a_project_of_another_user_has_checks_and_outputs_that_are_up_to_date},
+    ]);
     run("run", &cases)
 }

@@ -1,8 +1,9 @@
-//! Many runs at once, as of `make -j8`.
+//! Many runs at once, as of `make -j8`, and many outputs of one run.
 
 use std::collections::BTreeSet;
+use std::fs;
 
-use larder_tests::{Run, Running, Sandbox};
+use larder_tests::{Run, Running, Sandbox, files_below};
 
 use crate::checkout::Checkout;
 
@@ -40,5 +41,27 @@ pub(crate) fn fifty_runs_of_ten_keys_with_shared_outputs() {
         assert!([output, output + 5].map(|key| format!("{key}\n")).contains(&own), "{own}");
         assert_eq!(own, common, "the outputs of two keys are mixed");
     }
+    sandbox.assert_clean();
+}
+
+pub(crate) fn thousands_of_outputs_with_long_paths() {
+    let sandbox = Sandbox::new();
+    let checkout = Checkout::with_step(&sandbox, "mkdir -p out\nfor output; do echo x > \"$output\"; done\n");
+    let outputs: Vec<String> = (0..2_000).map(|number| format!("out/{number:0190}")).collect();
+    let options = outputs.iter().flat_map(|output| ["-o", output]);
+    let run = || {
+        let call = checkout.larder(&["run", "-d", "step.sh", "--mode", "read-only"]).args(options.clone());
+        let run = call.args(["--", "sh", "step.sh"]).args(&outputs).run();
+        // The whole call would be a long message.
+        assert_eq!(run.code, Some(0), "{}", run.stderr.chars().take(2_000).collect::<String>());
+        run.stderr
+    };
+    run();
+    let runs = checkout.path(".larder/runs");
+    let [record] = <[String; 1]>::try_from(files_below(&runs)).unwrap();
+    // A record in a remote lists fewer outputs.
+    assert!(fs::metadata(runs.join(record)).unwrap().len() > 1 << 20);
+    assert!(run().contains("up to date"));
+    assert!(!checkout.path(".larder/failed").exists());
     sandbox.assert_clean();
 }

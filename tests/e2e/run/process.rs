@@ -38,6 +38,19 @@ pub(crate) fn the_exit_code_is_that_of_the_command() {
     assert!(matches!(call.code, Some(126 | 127)), "{call}");
 }
 
+pub(crate) fn a_quiet_run_says_that_its_command_cannot_be_started() {
+    let sandbox = Sandbox::new();
+    let checkout = Checkout::new(&sandbox);
+    checkout.write("not-executable", "#!/bin/sh\n");
+    for (program, code) in [("no-such-program", 127), ("./not-executable", 126)] {
+        for options in [&["-o", MODEL][..], &["--check"], &["-o", MODEL, "--mode", "off"]] {
+            let call = checkout.larder(&["-q", "run", "-d", "corpus"]).args(options).args(["--", program]);
+            let run = call.run().fails(code, &[program]);
+            assert_eq!(run.stderr.lines().count(), 2, "the error and its cause: {run}");
+        }
+    }
+}
+
 pub(crate) fn the_standard_input_is_empty() {
     let sandbox = Sandbox::new();
     let checkout = Checkout::with_step(&sandbox, "cat > models/en\n");
