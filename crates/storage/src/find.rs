@@ -10,7 +10,7 @@ use larder_hashing::{OutputPath, Scheme};
 use crate::context::StorageContext;
 use crate::error::Result;
 use crate::layout::{Listing, OutputKeys};
-use crate::options::FindOptions;
+use crate::options::{FindOptions, KnownVersion};
 use crate::outcome::{Found, RemoteObject};
 use crate::records::{RecordKeys, RecordListing, RecordRef, RecordTimes, first_page, list_records};
 use crate::report::Warning;
@@ -57,6 +57,18 @@ pub(crate) async fn find_all(
     context.recover().await?;
     let objects = matches(context, output, options, RecordExtent::Newest).await?.objects;
     if objects.is_empty() { Err(context.not_found(output, options)) } else { Ok(objects) }
+}
+
+/// Returns whether the remote has the object of a version. Makes one request.
+pub(crate) async fn has_object(
+    context: &StorageContext,
+    output: &OutputPath,
+    version: &KnownVersion,
+) -> Result<bool> {
+    let key = context.keys_of(output)?.key(&version.command_hash, &version.content_hash)?;
+    let found = context.or_cancelled(context.backend.stat_if_exists(&key)).await??;
+    // An interrupted weasel leaves empty objects.
+    Ok(found.is_some_and(|meta| meta.size > 0))
 }
 
 /// Returns all matches. No match is not an error.

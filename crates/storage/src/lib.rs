@@ -41,8 +41,10 @@ pub use larder_records::{
     RunTime, tree_changes,
 };
 pub use larder_tree::{StatCache, Workers};
-pub use options::{FindOptions, PullOptions, PushOptions, StorageOptions};
-pub use outcome::{Found, Incomparable, PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject};
+pub use options::{FindOptions, KnownVersion, PullOptions, PushOptions, StorageOptions};
+pub use outcome::{
+    Found, Incomparable, OutputContent, PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject,
+};
 pub use records::{LoggedRun, NearestRun, WhyReport};
 pub use remote::{InvalidRemote, OptionScalar, RemoteOptions, RemoteUrl, UserEnvironment};
 pub use remote_storage::RemoteStorage;

@@ -99,6 +99,8 @@ pub struct PullOptions {
     pub content_hash: Option<ContentHash>,
     /// Replace what differs. A file also differs if only its execute bit does.
     pub force: bool,
+    /// Also replace an output that is one of these versions, if the remote still has that version.
+    pub replaces: Vec<KnownVersion>,
     /// Restore below this directory instead of the project root.
     pub to: Option<PathBuf>,
     /// Check the bytes against the content hash, if it is in a known form.
@@ -109,8 +111,25 @@ pub struct PullOptions {
 
 impl Default for PullOptions {
     fn default() -> Self {
-        Self { command_hash: None, content_hash: None, force: false, to: None, verify: true, dry_run: false }
+        Self {
+            command_hash: None,
+            content_hash: None,
+            force: false,
+            replaces: Vec::new(),
+            to: None,
+            verify: true,
+            dry_run: false,
+        }
     }
+}
+
+/// A version of an output: what made it, and what it contains. Together they name its object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownVersion {
+    /// What made the output.
+    pub command_hash: CommandHash,
+    /// What the output contains.
+    pub content_hash: ContentHash,
 }
 
 /// What to find. A hash that is missing matches every one.

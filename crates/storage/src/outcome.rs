@@ -88,6 +88,18 @@ pub enum PullOutcome {
     Kept,
 }
 
+/// What an output in the project contains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutputContent {
+    /// The hash of the content.
+    pub content_hash: ContentHash,
+    /// The size of the content, in bytes.
+    pub bytes: u64,
+    /// The number of regular files.
+    pub files: u64,
+}
+
 /// Why a destination cannot be compared with an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -131,6 +143,8 @@ pub struct Pulled {
     pub verified: bool,
     /// Why a kept output could not be compared with the object.
     pub incomparable: Option<Incomparable>,
+    /// Whether an output was kept only because the remote has lost its version.
+    pub is_only_copy: bool,
     /// The size of the object, in bytes.
     pub bytes: u64,
     /// The size of what was restored, in bytes. `None` where nothing was.

@@ -18,13 +18,13 @@ use rustix::fs::{Access, AtFlags, CWD};
 
 use crate::context::StorageContext;
 use crate::error::{Error, Result};
-use crate::options::PullOptions;
+use crate::options::{KnownVersion, PullOptions};
 use crate::outcome::{PullOutcome, Pulled, RemoteObject};
 use crate::report::{Phase, PhaseReport};
 use crate::state::{OutputLocks, Planned, Unplaced, check_one_mount, place};
 use crate::tasks::{few_at_once, run_blocking};
 use candidates::{Choice, choices, none_found};
-use compare::{Compared, Comparison, compare, compare_with, would_restore};
+use compare::{Compared, Comparison, Decision, compare, compare_with, known_version, would_restore};
 use damaged::DamagedCandidates;
 use fetch::{Fetched, fetch};
 
@@ -169,26 +169,35 @@ impl<'a> PullPlan<'a> {
         let (context, options) = (self.context, self.options);
         let pairs = || self.wanted.iter().zip(&choice);
         let compared = pairs().map(|(wanted, candidates)| compare(context, wanted, candidates, options));
-        let compared: Vec<Option<Compared>> = few_at_once(compared).try_collect().await?;
-        if compared.iter().any(Option::is_none)
-            && let Some(error) = compared.iter().flatten().find_map(Compared::as_error)
+        let decisions: Vec<Decision> = few_at_once(compared).try_collect().await?;
+        let left = || {
+            decisions.iter().filter_map(|decision| match decision {
+                Decision::Leave(compared) => Some(compared),
+                _ => None,
+            })
+        };
+        if left().count() < decisions.len()
+            && let Some(error) = left().find_map(Compared::as_error)
         {
             return Err(error);
         }
-        let steps = pairs().zip(compared).map(|((wanted, candidates), compared)| async move {
-            if let Some(compared) = compared {
-                return Ok::<_, Error>(OutputStep::Leave(compared));
-            }
+        let steps = pairs().zip(decisions).map(|((wanted, candidates), decision)| async move {
+            let replaces = match decision {
+                Decision::Leave(compared) => return Ok::<_, Error>(OutputStep::Leave(compared)),
+                Decision::Restore => None,
+                Decision::Replace(known) => Some(known),
+            };
             // Checked before the download.
             let destination = wanted.destination.clone();
-            if options.force {
+            if options.force || replaces.is_some() {
                 run_blocking(move || check_one_mount(&destination)).await?;
             }
             if options.dry_run {
                 check_writable(&wanted.destination)?;
                 return would_restore(context, wanted, candidates).await.map(OutputStep::Leave);
             }
-            fetch(context, wanted, candidates, options, &self.damaged).await.map(OutputStep::Restore)
+            let fetched = fetch(context, wanted, candidates, options, &self.damaged).await?;
+            Ok(OutputStep::Restore { fetched, replaces })
         });
         // The first failure drops the others: their threads stop, and then remove their stagings.
         let steps: Vec<OutputStep> = few_at_once(steps).try_collect().await?;
@@ -201,13 +210,17 @@ impl<'a> PullPlan<'a> {
         let mut tries = 1..=MAX_TRIES;
         // Kept until what was replaced is removed.
         let mut placing = Vec::new();
+        self.keep_changed(&mut steps).await?;
         loop {
-            let restores: Vec<usize> =
-                (0..steps.len()).filter(|&index| matches!(steps[index], OutputStep::Restore(_))).collect();
+            let restores: Vec<usize> = (0..steps.len())
+                .filter(|&index| matches!(steps[index], OutputStep::Restore { .. }))
+                .collect();
             let planned: Vec<Planned> = restores
                 .iter()
                 .filter_map(|&index| match &steps[index] {
-                    OutputStep::Restore(fetched) => Some(fetched.plan(&wanted[index], options.force)),
+                    OutputStep::Restore { fetched, replaces } => {
+                        Some(fetched.plan(&wanted[index], options.force || replaces.is_some()))
+                    }
                     OutputStep::Leave(_) => None,
                 })
                 .collect();
@@ -236,7 +249,7 @@ impl<'a> PullPlan<'a> {
                         continue;
                     }
                     // Another pull was faster: compare its result with the object, and keep it.
-                    let OutputStep::Restore(fetched) = &steps[index] else { continue };
+                    let OutputStep::Restore { fetched, .. } = &steps[index] else { continue };
                     let object = fetched.object.clone();
                     let compared = compare_with(self.context, &wanted[index], object).await?;
                     if wanted.len() > 1
@@ -255,6 +268,25 @@ impl<'a> PullPlan<'a> {
         Ok(pulled)
     }
 
+    /// Keeps the outputs that were changed while their objects were fetched.
+    async fn keep_changed(&self, steps: &mut [OutputStep]) -> Result<()> {
+        for (wanted, step) in self.wanted.iter().zip(steps) {
+            let OutputStep::Restore { fetched, replaces: Some(known) } = &*step else { continue };
+            let is_gone = fs::symlink_metadata(&wanted.destination).is_err();
+            if is_gone || known_version(self.context, wanted, std::slice::from_ref(known)).await?.is_some() {
+                continue;
+            }
+            let compared = compare_with(self.context, wanted, fetched.object.clone()).await?;
+            if self.wanted.len() > 1
+                && let Some(error) = compared.as_error()
+            {
+                return Err(error);
+            }
+            *step = OutputStep::Leave(compared);
+        }
+        Ok(())
+    }
+
     fn report_placing<'o>(&self, outputs: impl Iterator<Item = &'o OutputPath>) -> Vec<Arc<PhaseReport>> {
         let (reporter, cancel) = (&self.context.options.reporter, &self.context.options.cancel);
         outputs.map(|output| PhaseReport::start(reporter, cancel, output, Phase::Place, None)).collect()
@@ -264,21 +296,26 @@ impl<'a> PullPlan<'a> {
 /// The step of a pull for one output.
 enum OutputStep {
     Leave(Compared),
-    Restore(Fetched),
+    Restore {
+        fetched: Fetched,
+        /// The version that may be replaced.
+        replaces: Option<KnownVersion>,
+    },
 }
 
 impl OutputStep {
     fn pulled(&self, wanted: &Wanted) -> Pulled {
         let content_bytes = match self {
-            Self::Restore(fetched) => Some(fetched.content_bytes),
+            Self::Restore { fetched, .. } => Some(fetched.content_bytes),
             Self::Leave(_) => None,
         };
+        let is_only_copy = matches!(self, Self::Leave(Compared { found: Comparison::OnlyCopy, .. }));
         let (object, outcome, verified, incomparable) = match self {
-            Self::Restore(fetched) => (&fetched.object, PullOutcome::Restored, fetched.verified, None),
+            Self::Restore { fetched, .. } => (&fetched.object, PullOutcome::Restored, fetched.verified, None),
             Self::Leave(Compared { object, found, .. }) => match *found {
                 Comparison::Absent => (object, PullOutcome::Restored, false, None),
                 Comparison::Same => (object, PullOutcome::UpToDate, true, None),
-                Comparison::Differs => (object, PullOutcome::Kept, false, None),
+                Comparison::Differs | Comparison::OnlyCopy => (object, PullOutcome::Kept, false, None),
                 Comparison::Impossible(reason) => (object, PullOutcome::Kept, false, Some(reason)),
             },
         };
@@ -291,6 +328,7 @@ impl OutputStep {
             content_hash: object.content_hash.clone(),
             verified,
             incomparable,
+            is_only_copy,
             bytes: object.bytes,
             content_bytes,
             // Known when all outputs are in place.

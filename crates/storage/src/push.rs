@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::StorageContext;
 use crate::error::{Error, Result};
 use crate::options::PushOptions;
-use crate::outcome::{PushOutcome, Pushed};
+use crate::outcome::{OutputContent, PushOutcome, Pushed};
 use crate::records::{RecordKeys, list_records, record_push};
 use crate::report::{Phase, PhaseReport};
 use crate::tasks::MAX_TRANSFERS;
@@ -75,6 +75,28 @@ pub(crate) async fn push_all(
         return Ok(None);
     }
     record_push(context, command, pushed, &options.details, started).await
+}
+
+/// See [`crate::RemoteStorage::describe`].
+pub(crate) async fn describe(context: &StorageContext, output: &OutputPath) -> Result<OutputContent> {
+    let path = output.below(&context.root);
+    if let Err(error) = fs::metadata(&path) {
+        return Err(match error.kind() {
+            std::io::ErrorKind::NotFound => Error::MissingSource { path },
+            _ => Error::io("look at", &path)(error),
+        });
+    }
+    context.check_source(&path)?;
+    let command = CommandHash::of_no_command(context.options.scheme);
+    let options = PushOptions::default();
+    // Nothing is packed, so nothing is kept in memory.
+    let request = PushRequest { context, output, command: &command, options: &options, waiting: usize::MAX };
+    let prepared = request.prepare(&context.options.cancel).await?;
+    Ok(OutputContent {
+        content_hash: prepared.content_hash().clone(),
+        bytes: prepared.content_bytes(),
+        files: prepared.files(),
+    })
 }
 
 /// An output to be pushed.

@@ -10,8 +10,8 @@ use larder_records::RunId;
 use crate::audit::{self, Checked, Stored};
 use crate::context::StorageContext;
 use crate::error::Result;
-use crate::options::{FindOptions, PullOptions, PushOptions, StorageOptions};
-use crate::outcome::{Found, Pulled, Pushed, RemoteObject};
+use crate::options::{FindOptions, KnownVersion, PullOptions, PushOptions, StorageOptions};
+use crate::outcome::{Found, OutputContent, Pulled, Pushed, RemoteObject};
 use crate::records::{LoggedRun, WhyReport};
 use crate::remote::RemoteUrl;
 use crate::resolve::HashQuery;
@@ -160,6 +160,24 @@ impl RemoteStorage {
     /// be compared; the remote or the project's file system fails. Nothing is changed then.
     pub async fn pull(&self, outputs: &[OutputPath], options: &PullOptions) -> Result<Vec<Pulled>> {
         pull::pull(&self.context, outputs, options).await
+    }
+
+    /// Hashes an output in the project, and counts its bytes and files. Makes no request.
+    ///
+    /// # Errors
+    ///
+    /// The output is missing, or cannot be read or stored.
+    pub async fn describe(&self, output: &OutputPath) -> Result<OutputContent> {
+        push::describe(&self.context, output).await
+    }
+
+    /// Returns whether the remote has the object of a version of an output. Makes one request.
+    ///
+    /// # Errors
+    ///
+    /// The remote fails.
+    pub async fn has(&self, output: &OutputPath, version: &KnownVersion) -> Result<bool> {
+        find::has_object(&self.context, output, version).await
     }
 
     /// Completes or undoes what dead processes had begun in the project. Most operations do this themselves. A caller does it

@@ -11,8 +11,9 @@ use super::fetch::is_executable;
 use super::wanted::Wanted;
 use crate::context::StorageContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::find::has_object;
 use crate::hash::content_hash;
-use crate::options::{FindOptions, PullOptions};
+use crate::options::{FindOptions, KnownVersion, PullOptions};
 use crate::outcome::{Incomparable, RemoteObject};
 
 /// A destination, compared with an object.
@@ -26,6 +27,8 @@ pub(super) struct Compared {
 pub(super) enum Comparison {
     Same,
     Differs,
+    /// It is a version that may be replaced, but the remote does not have that version any more.
+    OnlyCopy,
     Impossible(Incomparable),
     /// The destination does not exist, and a dry run does not create it.
     Absent,
@@ -37,39 +40,76 @@ impl Compared {
         let (destination, url) = (self.destination.clone(), self.object.url.clone());
         match self.found {
             Comparison::Same | Comparison::Absent => None,
-            Comparison::Differs => Some(Error::Differs { destination, url }),
+            Comparison::Differs | Comparison::OnlyCopy => Some(Error::Differs { destination, url }),
             Comparison::Impossible(reason) => Some(Error::Incomparable { destination, url, reason }),
         }
     }
 }
 
-/// Compares the destination with the newest candidate. Returns `None` if the output is to be restored.
+/// What to do with an output.
+pub(super) enum Decision {
+    /// The destination stays.
+    Leave(Compared),
+    /// Restore it. What exists may be replaced only with `force`.
+    Restore,
+    /// Restore it, and replace this version.
+    Replace(KnownVersion),
+}
+
+/// Compares the destination with the newest candidate.
 pub(super) async fn compare(
     context: &StorageContext,
     wanted: &Wanted,
     candidates: &[Candidate],
     options: &PullOptions,
-) -> Result<Option<Compared>> {
-    let Ok(existing) = fs::symlink_metadata(&wanted.destination) else { return Ok(None) };
-    let Some(candidate) = candidates.first() else { return Ok(None) };
+) -> Result<Decision> {
+    let Ok(existing) = fs::symlink_metadata(&wanted.destination) else { return Ok(Decision::Restore) };
+    let Some(candidate) = candidates.first() else { return Ok(Decision::Restore) };
     if !options.force {
         let object = look_at(context, wanted, candidate).await?;
-        return compare_with(context, wanted, object).await.map(Some);
+        let mut compared = compare_with(context, wanted, object).await?;
+        if let (Comparison::Differs, Some(known)) =
+            (compared.found, known_version(context, wanted, &options.replaces).await?)
+        {
+            if has_object(context, &wanted.output, known).await? {
+                return Ok(Decision::Replace(known.clone()));
+            }
+            compared.found = Comparison::OnlyCopy;
+        }
+        return Ok(Decision::Leave(compared));
     }
     // A link is always replaced.
     if existing.is_symlink() {
-        return Ok(None);
+        return Ok(Decision::Restore);
     }
     match compare_content(context, wanted, candidate.content_hash()).await {
         Ok(Comparison::Same) if has_same_mode(context, wanted, candidate, &existing).await? => {
             let object = look_at(context, wanted, candidate).await?;
             let destination = wanted.destination.clone();
-            Ok(Some(Compared { destination, object, found: Comparison::Same }))
+            Ok(Decision::Leave(Compared { destination, object, found: Comparison::Same }))
         }
         Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
         // If the destination cannot be hashed, it differs.
-        Ok(_) | Err(_) => Ok(None),
+        Ok(_) | Err(_) => Ok(Decision::Restore),
     }
+}
+
+/// Returns which of the versions is at the destination.
+pub(super) async fn known_version<'v>(
+    context: &StorageContext,
+    wanted: &Wanted,
+    versions: &'v [KnownVersion],
+) -> Result<Option<&'v KnownVersion>> {
+    if wanted.destination.is_symlink() {
+        return Ok(None);
+    }
+    for version in versions {
+        let Some(scheme) = version.content_hash.verifiable_under(context.options.scheme) else { continue };
+        if hash_destination(context, wanted, scheme).await?.as_ref() == Some(&version.content_hash) {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
 }
 
 pub(super) async fn compare_with(
