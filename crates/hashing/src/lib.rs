@@ -35,7 +35,7 @@ pub use hash_prefix::HashPrefix;
 pub use hash_text::{CommandHash, ContentHash, EnvHash, HashForm, InvalidHash, SiteHash};
 pub use manifest::TreeHasher;
 pub use options::HashOptions;
-pub use output_path::{InvalidOutputPath, OutputPath, decode_name, encode_name};
+pub use output_path::{InvalidOutputPath, OutputPath, decode_name, encode_file_name, encode_name};
 pub use site::{Site, SiteEnvironment, SiteError, site_hash, site_manifest};
 pub use weasel::compare_paths as compare_weasel_paths;
 

@@ -5,6 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
+use crate::digest::Scheme;
+
 /// The path of an output below the project root, and the text that names it in a remote.
 ///
 /// Invariants: the path is relative, normalized (no `.`, `..`, empty components or trailing `/`), not empty and valid
@@ -187,6 +189,24 @@ const QUOTE_PLUS: AsciiSet =
 /// ```
 pub fn encode_name(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, &QUOTE_PLUS).to_string().replace(' ', "+")
+}
+
+/// The maximum length of a name of [`encode_file_name`], in bytes. File systems take 255, and temporary files add to it.
+const MAX_FILE_NAME: usize = 200;
+
+/// Encodes a path as the name of a file that belongs to it. A long path becomes `%` and its hash.
+///
+/// ```
+/// assert_eq!(larder_hashing::encode_file_name("models/en"), "models%2Fen");
+/// assert_eq!(larder_hashing::encode_file_name(&"x".repeat(300)).len(), 65);
+/// ```
+pub fn encode_file_name(path: &str) -> String {
+    let encoded = encode_name(path);
+    if encoded.len() <= MAX_FILE_NAME {
+        encoded
+    } else {
+        format!("%{}", Scheme::Blake3.digest(path.as_bytes()))
+    }
 }
 
 /// Decodes a segment of a key. Returns `None` if [`encode_name`] returns this segment for no text.

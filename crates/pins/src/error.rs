@@ -115,13 +115,11 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
-    /// The file cannot be locked.
-    #[error("failed to lock {} for {}", lock.display(), path.display())]
+    /// A file cannot be locked.
+    #[error("failed to lock {}", path.display())]
     Lock {
-        /// The file to change.
+        /// The file.
         path: PathBuf,
-        /// The file that is locked.
-        lock: PathBuf,
         /// Why it failed.
         source: io::Error,
     },

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use larder_hashing::OutputPath;
 
 use crate::clash::{PinClash, PinnedNames};
-use crate::emit::emit;
+use crate::emit::{append_pin, header};
 use crate::pin::Pin;
 
 /// The pins of a project: the content of a `larder.lock`.
@@ -40,20 +40,17 @@ impl LarderLock {
 
     /// Returns the text of the file. The pins are sorted by path.
     pub fn to_text(&self) -> String {
-        emit(self.iter())
+        let mut text = header();
+        for pin in self.iter() {
+            text.push('\n');
+            append_pin(&mut text, pin);
+        }
+        text
     }
 
     /// Returns the pin of an output.
     pub fn get(&self, path: &OutputPath) -> Option<&Pin> {
         self.pins.get(path.as_str())
-    }
-
-    pub(crate) fn named(&self, path: &str) -> Option<&Pin> {
-        self.pins.get(path)
-    }
-
-    pub(crate) fn get_mut(&mut self, path: &OutputPath) -> Option<&mut Pin> {
-        self.pins.get_mut(path.as_str())
     }
 
     /// Returns the pins in the order of their paths.

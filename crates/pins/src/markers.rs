@@ -1,5 +1,6 @@
 //! The conflict markers that git writes into a file: the styles `merge`, `diff3` and `zdiff3`.
 
+use std::fmt;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -43,6 +44,31 @@ impl Marker {
         };
         (rest.is_empty() || rest.starts_with([' ', '\r', '\n'])).then_some(marker)
     }
+}
+
+/// The label of conflicts that larder writes.
+const LABEL: &str = "larder";
+
+/// A conflict around whole pins, as larder writes it in the style `diff3`.
+#[derive(Debug)]
+pub(crate) struct ConflictSection {
+    pub(crate) ours: String,
+    pub(crate) base: String,
+    pub(crate) theirs: String,
+}
+
+impl fmt::Display for ConflictSection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ours, base, theirs } = self;
+        write!(f, "<<<<<<< {LABEL}: ours\n{ours}||||||| {LABEL}: base\n{base}")?;
+        write!(f, "=======\n{theirs}>>>>>>> {LABEL}: theirs\n")
+    }
+}
+
+/// Returns whether larder wrote all conflicts of a text.
+pub(crate) fn are_of_larder(text: &str) -> bool {
+    let mut begins = text.lines().filter(|line| Marker::of_line(line) == Some(Marker::Ours));
+    begins.all(|line| line[7..].trim_start().starts_with(LABEL))
 }
 
 /// Returns whether a text has a conflict marker.

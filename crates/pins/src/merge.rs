@@ -1,13 +1,14 @@
-//! The merge of two versions of `larder.lock`.
+//! The merge of two versions of `larder.lock`, pin by pin.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use larder_hashing::OutputPath;
 
+use crate::emit::{append_pin, header};
 use crate::error::{Error, Result};
 use crate::larder_lock::LarderLock;
-use crate::markers;
+use crate::markers::ConflictSection;
 use crate::pin::Pin;
 
 /// A side of a merge.
@@ -19,7 +20,7 @@ pub enum Side {
     Theirs,
 }
 
-/// A pin that both sides of a merge changed, and differently. `None` means that the side has no such pin.
+/// A pin that both sides of a merge changed, and differently. `None` means that there is no such pin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinConflict {
     /// The output.
@@ -28,100 +29,60 @@ pub struct PinConflict {
     pub ours: Option<Pin>,
     /// The pin of the branch that is merged.
     pub theirs: Option<Pin>,
+    /// The pin from which both come, if it is known.
+    pub base: Option<Pin>,
 }
 
-/// A `larder.lock` with the conflict markers of git.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConflictedLock {
-    /// The pins of the branch that was checked out.
-    pub ours: LarderLock,
-    /// The pins of the branch that is merged.
-    pub theirs: LarderLock,
-    /// The pins of the common ancestor, if the markers show it.
-    pub base: Option<LarderLock>,
-    path: PathBuf,
-}
+/// The pins of one side of a merge. They may clash with each other, because some may be settled with the other side.
+pub(crate) type SidePins = BTreeMap<String, Pin>;
 
 /// The result of a merge: the pins that are settled, and the conflicts that are left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockMerge {
     path: PathBuf,
-    settled: BTreeMap<String, Pin>,
+    settled: SidePins,
     conflicts: Vec<PinConflict>,
 }
 
-impl ConflictedLock {
-    /// Returns whether a text has conflict markers.
-    pub fn has_markers(text: &str) -> bool {
-        markers::has_markers(text)
+impl LockMerge {
+    /// Merges two versions of the file at `path`, with the version that both come from. The path only appears in errors.
+    ///
+    /// A pin that only one side changed is taken, also if the change is a removal. Without a base, pins that both sides have
+    /// alike are taken, and pins that only one side has.
+    pub fn new(path: &Path, ours: &LarderLock, theirs: &LarderLock, base: Option<&LarderLock>) -> Self {
+        let pins = |lock: &LarderLock| -> SidePins {
+            lock.iter().map(|pin| (pin.path.to_string(), pin.clone())).collect()
+        };
+        Self::of_sides(path, &pins(ours), &pins(theirs), base.map(pins).as_ref())
     }
 
-    /// Parses the text of the file at `path`. The path only appears in errors.
-    ///
-    /// # Errors
-    ///
-    /// The markers are not in order, or the text of one side is not a `larder.lock`. The error names the line.
-    pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let sides = markers::split(text, path)?;
-        Ok(Self {
-            ours: LarderLock::parse(&sides.ours, path)?,
-            theirs: LarderLock::parse(&sides.theirs, path)?,
-            // A base may itself be the result of a merge with conflicts. It is then no base.
-            base: sides.base.and_then(|base| LarderLock::parse(&base, path).ok()),
-            path: path.to_owned(),
-        })
-    }
-
-    /// Replaces pins by those of the versions before the merge, where they have the same content. Git may merge one line of
-    /// a pin without a conflict, and then the markers show a pin that no side has.
-    pub fn restore_sides(&mut self, ours: Option<&LarderLock>, theirs: Option<&LarderLock>) {
-        for (side, version) in [(&mut self.ours, ours), (&mut self.theirs, theirs)] {
-            let Some(version) = version else { continue };
-            for pin in version.iter() {
-                if let Some(shown) = side.get_mut(&pin.path)
-                    && shown.content == pin.content
-                {
-                    *shown = pin.clone();
-                }
-            }
-        }
-    }
-
-    /// Merges both sides, with the version that both come from. Without one, the markers may show it.
-    ///
-    /// A pin that only one side changed is taken, also if the change is a removal. Without any base, pins that both sides
-    /// have alike are taken, and pins that only one side has.
-    pub fn merge(&self, base: Option<&LarderLock>) -> LockMerge {
-        let base = base.or(self.base.as_ref());
-        let mut merge =
-            LockMerge { path: self.path.clone(), settled: BTreeMap::new(), conflicts: Vec::new() };
-        let paths: BTreeSet<&str> =
-            self.ours.iter().chain(self.theirs.iter()).map(|pin| pin.path.as_str()).collect();
-        for path in paths {
-            let of = |lock: &LarderLock| lock.named(path).cloned();
-            let (ours, theirs) = (of(&self.ours), of(&self.theirs));
-            let Some(path) = ours.as_ref().or(theirs.as_ref()).map(|pin| pin.path.clone()) else { continue };
-            let before = base.map(of);
+    pub(crate) fn of_sides(path: &Path, ours: &SidePins, theirs: &SidePins, base: Option<&SidePins>) -> Self {
+        let mut merge = Self { path: path.to_owned(), settled: SidePins::new(), conflicts: Vec::new() };
+        let names: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+        for name in names {
+            let [our, their] = [ours, theirs].map(|side| side.get(name));
+            let before = base.map(|base| base.get(name));
             let taken = match before {
-                _ if ours == theirs => Some(ours),
-                Some(before) if ours == before => Some(theirs),
-                Some(before) if theirs == before => Some(ours),
-                None if ours.is_none() => Some(theirs),
-                None if theirs.is_none() => Some(ours),
-                _ => {
-                    merge.conflicts.push(PinConflict { path, ours, theirs });
+                _ if our == their => our,
+                Some(before) if our == before => their,
+                Some(before) if their == before => our,
+                None if our.is_none() => their,
+                None if their.is_none() => our,
+                before => {
+                    merge.conflicts.extend(our.or(their).map(|any| PinConflict {
+                        path: any.path.clone(),
+                        ours: our.cloned(),
+                        theirs: their.cloned(),
+                        base: before.flatten().cloned(),
+                    }));
                     None
                 }
             };
-            if let Some(pin) = taken.flatten() {
-                merge.settled.insert(pin.path.as_str().to_owned(), pin);
-            }
+            merge.settled.extend(taken.map(|pin| (name.clone(), pin.clone())));
         }
         merge
     }
-}
 
-impl LockMerge {
     /// Returns the conflicts that are left, in the order of their paths.
     pub fn conflicts(&self) -> &[PinConflict] {
         &self.conflicts
@@ -158,7 +119,7 @@ impl LockMerge {
         self.settled.insert(pin.path.as_str().to_owned(), pin);
     }
 
-    /// Removes the pin of an output, whether it has a conflict or not. Returns whether a side or the merge had one.
+    /// Removes the pin of an output, whether it has a conflict or not. Returns whether there was one.
     pub fn settle_without(&mut self, path: &OutputPath) -> bool {
         let conflict = self.position(path).map(|at| self.conflicts.remove(at));
         self.settled.remove(path.as_str()).is_some() || conflict.is_some()
@@ -182,6 +143,28 @@ impl LockMerge {
         Ok(lock)
     }
 
+    /// Returns the text of a file with the settled pins, and a conflict in the style `diff3` around each of the other pins.
+    pub(crate) fn to_text(&self) -> String {
+        let mut blocks = BTreeMap::new();
+        for (name, pin) in &self.settled {
+            let mut block = String::from("\n");
+            append_pin(&mut block, pin);
+            blocks.insert(name.as_str(), block);
+        }
+        for PinConflict { path, ours, theirs, base } in &self.conflicts {
+            let text = |pin: &Option<Pin>| {
+                let mut text = String::new();
+                if let Some(pin) = pin {
+                    append_pin(&mut text, pin);
+                }
+                text
+            };
+            let section = ConflictSection { ours: text(ours), base: text(base), theirs: text(theirs) };
+            blocks.insert(path.as_str(), format!("\n{section}"));
+        }
+        header() + &blocks.into_values().collect::<String>()
+    }
+
     fn position(&self, path: &OutputPath) -> Option<usize> {
         self.conflicts.iter().position(|conflict| conflict.path.as_str() == path.as_str())
     }
@@ -191,9 +174,7 @@ impl LockMerge {
             Side::Ours => conflict.ours,
             Side::Theirs => conflict.theirs,
         };
-        if let Some(pin) = pin {
-            self.settled.insert(pin.path.as_str().to_owned(), pin);
-        }
+        self.settled.extend(pin.map(|pin| (pin.path.as_str().to_owned(), pin)));
     }
 }
 

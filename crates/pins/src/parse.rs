@@ -29,15 +29,28 @@ impl LarderLock {
     /// The text is not TOML, has another version, a key or value that larder does not know, or pins that clash. The error
     /// names the file and the line.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let document = LockDocument { line_starts: line_starts(text), path };
-        let table = DeTable::parse(text).map_err(|error| Error::Syntax {
-            path: path.to_owned(),
-            // An error at the end of the text may have no span. It then belongs to the last line.
-            line: document.line(&error.span().unwrap_or(text.len()..text.len())),
-            problem: error.message().replace('\n', ", "),
-        })?;
-        document.pins(table.get_ref())
+        let mut lock = Self::default();
+        for (line, pin) in parse_pins(text, path)? {
+            let clash = |clash| Error::Clash { path: path.to_owned(), line, clash };
+            let output = pin.path.to_string();
+            if lock.insert(pin).map_err(clash)?.is_some() {
+                return Err(clash(PinClash::Twice { path: output }));
+            }
+        }
+        Ok(lock)
     }
+}
+
+/// Parses the pins of a text, each with the line of its path. They may clash.
+pub(crate) fn parse_pins(text: &str, path: &Path) -> Result<Vec<(usize, Pin)>> {
+    let document = LockDocument { line_starts: line_starts(text), path };
+    let table = DeTable::parse(text).map_err(|error| Error::Syntax {
+        path: path.to_owned(),
+        // An error at the end of the text may have no span. It then belongs to the last line.
+        line: document.line(&error.span().unwrap_or(text.len()..text.len())),
+        problem: error.message().replace('\n', ", "),
+    })?;
+    document.pins(table.get_ref())
 }
 
 struct LockDocument<'a> {
@@ -46,33 +59,20 @@ struct LockDocument<'a> {
 }
 
 impl LockDocument<'_> {
-    fn pins(&self, table: &DeTable<'_>) -> Result<LarderLock> {
+    fn pins(&self, table: &DeTable<'_>) -> Result<Vec<(usize, Pin)>> {
         // A file of another version may have other keys.
         self.check_version(table.get("version"))?;
         if let Some(unknown) = table.keys().find(|key| !matches!(key.get_ref().as_ref(), "version" | "pin")) {
             return Err(self.unknown_key(unknown, KEYS));
         }
-        let mut lock = LarderLock::default();
-        let Some(pins) = table.get("pin") else { return Ok(lock) };
-        let DeValue::Array(pins) = pins.get_ref() else {
-            return Err(self.wrong(pins, "pin", "must be a list of tables: write each as `[[pin]]`"));
+        let no_list = |value| self.wrong(value, "pin", "must be a list of tables: write each as `[[pin]]`");
+        let Some(list) = table.get("pin") else { return Ok(Vec::new()) };
+        let DeValue::Array(pins) = list.get_ref() else { return Err(no_list(list)) };
+        let pin = |value| match TomlValue::get_ref(value) {
+            DeValue::Table(table) => self.pin(value, table),
+            _ => Err(no_list(value)),
         };
-        for value in pins {
-            let DeValue::Table(table) = value.get_ref() else {
-                return Err(self.wrong(value, "pin", "must be a list of tables: write each as `[[pin]]`"));
-            };
-            let (path_value, pin) = self.pin(value, table)?;
-            let clash = |clash| Error::Clash {
-                path: self.path.to_owned(),
-                line: self.line(&path_value.span()),
-                clash,
-            };
-            let path = pin.path.to_string();
-            if lock.insert(pin).map_err(clash)?.is_some() {
-                return Err(clash(PinClash::Twice { path }));
-            }
-        }
-        Ok(lock)
+        pins.iter().map(pin).collect()
     }
 
     fn check_version(&self, version: Option<&TomlValue<'_>>) -> Result<()> {
@@ -95,8 +95,8 @@ impl LockDocument<'_> {
         }
     }
 
-    /// Reads a pin. Returns it with the value of its path.
-    fn pin<'t, 'a>(&self, whole: &TomlValue<'_>, table: &'t DeTable<'a>) -> Result<(&'t TomlValue<'a>, Pin)> {
+    /// Reads a pin. Returns it with the line of its path.
+    fn pin(&self, whole: &TomlValue<'_>, table: &DeTable<'_>) -> Result<(usize, Pin)> {
         let is_known =
             |key: &str| matches!(key, "path" | "content" | "command" | "bytes" | "files" | "remote");
         if let Some(unknown) = table.keys().find(|key| !is_known(key.get_ref())) {
@@ -122,7 +122,7 @@ impl LockDocument<'_> {
         let bytes = self.number("bytes", required("bytes")?)?;
         let files = self.number("files", required("files")?)?;
         let remote = table.get("remote").map(|value| self.remote(value)).transpose()?;
-        Ok((path_value, Pin { path, content, command, bytes, files, remote }))
+        Ok((self.line(&path_value.span()), Pin { path, content, command, bytes, files, remote }))
     }
 
     fn remote(&self, value: &TomlValue<'_>) -> Result<String> {

@@ -35,7 +35,9 @@ pub use ignore_rules::{IgnoreRules, LeftOut, LeftOutReport};
 pub use limits::TreeLimits;
 pub use observer::{Ignore, Observer};
 pub use options::{NameOrder, SpecialFiles, TreeOptions};
-pub use project_file::{Symlinks, read_open_file, read_project_file, replace_project_file};
+pub use project_file::{
+    Symlinks, read_open_file, read_project_file, replace_project_file, replace_project_file_from,
+};
 pub use reader::TreeReader;
 pub use stat_cache::{FileSystemTime, StatCache};
 pub use state_directory::{StateDirectory, StateDirectoryError};

@@ -5,10 +5,11 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 /// The handling of a symlink in the place of a file.
@@ -71,15 +72,7 @@ pub fn read_open_file(file: &File, max_bytes: u64) -> io::Result<Vec<u8>> {
 /// Something other than a regular file exists at the path, such as a symlink, or the file cannot be written.
 /// The error does not name the path.
 pub fn replace_project_file(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let existing = match fs::symlink_metadata(path) {
-        Ok(existing) if existing.is_file() => Some(existing),
-        Ok(existing) if existing.is_symlink() => return Err(is_symlink()),
-        Ok(existing) if existing.is_dir() => return Err(is_directory()),
-        Ok(_) => return Err(is_special()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let existing = existing_permissions(path)?;
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut prefix = std::ffi::OsString::from(".");
     prefix.push(name);
@@ -88,14 +81,63 @@ pub fn replace_project_file(path: &Path, contents: &[u8]) -> io::Result<()> {
         .prefix(&prefix)
         // The umask still applies. By default, a temporary file is private.
         .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(directory)?;
-    if let Some(existing) = existing {
-        file.as_file().set_permissions(existing.permissions())?;
-    }
-    file.write_all(contents)?;
-    file.as_file().sync_all()?;
+        .tempfile_in(directory_of(path))?;
+    write_and_sync(file.as_file_mut(), contents, existing)?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// Replaces the contents of a file as [`replace_project_file`] does, by way of a temporary file in `directory`, which must
+/// be on the same file system. A file that has the name of the temporary file is removed: the caller holds a lock, so a dead
+/// process left it.
+///
+/// # Errors
+///
+/// As for [`replace_project_file`]. The error is `CrossesDevices` if the directory is on another file system.
+pub fn replace_project_file_from(
+    directory: impl AsFd,
+    temporary: &str,
+    path: &Path,
+    contents: &[u8],
+) -> io::Result<()> {
+    let existing = existing_permissions(path)?;
+    let remove = || rustix::fs::unlinkat(&directory, temporary, AtFlags::empty());
+    remove().ok();
+    let write = || -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
+        let mut file = File::from(rustix::fs::openat(&directory, temporary, flags, mode)?);
+        write_and_sync(&mut file, contents, existing)?;
+        Ok(rustix::fs::renameat(&directory, temporary, CWD, path)?)
+    };
+    write().inspect_err(|_| {
+        remove().ok();
+    })
+}
+
+/// Returns the directory of a path.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Returns the permissions of the regular file at a path, if there is one. Fails if something else is there.
+fn existing_permissions(path: &Path) -> io::Result<Option<Permissions>> {
+    match fs::symlink_metadata(path) {
+        Ok(existing) if existing.is_file() => Ok(Some(existing.permissions())),
+        Ok(existing) if existing.is_symlink() => Err(is_symlink()),
+        Ok(existing) if existing.is_dir() => Err(is_directory()),
+        Ok(_) => Err(is_special()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn write_and_sync(file: &mut File, contents: &[u8], permissions: Option<Permissions>) -> io::Result<()> {
+    if let Some(permissions) = permissions {
+        file.set_permissions(permissions)?;
+    }
+    file.write_all(contents)?;
+    file.sync_all()
 }
 
 pub(crate) fn is_symlink() -> io::Error {
@@ -162,5 +204,26 @@ mod tests {
         assert_eq!(fs::read(path("file")).unwrap(), b"two");
         assert!(path("link").is_symlink() && !path("nowhere").exists());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "no temporary file stays");
+    }
+
+    #[test]
+    fn a_file_is_replaced_from_another_directory() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = |name: &str| dir.path().join(name);
+        let opened = File::open(other.path()).unwrap();
+        let replace = |name: &str| replace_project_file_from(&opened, "new", &path(name), b"new");
+        fs::write(path("file"), "old").unwrap();
+        fs::set_permissions(path("file"), Permissions::from_mode(0o640)).unwrap();
+        symlink("file", path("link")).unwrap();
+        symlink(path("file"), other.path().join("new")).unwrap();
+        assert!(replace("link").unwrap_err().to_string().contains("it is a symlink"));
+        assert_eq!(fs::read(path("file")).unwrap(), b"old");
+        replace("file").unwrap();
+        replace("absent").unwrap();
+        assert_eq!(fs::read(path("file")).unwrap(), b"new");
+        assert_eq!(fs::metadata(path("file")).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read(path("absent")).unwrap(), b"new");
+        replace("no/such").unwrap_err();
+        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0, "no temporary file stays");
     }
 }

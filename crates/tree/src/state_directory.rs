@@ -190,6 +190,24 @@ impl StateDirectory {
         self.open_existing(name, &[OFlags::RDWR, OFlags::RDONLY])
     }
 
+    /// Opens a file for an `flock`, and creates it if it does not exist. Does not wait for the other end of a FIFO.
+    ///
+    /// # Errors
+    ///
+    /// It is a symlink, or cannot be opened.
+    pub fn open_for_lock(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
+        match rustix::fs::openat(&self.opened, name, flags | OFlags::RDWR, mode) {
+            // It belongs to another user. A lock needs only read access.
+            Err(Errno::ACCESS | Errno::PERM) => {
+                let flags = flags.difference(OFlags::CREATE) | OFlags::RDONLY;
+                Ok(rustix::fs::openat(&self.opened, name, flags, Mode::empty())?.into())
+            }
+            opened => Ok(opened?.into()),
+        }
+    }
+
     fn open_existing(&self, name: &str, accesses: &[OFlags]) -> rustix::io::Result<Option<File>> {
         // The type is checked first, because opening some devices has side effects.
         let stat = rustix::fs::statat(&self.opened, name, AtFlags::SYMLINK_NOFOLLOW)?;

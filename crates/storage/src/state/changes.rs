@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use larder_hashing::{OutputPath, encode_name};
+use larder_hashing::{OutputPath, encode_file_name, encode_name};
 
 use super::directory::{LOCKS, StateDirectory};
-use super::lock_file::{count_change, is_hashed_name, lock_name, open_lock_file, read_changes, read_holder};
+use super::lock_file::{count_change, is_hashed_name, read_changes, read_holder};
 use crate::error::Result;
 use crate::place::{lock_path, real_path};
 
@@ -71,7 +71,7 @@ impl EncodedPaths {
 pub(super) fn count_changes(root: &Path, outputs: &[OutputPath]) {
     let Ok(Some(directory)) = StateDirectory::open(root, &LOCKS) else { return };
     for output in outputs {
-        if let Ok(file) = open_lock_file(&directory, &lock_name(lock_path(root, output).as_str())) {
+        if let Ok(file) = directory.open_for_lock(&encode_file_name(lock_path(root, output).as_str())) {
             count_change(&file);
         }
     }

@@ -4,19 +4,12 @@
 //! it, so a failure to write or read it does not matter.
 
 use std::fs::File;
-use std::io::{self, Seek as _};
+use std::io::Seek as _;
 use std::os::unix::fs::FileExt as _;
 
-use larder_hashing::{Scheme, encode_name};
 use larder_tree::read_open_file;
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 
-use super::directory::StateDirectory;
 use super::process_identity::ProcessIdentity;
-
-/// The maximum length of a file name that is made of the path, in bytes. Longer paths are hashed.
-const MAX_NAME: usize = 200;
 
 /// The maximum size of a lock file, in bytes.
 const MAX_FILE: u64 = 64 << 10;
@@ -26,26 +19,6 @@ pub(super) struct Holder {
     pub(super) process: ProcessIdentity,
     /// The output, or the path that its lock stands for.
     pub(super) path: String,
-}
-
-/// Opens a lock file, and creates it if it does not exist.
-pub(super) fn open_lock_file(directory: &StateDirectory, name: &str) -> io::Result<File> {
-    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
-    match rustix::fs::openat(directory, name, flags | OFlags::RDWR, mode) {
-        // It belongs to another user. A lock needs only read access.
-        Err(Errno::ACCESS | Errno::PERM) => {
-            let flags = flags.difference(OFlags::CREATE) | OFlags::RDONLY;
-            Ok(rustix::fs::openat(directory, name, flags, Mode::empty())?.into())
-        }
-        opened => Ok(opened?.into()),
-    }
-}
-
-/// Returns the name of the lock file of a path.
-pub(super) fn lock_name(path: &str) -> String {
-    let encoded = encode_name(path);
-    if encoded.len() <= MAX_NAME { encoded } else { format!("%{}", Scheme::Blake3.digest(path.as_bytes())) }
 }
 
 /// Returns whether a lock file of this name is that of a long path.

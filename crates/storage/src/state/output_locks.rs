@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
 
-use larder_hashing::OutputPath;
+use larder_hashing::{OutputPath, encode_file_name};
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::directory::{LOCKS, StateDirectory};
-use super::lock_file::{Holder, lock_name, note_holder, open_lock_file, read_holder};
+use super::lock_file::{Holder, note_holder, read_holder};
 use super::process_identity::{ProcessIdentity, has_inherited};
 use crate::error::{Error, Result};
 
@@ -87,9 +87,9 @@ impl LockRequest {
     /// [`Error::HeldByAncestor`]: a process that waits for this one holds the lock.
     pub(crate) fn attempt(&mut self) -> Result<LockAttempt> {
         while let Some((path, kind)) = self.open.last().cloned() {
-            let name = lock_name(&path);
+            let name = encode_file_name(&path);
             let io_error = |error: io::Error| Error::io("lock", self.directory.path().join(&name))(error);
-            let file = open_lock_file(&self.directory, &name).map_err(io_error)?;
+            let file = self.directory.open_for_lock(&name).map_err(io_error)?;
             let locked = match kind {
                 LockKind::Exclusive => file.try_lock(),
                 LockKind::Shared => file.try_lock_shared(),
@@ -101,7 +101,7 @@ impl LockRequest {
             }
             if kind == LockKind::Exclusive {
                 // Some network file systems grant every lock. A second descriptor shows that.
-                let second = open_lock_file(&self.directory, &name).map_err(io_error)?;
+                let second = self.directory.open_for_lock(&name).map_err(io_error)?;
                 self.locks.is_void |= second.try_lock().is_ok();
                 note_holder(&file, &path);
             }
@@ -135,7 +135,7 @@ impl LockRequest {
     fn ancestor_below(&self, path: &str) -> Result<Option<ProcessIdentity>> {
         for name in self.directory.names()? {
             let Some(name) = name.to_str() else { continue };
-            let Ok(file) = open_lock_file(&self.directory, name) else { continue };
+            let Ok(file) = self.directory.open_for_lock(name) else { continue };
             let Some(Holder { process, path: held }) = read_holder(&file) else { continue };
             let is_below = held.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
             if is_below && process.is_ancestor() {
