@@ -1,8 +1,10 @@
 //! Hashes of the dependencies of a command, one by one.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -27,6 +29,8 @@ pub struct HashedDependency {
     pub newest: Option<SystemTime>,
     /// The manifest, `larder-tree 1`, if it is a directory and its manifest is not too large.
     pub manifest: Option<String>,
+    /// The first `.git` in it, which every commit changes, relative to the dependency.
+    pub git: Option<PathBuf>,
 }
 
 /// Hashes dependencies as [`command_hash`](crate::command_hash) does, and keeps their manifests while these have at most
@@ -52,18 +56,26 @@ pub fn hash_dependencies(
         let mut copy = BoundedCopy { bytes: Some(Vec::new()), max: left };
         // Make compares the time of a directory itself.
         let mut newest = fs::metadata(root.join(&path)).and_then(|found| found.modified()).ok();
+        let mut git = None;
         let content_hash = dependency(root, &path, given, |path| {
             hash_dependency(root, path, &options, &mut copy, |entry| {
                 newest = newest.max(entry.state.map(FileState::modified));
+                git = git.take().or_else(|| git_of(&entry.path));
             })
         })?;
         let manifest =
             copy.bytes.filter(|bytes| !bytes.is_empty()).and_then(|bytes| String::from_utf8(bytes).ok());
         left -= manifest.as_ref().map_or(0, String::len);
         let path = if path.as_os_str().is_empty() { PathBuf::from(".") } else { path };
-        hashed.push(HashedDependency { given: given.clone(), path, content_hash, newest, manifest });
+        hashed.push(HashedDependency { given: given.clone(), path, content_hash, newest, manifest, git });
     }
     Ok(hashed)
+}
+
+/// Returns the path up to a `.git` in it.
+fn git_of(path: &[u8]) -> Option<PathBuf> {
+    let path = Path::new(OsStr::from_bytes(path));
+    path.ancestors().find(|part| part.file_name() == Some(OsStr::new(".git"))).map(Path::to_owned)
 }
 
 /// Keeps the bytes that are written, or none if there are too many.
@@ -116,5 +128,20 @@ mod tests {
             all[0].content_hash,
             crate::content_hash(&dir.path().join("a"), &HashOptions::default()).unwrap()
         );
+    }
+
+    #[test]
+    fn a_git_directory_is_found_unless_it_is_ignored() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("a/sub/.git/refs")).unwrap();
+        std::fs::write(dir.path().join("a/sub/.git/refs/x"), "x").unwrap();
+        std::fs::write(dir.path().join("a/.gitignore"), "x").unwrap();
+        let git = || {
+            let hashed = hash_dependencies(dir.path(), &["a".into()], &HashOptions::default(), 0).unwrap();
+            hashed[0].git.clone()
+        };
+        assert_eq!(git(), Some(PathBuf::from("sub/.git")));
+        std::fs::write(dir.path().join(".larderignore"), ".git\n").unwrap();
+        assert_eq!(git(), None);
     }
 }

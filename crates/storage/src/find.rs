@@ -26,6 +26,8 @@ pub(crate) struct OutputMatches {
     pub(crate) records: Vec<RecordRef>,
     /// Whether older records may exist.
     pub(crate) is_truncated: bool,
+    /// Whether objects among the records are none that this version reads.
+    pub(crate) has_foreign_records: bool,
 }
 
 /// How many records of one command are listed.
@@ -86,7 +88,12 @@ pub(crate) async fn matches(
         list_with_records(context, output, options, extent).await?
     };
     objects.sort_unstable_by(|a, b| by_age(b, a));
-    Ok(OutputMatches { objects, records: listing.records, is_truncated: listing.is_truncated })
+    Ok(OutputMatches {
+        objects,
+        records: listing.records,
+        is_truncated: listing.is_truncated,
+        has_foreign_records: listing.has_foreign,
+    })
 }
 
 /// Lists the objects and the run records of an output at the same time.

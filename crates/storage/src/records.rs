@@ -14,8 +14,7 @@ pub use why::{NearestRun, WhyReport};
 
 pub(crate) use keys::{RecordKeys, RecordRef, all_records};
 pub(crate) use listing::{RecordListing, first_page, list_records};
-pub(crate) use read::log;
-pub(crate) use read::read_run;
+pub(crate) use read::{log, read_run, warn_mismatch};
 pub(crate) use times::RecordTimes;
 pub(crate) use why::{manifest_of, nearest, why, why_here};
 pub(crate) use write::{record_check, record_outputs, record_push};

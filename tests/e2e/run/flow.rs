@@ -105,6 +105,16 @@ pub(crate) fn an_edited_output_is_not_up_to_date() {
     assert_eq!(checkout.read(MODEL).as_deref(), Some(TRAINED));
 }
 
+pub(crate) fn an_edited_output_that_the_remote_lacks_is_made_again() {
+    let sandbox = Sandbox::new();
+    let checkout = Checkout::new(&sandbox);
+    checkout.train(&["--mode", "read-only"]).run().ok().says(&["this is the first run of this command"]);
+    checkout.write(MODEL, "edited\n");
+    let run = checkout.train(&["--mode", "read-only"]).run().ok();
+    let run = run.says(&["because its outputs are not those of its last run"]);
+    assert_eq!((checkout.trained(), checkout.read(MODEL).as_deref()), (2, Some(TRAINED)), "{run}");
+}
+
 pub(crate) fn only_what_differs_is_transferred() {
     let sandbox = Sandbox::new();
     let script = "echo x >> ../trained\ncp corpus/a models/en\ncp corpus/b models/de\n";

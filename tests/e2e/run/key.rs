@@ -228,3 +228,39 @@ pub(crate) fn the_path_of_the_project_in_a_key_is_a_warning() {
         );
     }
 }
+
+pub(crate) fn an_absolute_path_outside_of_the_project_is_a_warning() {
+    let sandbox = Sandbox::new();
+    let checkout = Checkout::new(&sandbox);
+    fs::write(checkout.beside("outside"), "x").unwrap();
+    let outside = checkout.beside("outside");
+    let inside = checkout.path("corpus/a");
+    let warns = |dependency: &str| {
+        let run = checkout.train(&["-d", dependency]).run().ok();
+        run.stderr.lines().any(|line| line.starts_with("warning: ") && line.contains(dependency))
+    };
+    for _ in ["a miss", "up to date"] {
+        assert!(warns(outside.to_str().unwrap()));
+        assert!(!warns(inside.to_str().unwrap()), "it is relative in the key");
+        assert!(!warns("../outside"));
+    }
+}
+
+pub(crate) fn a_git_directory_in_a_dependency_is_a_warning() {
+    let sandbox = Sandbox::new();
+    let checkout = Checkout::new(&sandbox);
+    checkout.write("corpus/.git/HEAD", "ref: refs/heads/main\n");
+    let warnings = || {
+        let run = checkout.train(&[]).run().ok();
+        run.stderr.lines().filter(|line| line.starts_with("warning: ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for _ in ["a miss", "up to date"] {
+        let found = warnings();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(".git") && found[0].contains(".larderignore"), "{found:?}");
+    }
+    checkout.write(".larderignore", ".git\n");
+    assert_eq!(warnings(), Vec::<String>::new());
+    checkout.write("corpus/.git/HEAD", "ref: refs/heads/other\n");
+    checkout.train(&[]).run().ok().says(&["up to date"]);
+}

@@ -12,6 +12,7 @@ mod many;
 mod modes;
 mod objects;
 mod process;
+mod records;
 mod remote;
 mod secrets;
 mod state;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
             a_changed_source_is_a_miss_that_names_the_file,
             an_earlier_state_comes_back,
             an_edited_output_is_not_up_to_date,
+            an_edited_output_that_the_remote_lacks_is_made_again,
             only_what_differs_is_transferred,
             a_directory_comes_back_whole,
             a_damaged_local_record_costs_only_a_restore,
@@ -58,6 +60,8 @@ fn main() -> ExitCode {
             secrets_in_arguments_and_keys_are_refused,
             an_undeclared_file_in_an_argument_is_a_warning_on_hits_too,
             the_path_of_the_project_in_a_key_is_a_warning,
+            an_absolute_path_outside_of_the_project_is_a_warning,
+            a_git_directory_in_a_dependency_is_a_warning,
         },
         process::{
             the_exit_code_is_that_of_the_command,
@@ -113,7 +117,12 @@ fn main() -> ExitCode {
             that_goes_away_although_it_is_required,
             that_is_another_one_gets_the_outputs_too,
             that_is_in_the_project_is_on_this_machine_only,
-            with_foreign_records,
+        },
+        records::{
+            newer_than_a_good_one_are_ignored,
+            are_a_miss_that_does_not_claim_a_first_run,
+            of_checks_are_a_miss_too,
+            that_are_no_files_are_never_opened,
         },
         objects::{
             an_evicted_object_is_a_miss_that_runs,
@@ -146,6 +155,7 @@ fn main() -> ExitCode {
         },
         state::{
             directories_that_a_failure_needs_are_checked_first,
+            a_pause_that_cannot_be_written_does_not_fail_the_command,
         },
         secrets::{
             no_value_of_the_environment_is_in_the_remote,

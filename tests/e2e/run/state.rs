@@ -33,6 +33,19 @@ pub(crate) fn directories_that_a_failure_needs_are_checked_first() {
     }
 }
 
+pub(crate) fn a_pause_that_cannot_be_written_does_not_fail_the_command() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.remote(), "a file where a directory should be").unwrap();
+    let checkout = Checkout::new(&sandbox);
+    checkout.write(".larder/remote-pause/file", "x");
+    checkout.train(&[]).run().ok().says(&["warning: failed to look for the outputs"]);
+    assert_eq!((checkout.trained(), checkout.read(MODEL).as_deref()), (1, Some(TRAINED)));
+    fs::remove_file(sandbox.remote()).unwrap();
+    checkout.train(&[]).run().ok().says(&["up to date", "published"]);
+    checkout.remove("models");
+    checkout.train(&[]).run().ok().says(&["restored"]);
+}
+
 /// What a project in which nothing can be written still does: checks, and outputs that are up to date.
 #[track_caller]
 fn assert_works_unwritable(checkout: &Checkout<'_>, run: impl Fn(&[&str]) -> Run) {

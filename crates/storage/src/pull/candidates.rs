@@ -254,7 +254,12 @@ mod tests {
     }
 
     fn matched(found: Vec<Vec<RemoteObject>>) -> Vec<OutputMatches> {
-        let of = |objects| OutputMatches { objects, records: Vec::new(), is_truncated: false };
+        let of = |objects| OutputMatches {
+            objects,
+            records: Vec::new(),
+            is_truncated: false,
+            has_foreign_records: false,
+        };
         found.into_iter().map(of).collect()
     }
 

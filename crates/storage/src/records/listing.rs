@@ -20,6 +20,8 @@ pub(crate) struct RecordListing {
     pub(crate) records: Vec<RecordRef>,
     /// Whether older records may exist that were not listed.
     pub(crate) is_truncated: bool,
+    /// Whether some of the objects are not records that this version reads.
+    pub(crate) has_foreign: bool,
 }
 
 /// The limit of a listing below one command hash that has the newest records. `None` if the remote lists in no order, so
@@ -36,7 +38,7 @@ pub(crate) async fn list_records(
 ) -> Result<RecordListing> {
     let mut records = Vec::new();
     let listed = each_record(context, prefix, limit, |record| records.push(record)).await?;
-    Ok(RecordListing { records, is_truncated: limit == Some(listed) })
+    Ok(RecordListing { is_truncated: limit == Some(listed), has_foreign: records.len() < listed, records })
 }
 
 /// Lists the records below a prefix one by one. Returns the number of objects in the listing.

@@ -27,10 +27,15 @@ pub struct LoggedRun {
 pub(crate) async fn read_run(context: &StorageContext, record: &RecordRef) -> Result<Option<LoggedRun>> {
     let Some(read) = read_record(context, &record.key).await? else { return Ok(None) };
     if read.id != record.name.run || read.command_hash != record.command_hash {
-        warn_foreign(context, &record.key, &"its content does not belong to its name");
+        warn_mismatch(context, &record.key);
         return Ok(None);
     }
     Ok(Some(LoggedRun { time: record.name.time, record: read }))
+}
+
+/// Warns about a record whose name and content disagree, once per storage.
+pub(crate) fn warn_mismatch(context: &StorageContext, key: &Key) {
+    warn_foreign(context, key, &"its content does not belong to its name");
 }
 
 async fn read_record(context: &StorageContext, key: &Key) -> Result<Option<RunRecord>> {

@@ -95,7 +95,7 @@ impl CommandRun<'_> {
 }
 
 /// Ignores that the project cannot be written: then nothing is remembered in it.
-pub(super) fn unless_unwritable(written: Result<()>) -> Result<()> {
+fn unless_unwritable(written: Result<()>) -> Result<()> {
     match written {
         Err(error) if error.is_of_unwritable_project() => Ok(()),
         written => written,

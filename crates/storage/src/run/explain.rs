@@ -21,6 +21,8 @@ pub enum MissReason {
     First,
     /// The inputs differ from those of the nearest earlier run.
     Inputs(Vec<Difference>),
+    /// The last run of this command here made other outputs than those that are there.
+    Outputs,
 }
 
 impl CommandRun<'_> {
@@ -36,6 +38,9 @@ async fn explain(run: &CommandRun<'_>, timeout: Duration, ask_remote: bool) -> M
     let mut own = RunRecord::new(larder_records::RunId::random(), request.command_hash.clone(), now, now);
     own.details = request.details.clone();
     // An explanation is not worth a failure.
+    if let Ok(Some(_)) = run.context.state.last_run(&request.command_hash, request.outputs.is_empty()) {
+        return MissReason::Outputs;
+    }
     let differences = match nearest_here(run, &own) {
         Ok(Some(differences)) => Some(differences),
         _ if ask_remote => run.within(timeout, nearest_in_remote(run, &own)).await.ok().flatten(),

@@ -7,7 +7,7 @@ use larder_backend::error_chain;
 use larder_hashing::OutputPath;
 use larder_records::RecordName;
 
-use super::command_run::{CommandRun, unless_unwritable};
+use super::command_run::CommandRun;
 use super::request::RunRequest;
 use crate::context::StorageContext;
 use crate::error::{ErrorKind, Result};
@@ -15,7 +15,7 @@ use crate::find::{OutputMatches, RecordExtent};
 use crate::options::FindOptions;
 use crate::outcome::RemoteObject;
 use crate::pull::{common_runs, matches_of_all, runs_of_command};
-use crate::records::{LoggedRun, RecordKeys, RecordRef, first_page, list_records, read_run};
+use crate::records::{LoggedRun, RecordKeys, RecordRef, first_page, list_records, read_run, warn_mismatch};
 
 /// How many records of one command are read until one can be used.
 const MAX_READ: usize = 8;
@@ -36,6 +36,8 @@ pub struct FoundRun {
 pub enum NoRun {
     /// No run of this command made all outputs.
     NoRecord,
+    /// This command is recorded, and none of the records can be used.
+    Unusable,
     /// A run is recorded, and the object of an output is gone.
     Gone {
         /// The output.
@@ -55,10 +57,13 @@ impl CommandRun<'_> {
         let remote = self.context.backend.to_string();
         match &found {
             _ if self.request.dry_run => {}
+            // A pause saves only time.
             Err(error) if error.kind() != ErrorKind::Cancelled => {
-                unless_unwritable(self.context.state.begin_pause(&remote, &error_chain(error)))?;
+                self.context.state.begin_pause(&remote, &error_chain(error)).ok();
             }
-            Ok(_) if self.pause().is_some() => unless_unwritable(self.context.state.end_pause())?,
+            Ok(_) if self.pause().is_some() => {
+                self.context.state.end_pause().ok();
+            }
             _ => {}
         }
         found
@@ -90,6 +95,8 @@ async fn find_outputs(context: &StorageContext, request: &RunRequest) -> Result<
         found = matches_of_all(context, &request.outputs, &find, RecordExtent::All).await?;
         runs = runs_of_command(&found);
     }
+    // Names in the listings may be those of a later version.
+    let mut is_unusable = found.iter().any(|matches| matches.has_foreign_records);
     for objects in runs.into_iter().take(MAX_READ) {
         let (Some(newest), Some(matches)) = (objects.first(), found.first()) else { break };
         let named = matches.records.iter().find(|record| {
@@ -97,13 +104,20 @@ async fn find_outputs(context: &StorageContext, request: &RunRequest) -> Result<
                 && Some(record.name.time.as_system_time()) == newest.recorded
         });
         let Some(record) = named else { continue };
-        if let Some(run) = read_run(context, record).await?
-            && names_them(&run, &request.outputs, &objects)
-        {
+        let Some(run) = read_run(context, record).await? else {
+            is_unusable = true;
+            continue;
+        };
+        if names_them(&run, &request.outputs, &objects) {
             return Ok(Ok(FoundRun { run, objects }));
         }
+        warn_mismatch(context, &record.key);
+        is_unusable = true;
     }
-    Ok(Err(absent(&request.outputs, &found)))
+    match absent(&request.outputs, &found) {
+        NoRun::NoRecord if is_unusable => Ok(Err(NoRun::Unusable)),
+        absent => Ok(Err(absent)),
+    }
 }
 
 /// Returns whether the record names the objects, as far as it lists them: a record lists a part of many outputs.
@@ -134,7 +148,9 @@ fn absent(outputs: &[OutputPath], found: &[OutputMatches]) -> NoRun {
 /// Looks for the newest record of a check.
 async fn find_check(context: &StorageContext, request: &RunRequest) -> Result<Result<FoundRun, NoRun>> {
     let prefix = RecordKeys::of_checks().prefix(Some(&request.command_hash))?;
-    let mut records = list_records(context, &prefix, first_page(context)).await?.records;
+    let listing = list_records(context, &prefix, first_page(context)).await?;
+    let is_unusable = listing.has_foreign || !listing.records.is_empty();
+    let mut records = listing.records;
     records.retain(|record| record.name.content_hash == RecordName::no_content());
     records.sort_unstable_by_key(|record| Reverse(record.name.time));
     for record in records.iter().take(MAX_READ) {
@@ -142,5 +158,5 @@ async fn find_check(context: &StorageContext, request: &RunRequest) -> Result<Re
             return Ok(Ok(FoundRun { run, objects: Vec::new() }));
         }
     }
-    Ok(Err(NoRun::NoRecord))
+    Ok(Err(if is_unusable { NoRun::Unusable } else { NoRun::NoRecord }))
 }

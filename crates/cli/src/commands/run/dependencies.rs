@@ -63,6 +63,25 @@ impl Inputs {
         details
     }
 
+    /// Warns of dependencies whose content or path keeps others from having the same key.
+    pub(super) fn warn(&self, console: &Console) {
+        for hashed in &self.dependencies {
+            if hashed.path.is_absolute() {
+                console.warn(&format_args!(
+                    "the absolute path of the dependency {} is in the key, so the key differs on other machines: use a relative path",
+                    hashed.path.display()
+                ));
+            }
+            if let Some(git) = &hashed.git {
+                console.warn(&format_args!(
+                    "the dependency {} contains {}, which every commit and fetch changes, so the command runs again: add the line `.git` to .larderignore",
+                    hashed.path.display(),
+                    git.display()
+                ));
+            }
+        }
+    }
+
     /// Returns the modification time of the newest file.
     pub(super) fn newest(&self) -> Option<SystemTime> {
         self.dependencies.iter().filter_map(|hashed| hashed.newest).max()

@@ -74,8 +74,10 @@ pub(super) fn published(pushed: &Pushed, remote: &str) -> String {
 
 /// Says why the command runs, after "because".
 pub(super) fn reason(reason: &MissReason) -> String {
-    let MissReason::Inputs(differences) = reason else {
-        return "this is the first run of this command".to_owned();
+    let differences = match reason {
+        MissReason::Inputs(differences) => differences,
+        MissReason::Outputs => return "its outputs are not those of its last run".to_owned(),
+        _ => return "this is the first run of this command".to_owned(),
     };
     let Some(first) = differences.first() else { return "its inputs changed".to_owned() };
     let text = why::sentence(first);
@@ -86,8 +88,10 @@ pub(super) fn reason(reason: &MissReason) -> String {
     }
 }
 
-pub(super) fn gone(no_run: &NoRun) -> Option<String> {
+/// Says what is wrong in the remote if it has a record of the command.
+pub(super) fn unusable(no_run: &NoRun) -> Option<String> {
     match no_run {
+        NoRun::Unusable => Some("the run records of this command cannot be used".to_owned()),
         NoRun::Gone { output } => Some(format!("the object of {output} is gone from the remote")),
         _ => None,
     }

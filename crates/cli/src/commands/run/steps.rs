@@ -40,6 +40,7 @@ impl Steps<'_> {
         let before = self.session.storage.changes_of_outputs(self.dependencies()).await?;
         let inputs =
             Inputs::hash(self.key, self.context, self.session.cancel.clone(), self.output.console()).await?;
+        inputs.warn(self.output.console());
         self.report.set_command_hash(&inputs.command_hash);
         let mut request =
             RunRequest::new(inputs.command_hash.clone(), outputs, inputs.details(self.key, self.context));
@@ -117,7 +118,7 @@ impl Steps<'_> {
         let found = match run.find(timeout).await {
             Ok(Ok(found)) => found,
             Ok(Err(no_run)) => {
-                let reason = match say::gone(&no_run) {
+                let reason = match say::unusable(&no_run) {
                     Some(reason) => reason,
                     None => say::reason(&run.explain(timeout, true).await),
                 };
