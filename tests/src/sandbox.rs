@@ -238,7 +238,8 @@ impl Sandbox {
         let own =
             |path: &PathBuf| path.file_name().is_none_or(|name| !name.to_string_lossy().contains("larder"));
         let mut strays = entries(&self.project());
-        strays.retain(|path| !own(path) && !path.ends_with("larder.toml") && !path.ends_with(".larder"));
+        let expected = ["larder.toml", "larder.lock", ".larderignore", ".larder"];
+        strays.retain(|path| !own(path) && !expected.iter().any(|name| path.ends_with(name)));
         strays
     }
 

@@ -7,6 +7,7 @@
 mod hash;
 mod project;
 mod run;
+mod workspace;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub(crate) use project::{
 };
 
 pub(crate) use run::{KeyArgs, RunArgs, RunMode};
+pub(crate) use workspace::{InitArgs, UnpinArgs};
 
 /// Share the outputs of your pipeline through storage that you already have.
 ///
@@ -121,6 +123,12 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Makes the working directory a project.
+    ///
+    /// Writes a larder.toml, whose remote is REMOTE with the name of the project, so that two projects do not share names.
+    /// Writes a .larderignore, and lets git ignore .larder. Nothing is written if the remote cannot be used. An existing
+    /// project is not changed.
+    Init(InitArgs),
     /// Uploads outputs to the remote.
     ///
     /// Each PATH, a file or a directory, becomes one object, which becomes visible when it is complete. An object with the
@@ -156,6 +164,10 @@ pub(crate) enum Command {
     /// The nearest run is in the remote. It has another command hash, and shares the most inputs among the 8 newest. Without
     /// a run in this project, the newest run in the remote is explained.
     Why(WhyArgs),
+    /// Removes pins from larder.lock, and their lines from .gitignore.
+    ///
+    /// The outputs and their objects stay.
+    Unpin(UnpinArgs),
     /// Computes hashes.
     #[command(subcommand)]
     Hash(Hash),
@@ -183,6 +195,8 @@ impl Command {
             Self::Ls(_) => "ls",
             Self::Log(_) => "log",
             Self::Why(_) => "why",
+            Self::Init(_) => "init",
+            Self::Unpin(_) => "unpin",
             Self::Hash(_) => "hash",
             Self::Project(command) => command.name(),
             Self::Config => "config",

@@ -4,6 +4,7 @@ mod completions;
 mod config;
 mod find;
 mod hash;
+mod init;
 mod key;
 mod log;
 mod ls;
@@ -13,6 +14,7 @@ mod project;
 mod pull;
 mod push;
 mod run;
+mod unpin;
 mod url;
 mod why;
 
@@ -29,13 +31,14 @@ pub(crate) fn run(cli: &Cli, output: &mut CommandOutput) -> Result<()> {
         Command::Completions(args) => completions::run(args, output),
         Command::Man(args) => man::run(args, output),
         Command::Project(command) => project::run(command, cli, output),
+        Command::Init(args) => init::run(args, &cli.global, output),
         command => {
             if let Some(argument) = cli.overrides.first() {
                 return Err(Failure::Usage(format!(
                     "unexpected argument `{argument}`: only `larder project` overrides variables"
                 )));
             }
-            let needs_remote = !matches!(command, Command::Hash(_));
+            let needs_remote = !matches!(command, Command::Hash(_) | Command::Unpin(_));
             run_in_project(
                 command,
                 &CommandContext::new(&cli.global, needs_remote, output.console())?,
@@ -56,7 +59,12 @@ fn run_in_project(command: &Command, context: &CommandContext, output: &mut Comm
         Command::Log(args) => log::run(args, context, output),
         Command::Why(args) => why::run(args, context, output),
         Command::Hash(args) => hash::run(args, context, output),
-        Command::Project(_) | Command::Config | Command::Completions(_) | Command::Man(_) => {
+        Command::Unpin(args) => unpin::run(args, context, output),
+        Command::Init(_)
+        | Command::Project(_)
+        | Command::Config
+        | Command::Completions(_)
+        | Command::Man(_) => {
             unreachable!("these are run above")
         }
     }

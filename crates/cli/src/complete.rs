@@ -2,13 +2,14 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter as _};
 use clap_complete::env::{CompleteEnv, EnvCompleter, Shells};
+use larder_pins::LarderLock;
 use larder_storage::OutputPath;
 use tokio::runtime::Builder;
 
@@ -113,8 +114,16 @@ fn command(global: &Arc<Global>) -> Command {
     let with_formats = |arg: Arg| {
         arg.add(ArgValueCompleter::new(|typed: &OsStr| matching(FORMATS.map(str::to_owned).into(), typed)))
     };
+    let with_pins = |arg: Arg| {
+        let global = Arc::clone(global);
+        arg.add(ArgValueCompleter::new(move |typed: &OsStr| {
+            matching(pinned_outputs(&global).unwrap_or_default(), typed)
+        }))
+    };
     let mut command = Cli::command()
         .mut_arg("remote", with_remotes)
+        .mut_subcommand("init", |init| init.mut_arg("init_remote", with_remotes))
+        .mut_subcommand("unpin", |unpin| unpin.mut_arg("paths", with_pins))
         .mut_subcommand("push", |push| push.mut_arg("compression", with_formats));
     for (name, argument) in
         [("pull", "paths"), ("find", "path"), ("ls", "path"), ("log", "path"), ("why", "path")]
@@ -160,12 +169,20 @@ fn outputs_of_local_remote(global: &Global) -> Option<Vec<String>> {
     let names = runtime.block_on(listing);
     // A listing that hangs must not keep the shell waiting.
     runtime.shutdown_background();
-    let below = context.below_root();
-    let name = |name: String| {
-        let output = OutputPath::with_literal_key(&name).ok()?;
-        Some(std::path::Path::new(output.as_str()).strip_prefix(below).ok()?.to_str()?.to_owned())
-    };
+    let name = |name: String| from_here(&context, &OutputPath::with_literal_key(&name).ok()?);
     Some(names.ok()?.ok()?.into_iter().filter_map(name).collect())
+}
+
+/// Returns the outputs that have a pin.
+fn pinned_outputs(global: &Global) -> Option<Vec<String>> {
+    let context = context(global)?;
+    let pins = LarderLock::read(&context.root).ok()?;
+    Some(pins.iter().filter_map(|pin| from_here(&context, &pin.path)).collect())
+}
+
+/// Returns the path of an output relative to the working directory, if it is below it.
+fn from_here(context: &CommandContext, output: &OutputPath) -> Option<String> {
+    Some(Path::new(output.as_str()).strip_prefix(context.below_root()).ok()?.to_str()?.to_owned())
 }
 
 fn matching(names: Vec<String>, typed: &OsStr) -> Vec<CompletionCandidate> {

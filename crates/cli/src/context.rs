@@ -148,6 +148,40 @@ impl CommandContext {
         self.open_under(self.scheme, &self.config_with_weasel(console)?, console)
     }
 
+    /// Returns this context with a remote that the command line chooses, if it chooses one.
+    pub(crate) fn with_chosen(mut self, remote: Option<&str>) -> Self {
+        if let Some(remote) = remote {
+            let remote = Some(Setting::flag("REMOTE", remote.to_owned()));
+            self.layers.insert(0, Layer { remote, ..Layer::default() });
+            self.config = config_of(self.layers.clone());
+        }
+        self
+    }
+
+    /// Returns the text that chooses the remote on the command line or in the environment.
+    pub(crate) fn chosen_text(&self) -> Option<&str> {
+        self.layers.iter().find_map(|layer| layer.remote.as_ref()).map(|setting| setting.value.as_str())
+    }
+
+    /// Returns the remote that the configuration chooses.
+    pub(crate) fn configured_remote(&self) -> Result<ConfiguredRemote> {
+        Ok(self.config.remote(&self.root, &self.working_dir)?)
+    }
+
+    /// Returns the context of a project at `root` whose `larder.toml` has this text. Only the file chooses its remote.
+    pub(crate) fn in_new_project(mut self, root: &Path, text: &str) -> Result<Self> {
+        let file = root.join(ProjectRoot::CONFIG_FILE);
+        let project = Layer::from_toml(text, &file, FileKind::Project)?;
+        for layer in &mut self.layers {
+            layer.remote = None;
+        }
+        let files = self.layers.iter().position(|layer| layer.file.is_some()).unwrap_or(self.layers.len());
+        self.layers.insert(files, project);
+        self.config = config_of(self.layers.clone());
+        root.clone_into(&mut self.root);
+        Ok(self)
+    }
+
     /// Returns the names of the remotes that can be chosen.
     pub(crate) fn remote_names(&self, console: &Console) -> Vec<String> {
         self.config_with_weasel(console).map(|config| config.remote_names()).unwrap_or_default()
@@ -256,7 +290,8 @@ impl CommandContext {
         Ok(RemoteSession { storage, label, is_embedded: remote.is_embedded(), is_local, cancel })
     }
 
-    fn url(&self, remote: &ConfiguredRemote) -> Result<RemoteUrl> {
+    /// Returns the URL of a remote.
+    pub(crate) fn url(&self, remote: &ConfiguredRemote) -> Result<RemoteUrl> {
         if remote.is_embedded() {
             return Ok(RemoteUrl::embedded(&self.root));
         }

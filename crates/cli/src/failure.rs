@@ -41,6 +41,11 @@ pub(crate) enum Failure {
     Site(#[from] SiteError),
     #[error(transparent)]
     Project(ProjectError),
+    #[error(transparent)]
+    Pins(#[from] larder_pins::Error),
+    /// Outputs have no pin. `near` are pins with similar names.
+    #[error("{} not pinned", names_are(paths))]
+    NotPinned { paths: Vec<String>, near: Vec<String> },
     /// A push refused outputs of a project. Each was already reported.
     #[error("refused to push {} of the project's outputs: {}", changed + invalid, after_refusal(*changed, *invalid))]
     Refused { changed: usize, invalid: usize },
@@ -107,10 +112,12 @@ impl Failure {
         }
     }
 
-    /// Returns whether the remote has nothing that matches. This is an answer with its own exit code.
+    /// Returns whether nothing matches. This is an answer with its own exit code.
     pub(crate) fn is_miss(&self) -> bool {
         use larder_storage::Error;
-        matches!(self, Self::Storage(Error::NotFound { .. } | Error::NoCommonCommand { .. }))
+        let is_storage_miss =
+            matches!(self, Self::Storage(Error::NotFound { .. } | Error::NoCommonCommand { .. }));
+        is_storage_miss || matches!(self, Self::NotPinned { .. })
     }
 
     /// Returns whether an output has a link that cannot be stored as a link.
@@ -190,7 +197,8 @@ impl Failure {
             _ if Limit::met_by(self).is_some() => ErrorKind::Failed,
             Self::Storage(error) => error.kind(),
             Self::Project(error) => error.kind(),
-            Self::Incomplete { .. } => ErrorKind::NotFound,
+            Self::Pins(error) if error.is_content() => ErrorKind::Usage,
+            Self::Incomplete { .. } | Self::NotPinned { .. } => ErrorKind::NotFound,
             Self::DamagedObjects { .. } | Self::ReplacedObjects { .. } => ErrorKind::Integrity,
             Self::Hash(error) | Self::CommandHash(CommandError::Dependency { source: error, .. })
                 if error.is_cancelled() =>
@@ -217,12 +225,18 @@ impl Failure {
             | Self::Runtime(_)
             | Self::Refused { .. }
             | Self::ManPages { .. }
+            | Self::Pins(_)
             | Self::CreateParent { .. }
             | Self::StartCommand { .. }
             | Self::Report { .. }
             | Self::Stdout(_) => ErrorKind::Failed,
         }
     }
+}
+
+fn names_are(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    format!("{} {}", quoted.join(", "), if names.len() == 1 { "is" } else { "are" })
 }
 
 /// Returns what to do about outputs that were made from other inputs, and about outputs with invalid paths.

@@ -80,9 +80,15 @@ impl CommandOutput {
 
     /// Returns what the user can do about a failure.
     fn hint(&self, failure: &Failure) -> Option<String> {
+        let quoted = |names: &[String]| {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            names.join(", ")
+        };
+        if let Failure::NotPinned { near, .. } = failure {
+            return (!near.is_empty()).then(|| format!("larder.lock has {}", quoted(near)));
+        }
         if failure.is_miss() && !self.near.is_empty() {
-            let names: Vec<String> = self.near.iter().map(|name| format!("`{name}`")).collect();
-            return Some(format!("the remote has {}", names.join(", ")));
+            return Some(format!("the remote has {}", quoted(&self.near)));
         }
         // `larder run` does not have the option that the usual hint names.
         if failure.is_of_link() && self.command == RUN {

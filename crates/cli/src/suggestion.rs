@@ -26,13 +26,13 @@ pub(crate) fn instead_of(command: &str) -> Option<&'static str> {
         "verify" | "check" | "fsck" => {
             "`larder pull PATH --to DIR` verifies an output, `larder project audit` a remote that weasel filled"
         }
-        "remote" | "remotes" | "init" => {
+        "remote" | "remotes" => {
             "name remotes in larder.toml: `[remotes]` and below it `default = \"/path/or/url\"`; `larder config` documents all keys"
         }
         "cp" | "copy" | "mv" | "move" | "rename" => {
             "an output keeps its path in the remote: `larder pull PATH`, move it, and `larder push` it under its new path"
         }
-        "pin" | "unpin" => {
+        "pin" => {
             "larder does not pin versions yet: `larder pull PATH --content-hash HASH` restores one version"
         }
         "doctor" => "`larder ls -v` shows the project, the remote and the configuration files in use",

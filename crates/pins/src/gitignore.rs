@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use larder_hashing::OutputPath;
-use larder_tree::{Symlinks, read_project_file};
+use larder_tree::{StateDirectory, Symlinks, read_project_file};
 
 use crate::error::{Error, Result};
 use crate::git::Git;
@@ -38,7 +38,12 @@ pub fn ignore_outputs<'a>(
 ///
 /// As for [`ignore_outputs`].
 pub fn ignore_state(lock: &ProjectWriteLock) -> Result<bool> {
-    Ok(!ignore(lock, &[".larder/"])?.is_empty())
+    // With a `/` at its end, git would also read the `.gitignore` in the directory.
+    let ignored = Git::at(lock.root()).ignores(&[StateDirectory::NAME]);
+    if ignored.is_some_and(|ignored| ignored == [true]) {
+        return Ok(false);
+    }
+    Ok(!add_lines(lock, vec![format!("/{}/", StateDirectory::NAME)])?.is_empty())
 }
 
 /// Removes the lines of outputs that [`ignore_outputs`] adds. Returns the removed lines.
@@ -263,8 +268,11 @@ mod tests {
         if !init(dir.path()) {
             return;
         }
-        fs::write(dir.path().join(NAME), "models/\n.larder\n").unwrap();
         let lock = lock(&dir);
+        assert!(ignore_state(&lock).unwrap());
+        assert_eq!(fs::read_to_string(dir.path().join(NAME)).unwrap(), "/.larder/\n");
+        assert!(!ignore_state(&lock).unwrap());
+        fs::write(dir.path().join(NAME), "models/\n.larder/\n").unwrap();
         assert!(ignore_outputs(&lock, [&path("models/en")]).unwrap().is_empty());
         assert!(!ignore_state(&lock).unwrap());
         // A file of this user only does not help others.

@@ -68,6 +68,23 @@ impl ProjectWriteLock {
         &self.root
     }
 
+    /// Creates a file at the project root in one step. Returns false, and changes nothing, if anything of this name exists.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn create(&self, name: &str, contents: &[u8]) -> Result<bool> {
+        let path = self.root.join(name);
+        match fs::symlink_metadata(&path) {
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.replace(name, contents)?;
+                Ok(true)
+            }
+            Err(source) => Err(Error::Write { path, source }),
+        }
+    }
+
     /// Replaces a file at the project root in one step. It keeps its permissions.
     pub(crate) fn replace(&self, name: &str, contents: &[u8]) -> Result<()> {
         let path = self.root.join(name);
@@ -115,6 +132,23 @@ mod tests {
         assert_eq!(fs::metadata(path("file")).unwrap().permissions().mode() & 0o777, 0o640);
         assert!(matches!(lock.replace("link", b"x"), Err(Error::Write { .. })));
         assert_eq!(fs::read(path("file")).unwrap(), b"new");
+    }
+
+    #[test]
+    fn nothing_that_exists_is_created() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("file"), "old").unwrap();
+        symlink("nowhere", path("link")).unwrap();
+        fs::create_dir(path("directory")).unwrap();
+        let lock = ProjectWriteLock::acquire(dir.path()).unwrap();
+        for name in ["file", "link", "directory"] {
+            assert!(!lock.create(name, b"new").unwrap(), "{name}");
+        }
+        assert!(lock.create("absent", b"new").unwrap());
+        assert_eq!(fs::read(path("absent")).unwrap(), b"new");
+        assert_eq!(fs::read(path("file")).unwrap(), b"old");
+        assert!(path("link").is_symlink() && !path("nowhere").exists());
     }
 
     #[test]

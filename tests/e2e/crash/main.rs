@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod full_disk;
+mod pins;
 mod project;
 mod runs;
 mod sweep;
@@ -37,6 +38,8 @@ fn main() -> ExitCode {
             Case::new("project_pull_killed_at_any_call", project::killed_pull).needs(&[Need::Strace]),
             Case::new("project_pull_without_an_exchange", project::killed_pull_without_exchange)
                 .needs(&[Need::Strace]),
+            Case::new("unpin_killed_at_any_call", pins::killed_unpin).needs(&[Need::Strace]),
+            Case::new("init_killed_at_any_call", pins::killed_init).needs(&[Need::Strace]),
             Case::new("run_killed_at_any_call", runs::killed_miss).needs(&[Need::Strace]),
             Case::new("run_that_restores_killed_at_any_call", runs::killed_hit).needs(&[Need::Strace]),
             Case::new("a_torn_line_of_a_journal_loses_itself_only", full_disk::torn_line)

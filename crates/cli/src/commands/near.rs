@@ -1,6 +1,7 @@
 //! Names in a remote that are near one that it lacks.
 
-use larder_storage::{Error, RemoteStorage};
+use larder_pins::LarderLock;
+use larder_storage::{Error, OutputPath, RemoteStorage};
 
 /// How many names a hint has.
 const MAX_NAMES: usize = 3;
@@ -22,6 +23,16 @@ pub(super) async fn with_near_names<T>(
         _ => Vec::new(),
     };
     (result, near)
+}
+
+/// Returns the pins that are near an output without one: those inside it, and those with similar names.
+pub(super) fn nearest_pins(path: &OutputPath, pins: &LarderLock) -> Vec<String> {
+    let inside = pins.iter().filter(|pin| path.contains(&pin.path)).map(|pin| pin.path.to_string());
+    let inside: Vec<String> = inside.take(MAX_NAMES).collect();
+    if !inside.is_empty() {
+        return inside;
+    }
+    nearest(path.as_str(), pins.iter().map(|pin| pin.path.to_string()).collect())
 }
 
 /// Returns the names that are near a name, the nearest first.

@@ -3,6 +3,7 @@
 mod runs;
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use larder_storage::{PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject, error_causes};
 use serde::Serialize;
@@ -70,6 +71,8 @@ pub(crate) enum ResultEntry {
     Failed(FailedEntry),
     Object(ObjectEntry),
     Output(OutputName),
+    Outcome(OutcomeEntry),
+    NewProject(ProjectEntry),
     Hash(Hashed),
     Project(Box<ProjectOutput>),
     Finding(AuditFinding),
@@ -213,6 +216,32 @@ pub(crate) struct OutputName {
     pub(crate) path: String,
 }
 
+/// What was done to an output.
+#[derive(Debug, Serialize)]
+pub(crate) struct OutcomeEntry {
+    pub(crate) path: String,
+    pub(crate) outcome: &'static str,
+}
+
+/// A project, new or not.
+#[derive(Debug, Serialize)]
+pub(crate) struct ProjectEntry {
+    pub(crate) root: String,
+    pub(crate) outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) remote: Option<String>,
+    /// The files that were created or changed.
+    pub(crate) files: Vec<&'static str>,
+}
+
+impl ProjectEntry {
+    /// Creates the entry of a new project without a remote.
+    pub(crate) fn new(root: &Path) -> Self {
+        let root = root.display().to_string();
+        Self { root, outcome: "created", remote: None, files: Vec::new() }
+    }
+}
+
 /// A computed hash.
 #[derive(Debug, Serialize)]
 pub(crate) struct Hashed {
@@ -282,6 +311,8 @@ entry_from!(
     Failed(FailedEntry),
     Object(ObjectEntry),
     Output(OutputName),
+    Outcome(OutcomeEntry),
+    NewProject(ProjectEntry),
     Hash(Hashed),
     Finding(AuditFinding),
 );

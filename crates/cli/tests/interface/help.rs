@@ -14,6 +14,8 @@ fn help() {
         "find",
         "url",
         "ls",
+        "init",
+        "unpin",
         "hash",
         "hash content",
         "hash command",
