@@ -115,6 +115,14 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// The files of the project cannot be changed.
+    #[error("failed to change files of the project {}, because its directory cannot be written", root.display())]
+    NotWritable {
+        /// The project root.
+        root: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
     /// A file cannot be locked.
     #[error("failed to lock {}", path.display())]
     Lock {
@@ -144,6 +152,7 @@ impl Error {
             self,
             Self::Read { .. }
                 | Self::Write { .. }
+                | Self::NotWritable { .. }
                 | Self::Lock { .. }
                 | Self::Busy { .. }
                 | Self::State(StateDirectoryError::Io { .. })

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use larder_tree::{StateDirectory, replace_project_file_from};
+use rustix::fs::{Access, AtFlags, CWD};
 
 use crate::error::{Error, Result};
 
@@ -37,12 +38,15 @@ impl ProjectWriteLock {
     ///
     /// # Errors
     ///
-    /// `.larder` cannot be used, or another process keeps the lock.
+    /// The project root or `.larder` cannot be written, or another process keeps the lock.
     pub fn acquire(root: &Path) -> Result<Self> {
         Self::acquire_within(root, PATIENCE)
     }
 
     fn acquire_within(root: &Path, patience: Duration) -> Result<Self> {
+        let needed = Access::WRITE_OK | Access::EXEC_OK;
+        rustix::fs::accessat(CWD, root, needed, AtFlags::EACCESS)
+            .map_err(|error| Error::NotWritable { root: root.to_owned(), source: error.into() })?;
         let state = StateDirectory::ensure(root)?;
         let path = state.path().join(LOCK);
         let failed = |source| Error::Lock { path: path.clone(), source };
@@ -163,6 +167,13 @@ mod tests {
         fs::write(&beside, "x").unwrap();
         lock.replace("file", b"new").unwrap();
         assert!(!beside.exists());
+    }
+
+    #[test]
+    fn a_project_that_is_missing_cannot_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = ProjectWriteLock::acquire(&dir.path().join("missing")).unwrap_err();
+        assert!(matches!(&error, Error::NotWritable { .. }) && !error.is_content());
     }
 
     #[test]

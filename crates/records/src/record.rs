@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::run_id::{InvalidRunId, RunId};
 use crate::statement::{
-    Annotations, BUILD_TYPE, BUILDER, BuildDefinition, Builder, DigestSet, ExternalParameters, Git,
+    Annotations, BUILD_TYPE, BUILDER, BuildDefinition, Builder, DigestSet, ExternalParameters, GitFields,
     InternalParameters, InvocationMetadata, OutputParameters, PREDICATE_TYPE, Provenance, ResourceDescriptor,
     RunMetadata, STATEMENT_TYPE, Statement,
 };
@@ -246,7 +246,7 @@ impl RunRecord {
                         git: details
                             .git
                             .as_ref()
-                            .map(|git| Git { commit: git.commit.as_str().into(), dirty: git.dirty }),
+                            .map(|git| GitFields { commit: git.commit.as_str().into(), dirty: git.dirty }),
                         ci_url: details.ci_url.as_deref().map(Into::into),
                         user: details
                             .identity

@@ -105,7 +105,7 @@ pub(crate) struct InternalParameters<'a> {
     #[serde(default)]
     pub(crate) incremental: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) git: Option<Git<'a>>,
+    pub(crate) git: Option<GitFields<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ci_url: Option<JsonText<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,7 +115,7 @@ pub(crate) struct InternalParameters<'a> {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-pub(crate) struct Git<'a> {
+pub(crate) struct GitFields<'a> {
     pub(crate) commit: JsonText<'a>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) dirty: Option<bool>,

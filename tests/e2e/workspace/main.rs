@@ -55,5 +55,10 @@ fn main() -> ExitCode {
             a_project_of_another_user_is_not_changed,
         },
     ]);
+    cases.extend(cases![[Need::Tmpfs];
+        unpin::{
+            a_read_only_project_is_not_changed,
+        },
+    ]);
     run("workspace", &cases)
 }

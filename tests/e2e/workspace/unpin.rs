@@ -1,6 +1,7 @@
 //! `larder unpin`: pins are removed.
 
 use std::fs;
+use std::process::Command;
 
 use larder_tests::Sandbox;
 
@@ -101,6 +102,31 @@ pub(crate) fn a_project_of_another_user_is_not_changed() {
     pin(&sandbox, &[("a", "1")]);
     let binary = sandbox.public_binary();
     let unpin = sandbox.larder(["unpin", "a"]).with_binary(binary).as_user(65534, &[65534]).run();
-    unpin.fails(1, &["failed to create", ".larder", "ermission denied"]);
+    unpin.fails(1, &["failed to change files of the project", "cannot be written", "ermission denied"]);
     assert_eq!(read(&sandbox, "larder.lock"), lock_text(&[("a", "1")]));
+}
+
+pub(crate) fn a_read_only_project_is_not_changed() {
+    let mut sandbox = Sandbox::new();
+    let project = sandbox.mount_tmpfs("project", 16);
+    pin(&sandbox, &[("a", "1"), ("b", "1")]);
+    // Whether larder has used the project before or not.
+    for used in [false, true] {
+        if used {
+            sandbox.run(["unpin", "a"]).ok();
+        }
+        let remount = |how: &str| {
+            let mut mount = Command::new("mount");
+            assert!(mount.arg("-o").arg(format!("remount,{how}")).arg(&project).status().unwrap().success());
+        };
+        remount("ro");
+        let unpin = sandbox.run(["unpin", "b"]);
+        unpin.fails(
+            1,
+            &["failed to change files of the project", "cannot be written", "Read-only file system"],
+        );
+        sandbox.run(["unpin", "c"]).exits(3);
+        remount("rw");
+    }
+    assert_eq!(read(&sandbox, "larder.lock"), lock_text(&[("b", "1")]));
 }
