@@ -127,6 +127,12 @@ impl Prepared {
         self.summary.files
     }
 
+    /// Returns whether the output is an executable file, or `None` if it is a directory. The content hash of a file does not
+    /// cover this.
+    pub fn executable(&self) -> Option<bool> {
+        self.summary.executable
+    }
+
     /// Packs the hashed output, from memory or by reading it again. Bytes that are read again are hashed again, and the
     /// metadata of files in memory is compared again. If something has changed, the stream ends with
     /// [`PackError::Changed`].

@@ -44,6 +44,7 @@ fn sample() -> Result<RunRecord, Box<dyn Error>> {
         object_bytes: 108,
         content_bytes: 2,
         files: 1,
+        executable: Some(false),
     }];
     record.details.git =
         Some(GitState { commit: "3f786850e387550fdab836ed7e6dc881de23001b".to_owned(), dirty: Some(false) });

@@ -80,6 +80,8 @@ pub struct RecordedOutput {
     pub content_bytes: u64,
     /// The number of its files.
     pub files: u64,
+    /// Whether it is an executable file, which the content hash of a file does not cover. `None` for a directory.
+    pub executable: Option<bool>,
 }
 
 /// The state of the git repository of a project.
@@ -212,6 +214,7 @@ impl RunRecord {
                 object_bytes: output.object_bytes,
                 content_bytes: output.content_bytes,
                 files: output.files,
+                executable: output.executable,
             };
             (output.path.as_str().into(), parameters)
         });
@@ -306,6 +309,7 @@ impl RunRecord {
                 object_bytes: output.object_bytes,
                 content_bytes: output.content_bytes,
                 files: output.files,
+                executable: output.executable,
             })
         });
         let dependencies = definition.resolved_dependencies.into_iter().map(|dependency| {

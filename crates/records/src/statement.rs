@@ -94,6 +94,8 @@ pub(crate) struct OutputParameters<'a> {
     pub(crate) content_bytes: u64,
     #[serde(default)]
     pub(crate) files: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) executable: Option<bool>,
 }
 
 /// The parameters that larder found by itself.

@@ -73,6 +73,8 @@ pub struct Pushed {
     pub files: u64,
     /// How long the push of this output took.
     pub elapsed: Duration,
+    /// Whether it is an executable file. `None` for a directory.
+    pub(crate) executable: Option<bool>,
     /// The time of the newest run record of the output before this push.
     pub(crate) newest_record: Option<RunTime>,
 }

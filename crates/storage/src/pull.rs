@@ -62,15 +62,20 @@ pub(crate) async fn pull(
     Ok(pulled)
 }
 
-/// Restores one object of each output: all of them, or none. The caller holds the locks of the outputs.
+/// Restores one object of each output: all of them, or none. `executables` says which of them become executable files, where
+/// that is known. The caller holds the locks of the outputs.
 pub(crate) async fn restore(
     context: &StorageContext,
     outputs: &[OutputPath],
     objects: &[RemoteObject],
+    executables: &[Option<bool>],
     options: &PullOptions,
 ) -> Result<Vec<Pulled>> {
     let started = Instant::now();
-    let plan = PullPlan::new(context, outputs, options)?;
+    let mut plan = PullPlan::new(context, outputs, options)?;
+    for (wanted, executable) in plan.wanted.iter_mut().zip(executables) {
+        wanted.executable = *executable;
+    }
     let choice = objects.iter().map(|object| vec![Candidate::Listed(object.clone())]).collect();
     let mut pulled = plan.pull_choice(choice).await?;
     let elapsed = started.elapsed();
@@ -88,7 +93,7 @@ pub(crate) async fn damaged_among(
     options: &PullOptions,
 ) -> Result<Vec<String>> {
     let checks = outputs.iter().zip(objects).map(|(output, object)| async move {
-        let wanted = Wanted { output: output.clone(), destination: output.below(&context.root) };
+        let wanted = Wanted::new(output, output.below(&context.root));
         match fetch_candidate(context, &wanted, &Candidate::Listed(object.clone()), options).await {
             Err(Error::Damaged { url, .. }) => Ok(Some(url)),
             Err(Error::Cancelled) => Err(Error::Cancelled),
@@ -112,10 +117,8 @@ impl<'a> PullPlan<'a> {
     fn new(context: &'a StorageContext, outputs: &[OutputPath], options: &'a PullOptions) -> Result<Self> {
         check_usage(outputs, options)?;
         let base = options.to.as_deref().unwrap_or(&context.root);
-        let wanted: Vec<Wanted> = outputs
-            .iter()
-            .map(|output| Wanted { output: output.clone(), destination: output.below(base) })
-            .collect();
+        let wanted: Vec<Wanted> =
+            outputs.iter().map(|output| Wanted::new(output, output.below(base))).collect();
         for wanted in &wanted {
             context.check_apart(&wanted.output, &wanted.destination)?;
             context.check_destination(&wanted.destination)?;

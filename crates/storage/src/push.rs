@@ -261,6 +261,7 @@ impl PreparedPush<'_> {
             bytes,
             content_bytes: self.prepared.content_bytes(),
             files: self.prepared.files(),
+            executable: self.prepared.executable(),
             newest_record,
             elapsed: self.started.elapsed(),
         };

@@ -133,6 +133,7 @@ fn main() -> ExitCode {
             two_clones_that_race_with_equal_results,
             two_clones_that_race_with_different_results,
             a_refreshed_result_that_differs_is_not_deterministic,
+            the_execute_bit_is_that_of_the_newest_run,
         },
         modes::{
             read_only_runs_never_write_to_the_remote,

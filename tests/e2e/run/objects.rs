@@ -1,6 +1,7 @@
 //! Objects that are gone, damaged, of a later format, or made twice.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use larder_tests::{DAMAGES, Sandbox};
@@ -167,4 +168,36 @@ pub(crate) fn a_refreshed_result_that_differs_is_not_deterministic() {
     let clone = checkout.clone_to("second");
     clone.train(&[]).run().ok().says(&["restored"]);
     assert_eq!(clone.read(MODEL).as_deref(), Some("x\nx\n"));
+}
+
+pub(crate) fn the_execute_bit_is_that_of_the_newest_run() {
+    let sandbox = Sandbox::new();
+    let script = "echo 1 > models/en\nif [ -e ../executable ]; then chmod +x models/en; fi\n";
+    let checkout = Checkout::with_step(&sandbox, script);
+    let is_executable = |checkout: &Checkout<'_>| {
+        fs::metadata(checkout.path(MODEL)).unwrap().permissions().mode() & 0o100 != 0
+    };
+    let switch = checkout.beside("executable");
+    checkout.train(&[]).run().ok();
+    for (executable, clone) in [(true, "second"), (false, "third")] {
+        if executable { fs::write(&switch, "") } else { fs::remove_file(&switch) }.unwrap();
+        checkout.train(&["--refresh"]).run().ok().says(&["already present"]);
+        checkout.remove("models");
+        let run = checkout.train(&[]).run().ok().says(&["restored"]);
+        assert_eq!(is_executable(&checkout), executable, "{run}");
+        let clone = checkout.clone_to(clone);
+        let run = clone.train(&[]).run().ok().says(&["restored"]);
+        assert_eq!(is_executable(&clone), executable, "{run}");
+        clone.train(&[]).run().ok().says(&["up to date"]);
+        // The same content with another mode is not up to date.
+        fs::set_permissions(
+            clone.path(MODEL),
+            Permissions::from_mode(if executable { 0o644 } else { 0o755 }),
+        )
+        .unwrap();
+        let run = clone.train(&[]).run().ok().says(&["restored"]);
+        assert_eq!(is_executable(&clone), executable, "{run}");
+    }
+    assert_eq!(sandbox.keys().len(), 1);
+    sandbox.assert_clean();
 }

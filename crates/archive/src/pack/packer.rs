@@ -29,6 +29,8 @@ pub(super) struct Summary {
     pub(super) entries: u64,
     pub(super) files: u64,
     pub(super) content_bytes: u64,
+    /// Whether the output is an executable file. `None` for a directory.
+    pub(super) executable: Option<bool>,
 }
 
 /// An output in memory.
@@ -76,6 +78,7 @@ pub(super) struct Packer {
     entries: u64,
     files: u64,
     content_bytes: u64,
+    executable: Option<bool>,
     names: NameBudget,
 }
 
@@ -99,6 +102,7 @@ impl Packer {
             entries: 0,
             files: 0,
             content_bytes: 0,
+            executable: None,
             output: output.clone(),
             path,
         }
@@ -161,6 +165,9 @@ impl Packer {
         if !entry.path.is_empty() {
             name.push(b'/');
             name.extend_from_slice(&entry.path);
+        }
+        if let (EntryKind::File { executable }, []) = (&entry.kind, &*entry.path) {
+            self.executable = Some(*executable);
         }
         let kind = match &entry.kind {
             EntryKind::File { executable } => HeaderKind::File { executable: *executable, size: entry.size },
@@ -268,6 +275,7 @@ impl Packer {
             entries: self.entries,
             files: self.files,
             content_bytes: self.content_bytes,
+            executable: self.executable,
         }
     }
 

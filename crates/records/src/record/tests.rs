@@ -11,6 +11,7 @@ fn output(path: &str, content: &str) -> RecordedOutput {
         object_bytes: 12,
         content_bytes: 34,
         files: 5,
+        executable: (path == "metrics.json").then_some(true),
     }
 }
 
@@ -61,6 +62,8 @@ fn the_json_has_the_fields_of_both_standards() {
     assert!(definition["buildType"].as_str().unwrap().ends_with("run-record.md#v1"));
     assert_eq!(definition["externalParameters"]["command"][1], "train.py");
     assert_eq!(definition["externalParameters"]["outputs"]["models/en"]["files"], 5);
+    assert_eq!(definition["externalParameters"]["outputs"]["metrics.json"]["executable"], true);
+    assert!(definition["externalParameters"]["outputs"]["models/en"].get("executable").is_none());
     assert_eq!(definition["internalParameters"]["command_hash"], format!("blake3-{HEX}"));
     assert_eq!(definition["internalParameters"]["git"]["dirty"], false);
     assert_eq!(definition["resolvedDependencies"][0]["digest"]["larder-tree-blake3"], HEX);

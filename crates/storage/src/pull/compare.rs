@@ -151,7 +151,7 @@ async fn hash_destination(
     content_hash(context, scheme, &wanted.destination, Some(&wanted.output)).await.map(Some)
 }
 
-/// Returns whether a file at the destination has the execute bit of the remote's. The content hash of a file does not cover
+/// Returns whether a file at the destination has the wanted execute bit, or that of the remote's. The content hash of a file does not cover
 /// this bit. That of a directory does, except under weasel's scheme.
 async fn has_same_mode(
     context: &StorageContext,
@@ -162,8 +162,12 @@ async fn has_same_mode(
     if !existing.is_file() {
         return Ok(true);
     }
+    let is_now = existing.mode() & 0o100 != 0;
+    if let Some(executable) = wanted.executable {
+        return Ok(executable == is_now);
+    }
     match is_executable(context, wanted, candidate).await {
-        Ok(executable) => Ok(executable == Some(existing.mode() & 0o100 != 0)),
+        Ok(executable) => Ok(executable == Some(is_now)),
         Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
         // Fetching it reports the failure.
         Err(_) => Ok(false),

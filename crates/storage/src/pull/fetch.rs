@@ -1,6 +1,10 @@
 //! Fetching one output into a staging directory, and verifying it there.
 
 use std::error::Error as StdError;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, stream};
@@ -92,6 +96,10 @@ pub(crate) async fn fetch_candidate(
     let Listing::Object(object) = keys.read(&got.meta) else { return Err(missing()) };
     let staging = stage(context, wanted).await?;
     let (verified, content_bytes) = unpack(context, wanted, &object, got, &staging, options).await?;
+    if let Some(executable) = wanted.executable {
+        let staged = wanted.output.below(&staging.new_root());
+        set_executable(&staged, executable).map_err(Error::io("set the mode of", &staged))?;
+    }
     Ok(Fetched { object, verified, content_bytes, staging })
 }
 
@@ -109,6 +117,17 @@ pub(super) async fn is_executable(
         .with_workers(context.options.workers.clone());
     let executable = larder_archive::is_executable(got.stream, &wanted.output, &options);
     context.or_cancelled(executable).await?.map_err(Error::Unpack)
+}
+
+/// Makes a file executable for everybody who may read it, or for nobody. Leaves a directory as it is.
+fn set_executable(path: &Path, executable: bool) -> io::Result<()> {
+    let found = fs::symlink_metadata(path)?;
+    if !found.is_file() {
+        return Ok(());
+    }
+    let mode = found.permissions().mode();
+    let wanted = if executable { mode | ((mode & 0o444) >> 2) } else { mode & !0o111 };
+    if wanted == mode { Ok(()) } else { fs::set_permissions(path, fs::Permissions::from_mode(wanted)) }
 }
 
 async fn stage(context: &StorageContext, wanted: &Wanted) -> Result<Arc<Staging>> {

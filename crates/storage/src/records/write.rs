@@ -123,6 +123,7 @@ fn recorded(pushed: &Pushed) -> RecordedOutput {
         object_bytes: pushed.bytes,
         content_bytes: pushed.content_bytes,
         files: pushed.files,
+        executable: pushed.executable,
     }
 }
 

@@ -88,6 +88,7 @@ impl CommandRun<'_> {
             object_bytes: 0,
             content_bytes: prepared.content_bytes(),
             files: prepared.files(),
+            executable: prepared.executable(),
         });
         record.outputs = recorded.collect();
         self.record_here(&record, false).await?;

@@ -58,7 +58,10 @@ impl CommandRun<'_> {
         let command_hash = Some(self.request.command_hash.clone());
         let options = PullOptions { force: true, command_hash, ..PullOptions::default() };
         let outputs = &self.request.outputs;
-        let pulled = match restore(self.context, outputs, &found.objects, &options).await {
+        // The object may be older than the run, and the run may have changed only the execute bit of a file.
+        let executable = |output| found.run.record.output(output).and_then(|listed| listed.executable);
+        let executables: Vec<Option<bool>> = outputs.iter().map(executable).collect();
+        let pulled = match restore(self.context, outputs, &found.objects, &executables, &options).await {
             Err(Error::Damaged { url, source }) => {
                 self.damaged.insert(url.clone());
                 self.damaged.extend(damaged_among(self.context, outputs, &found.objects, &options).await?);
@@ -78,6 +81,7 @@ impl CommandRun<'_> {
                     object_bytes: pulled.bytes,
                     content_bytes: listed.map_or(0, |listed| listed.content_bytes),
                     files: listed.map_or(0, |listed| listed.files),
+                    executable: listed.and_then(|listed| listed.executable),
                 }
             })
             .collect();
