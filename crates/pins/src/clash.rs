@@ -79,10 +79,9 @@ fn folded(path: &str) -> String {
     if path.is_ascii() {
         return path.to_ascii_lowercase();
     }
-    let normalizer = DecomposingNormalizerBorrowed::new_nfd();
     // By way of upper case, `ß` and `ss` are equal, and both forms of a small sigma.
-    let lower = normalizer.normalize(path).to_uppercase().to_lowercase();
-    normalizer.normalize(&lower).into_owned()
+    let lower = path.to_uppercase().to_lowercase();
+    DecomposingNormalizerBorrowed::new_nfd().normalize(&lower).into_owned()
 }
 
 #[cfg(test)]

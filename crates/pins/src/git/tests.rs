@@ -1,5 +1,6 @@
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use larder_hashing::{CommandHash, ContentHash};
 
@@ -207,7 +208,11 @@ fn an_answer_is_bounded_in_time_and_size() {
     let Some(repository) = Repository::new("") else { return };
     let dir = repository.dir.path();
     let question = |args| Question::new(dir, args);
-    assert!(Question { timeout: Duration::ZERO, ..question(&["rev-parse", "--git-dir"]) }.ask().is_none());
+    // Git waits for a writer.
+    rustix::fs::mkfifoat(rustix::fs::CWD, dir.join("fifo"), rustix::fs::Mode::RWXU).unwrap();
+    let (timeout, begun) = (Duration::from_millis(50), Instant::now());
+    assert!(Question { timeout, ..question(&["hash-object", "fifo"]) }.ask().is_none());
+    assert!(begun.elapsed() < Duration::from_secs(5));
     let answer = Question { max_bytes: 3, ..question(&["--version"]) }.ask().unwrap();
     assert_eq!((answer.stdout.as_slice(), answer.is_cut, answer.code), (&b"git"[..], true, None));
     // This reads its standard input, which is empty.
