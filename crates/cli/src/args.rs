@@ -7,6 +7,7 @@
 mod hash;
 mod project;
 mod run;
+mod transfer;
 mod workspace;
 
 use std::num::NonZeroUsize;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use larder_config::MAX_JOBS;
-use larder_storage::{CommandHash, Compression, ContentHash, HashQuery, Scheme};
+use larder_storage::{CommandHash, ContentHash, HashQuery, Scheme};
 
 use crate::exit::RUN;
 use crate::when::When;
@@ -26,7 +27,8 @@ pub(crate) use project::{
 };
 
 pub(crate) use run::{KeyArgs, RunArgs, RunMode};
-pub(crate) use workspace::{InitArgs, UnpinArgs};
+pub(crate) use transfer::{PullArgs, PushArgs};
+pub(crate) use workspace::{InitArgs, PinArgs, StatusArgs, UnpinArgs};
 
 /// Share the outputs of your pipeline through storage that you already have.
 ///
@@ -131,13 +133,15 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Uploads outputs to the remote.
     ///
-    /// Each PATH, a file or a directory, becomes one object, which becomes visible when it is complete. An object with the
-    /// same path, command hash and content hash is not uploaded again. One failure does not stop the other paths.
+    /// Without PATH, it uploads the pinned outputs that were modified, and updates their pins in larder.lock. Each PATH, a file
+    /// or a directory, becomes one object, which becomes visible when it is complete. An object with the same path, command
+    /// hash and content hash is not uploaded again. One failure does not stop the other paths.
     Push(PushArgs),
     /// Restores outputs from the remote.
     ///
-    /// An existing output is kept, and compared with the remote's. Several paths are one unit: they come from one command
-    /// hash, and all of them are restored or none.
+    /// Without PATH, it restores what larder.lock pins, each output for itself. A PATH that is pinned comes as pinned. An
+    /// existing output is kept, and compared with the remote's. Several paths without a pin are one unit: they come from one
+    /// command hash, and all of them are restored or none.
     Pull(PullArgs),
     /// Runs a command only if its outputs are not known yet.
     ///
@@ -168,6 +172,14 @@ pub(crate) enum Command {
     ///
     /// The outputs and their objects stay.
     Unpin(UnpinArgs),
+    /// Pins the version on disk in larder.lock, and publishes it.
+    ///
+    /// Whoever checks out a commit of larder.lock gets that version with `larder pull`. The outputs are added to .gitignore.
+    Pin(PinArgs),
+    /// Shows how the pinned outputs differ from larder.lock.
+    ///
+    /// Shows those that differ, and all of them with `-v`. Makes no request.
+    Status(StatusArgs),
     /// Computes hashes.
     #[command(subcommand)]
     Hash(Hash),
@@ -197,6 +209,8 @@ impl Command {
             Self::Why(_) => "why",
             Self::Init(_) => "init",
             Self::Unpin(_) => "unpin",
+            Self::Pin(_) => "pin",
+            Self::Status(_) => "status",
             Self::Hash(_) => "hash",
             Self::Project(command) => command.name(),
             Self::Config => "config",
@@ -204,84 +218,6 @@ impl Command {
             Self::Man(_) => "man",
         }
     }
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  larder push models/en
-  larder push models/en metrics.json --command-hash \"$(larder hash command -- python train.py)\"
-  larder push corpus --compression zstd:19 -r team
-  larder push models/en --command-hash nightly --force       repair or replace the object")]
-pub(crate) struct PushArgs {
-    /// What to push
-    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
-    pub(crate) paths: Vec<PathBuf>,
-
-    /// What made the outputs [default: the hash of no command]
-    #[arg(long, value_name = "HASH")]
-    pub(crate) command_hash: Option<CommandHash>,
-
-    /// What the output contains [default: computed]; a hash in a known format is verified
-    #[arg(long, value_name = "HASH")]
-    pub(crate) content_hash: Option<ContentHash>,
-
-    /// How to compress: zstd (levels 1 to 19), gzip (1 to 9), xz (0 to 6), bzip2 (1 to 9), each with `:LEVEL`, or none
-    /// [default: zstd:3; gzip:6 under weasel]
-    #[arg(long, value_name = "FORMAT")]
-    pub(crate) compression: Option<Compression>,
-
-    /// Upload even if the object exists, and replace it
-    #[arg(long)]
-    pub(crate) force: bool,
-
-    /// Store the targets of symbolic links, instead of the links
-    #[arg(long)]
-    pub(crate) dereference: bool,
-
-    /// Show what would be uploaded, without uploading
-    ///
-    /// Makes every check that needs no write. The remote must exist and accept the credentials. A directory and Google Cloud
-    /// Storage must also accept a new object. On S3 and SSH, a dry run does not test write access.
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  larder pull models/en                                      the newest
-  larder pull models/en metrics.json --command-hash nightly
-  larder pull models/en --force                              replace an output that differs
-  larder pull models/en --to /tmp/compare                    restore to /tmp/compare/models/en")]
-pub(crate) struct PullArgs {
-    /// What to pull
-    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
-    pub(crate) paths: Vec<PathBuf>,
-
-    /// What made the outputs, in whole or its first 8 digits or more [default: the newest]
-    #[arg(long, value_name = "HASH")]
-    pub(crate) command_hash: Option<HashQuery>,
-
-    /// What the output contains, in whole or its first 8 digits or more [default: the newest]
-    #[arg(long, value_name = "HASH")]
-    pub(crate) content_hash: Option<HashQuery>,
-
-    /// Replace an existing output that differs
-    #[arg(long)]
-    pub(crate) force: bool,
-
-    /// Restore to DIR/PATH instead, to compare versions
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) to: Option<PathBuf>,
-
-    /// Do not check the content against its hash
-    #[arg(long)]
-    pub(crate) no_verify: bool,
-
-    /// Show what would be restored, without restoring
-    #[arg(long)]
-    pub(crate) dry_run: bool,
 }
 
 #[derive(Args, Debug)]

@@ -14,9 +14,10 @@ mod project;
 mod pull;
 mod push;
 mod run;
-mod unpin;
+mod transfer;
 mod url;
 mod why;
+mod workspace;
 
 use crate::args::{Cli, Command};
 use crate::context::CommandContext;
@@ -38,7 +39,7 @@ pub(crate) fn run(cli: &Cli, output: &mut CommandOutput) -> Result<()> {
                     "unexpected argument `{argument}`: only `larder project` overrides variables"
                 )));
             }
-            let needs_remote = !matches!(command, Command::Hash(_) | Command::Unpin(_));
+            let needs_remote = !matches!(command, Command::Hash(_) | Command::Status(_) | Command::Unpin(_));
             run_in_project(
                 command,
                 &CommandContext::new(&cli.global, needs_remote, output.console())?,
@@ -58,8 +59,10 @@ fn run_in_project(command: &Command, context: &CommandContext, output: &mut Comm
         Command::Ls(args) => ls::run(args, context, output),
         Command::Log(args) => log::run(args, context, output),
         Command::Why(args) => why::run(args, context, output),
+        Command::Pin(args) => workspace::pin::run(args, context, output),
+        Command::Status(args) => workspace::status::run(args, context, output),
         Command::Hash(args) => hash::run(args, context, output),
-        Command::Unpin(args) => unpin::run(args, context, output),
+        Command::Unpin(args) => workspace::unpin::run(args, context, output),
         Command::Init(_)
         | Command::Project(_)
         | Command::Config

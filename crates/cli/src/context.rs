@@ -33,7 +33,7 @@ const DEFAULT_REMOTE: &str = "default";
 const RUN_LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The project of a command, and its settings.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CommandContext {
     pub(crate) working_dir: PathBuf,
     pub(crate) root: PathBuf,
@@ -180,6 +180,59 @@ impl CommandContext {
         self.config = config_of(self.layers.clone());
         root.clone_into(&mut self.root);
         Ok(self)
+    }
+
+    /// Opens the remote of pinned outputs: the one that the user chose with `-r`, else the one that the pins name, else the
+    /// default one. Makes no request yet.
+    pub(crate) fn open_pinned(&self, named: Option<&str>, console: &Console) -> Result<RemoteSession> {
+        let Some(named) = named.filter(|_| !self.is_remote_given()) else { return self.open(console) };
+        let known = self.config.remote_names();
+        if !known.iter().any(|name| name == named) {
+            return Err(Failure::PinnedRemote { name: named.to_owned(), known });
+        }
+        self.open_under(self.scheme, &self.choosing(named), console)
+    }
+
+    /// Returns whether the user chose a remote with `-r`.
+    pub(crate) fn is_remote_given(&self) -> bool {
+        let is_flag =
+            |layer: &Layer| matches!(&layer.remote, Some(remote) if matches!(remote.origin, Origin::Flag(_)));
+        self.layers.iter().any(is_flag)
+    }
+
+    /// Returns the configuration with another choice of the remote.
+    fn choosing(&self, name: &str) -> Config {
+        let remote = Some(Setting { value: name.to_owned(), origin: Origin::Default });
+        let choice = Layer { remote, ..Layer::default() };
+        config_of([choice].into_iter().chain(self.layers.iter().cloned()))
+    }
+
+    /// Returns how a pin names the chosen remote: not at all if it is the project's default one.
+    ///
+    /// # Errors
+    ///
+    /// Others cannot pull from this remote: it is in the project, or only this user's configuration knows it.
+    pub(crate) fn remote_of_pins(&self) -> Result<Option<String>> {
+        let chosen = self.config.remote(&self.root, &self.working_dir)?;
+        if chosen.is_embedded() {
+            return Err(Failure::Usage(
+                "a pin needs a remote that others can reach, and this project has none: `larder init REMOTE` adds one".to_owned(),
+            ));
+        }
+        let name = chosen.name.filter(|_| chosen.origin.is_project_file()).ok_or_else(|| {
+            Failure::Usage(format!(
+                "the remote {} is not in larder.toml, so others cannot pull from it: add it below `[remotes]` there",
+                chosen.location
+            ))
+        })?;
+        // What this user chose is not the default of others.
+        let of_project = self
+            .layers
+            .iter()
+            .filter(|layer| layer.file.as_ref().is_some_and(|file| file.starts_with(&self.root)));
+        let default = config_of(of_project.cloned()).remote(&self.root, &self.working_dir);
+        let is_default = default.is_ok_and(|default| default.name.as_ref() == Some(&name));
+        Ok((!is_default).then_some(name))
     }
 
     /// Returns the names of the remotes that can be chosen.

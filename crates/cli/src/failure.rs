@@ -55,6 +55,26 @@ pub(crate) enum Failure {
     ReplacedObjects { count: usize },
     #[error("{count} of the project's outputs {} not up to date, and --strict is set", if *count == 1 { "is" } else { "are" })]
     Incomplete { count: usize },
+    #[error(transparent)]
+    Pinned(Box<PinnedFailure>),
+    #[error("larder.lock pins nothing: name a PATH; without one, {does}, and `larder pin PATH` pins one")]
+    NoPins { does: &'static str },
+    #[error("{path} was not pushed, because its pin was changed too")]
+    Diverged { path: String },
+    #[error("{count} {} kept, and --strict is set", if *count == 1 { "output was" } else { "outputs were" })]
+    Kept { count: usize },
+    #[error("the pin of {path} was changed in the meantime: nothing was written to larder.lock, try again")]
+    PinChanged { path: String },
+    #[error(transparent)]
+    PinClash(larder_pins::PinClash),
+    #[error("larder.lock names the remote `{name}`, which is not configured: {}", known_remotes(known))]
+    PinnedRemote { name: String, known: Vec<String> },
+    #[error("{count} {} not as pinned", if *count == 1 { "output is" } else { "outputs are" })]
+    NotAsPinned { count: usize },
+    #[error("{count} pinned {} missing, and --strict is set", if *count == 1 { "output is" } else { "outputs are" })]
+    MissingOutputs { count: usize },
+    #[error("failed to look at {}", path.display())]
+    LookAt { path: PathBuf, source: io::Error },
     #[error("failed to change to the directory {}", path.display())]
     ChangeDirectory { path: PathBuf, source: io::Error },
     #[error("failed to find the project directory {}", path.display())]
@@ -75,6 +95,17 @@ pub(crate) enum Failure {
     Runtime(#[source] io::Error),
     #[error("failed to write the results to standard output")]
     Stdout(#[source] io::Error),
+}
+
+/// A pinned output could not be pulled.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", pin_failed(path, remote, by.as_deref(), source))]
+pub(crate) struct PinnedFailure {
+    pub(crate) path: String,
+    pub(crate) remote: String,
+    /// The commit that pinned it.
+    pub(crate) by: Option<String>,
+    pub(crate) source: larder_storage::Error,
 }
 
 impl From<ProjectError> for Failure {
@@ -115,9 +146,12 @@ impl Failure {
     /// Returns whether nothing matches. This is an answer with its own exit code.
     pub(crate) fn is_miss(&self) -> bool {
         use larder_storage::Error;
-        let is_storage_miss =
-            matches!(self, Self::Storage(Error::NotFound { .. } | Error::NoCommonCommand { .. }));
-        is_storage_miss || matches!(self, Self::NotPinned { .. })
+        let error = match self {
+            Self::Storage(error) => error,
+            Self::Pinned(pinned) => &pinned.source,
+            _ => return matches!(self, Self::NotPinned { .. }),
+        };
+        matches!(error, Error::NotFound { .. } | Error::NoCommonCommand { .. })
     }
 
     /// Returns whether an output has a link that cannot be stored as a link.
@@ -196,9 +230,12 @@ impl Failure {
             // This also holds for an operation on a remote.
             _ if Limit::met_by(self).is_some() => ErrorKind::Failed,
             Self::Storage(error) => error.kind(),
+            Self::Pinned(pinned) => pinned.source.kind(),
             Self::Project(error) => error.kind(),
             Self::Pins(error) if error.is_content() => ErrorKind::Usage,
-            Self::Incomplete { .. } | Self::NotPinned { .. } => ErrorKind::NotFound,
+            Self::Incomplete { .. } | Self::MissingOutputs { .. } | Self::NotPinned { .. } => {
+                ErrorKind::NotFound
+            }
             Self::DamagedObjects { .. } | Self::ReplacedObjects { .. } => ErrorKind::Integrity,
             Self::Hash(error) | Self::CommandHash(CommandError::Dependency { source: error, .. })
                 if error.is_cancelled() =>
@@ -217,6 +254,9 @@ impl Failure {
             | Self::Config(_)
             | Self::ChangeDirectory { .. }
             | Self::ProjectDirectory { .. }
+            | Self::PinnedRemote { .. }
+            | Self::NoPins { .. }
+            | Self::PinClash(_)
             | Self::NoDefaultRemote { .. } => ErrorKind::Usage,
             Self::CommandHash(_)
             | Self::Hash(_)
@@ -224,6 +264,11 @@ impl Failure {
             | Self::WorkingDirectory(_)
             | Self::Runtime(_)
             | Self::Refused { .. }
+            | Self::NotAsPinned { .. }
+            | Self::Diverged { .. }
+            | Self::Kept { .. }
+            | Self::PinChanged { .. }
+            | Self::LookAt { .. }
             | Self::ManPages { .. }
             | Self::Pins(_)
             | Self::CreateParent { .. }
@@ -237,6 +282,17 @@ impl Failure {
 fn names_are(names: &[String]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     format!("{} {}", quoted.join(", "), if names.len() == 1 { "is" } else { "are" })
+}
+
+/// Says why a pinned output could not be pulled.
+fn pin_failed(path: &str, remote: &str, by: Option<&str>, error: &larder_storage::Error) -> String {
+    let pinned = by.map_or_else(|| "is pinned".to_owned(), |by| format!("was pinned by {by}"));
+    match error {
+        larder_storage::Error::NotFound { .. } => format!(
+            "{path} {pinned}, but {remote} does not have that version: whoever has it can run `larder push {path} --force`"
+        ),
+        _ => format!("failed to pull {path}, which {pinned}"),
+    }
 }
 
 /// Returns what to do about outputs that were made from other inputs, and about outputs with invalid paths.

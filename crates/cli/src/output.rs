@@ -33,6 +33,8 @@ pub(crate) struct CommandOutput {
     typed: Option<String>,
     /// Names in the remote, for hints.
     near: Vec<String>,
+    /// Pinned outputs, for hints.
+    near_pins: Vec<String>,
     stopped: Exit,
     /// The exit code of the command that `larder run` ran.
     of_run: Option<u8>,
@@ -53,6 +55,7 @@ impl CommandOutput {
             tally: Tally::start(),
             typed: None,
             near: Vec::new(),
+            near_pins: Vec::new(),
             stopped: Exit::Done,
             of_run: None,
         }
@@ -78,6 +81,11 @@ impl CommandOutput {
         self.near = names;
     }
 
+    /// Keeps the pinned outputs that are near one without a pin, for hints.
+    pub(crate) fn set_near_pins(&mut self, names: Vec<String>) {
+        self.near_pins = names;
+    }
+
     /// Returns what the user can do about a failure.
     fn hint(&self, failure: &Failure) -> Option<String> {
         let quoted = |names: &[String]| {
@@ -86,6 +94,9 @@ impl CommandOutput {
         };
         if let Failure::NotPinned { near, .. } = failure {
             return (!near.is_empty()).then(|| format!("larder.lock has {}", quoted(near)));
+        }
+        if failure.is_miss() && !self.near_pins.is_empty() {
+            return Some(format!("larder.lock has {}", quoted(&self.near_pins)));
         }
         if failure.is_miss() && !self.near.is_empty() {
             return Some(format!("the remote has {}", quoted(&self.near)));

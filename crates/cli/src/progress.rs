@@ -10,6 +10,7 @@ use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::Instant;
 
+use larder_storage::CancellationToken;
 use larder_tree::Observer;
 
 use crate::output::text::printable;
@@ -93,5 +94,21 @@ impl Observer for ProgressTask {
     fn is_cancelled(&self) -> bool {
         // The signal itself ends a command that only reads files.
         false
+    }
+}
+
+/// A task that a signal stops.
+pub(crate) struct CancellableTask {
+    pub(crate) task: Arc<ProgressTask>,
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Observer for CancellableTask {
+    fn bytes(&self, count: u64) {
+        self.task.bytes(count);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
     }
 }

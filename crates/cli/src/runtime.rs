@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
+use crate::failure::{Failure, Result};
+
 /// The number of threads for blocking calls. At most four outputs are transferred at once. Each has at most
 /// two calls that wait for other calls: the listings of its objects and of its records.
 const BLOCKING_THREADS: usize = 10;
@@ -56,6 +58,14 @@ fn ask_for_threads() -> io::Result<()> {
     // These threads do not panic.
     threads?.into_iter().for_each(|thread| drop(thread.join()));
     Ok(())
+}
+
+/// Runs blocking work on a thread of the runtime. A panic goes on here.
+pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(error) => Failure::Runtime(io::Error::other(error)),
+    })
 }
 
 /// Occupies every blocking thread once, so that all of them exist.

@@ -8,9 +8,7 @@ pub(crate) fn instead_of(command: &str) -> Option<&'static str> {
             "`larder pull PATH` restores an output"
         }
         "sync" => "`larder push PATH` uploads an output, and `larder pull PATH` restores one",
-        "status" | "st" => {
-            "`larder pull PATH --dry-run` compares an output with the remote, `larder project status` all of a project.yml"
-        }
+        "st" => "`larder status` compares the pinned outputs with larder.lock",
         "history" | "versions" => {
             "`larder ls PATH` lists the versions of an output, `larder log PATH` the runs that made them"
         }
@@ -32,9 +30,8 @@ pub(crate) fn instead_of(command: &str) -> Option<&'static str> {
         "cp" | "copy" | "mv" | "move" | "rename" => {
             "an output keeps its path in the remote: `larder pull PATH`, move it, and `larder push` it under its new path"
         }
-        "pin" => {
-            "larder does not pin versions yet: `larder pull PATH --content-hash HASH` restores one version"
-        }
+        "track" | "lock" => "`larder pin PATH` pins the version on disk in larder.lock",
+        "untrack" | "unlock" => "`larder unpin PATH` removes a pin from larder.lock",
         "doctor" => "`larder ls -v` shows the project, the remote and the configuration files in use",
         "version" => "`larder --version` prints the version",
         "login" | "auth" => {

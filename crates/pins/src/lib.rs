@@ -20,6 +20,7 @@ mod markers;
 mod merge;
 mod parse;
 mod pin;
+mod pin_state;
 mod update;
 mod write_lock;
 
@@ -32,6 +33,7 @@ pub use gitignore::{ignore_outputs, ignore_state, unignore_outputs};
 pub use larder_lock::LarderLock;
 pub use merge::{LockMerge, PinConflict, Side};
 pub use pin::Pin;
+pub use pin_state::PinState;
 pub use update::{LockContents, LockUpdate};
 pub use write_lock::ProjectWriteLock;
 

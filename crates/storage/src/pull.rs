@@ -8,11 +8,12 @@ mod wanted;
 
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use larder_hashing::OutputPath;
 use rustix::fs::{Access, AtFlags, CWD};
 
@@ -22,7 +23,7 @@ use crate::options::{KnownVersion, PullOptions};
 use crate::outcome::{PullOutcome, Pulled, RemoteObject};
 use crate::report::{Phase, PhaseReport};
 use crate::state::{OutputLocks, Planned, Unplaced, check_one_mount, place};
-use crate::tasks::{few_at_once, run_blocking};
+use crate::tasks::{MAX_TRANSFERS, few_at_once, run_blocking};
 use candidates::{Choice, choices, none_found};
 use compare::{Compared, Comparison, Decision, compare, compare_with, known_version, would_restore};
 use damaged::DamagedCandidates;
@@ -60,6 +61,24 @@ pub(crate) async fn pull(
         pulled.elapsed = elapsed;
     }
     Ok(pulled)
+}
+
+/// See [`crate::RemoteStorage::pull_each`].
+pub(crate) async fn pull_each(
+    context: &StorageContext,
+    wanted: &[(OutputPath, PullOptions)],
+    mut each: impl FnMut(usize, Result<Pulled>) -> ControlFlow<()>,
+) {
+    let pulls = wanted.iter().enumerate().map(|(index, (output, options))| async move {
+        (index, pull(context, std::slice::from_ref(output), options).await)
+    });
+    let mut pulled = stream::iter(pulls).buffer_unordered(MAX_TRANSFERS);
+    while let Some((index, result)) = pulled.next().await {
+        let result = result.map(|mut pulled| pulled.remove(0));
+        if each(index, result).is_break() {
+            break;
+        }
+    }
 }
 
 /// Restores one object of each output: all of them, or none. `executables` says which of them become executable files, where

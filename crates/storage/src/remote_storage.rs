@@ -1,8 +1,10 @@
 //! The storage: a project with a remote.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::TryStreamExt as _;
 use larder_backend::Backend;
 use larder_hashing::{CommandHash, ContentHash, OutputPath};
 use larder_records::RunId;
@@ -17,7 +19,7 @@ use crate::remote::RemoteUrl;
 use crate::resolve::HashQuery;
 use crate::run::{CommandRun, RunRequest};
 use crate::state::{LocalRun, OutputChanges};
-use crate::tasks::run_blocking;
+use crate::tasks::{few_at_once, run_blocking};
 use crate::{find, hash, list, pull, push, records, resolve, run};
 
 /// Keeps the outputs of one project in one remote.
@@ -162,6 +164,16 @@ impl RemoteStorage {
         pull::pull(&self.context, outputs, options).await
     }
 
+    /// Pulls outputs, each for itself: one may be restored while another fails. Reports each as soon as it is done, until `each`
+    /// breaks.
+    pub async fn pull_each(
+        &self,
+        wanted: &[(OutputPath, PullOptions)],
+        each: impl FnMut(usize, Result<Pulled>) -> ControlFlow<()>,
+    ) {
+        pull::pull_each(&self.context, wanted, each).await;
+    }
+
     /// Hashes an output in the project, and counts its bytes and files. Makes no request.
     ///
     /// # Errors
@@ -171,13 +183,14 @@ impl RemoteStorage {
         push::describe(&self.context, output).await
     }
 
-    /// Returns whether the remote has the object of a version of an output. Makes one request.
+    /// Returns of each version whether the remote has its object. Makes one request per version.
     ///
     /// # Errors
     ///
     /// The remote fails.
-    pub async fn has(&self, output: &OutputPath, version: &KnownVersion) -> Result<bool> {
-        find::has_object(&self.context, output, version).await
+    pub async fn has_each(&self, versions: &[(OutputPath, KnownVersion)]) -> Result<Vec<bool>> {
+        let looks = versions.iter().map(|(output, version)| find::has_object(&self.context, output, version));
+        few_at_once(looks).try_collect().await
     }
 
     /// Completes or undoes what dead processes had begun in the project. Most operations do this themselves. A caller does it

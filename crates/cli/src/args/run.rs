@@ -88,9 +88,8 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) refresh: bool,
 
-    /// Pin the outputs in larder.lock
-    // It needs larder.lock, which this version does not write.
-    #[arg(long, hide = true)]
+    /// Pin the outputs in larder.lock, if the remote has them in the end
+    #[arg(long)]
     pub(crate) pin: bool,
 
     /// Fail if the remote cannot be used

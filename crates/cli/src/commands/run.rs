@@ -14,6 +14,7 @@ use std::env;
 use larder_storage::CancellationToken;
 
 use super::key::Key;
+use super::workspace::pin_outputs;
 use crate::args::{RunArgs, RunMode};
 use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
@@ -34,7 +35,8 @@ pub(super) fn run(args: &RunArgs, context: &CommandContext, output: &mut Command
         check::usage(args, mode, output)?;
         match mode {
             RunMode::Off => run_only(args, context, output, &mut report),
-            mode => run_recorded(args, mode, context, output, &mut report),
+            mode => run_recorded(args, mode, context, output, &mut report)
+                .and_then(|is_published| pin(args, is_published, context, output)),
         }
     });
     report.write(output, outcome.as_ref().err())?;
@@ -55,6 +57,23 @@ fn mode(args: &RunArgs) -> Result<RunMode> {
             ))
         }),
     }
+}
+
+/// Pins the outputs, if the remote has them.
+fn pin(
+    args: &RunArgs,
+    is_published: bool,
+    context: &CommandContext,
+    output: &mut CommandOutput,
+) -> Result<()> {
+    if !args.pin || args.dry_run || output.is_stopped() {
+        return Ok(());
+    }
+    if !is_published {
+        output.console().note(&"larder: the outputs are not pinned, because they are not published");
+        return Ok(());
+    }
+    pin_outputs(&context.outputs(&args.run.outputs)?, true, context, output)
 }
 
 /// Runs the command, and nothing else.
@@ -91,13 +110,14 @@ fn run_only(
     Ok(())
 }
 
+/// Returns whether the remote has the outputs in the end.
 fn run_recorded(
     args: &RunArgs,
     mode: RunMode,
     context: &CommandContext,
     output: &mut CommandOutput,
     report: &mut RunReport,
-) -> Result<()> {
+) -> Result<bool> {
     let outputs = context.outputs(&args.run.outputs)?;
     let kept = context.outputs(&args.run.keep)?;
     if let Some(unknown) = kept.iter().find(|kept| !outputs.contains(kept)) {
@@ -120,7 +140,9 @@ fn run_recorded(
             output,
             report,
             has_told_pause: false,
+            is_published: false,
         };
-        steps.all(outputs, kept).await
+        steps.all(outputs, kept).await?;
+        Ok(steps.is_published)
     })?
 }

@@ -1,5 +1,6 @@
 //! The document of `--json`. It is an interface: fields are added, never renamed or removed.
 
+mod pins;
 mod runs;
 
 use std::io::{self, Write};
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use super::text;
 use crate::failure::Failure;
+pub(crate) use pins::PinEntry;
 pub(crate) use runs::{LogEntry, WhyEntry};
 
 /// The version of the document. It increases when programs that read the document would have to change.
@@ -78,6 +80,7 @@ pub(crate) enum ResultEntry {
     Finding(AuditFinding),
     Log(Box<LogEntry>),
     Why(Box<WhyEntry>),
+    Pin(Box<PinEntry>),
 }
 
 /// An output that was pushed or pulled.
@@ -150,6 +153,12 @@ impl From<LogEntry> for ResultEntry {
 impl From<WhyEntry> for ResultEntry {
     fn from(entry: WhyEntry) -> Self {
         Self::Why(Box::new(entry))
+    }
+}
+
+impl From<PinEntry> for ResultEntry {
+    fn from(entry: PinEntry) -> Self {
+        Self::Pin(Box::new(entry))
     }
 }
 

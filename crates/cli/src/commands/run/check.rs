@@ -26,8 +26,10 @@ const SECRET_LEN: usize = 8;
 pub(super) fn usage(args: &RunArgs, mode: RunMode, output: &CommandOutput) -> Result<()> {
     let problem = if output.is_json() {
         "standard output belongs to the command: use `--report FILE` instead of --json"
-    } else if args.pin {
-        "`--pin` needs larder.lock, which this version of larder does not write yet"
+    } else if args.pin && mode != RunMode::ReadWrite {
+        "`--pin` publishes the outputs: leave it out, or use the mode `read-write`"
+    } else if args.pin && args.run.check {
+        "`--check` has no outputs that `--pin` could pin"
     } else if args.run.outputs.is_empty() && !args.run.check && mode != RunMode::Off {
         "a run without outputs makes nothing: name them with `-o PATH`, or add `--check`"
     } else if args.key.deps.is_empty() && !args.run.no_deps && mode != RunMode::Off {

@@ -5,14 +5,13 @@ use std::time::SystemTime;
 
 use larder_hashing::{HashedDependency, command_manifest, hash_dependencies};
 use larder_storage::{CancellationToken, CommandHash, Dependency, RunDetails, tree_changes};
-use larder_tree::Observer;
-use tokio::task::spawn_blocking;
 
 use crate::commands::key::Key;
 use crate::context::CommandContext;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::output::console::Console;
-use crate::progress::ProgressTask;
+use crate::progress::CancellableTask;
+use crate::runtime::run_blocking;
 
 /// The tree manifests of all dependencies are kept up to this size, in bytes, to name the files that change.
 const MAX_MANIFESTS: usize = 8 << 20;
@@ -123,32 +122,9 @@ async fn hash(
     cancel: CancellationToken,
     console: &Console,
 ) -> Result<Vec<HashedDependency>> {
-    let task = console.progress().begin("hashing dependencies", None);
+    let task = Arc::new(console.progress().begin("hashing dependencies", None));
     let mut options = context.hash_options();
     options.tree.observer = Arc::new(CancellableTask { task, cancel });
     let root = context.root.clone();
-    let hashed = spawn_blocking(move || hash_dependencies(&root, &deps, &options, MAX_MANIFESTS)).await;
-    match hashed {
-        Ok(hashed) => Ok(hashed?),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(Failure::Runtime(std::io::Error::other(error))),
-        },
-    }
-}
-
-/// Shows the progress of hashing, and stops it after a signal.
-struct CancellableTask {
-    task: ProgressTask,
-    cancel: CancellationToken,
-}
-
-impl Observer for CancellableTask {
-    fn bytes(&self, count: u64) {
-        self.task.bytes(count);
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.cancel.is_cancelled()
-    }
+    Ok(run_blocking(move || hash_dependencies(&root, &deps, &options, MAX_MANIFESTS)).await??)
 }

@@ -31,6 +31,8 @@ pub(super) struct Steps<'a> {
     pub(super) output: &'a mut CommandOutput,
     pub(super) report: &'a mut RunReport,
     pub(super) has_told_pause: bool,
+    /// Whether the remote has the outputs in the end.
+    pub(super) is_published: bool,
 }
 
 impl Steps<'_> {
@@ -95,7 +97,8 @@ impl Steps<'_> {
         self.report.set_saved(&last.record);
         self.say(&say::up_to_date(&last.record));
         exit_with(0, self.output, self.report);
-        let is_done = run.is_published(&last) || self.args.dry_run || self.mode != RunMode::ReadWrite;
+        self.is_published = run.is_published(&last);
+        let is_done = self.is_published || self.args.dry_run || self.mode != RunMode::ReadWrite;
         if is_done || self.is_remote_paused(run) {
             return Ok(());
         }
@@ -159,6 +162,7 @@ impl Steps<'_> {
                 }
             }
         }
+        self.is_published = true;
         self.report.set_outcome(Outcome::Hit);
         self.report.set_saved(&found.run.record);
         exit_with(0, self.output, self.report);
@@ -300,6 +304,7 @@ impl Steps<'_> {
     async fn publish(&mut self, run: &CommandRun<'_>, made: &MadeOutputs) -> Result<()> {
         match run.publish(made, &self.push_options()).await {
             Ok(published) => {
+                self.is_published = true;
                 for pushed in &published.outputs {
                     self.report.add(TransferEntry::pushed(pushed));
                     let note = if self.session.is_embedded { ", kept on this machine only" } else { "" };

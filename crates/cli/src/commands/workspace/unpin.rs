@@ -1,17 +1,21 @@
 //! `larder unpin`
 
-use larder_pins::{LarderLock, LockContents, LockUpdate, unignore_outputs};
+use larder_pins::{Bases, LarderLock, LockContents, LockUpdate, unignore_outputs};
 use larder_storage::OutputPath;
 
-use super::near::nearest_pins;
 use crate::args::UnpinArgs;
+use crate::commands::near::nearest_pins;
 use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
 use crate::output::CommandOutput;
 use crate::output::document::OutcomeEntry;
 use crate::output::text::printable;
 
-pub(super) fn run(args: &UnpinArgs, context: &CommandContext, output: &mut CommandOutput) -> Result<()> {
+pub(in crate::commands) fn run(
+    args: &UnpinArgs,
+    context: &CommandContext,
+    output: &mut CommandOutput,
+) -> Result<()> {
     let outputs = context.outputs(&args.paths)?;
     // Without the pins, not even a lock file is created.
     check(&LockContents::read(&context.root)?.into_pins()?, &outputs)?;
@@ -24,6 +28,8 @@ pub(super) fn run(args: &UnpinArgs, context: &CommandContext, output: &mut Comma
     // The pins go last. If the command stops before, it can be repeated.
     let lines = unignore_outputs(update.write_lock(), &outputs)?;
     update.write(&pins)?;
+    let bases = Bases::of(&context.root);
+    outputs.iter().try_for_each(|path| bases.remove(path))?;
     for path in &outputs {
         output.summary(&printable(&format!("unpinned {path}")));
         output.entry(OutcomeEntry { path: path.as_str().to_owned(), outcome: "unpinned" });

@@ -1,0 +1,195 @@
+//! `larder push` of pinned outputs.
+
+use larder_pins::{LarderLock, PinState};
+use larder_storage::{CancellationToken, OutputPath, PushOptions, Pushed};
+
+use super::pinned::{PinnedOutput, both_changed, compare};
+use super::remotes::by_remote;
+use super::versions::{NewPin, publish, remove_markers, write_pins};
+use crate::args::PushArgs;
+use crate::context::CommandContext;
+use crate::failure::{Failure, Result};
+use crate::output::CommandOutput;
+use crate::output::document::{FailedEntry, PinEntry};
+use crate::output::text::printable;
+use crate::runtime::run_blocking;
+
+/// Pushes the pinned outputs that were modified, and updates their pins.
+pub(in crate::commands) fn modified(
+    args: &PushArgs,
+    options: &PushOptions,
+    context: &CommandContext,
+    output: &mut CommandOutput,
+) -> Result<()> {
+    let lock = LarderLock::read(&context.root)?;
+    if lock.is_empty() {
+        return Err(Failure::NoPins { does: "push uploads the pinned outputs that were modified" });
+    }
+    let given = context.is_remote_given().then(|| context.remote_of_pins()).transpose()?;
+    let (mut new, mut missing, mut diverged) = (Vec::new(), 0, 0);
+    for (remote, pins) in by_remote(lock.iter().cloned().collect()) {
+        let session = match context.open_pinned(remote.as_deref(), output.console()) {
+            Ok(session) => session,
+            Err(failure) => {
+                output.fail(failure);
+                continue;
+            }
+        };
+        let remote = given.as_ref().unwrap_or(&remote).clone();
+        let published = session.run_saying(output, async |output| {
+            // An interrupted command may have left outputs half made.
+            session.storage.recover().await?;
+            let (of_context, cancel, console) =
+                (context.clone(), session.cancel.clone(), output.console().clone());
+            let compared = run_blocking(move || compare(pins, &of_context, &cancel, &console)).await?;
+            let mut modified: Vec<PinnedOutput> = Vec::new();
+            for (path, compared) in compared {
+                match compared {
+                    Ok(pinned) if pinned.state == PinState::Modified => modified.push(pinned),
+                    Ok(pinned) => {
+                        missing += usize::from(pinned.state == PinState::Missing);
+                        diverged += usize::from(pinned.state == PinState::Diverged);
+                        skip(&pinned, output);
+                    }
+                    Err(failure) => {
+                        output.entry(FailedEntry::new(path.as_str(), &failure));
+                        output.fail(failure);
+                    }
+                }
+            }
+            let outputs: Vec<OutputPath> = modified.iter().map(|pinned| pinned.pin.path.clone()).collect();
+            let pins = publish(&outputs, remote.as_ref(), options, &session, context, output).await;
+            let new = pins.into_iter().map(|pin| {
+                let replaced = modified.iter().find(|pinned| pinned.pin.path == pin.path);
+                NewPin { pin, replaces: replaced.map(|pinned| pinned.pin.clone()) }
+            });
+            Ok::<Vec<NewPin>, Failure>(new.collect())
+        })?;
+        match published {
+            Ok(published) => new.extend(published),
+            Err(failure) => output.fail(failure),
+        }
+    }
+    if !args.dry_run {
+        remove_markers(context, output)?;
+        update(&new, context, output)?;
+    }
+    if diverged > 0 {
+        output.fail(Failure::NotAsPinned { count: diverged });
+    }
+    if args.strict && missing > 0 {
+        output.fail(Failure::MissingOutputs { count: missing });
+    }
+    Ok(())
+}
+
+/// Says why a pinned output is not pushed.
+fn skip(pinned: &PinnedOutput, output: &mut CommandOutput) {
+    let path = &pinned.pin.path;
+    let (counted, line) = match pinned.state {
+        PinState::Clean | PinState::Modified => {
+            output.entry(PinEntry::new(&pinned.pin, pinned.state, pinned.disk.as_ref()));
+            output.count("clean", None);
+            return;
+        }
+        PinState::Behind => {
+            ("behind", format!("skipped {path}: larder.lock has another version, `larder pull` first"))
+        }
+        PinState::Diverged => ("diverged", format!("skipped {path}: {}", both_changed(path))),
+        PinState::Missing => ("missing", format!("skipped {path}: it is missing, `larder pull` restores it")),
+    };
+    output.entry(PinEntry::new(&pinned.pin, pinned.state, pinned.disk.as_ref()).with_outcome("skipped"));
+    output.count(counted, None);
+    output.summary(&printable(&line));
+}
+
+/// How a pin names its remote: not at all if it is the default one.
+#[derive(Debug)]
+struct GivenRemote(Option<String>);
+
+/// The pinned ones among outputs that are pushed by name.
+#[derive(Debug, Default)]
+pub(in crate::commands) struct NamedPins {
+    pinned: Vec<PinnedOutput>,
+    /// What new pins name as their remote, if the user chose it with `-r`.
+    given: Option<GivenRemote>,
+}
+
+impl NamedPins {
+    /// Compares them. Refuses those that diverged, unless the push is forced: they are removed from `outputs`.
+    pub(in crate::commands) fn among(
+        outputs: &mut Vec<OutputPath>,
+        args: &PushArgs,
+        context: &CommandContext,
+        output: &mut CommandOutput,
+    ) -> Result<Self> {
+        let lock = LarderLock::read(&context.root)?;
+        let pins: Vec<_> = outputs.iter().filter_map(|path| lock.get(path)).cloned().collect();
+        if let (Some(pin), Some(hash)) = (pins.first(), &args.content_hash)
+            && hash.verifiable_under(context.scheme).is_none()
+        {
+            return Err(Failure::Usage(format!(
+                "{} is pinned, and a pin needs the hash of its content: leave out --content-hash",
+                pin.path
+            )));
+        }
+        let compared = compare(pins, context, &CancellationToken::default(), output.console());
+        let mut pinned = Vec::new();
+        for (path, compared) in compared {
+            match compared {
+                Ok(found) if found.state == PinState::Diverged && !args.force => {
+                    skip(&found, output);
+                    output.fail(Failure::Diverged { path: path.to_string() });
+                    outputs.retain(|other| *other != path);
+                }
+                // The push reports that it is missing.
+                Ok(found) => pinned.push(found),
+                Err(failure) => {
+                    output.entry(FailedEntry::new(path.as_str(), &failure));
+                    output.fail(failure);
+                    outputs.retain(|other| *other != path);
+                }
+            }
+        }
+        let is_unclean = |found: &PinnedOutput| found.state != PinState::Clean;
+        let given = (context.is_remote_given() && pinned.iter().any(is_unclean))
+            .then(|| context.remote_of_pins().map(GivenRemote))
+            .transpose()?;
+        Ok(Self { pinned, given })
+    }
+
+    /// Returns the remote that the pin of an output names.
+    pub(in crate::commands) fn remote_of(&self, path: &OutputPath) -> Option<&str> {
+        let pinned = self.pinned.iter().find(|pinned| pinned.pin.path == *path)?;
+        pinned.pin.remote.as_deref()
+    }
+
+    /// Updates the pins of outputs that were pushed with another content.
+    pub(in crate::commands) fn update(
+        &self,
+        pushed: &[Pushed],
+        context: &CommandContext,
+        output: &CommandOutput,
+    ) -> Result<()> {
+        let changed = pushed.iter().filter_map(|pushed| {
+            let PinnedOutput { pin, .. } =
+                self.pinned.iter().find(|pinned| pinned.pin.path == pushed.output)?;
+            let remote = self.given.as_ref().map_or(&pin.remote, |given| &given.0).clone();
+            let is_other = pushed.content_hash != pin.content;
+            is_other.then(|| NewPin::of_pushed(pushed, remote, Some(pin.clone())))
+        });
+        update(&changed.collect::<Vec<_>>(), context, output)
+    }
+}
+
+fn update(new: &[NewPin], context: &CommandContext, output: &CommandOutput) -> Result<()> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    match write_pins(new, context)? {
+        0 => {}
+        1 => output.console().note(&"larder.lock: 1 pin updated; commit it"),
+        count => output.console().note(&format_args!("larder.lock: {count} pins updated; commit them")),
+    }
+    Ok(())
+}
