@@ -31,7 +31,7 @@ pub enum PinClash {
         other: String,
     },
     /// The path is pinned twice.
-    #[error("`{path}` is pinned twice: remove one of the two pins")]
+    #[error("`{path}` is pinned twice, which a merge of git can leave: remove one of the two pins")]
     Twice {
         /// The output.
         path: String,

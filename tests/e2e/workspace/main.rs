@@ -40,6 +40,7 @@ fn main() -> ExitCode {
             without_a_pin_nothing_is_changed,
             paths_are_relative_to_the_working_directory,
             a_lock_that_cannot_be_read_is_named_with_its_line,
+            several_at_once_are_all_done,
         },
     ]);
     cases.extend(cases![[Need::Git];
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
     cases.extend(cases![[Need::Tmpfs];
         unpin::{
             a_read_only_project_is_not_changed,
+            the_state_may_be_on_another_file_system,
         },
     ]);
     run("workspace", &cases)

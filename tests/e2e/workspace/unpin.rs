@@ -130,3 +130,29 @@ pub(crate) fn a_read_only_project_is_not_changed() {
     }
     assert_eq!(read(&sandbox, "larder.lock"), lock_text(&[("b", "1")]));
 }
+
+pub(crate) fn several_at_once_are_all_done() {
+    let sandbox = Sandbox::new();
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let pins: Vec<(&str, &str)> = names.iter().map(|name| (*name, "1")).collect();
+    pin(&sandbox, &pins);
+    fs::write(sandbox.path(".gitignore"), names.map(|name| format!("/{name}\n")).concat()).unwrap();
+    let running = names[1..].iter().map(|name| sandbox.larder(["unpin", name]).spawn());
+    for running in running.collect::<Vec<_>>() {
+        running.wait().ok();
+    }
+    assert_eq!(read(&sandbox, "larder.lock"), lock_text(&[("a", "1")]));
+    assert_eq!(read(&sandbox, ".gitignore"), "/a\n");
+    sandbox.assert_clean();
+}
+
+pub(crate) fn the_state_may_be_on_another_file_system() {
+    let mut sandbox = Sandbox::new();
+    sandbox.mount_tmpfs("project/.larder", 16);
+    pin(&sandbox, &[("a", "1"), ("b", "1")]);
+    // A process that died has left this.
+    fs::write(sandbox.path(".larder.lock.larder-new"), "half").unwrap();
+    sandbox.run(["unpin", "a"]).ok();
+    assert_eq!(read(&sandbox, "larder.lock"), lock_text(&[("b", "1")]));
+    sandbox.assert_clean();
+}

@@ -108,7 +108,10 @@ fn errors_are_one_sentence_with_file_line_and_remedy() {
             "larder.lock:8: `remote` must be the name of a remote in larder.toml",
         ),
         (format!("{one}remote = 's3://b/p'\n"), "larder.lock:8: `remote` must be the name of a remote"),
-        (format!("{one}{}", block("'a/b'")), "larder.lock:9: `a/b` is pinned twice: remove one"),
+        (
+            format!("{one}{}", block("'a/b'")),
+            "larder.lock:9: `a/b` is pinned twice, which a merge of git can leave: remove one",
+        ),
         (format!("{one}{}", block("'a'")), "larder.lock:9: `a/b` is inside `a`, and only one"),
         (format!("{one}{}", block("'A/B'")), "larder.lock:9: `a/b` and `A/B` differ only in case"),
         ("version = 1\n[[pin]\n".to_owned(), "larder.lock:2: not valid TOML: "),
