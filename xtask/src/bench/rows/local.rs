@@ -113,16 +113,40 @@ fn slow_opens(stage: &Local, options: &BenchOptions, rows: &mut Vec<Row>) -> Res
 
 /// Measures commands that read no file, because the digests of all are remembered.
 fn unchanged(stage: &Local, options: &BenchOptions, rows: &mut Vec<Row>) -> Result<()> {
-    let subjects = [("push", stage.push_again(SMALL)), ("hash", stage.hash(SMALL))];
+    const STATUS: &str = "status of 10,000 unchanged files";
+    const PINS: usize = 1_000;
+    let subjects =
+        [("push", stage.push_again(SMALL)), ("hash", stage.hash(SMALL)), ("status", stage.of_pins("status"))];
     for (verb, subject) in subjects {
         let name = format!("{verb} of 10,000 unchanged files");
         if !options.wants(&name) {
             continue;
         }
         stage.prepare_larder_pulls(SMALL)?;
+        stage.pin(&[SMALL.to_owned()])?;
         let stats = in_turns(&[subject], options.rounds())?;
         let row = |larder| Row { name: name.clone(), larder, peer: None, target: RowTarget::Millis(60.0) };
         rows.extend(stats.into_iter().map(row));
+    }
+    if options.wants(STATUS) {
+        let dvc = Rival {
+            row: STATUS,
+            name: "dvc status",
+            without: "",
+            target: RowTarget::TimesFaster(10.0),
+            subject: stage.dvc("status"),
+        };
+        compare(|| stage.of_pins("status"), [dvc], options, rows)?;
+    }
+    for verb in ["status", "pull"] {
+        let name = format!("{verb} of 1,000 clean pins");
+        if options.wants(&name) {
+            stage.pin_many(PINS)?;
+            let stats = in_turns(&[stage.of_pins(verb)], options.rounds())?;
+            let row =
+                |larder| Row { name: name.clone(), larder, peer: None, target: RowTarget::Millis(100.0) };
+            rows.extend(stats.into_iter().map(row));
+        }
     }
     Ok(())
 }
@@ -145,7 +169,7 @@ fn runs(stage: &Local, options: &BenchOptions, rows: &mut Vec<Row>) -> Result<()
             name: "dvc repro",
             without: "",
             target: RowTarget::TimesFaster(10.0),
-            subject: stage.dvc_repro(),
+            subject: stage.dvc("repro"),
         };
         // It answers from its cache without a look at the content. No target, but a scale.
         let bkt = Rival {
@@ -165,7 +189,7 @@ fn runs(stage: &Local, options: &BenchOptions, rows: &mut Vec<Row>) -> Result<()
     Ok(())
 }
 
-/// Compares a hash of unchanged files with git, which compares the same states of files. It exists only for its measurement,
+/// Compares the status of unchanged files with git's, which compares the same states of files. It exists only for its measurement,
 /// because a million files on a tmpfs occupy memory.
 fn a_million_unchanged(
     stage: &Local,
@@ -173,12 +197,13 @@ fn a_million_unchanged(
     rows: &mut Vec<Row>,
     memory: &mut Vec<Row>,
 ) -> Result<()> {
-    const NAME: &str = "hash of 1,000,000 unchanged files";
+    const NAME: &str = "status of 1,000,000 unchanged files";
     if !options.wants(NAME) {
         return Ok(());
     }
     stage.make_million()?;
-    let [larder, git] = pair(in_turns(&[stage.hash(MILLION), stage.git_status()], options.rounds())?)?;
+    stage.pin(&[MILLION.to_owned()])?;
+    let [larder, git] = pair(in_turns(&[stage.of_pins("status"), stage.git_status()], options.rounds())?)?;
     memory.push(Row::of_memory(NAME, &larder, RowTarget::Mib(64.0)));
     rows.push(Row {
         name: NAME.to_owned(),

@@ -115,6 +115,40 @@ impl Local {
         })
     }
 
+    /// Writes a `larder.lock` that pins these outputs as they are. The project is one of weasel's too, so `larder pin` refuses it.
+    pub(crate) fn pin(&self, outputs: &[String]) -> Result<()> {
+        let mut hash = self.stage.command(&self.stage.larder, "project");
+        let hashes = process::stdout_of(hash.args(["hash", "content"]).args(outputs))?;
+        let pins = outputs.iter().zip(hashes.lines()).map(|(output, hash)| {
+            let content = hash.split_whitespace().next().unwrap_or_default();
+            format!(
+                "\n[[pin]]\npath = \"{output}\"\ncontent = \"{content}\"\ncommand = \"{COMMAND_HASH}\"\nbytes = 1\nfiles = 1\n"
+            )
+        });
+        let text =
+            format!("# Written by larder. Commit this file.\nversion = 1\n{}", pins.collect::<String>());
+        Ok(fs::write(self.stage.at("project").join("larder.lock"), text)?)
+    }
+
+    /// Creates outputs of one small file each, and pins them.
+    pub(crate) fn pin_many(&self, count: usize) -> Result<()> {
+        let outputs: Vec<String> = (0..count).map(|number| format!("many/{number:04}")).collect();
+        fs::create_dir_all(self.stage.at("project").join("many"))?;
+        for output in &outputs {
+            fs::write(self.stage.at("project").join(output), output)?;
+        }
+        self.pin(&outputs)
+    }
+
+    /// Returns a larder command without arguments in the project with pins, such as `larder status`.
+    pub(crate) fn of_pins<'a>(&'a self, verb: &'a str) -> MeasuredCommand<'a> {
+        self.stage.subject(&[], move || {
+            let mut command = self.stage.command(&self.stage.larder, "project");
+            command.args([verb, "--remote"]).arg(self.stage.at("kept"));
+            command
+        })
+    }
+
     /// Returns `larder run` of a command that reads a dependency and makes a small output.
     fn run_of(&self, dependency: &str, output: &str) -> Command {
         let mut command = self.stage.command(&self.stage.larder, "project");
@@ -140,11 +174,14 @@ impl Local {
         Ok(self.stage.subject(cleared, || self.run_of("larder.toml", "tiny")))
     }
 
-    /// Returns `dvc repro` of the same command, which is up to date.
-    pub(crate) fn dvc_repro(&self) -> Result<MeasuredCommand<'_>, String> {
+    /// Returns a command of DVC in a project with a stage that reads the same files and is up to date.
+    pub(crate) fn dvc<'a>(&'a self, verb: &'a str) -> Result<MeasuredCommand<'a>, String> {
         let prepare = || -> Result<PathBuf> {
             let dvc = venv::python("dvc", "xtask/dvc-requirements.txt")?.with_file_name("dvc");
             let place = self.stage.at("dvc");
+            if place.exists() {
+                return Ok(dvc);
+            }
             fs::create_dir(&place)?;
             let small = self.stage.at("project").join(SMALL);
             process::run(Command::new("cp").arg("-a").arg(small).arg(&place))?;
@@ -161,7 +198,7 @@ impl Local {
         let dvc = prepare().map_err(|error| error.to_string())?;
         Ok(self.stage.subject(&[], move || {
             let mut command = self.stage.command(&dvc, "dvc");
-            command.args(["repro", "--quiet"]);
+            command.args([verb, "--quiet"]);
             command
         }))
     }
@@ -191,7 +228,7 @@ impl Local {
 
     /// Removes these files and their repository.
     pub(crate) fn remove_million(&self) -> Result<()> {
-        self.stage.clear(&["project/million", "project/.larder", "million.git"])
+        self.stage.clear(&["project/million", "project/.larder", "project/larder.lock", "million.git"])
     }
 
     /// Returns `git status` of the files of [`Local::make_million`].
