@@ -190,7 +190,7 @@ impl StorageContext {
     ///
     /// # Errors
     ///
-    /// [`Error::HeldByAncestor`], so that a command never waits for itself.
+    /// [`Error::HeldByAncestor`] and [`Error::WaitsForItself`], so that a command never waits for itself.
     async fn acquire_locks(&self, outputs: &[OutputPath]) -> Result<Arc<OutputLocks>> {
         let state = Arc::clone(&self.state);
         let wanted = outputs.to_vec();
@@ -198,8 +198,9 @@ impl StorageContext {
         let mut last = None;
         let mut pause = FIRST_PAUSE;
         loop {
+            let root = self.root.clone();
             let (returned, attempt) = run_blocking(move || {
-                let attempt = request.attempt();
+                let attempt = request.attempt_to_wait(&root);
                 (request, attempt)
             })
             .await;

@@ -160,6 +160,15 @@ pub enum Error {
         /// The output, or a directory above outputs.
         path: String,
     },
+    /// A command that larder runs has started this larder, which wants an output of another command. That command has in turn
+    /// started a larder that waits for the first command.
+    #[error(
+        "{path} is an output of a command that waits for this one: let the commands that larder runs take outputs in one order"
+    )]
+    WaitsForItself {
+        /// The output, or a directory above outputs.
+        path: String,
+    },
     /// A directory of larder's own is a symlink.
     #[error("failed to use {}: it is a symlink; remove it, and larder creates a directory", path.display())]
     StateIsSymlink {
@@ -305,6 +314,7 @@ impl Error {
             Self::NeedsNewerLarder { .. } => ErrorKind::Unsupported,
             Self::Usage(_)
             | Self::HeldByAncestor { .. }
+            | Self::WaitsForItself { .. }
             | Self::AmbiguousHash { .. }
             | Self::Remote(_)
             | Self::NameTooLong { .. }

@@ -3,7 +3,7 @@
 //! - `journal` has one locked file for each process that has something open. A journal that can be locked belongs to a dead
 //!   process. The next command completes, undoes or removes what it names.
 //! - `tmp` has staging directories.
-//! - `locks` has the locks of outputs, which a command holds while it changes them.
+//! - `locks` has the locks of outputs, which a command holds while it changes them, and `waiting` who waits for one.
 //! - `runs` has the last run of each command, and `failed` the products of failed commands.
 
 mod aside;
@@ -28,6 +28,7 @@ mod removal;
 mod rename;
 mod staging;
 mod steps;
+mod waiting;
 
 pub use aside::BroughtBack;
 pub(crate) use aside::OutputsAside;

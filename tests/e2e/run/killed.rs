@@ -251,6 +251,35 @@ cat corpus/a corpus/b > models/en
     sandbox.assert_clean();
 }
 
+pub(crate) fn of_nested_runs_that_cross_one_fails() {
+    let sandbox = Sandbox::new();
+    // Each command makes its own output once the other holds its lock, too. `timeout` exits with 124.
+    let script = "touch ../holds-$1
+turn=0
+until [ -e ../holds-$2 ] || [ $turn -gt 6000 ]; do sleep 0.01; turn=$((turn + 1)); done
+timeout 60 \"$BINARY\" run -d corpus -o x/$2 -- cp corpus/a x/$2 || exit
+cp corpus/a x/$1
+";
+    let checkout = Checkout::with_step(&sandbox, script);
+    let start = |own: &str, other: &str| {
+        let output = format!("x/{own}");
+        let call =
+            checkout.larder(&["run", "-d", "step.sh", "-o", &output, "--", "sh", "step.sh", own, other]);
+        call.env("BINARY", sandbox.public_binary()).spawn()
+    };
+    let runs = [start("one", "two"), start("two", "one")].map(Running::wait);
+    let mut codes = runs.each_ref().map(|run| run.code.unwrap());
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 125], "{} {}", runs[0], runs[1]);
+    let failed = runs.iter().find(|run| run.code == Some(125)).unwrap();
+    assert!(failed.stderr.contains("waits for this one"), "{failed}");
+    for output in ["x/one", "x/two"] {
+        assert_eq!(checkout.read(output).as_deref(), Some("a1\n"), "{output}: {} {}", runs[0], runs[1]);
+    }
+    assert!(checkout.path(".larder/waiting").read_dir().unwrap().next().is_none());
+    sandbox.assert_clean();
+}
+
 pub(crate) fn a_nested_run_of_the_same_output_fails_after_the_kill() {
     let sandbox = Sandbox::new();
     // The step must not wait for itself for ever.

@@ -100,6 +100,7 @@ fn main() -> ExitCode {
             an_output_above_or_below_another_waits_too,
             a_nested_run_of_the_same_output_fails,
             a_nested_run_of_the_same_output_fails_after_the_kill,
+            of_nested_runs_that_cross_one_fails,
             a_background_process_of_the_command_does_not_hold_the_lock,
         },
         many::{

@@ -14,5 +14,7 @@ pub(super) const FAILED: &str = "failed";
 pub(super) const REPLACED: &str = "replaced";
 /// The path of the directory with the runs of commands.
 pub(super) const RUNS: [&str; 2] = [STATE, "runs"];
+/// The path of the directory with the notes of processes that wait for an output.
+pub(super) const WAITING: [&str; 2] = [STATE, "waiting"];
 /// The path of the directory with the staging directories.
 pub(super) const STAGINGS: [&str; 2] = [STATE, "tmp"];

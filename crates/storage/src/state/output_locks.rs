@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
+use std::path::Path;
 
 use larder_hashing::{OutputPath, encode_file_name};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -14,6 +15,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use super::directory::{LOCKS, StateDirectory};
 use super::lock_file::{Holder, note_holder, read_holder};
 use super::process_identity::{ProcessIdentity, has_inherited};
+use super::waiting::WaitNote;
 use crate::error::{Error, Result};
 
 /// The locks of some outputs. Dropping them releases them.
@@ -63,11 +65,12 @@ pub(crate) struct LockRequest {
     /// The locks that are still to be acquired, the next one last.
     open: Vec<(String, LockKind)>,
     locks: OutputLocks,
+    waiting: Option<WaitNote>,
 }
 
 impl LockRequest {
     /// Prepares the locks of `outputs`. Creates the directory of the lock files.
-    pub(super) fn new(root: &std::path::Path, outputs: &[OutputPath]) -> Result<Self> {
+    pub(super) fn new(root: &Path, outputs: &[OutputPath]) -> Result<Self> {
         let directory = StateDirectory::create(root, &LOCKS)?;
         let mut kinds: BTreeMap<String, LockKind> = BTreeMap::new();
         for output in outputs {
@@ -77,7 +80,32 @@ impl LockRequest {
             }
             kinds.insert(path.to_owned(), LockKind::Exclusive);
         }
-        Ok(Self { directory, open: kinds.into_iter().rev().collect(), locks: OutputLocks::default() })
+        let open = kinds.into_iter().rev().collect();
+        Ok(Self { directory, open, locks: OutputLocks::default(), waiting: None })
+    }
+
+    /// Acquires locks like [`LockRequest::attempt`], for a caller that waits until it has all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HeldByAncestor`]; [`Error::WaitsForItself`]: the holder of the lock waits for this process.
+    pub(crate) fn attempt_to_wait(&mut self, root: &Path) -> Result<LockAttempt> {
+        let attempt = self.attempt()?;
+        let LockAttempt::Busy(BusyLock { path, .. }) = &attempt else {
+            self.waiting = None;
+            return Ok(attempt);
+        };
+        if self.waiting.as_ref().is_none_or(|waiting| waiting.path() != path) {
+            // The old note has the same name as the new one.
+            self.waiting = None;
+            self.waiting = WaitNote::new(root, path);
+        }
+        match &self.waiting {
+            Some(waiting) if waiting.closes_a_circle(&self.directory)? => {
+                Err(Error::WaitsForItself { path: path.clone() })
+            }
+            _ => Ok(attempt),
+        }
     }
 
     /// Acquires locks until all are held or another process holds one. Call it again after [`LockAttempt::Busy`].

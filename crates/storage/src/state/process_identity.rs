@@ -30,9 +30,18 @@ impl ProcessIdentity {
         ProcessStat::of(self.id).is_some_and(|stat| stat.started == self.started && !stat.has_ended)
     }
 
+    /// Returns whether it started after another process.
+    pub(super) fn is_younger_than(&self, other: &Self) -> bool {
+        (self.started, self.id) > (other.started, other.id)
+    }
+
     /// Returns whether this process descends from it. Never true on systems without `/proc`.
     pub(super) fn is_ancestor(&self) -> bool {
-        let mut id = std::process::id();
+        self.is_ancestor_of(std::process::id())
+    }
+
+    /// Returns whether the process of this number descends from it. Never true on systems without `/proc`.
+    pub(super) fn is_ancestor_of(&self, mut id: u32) -> bool {
         while let Some(stat) = ProcessStat::of(id) {
             let parent = stat.parent;
             if parent == 0 || parent == id {
