@@ -17,11 +17,11 @@ fn pin(sandbox: &Sandbox, pins: &[(&str, &str)]) {
 
 pub(crate) fn a_pin_and_its_line_go_and_files_stay() {
     let sandbox = Sandbox::new();
-    pin(&sandbox, &[("a b", "1"), ("models/en", "1"), ("other", "1")]);
     fs::create_dir(sandbox.path("models")).unwrap();
     fs::write(sandbox.path("models/en"), "model").unwrap();
     fs::write(sandbox.path(".gitignore"), "*.bin\n/models/en\n/other\n/a b\n").unwrap();
     sandbox.run(["push", "models/en"]).ok();
+    pin(&sandbox, &[("a b", "1"), ("models/en", "1"), ("other", "1")]);
     let unpin = sandbox.run(["unpin", "./models/en/", "a b", "models/en"]).ok();
     assert_eq!(unpin.text(), "unpinned models/en\nunpinned a b\n");
     assert!(unpin.stderr.contains("removed `/models/en` from .gitignore"), "{unpin}");
