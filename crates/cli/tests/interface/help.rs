@@ -15,7 +15,9 @@ fn help() {
         "url",
         "ls",
         "init",
+        "pin",
         "unpin",
+        "status",
         "hash",
         "hash content",
         "hash command",
@@ -49,7 +51,7 @@ fn completions_are_for_every_shell_and_the_manual_covers_every_command() {
     {
         assert!(manual.contains(&format!(".TH {page} 1")), "{page}");
     }
-    for synopsis in ["\\fBlarder push\\fR [OPTIONS] <PATH>...", "\\fBlarder\\fR [OPTIONS] <COMMAND>"] {
+    for synopsis in ["\\fBlarder unpin\\fR [OPTIONS] <PATH>...", "\\fBlarder\\fR [OPTIONS] <COMMAND>"] {
         assert!(manual.contains(synopsis), "{synopsis}: {manual}");
     }
 }
