@@ -203,6 +203,15 @@ impl RemoteStorage {
         self.context.recover().await
     }
 
+    /// The same as [`Self::recover`], and removes what dead processes left on the remote. Each push does this itself.
+    ///
+    /// # Errors
+    ///
+    /// The project's file system fails.
+    pub async fn sweep(&self) -> Result<()> {
+        self.context.sweep().await
+    }
+
     /// Reads how often larder changed the outputs that some paths share files with. A command that reads them compares this
     /// before and after.
     ///

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod full_disk;
+mod pinned;
 mod pins;
 mod project;
 mod runs;
@@ -38,6 +39,9 @@ fn main() -> ExitCode {
             Case::new("project_pull_killed_at_any_call", project::killed_pull).needs(&[Need::Strace]),
             Case::new("project_pull_without_an_exchange", project::killed_pull_without_exchange)
                 .needs(&[Need::Strace]),
+            Case::new("pin_killed_at_any_call", pinned::killed_pin).needs(&[Need::Strace, Need::Git]),
+            Case::new("push_of_pins_killed_at_any_call", pinned::killed_push).needs(&[Need::Strace]),
+            Case::new("pull_of_pins_killed_at_any_call", pinned::killed_pull).needs(&[Need::Strace]),
             Case::new("unpin_killed_at_any_call", pins::killed_unpin).needs(&[Need::Strace]),
             Case::new("init_killed_at_any_call", pins::killed_init).needs(&[Need::Strace]),
             Case::new("run_killed_at_any_call", runs::killed_miss).needs(&[Need::Strace]),

@@ -44,8 +44,18 @@ pub(super) async fn publish(
     output: &mut CommandOutput,
 ) -> Vec<Pin> {
     let (mut pins, mut to_push) = (Vec::new(), Vec::new());
+    if outputs.is_empty() {
+        return pins;
+    }
+    if !options.dry_run
+        && let Err(error) = session.storage.sweep().await
+    {
+        output.fail(error);
+        return pins;
+    }
+    let command = CommandHash::of_no_command(context.scheme);
     for path in outputs {
-        match find_published(path, session).await {
+        match find_published(path, &command, session).await {
             Ok(Some(pin)) => {
                 output.count("already present", None);
                 output.summary(&printable(&format!("already present: {path} → {}", session.label)));
@@ -62,7 +72,6 @@ pub(super) async fn publish(
     if to_push.is_empty() {
         return pins;
     }
-    let command = CommandHash::of_no_command(context.scheme);
     let each = |index: usize, result: larder_storage::Result<Pushed>| match result {
         Ok(pushed) => {
             say_pushed(&pushed, options.dry_run, session, output);
@@ -81,12 +90,18 @@ pub(super) async fn publish(
     pins
 }
 
-/// Returns a pin of the newest object that has the content of an output, without a remote.
-async fn find_published(path: &OutputPath, session: &RemoteSession) -> larder_storage::Result<Option<Pin>> {
+/// Returns a pin of the newest object that has the content of an output, without a remote. An object that a push left without
+/// a record does not count: the next push records it.
+async fn find_published(
+    path: &OutputPath,
+    no_command: &CommandHash,
+    session: &RemoteSession,
+) -> larder_storage::Result<Option<Pin>> {
     let found = session.storage.describe(path).await?;
     let mut options = FindOptions::default();
     options.content_hash = Some(found.content_hash.clone());
     match session.storage.find(path, &options).await {
+        Ok(found) if found.newest.recorded.is_none() && found.newest.command_hash == *no_command => Ok(None),
         Ok(object) => Ok(Some(Pin {
             path: path.clone(),
             content: found.content_hash,
