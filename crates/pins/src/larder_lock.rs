@@ -68,6 +68,16 @@ impl LarderLock {
         Ok(self.pins.insert(pin.path.as_str().to_owned(), pin))
     }
 
+    /// Checks that these outputs can be pinned together, beside the others.
+    ///
+    /// # Errors
+    ///
+    /// Two of them clash, or one clashes with another pin.
+    pub fn check_paths<'p>(&self, paths: impl IntoIterator<Item = &'p OutputPath>) -> Result<(), PinClash> {
+        let mut names = self.names.clone();
+        paths.into_iter().try_for_each(|path| names.insert(path))
+    }
+
     /// Removes the pin of an output.
     pub fn remove(&mut self, path: &OutputPath) -> Option<Pin> {
         let removed = self.pins.remove(path.as_str())?;

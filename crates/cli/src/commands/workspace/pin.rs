@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use larder_pins::{Git, LockContents, LockMerge, LockUpdate, Pin, ProjectWriteLock, Side, ignore_outputs};
+use larder_pins::{
+    Git, LarderLock, LockContents, LockMerge, LockUpdate, Pin, ProjectWriteLock, Side, ignore_outputs,
+};
 use larder_project::Project;
 use larder_storage::{OutputPath, PushOptions, Scheme};
 
@@ -36,6 +38,13 @@ pub(in crate::commands) fn pin_outputs(
 ) -> Result<()> {
     check_kind_of_project(context)?;
     let found = LockContents::read(&context.root)?;
+    // Nothing is published for a pin that is refused.
+    match &found {
+        LockContents::Pins(lock) => lock.check_paths(outputs),
+        LockContents::Absent => LarderLock::default().check_paths(outputs),
+        LockContents::Conflicted(_) => Ok(()),
+    }
+    .map_err(Failure::PinClash)?;
     let mut options = PushOptions::default();
     options.compression = context.compression;
     options.details = context.run_details();
