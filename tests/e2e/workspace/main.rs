@@ -5,7 +5,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod failures;
 mod init;
+mod paths;
+mod states;
+mod team;
 mod unpin;
 mod work_tree;
 
@@ -25,6 +29,11 @@ macro_rules! cases {
 
 fn main() -> ExitCode {
     let mut cases = Vec::from(cases![[];
+        failures::{
+            the_only_copy_is_kept,
+            a_change_while_an_object_is_fetched_is_kept,
+            a_lock_that_cannot_be_used_stops_every_command,
+        },
         init::{
             a_new_project_gets_a_remote_of_its_own,
             an_existing_project_is_not_changed,
@@ -35,6 +44,19 @@ fn main() -> ExitCode {
             without_any_remote_outputs_stay_here,
             a_remote_with_outputs_is_a_warning,
         },
+        paths::{
+            a_project_without_git_has_pins,
+            without_pins_bare_commands_say_so,
+            bare_commands_in_a_subdirectory_mean_the_whole_project,
+            a_pin_of_another_remote_stays_there,
+            pins_that_others_could_not_use_are_refused,
+            pins_that_clash_are_refused,
+            a_thousand_pins_need_no_remote_while_they_are_clean,
+            documents_of_status_push_and_pull,
+        },
+        states::{
+            each_state_and_each_command,
+        },
         unpin::{
             a_pin_and_its_line_go_and_files_stay,
             without_a_pin_nothing_is_changed,
@@ -44,8 +66,27 @@ fn main() -> ExitCode {
         },
     ]);
     cases.extend(cases![[Need::Git];
+        failures::{
+            a_pruned_object_is_reported_with_the_commit,
+            a_pin_that_nobody_pushed_is_reported_with_the_commit,
+            a_remote_that_is_gone_is_reported_with_the_commit,
+        },
         init::{
             git_ignores_what_belongs_to_this_machine,
+        },
+        paths::{
+            awkward_names_are_pinned_ignored_and_restored,
+        },
+        team::{
+            a_clone_gets_the_pinned_outputs,
+            changes_of_different_outputs_merge,
+            new_and_removed_pins_merge,
+            every_command_names_the_conflict,
+            a_conflict_is_settled_by_a_side_or_a_path,
+            several_conflicts_are_settled_one_by_one,
+            an_older_commit_brings_its_versions_back,
+            uncommitted_changes_are_kept_and_named,
+            a_push_of_an_older_tree_keeps_a_newer_pin,
         },
         unpin::{
             a_conflict_is_named,
@@ -57,6 +98,12 @@ fn main() -> ExitCode {
         },
     ]);
     cases.extend(cases![[Need::Tmpfs];
+        failures::{
+            a_full_disk_stops_one_output_only,
+        },
+        paths::{
+            a_read_only_checkout_has_a_status,
+        },
         unpin::{
             a_read_only_project_is_not_changed,
             the_state_may_be_on_another_file_system,

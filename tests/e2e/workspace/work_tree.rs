@@ -32,6 +32,13 @@ impl<'a> WorkTree<'a> {
         tree
     }
 
+    /// Clones the repository into a sibling of the project.
+    pub(crate) fn cloned(&self, name: &str) -> Self {
+        let dir = self.sandbox.root().join(name);
+        self.git(&["clone", "-q", ".", dir.to_str().unwrap()]);
+        Self { sandbox: self.sandbox, dir }
+    }
+
     pub(crate) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         self.dir.join(path)
     }

@@ -4,6 +4,7 @@
 mod audit;
 mod find;
 mod interrupted;
+mod pins;
 mod pull;
 mod push;
 mod records;
