@@ -131,6 +131,18 @@ pub(crate) enum Command {
     /// Writes a .larderignore, and lets git ignore .larder. Nothing is written if the remote cannot be used. An existing
     /// project is not changed.
     Init(InitArgs),
+    /// Pins the version on disk in larder.lock, and publishes it.
+    ///
+    /// Whoever checks out a commit of larder.lock gets that version with `larder pull`. The outputs are added to .gitignore.
+    Pin(PinArgs),
+    /// Removes pins from larder.lock, and their lines from .gitignore.
+    ///
+    /// The outputs and their objects stay.
+    Unpin(UnpinArgs),
+    /// Shows how the pinned outputs differ from larder.lock.
+    ///
+    /// Shows those that differ, and all of them with `-v`. Makes no request without `--online`.
+    Status(StatusArgs),
     /// Uploads outputs to the remote.
     ///
     /// Without PATH, it uploads the pinned outputs that were modified, and updates their pins in larder.lock. Each PATH, a file
@@ -168,18 +180,6 @@ pub(crate) enum Command {
     /// The nearest run is in the remote. It has another command hash, and shares the most inputs among the 8 newest. Without
     /// a run in this project, the newest run in the remote is explained.
     Why(WhyArgs),
-    /// Removes pins from larder.lock, and their lines from .gitignore.
-    ///
-    /// The outputs and their objects stay.
-    Unpin(UnpinArgs),
-    /// Pins the version on disk in larder.lock, and publishes it.
-    ///
-    /// Whoever checks out a commit of larder.lock gets that version with `larder pull`. The outputs are added to .gitignore.
-    Pin(PinArgs),
-    /// Shows how the pinned outputs differ from larder.lock.
-    ///
-    /// Shows those that differ, and all of them with `-v`. Makes no request.
-    Status(StatusArgs),
     /// Computes hashes.
     #[command(subcommand)]
     Hash(Hash),

@@ -57,7 +57,9 @@ pub(crate) enum Failure {
     Incomplete { count: usize },
     #[error(transparent)]
     Pinned(Box<PinnedFailure>),
-    #[error("larder.lock pins nothing: name a PATH; without one, {does}, and `larder pin PATH` pins one")]
+    #[error(
+        "larder.lock pins no outputs: name a PATH, or pin outputs with `larder pin PATH`; without PATH, {does}"
+    )]
     NoPins { does: &'static str },
     #[error("{path} was not pushed, because its pin was changed too")]
     Diverged { path: String },
@@ -289,7 +291,7 @@ fn pin_failed(path: &str, remote: &str, by: Option<&str>, error: &larder_storage
     let pinned = by.map_or_else(|| "is pinned".to_owned(), |by| format!("was pinned by {by}"));
     match error {
         larder_storage::Error::NotFound { .. } => format!(
-            "{path} {pinned}, but {remote} does not have that version: whoever has it can run `larder push {path} --force`"
+            "{path} {pinned}, but {remote} does not have that version: whoever has it on disk can run `larder pin {path}`"
         ),
         _ => format!("failed to pull {path}, which {pinned}"),
     }

@@ -43,7 +43,8 @@ pub use larder_records::{
 pub use larder_tree::{StatCache, Workers};
 pub use options::{FindOptions, KnownVersion, PullOptions, PushOptions, StorageOptions};
 pub use outcome::{
-    Found, Incomparable, OutputContent, PullOutcome, Pulled, PushOutcome, Pushed, RemoteObject,
+    Found, Incomparable, OutputContent, PublishedContent, PullOutcome, Pulled, PushOutcome, Pushed,
+    RemoteObject,
 };
 pub use records::{LoggedRun, NearestRun, WhyReport};
 pub use remote::{InvalidRemote, OptionScalar, RemoteOptions, RemoteUrl, UserEnvironment};

@@ -102,6 +102,16 @@ pub struct OutputContent {
     pub files: u64,
 }
 
+/// What an output in the project contains, and where a remote has that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PublishedContent {
+    /// The content in the project.
+    pub content: OutputContent,
+    /// The newest object of the output with this content, if the remote has one.
+    pub object: Option<RemoteObject>,
+}
+
 /// Why a destination cannot be compared with an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

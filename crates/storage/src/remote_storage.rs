@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use larder_backend::Backend;
 use larder_hashing::{CommandHash, ContentHash, OutputPath};
 use larder_records::RunId;
@@ -13,7 +13,7 @@ use crate::audit::{self, Checked, Stored};
 use crate::context::StorageContext;
 use crate::error::Result;
 use crate::options::{FindOptions, KnownVersion, PullOptions, PushOptions, StorageOptions};
-use crate::outcome::{Found, OutputContent, Pulled, Pushed, RemoteObject};
+use crate::outcome::{Found, OutputContent, PublishedContent, Pulled, Pushed, RemoteObject};
 use crate::records::{LoggedRun, WhyReport};
 use crate::remote::RemoteUrl;
 use crate::resolve::HashQuery;
@@ -181,6 +181,24 @@ impl RemoteStorage {
     /// The output is missing, or cannot be read or stored.
     pub async fn describe(&self, output: &OutputPath) -> Result<OutputContent> {
         push::describe(&self.context, output).await
+    }
+
+    /// Hashes outputs in the project, and looks for their contents in the remote, in any version. Each output has a result of its
+    /// own, in their order.
+    pub async fn find_published(&self, outputs: &[OutputPath]) -> Vec<Result<PublishedContent>> {
+        let looks = outputs.iter().map(|output| async {
+            let content = self.describe(output).await?;
+            let options =
+                FindOptions { content_hash: Some(content.content_hash.clone()), ..FindOptions::default() };
+            let found = find::matches(&self.context, output, &options, find::RecordExtent::Newest).await?;
+            // A push that was killed before its record counts as none: the next push records it.
+            let no_command = CommandHash::of_no_command(self.context.options.scheme);
+            let is_whole =
+                |object: &RemoteObject| object.recorded.is_some() || object.command_hash != no_command;
+            let object = found.objects.into_iter().next().filter(is_whole);
+            Ok(PublishedContent { content, object })
+        });
+        few_at_once(looks).collect().await
     }
 
     /// Returns of each version whether the remote has its object. Makes one request per version.

@@ -103,7 +103,7 @@ pub(crate) fn a_project_without_git_has_pins() {
 pub(crate) fn without_pins_bare_commands_say_so() {
     let sandbox = Sandbox::new();
     for args in [&["push"][..], &["pull"], &["pull", "--latest"], &["pull", "--force", "--all"]] {
-        sandbox.larder([]).args(args).run().fails(2, &["larder.lock pins nothing", "larder pin PATH"]);
+        sandbox.larder([]).args(args).run().fails(2, &["larder.lock pins no outputs", "larder pin PATH"]);
     }
     sandbox.run(["status", "--check"]).ok().says(&["pins no outputs"]);
     assert!(!sandbox.path("larder.lock").exists() && !sandbox.path(".larder").exists());

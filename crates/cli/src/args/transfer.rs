@@ -32,7 +32,7 @@ pub(crate) struct PushArgs {
     #[arg(long, value_name = "FORMAT")]
     pub(crate) compression: Option<Compression>,
 
-    /// Upload even if the object exists, and replace it. Pin an output whose pin was changed by others
+    /// Upload even if the object exists, and replace it. Also push and pin an output that diverged from its pin
     #[arg(long, requires = "paths")]
     pub(crate) force: bool,
 

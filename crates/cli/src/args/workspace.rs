@@ -39,11 +39,11 @@ pub(crate) struct PinArgs {
     #[arg(long)]
     pub(crate) no_gitignore: bool,
 
-    /// Settle a conflict in larder.lock: take the pins of the branch that was checked out [default: of all conflicts]
+    /// Settle a conflict in larder.lock: take the pins of the branch that was checked out. Without PATH, all conflicts
     #[arg(long, conflicts_with = "theirs")]
     pub(crate) ours: bool,
 
-    /// Settle a conflict in larder.lock: take the pins of the branch that is merged [default: of all conflicts]
+    /// Settle a conflict in larder.lock: take the pins of the branch that is merged. Without PATH, all conflicts
     #[arg(long)]
     pub(crate) theirs: bool,
 }

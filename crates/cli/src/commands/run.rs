@@ -14,9 +14,10 @@ use std::env;
 use larder_storage::CancellationToken;
 
 use super::key::Key;
-use super::workspace::pin_outputs;
+use super::workspace::{check_pins, pin_outputs};
 use crate::args::{RunArgs, RunMode};
 use crate::context::CommandContext;
+use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::foreground::ForegroundCommand;
 use crate::output::CommandOutput;
@@ -66,7 +67,8 @@ fn pin(
     context: &CommandContext,
     output: &mut CommandOutput,
 ) -> Result<()> {
-    if !args.pin || args.dry_run || output.is_stopped() {
+    let has_failed = output.exit_after(None) != Exit::Done;
+    if !args.pin || args.dry_run || has_failed {
         return Ok(());
     }
     if !is_published {
@@ -122,6 +124,9 @@ fn run_recorded(
     let kept = context.outputs(&args.run.keep)?;
     if let Some(unknown) = kept.iter().find(|kept| !outputs.contains(kept)) {
         return Err(Failure::Usage(format!("`{unknown}` is kept and is no output: add `-o {unknown}`")));
+    }
+    if args.pin {
+        check_pins(&outputs, context)?;
     }
     let key = Key::new(&args.key, &args.command, context, output.console())?.of_run(args.run.portable)?;
     check::apart(&outputs, &key, context)?;

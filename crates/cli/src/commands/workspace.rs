@@ -9,4 +9,4 @@ pub(super) mod status;
 pub(super) mod unpin;
 mod versions;
 
-pub(super) use pin::pin_outputs;
+pub(super) use pin::{check as check_pins, pin_outputs};

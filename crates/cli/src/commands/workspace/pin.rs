@@ -8,12 +8,12 @@ use larder_pins::{
 use larder_project::Project;
 use larder_storage::{OutputPath, PushOptions, Scheme};
 
-use super::pinned::version_of;
-use super::versions::{NewPin, insert, publish, remember};
+use super::versions::{NewPin, insert, publish, remember, warn_of_older};
 use crate::args::PinArgs;
 use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
 use crate::output::CommandOutput;
+use crate::output::document::OutcomeEntry;
 use crate::output::text::printable;
 
 pub(in crate::commands) fn run(
@@ -36,15 +36,7 @@ pub(in crate::commands) fn pin_outputs(
     context: &CommandContext,
     output: &mut CommandOutput,
 ) -> Result<()> {
-    check_kind_of_project(context)?;
-    let found = LockContents::read(&context.root)?;
-    // Nothing is published for a pin that is refused.
-    match &found {
-        LockContents::Pins(lock) => lock.check_paths(outputs),
-        LockContents::Absent => LarderLock::default().check_paths(outputs),
-        LockContents::Conflicted(_) => Ok(()),
-    }
-    .map_err(Failure::PinClash)?;
+    let found = check(outputs, context)?;
     let mut options = PushOptions::default();
     options.compression = context.compression;
     options.details = context.run_details();
@@ -62,10 +54,11 @@ pub(in crate::commands) fn pin_outputs(
     if new.is_empty() {
         return Ok(());
     }
+    warn_of_older(&new, context, output)?;
     let mut update = LockUpdate::begin(&context.root)?;
     insert(&new, &mut update)?;
     for NewPin { pin, replaces } in &new {
-        let is_same = replaces.as_ref().is_some_and(|before| version_of(before) == version_of(pin));
+        let is_same = replaces.as_ref().is_some_and(|before| before.names_same_object(pin));
         let done = if is_same { "already pinned" } else { "pinned" };
         output.summary(&printable(&format!("{done}: {}", pin.path)));
     }
@@ -74,6 +67,20 @@ pub(in crate::commands) fn pin_outputs(
         ignore(&new, update.write_lock(), context, output)?;
     }
     remember(new.iter().map(|new| &new.pin), context)
+}
+
+/// Refuses outputs that cannot be pinned, before anything is uploaded. Returns the present pins.
+pub(in crate::commands) fn check(outputs: &[OutputPath], context: &CommandContext) -> Result<LockContents> {
+    check_kind_of_project(context)?;
+    let found = LockContents::read(&context.root)?;
+    match &found {
+        LockContents::Pins(lock) => lock.check_paths(outputs),
+        LockContents::Absent => LarderLock::default().check_paths(outputs),
+        LockContents::Conflicted(_) => Ok(()),
+    }
+    .map_err(Failure::PinClash)?;
+    by_remote(outputs, &found, context)?;
+    Ok(found)
 }
 
 /// Refuses the kinds of projects that have a lock file of their own.
@@ -170,6 +177,7 @@ fn settle(
     update.write_merge(&merge)?;
     for path in &settled {
         output.summary(&printable(&format!("took {taken}: {path}")));
+        output.entry(OutcomeEntry { path: path.as_str().to_owned(), outcome: taken });
     }
     tell_conflicts(update.found(), output);
     if matches!(update.found(), LockContents::Pins(_)) {

@@ -7,7 +7,7 @@ use larder_storage::{Error, ErrorKind, OutputPath, PullOptions, PullOutcome, Pul
 
 use super::pinned::{PinnedOutput, both_changed, compare, version_of};
 use super::remotes::by_remote;
-use super::versions::{NewPin, remember, remove_markers, write_pins};
+use super::versions::{NewPin, remember, remove_markers, say_updated, write_pins};
 use crate::args::PullArgs;
 use crate::commands::transfer::{pull_options, say_pulled};
 use crate::context::CommandContext;
@@ -68,8 +68,7 @@ pub(in crate::commands) fn pinned(
     if !args.dry_run && args.to.is_none() {
         remove_markers(context, output)?;
         if !pull.new.is_empty() {
-            let changed = write_pins(&pull.new, context)?;
-            output.console().note(&format_args!("larder.lock: {changed} updated; commit it"));
+            say_updated(write_pins(&pull.new, context)?, output);
         }
         remember(pull.done.iter(), context)?;
     }

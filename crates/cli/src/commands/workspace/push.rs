@@ -5,7 +5,7 @@ use larder_storage::{CancellationToken, OutputPath, PushOptions, Pushed};
 
 use super::pinned::{PinnedOutput, both_changed, compare};
 use super::remotes::by_remote;
-use super::versions::{NewPin, publish, remove_markers, write_pins};
+use super::versions::{NewPin, publish, remove_markers, say_updated, warn_of_older, write_pins};
 use crate::args::PushArgs;
 use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
@@ -70,7 +70,11 @@ pub(in crate::commands) fn modified(
             Err(failure) => output.fail(failure),
         }
     }
-    if !args.dry_run {
+    if args.dry_run {
+        for new in &new {
+            output.summary(&printable(&format!("would update the pin of {}", new.pin.path)));
+        }
+    } else {
         remove_markers(context, output)?;
         update(&new, context, output)?;
     }
@@ -186,10 +190,7 @@ fn update(new: &[NewPin], context: &CommandContext, output: &CommandOutput) -> R
     if new.is_empty() {
         return Ok(());
     }
-    match write_pins(new, context)? {
-        0 => {}
-        1 => output.console().note(&"larder.lock: 1 pin updated; commit it"),
-        count => output.console().note(&format_args!("larder.lock: {count} pins updated; commit them")),
-    }
+    warn_of_older(new, context, output)?;
+    say_updated(write_pins(new, context)?, output);
     Ok(())
 }

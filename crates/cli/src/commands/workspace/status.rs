@@ -102,12 +102,16 @@ fn show(found: &[PinnedOutput], online: &[Option<bool>], with_clean: bool, outpu
         if pinned.state == PinState::Clean && !with_clean && !is_absent {
             continue;
         }
-        let absent = if is_absent { "; the remote does not have the pinned version" } else { "" };
+        let absent = is_absent.then_some("the remote does not have the pinned version");
+        let notes: Vec<&str> = [advice(pinned.state), absent.unwrap_or_default()]
+            .into_iter()
+            .filter(|note| !note.is_empty())
+            .collect();
         table.add_row([
             pinned.state.name().to_owned(),
             printable(pinned.pin.path.as_str()),
             size(pinned.pin.bytes),
-            format!("{}{absent}", advice(pinned.state)),
+            notes.join("; "),
         ]);
     }
     print(table, &[2], output);

@@ -1,13 +1,13 @@
 //! New pins: what the project has, and where a remote has it.
 
 use larder_pins::{Base, Bases, LarderLock, LockContents, LockUpdate, Pin};
-use larder_storage::{CommandHash, Error, FindOptions, OutputPath, PushOptions, Pushed};
+use larder_storage::{CommandHash, OutputPath, PublishedContent, PushOptions, Pushed};
 
 use crate::commands::transfer::say_pushed;
 use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
 use crate::output::CommandOutput;
-use crate::output::document::{FailedEntry, TransferEntry};
+use crate::output::document::{FailedEntry, ObjectEntry, TransferEntry};
 use crate::output::text::printable;
 use crate::session::RemoteSession;
 
@@ -53,15 +53,22 @@ pub(super) async fn publish(
         output.fail(error);
         return pins;
     }
-    let command = CommandHash::of_no_command(context.scheme);
-    for path in outputs {
-        match find_published(path, &command, session).await {
-            Ok(Some(pin)) => {
+    for (path, found) in outputs.iter().zip(session.storage.find_published(outputs).await) {
+        match found {
+            Ok(PublishedContent { content, object: Some(object), .. }) => {
                 output.count("already present", None);
                 output.summary(&printable(&format!("already present: {path} → {}", session.label)));
-                pins.push(Pin { remote: remote.cloned(), ..pin });
+                output.entry(ObjectEntry::new(path.as_str(), &object));
+                pins.push(Pin {
+                    path: path.clone(),
+                    content: content.content_hash,
+                    command: object.command_hash,
+                    bytes: content.bytes,
+                    files: content.files,
+                    remote: remote.cloned(),
+                });
             }
-            Ok(None) => to_push.push(path.clone()),
+            Ok(_) => to_push.push(path.clone()),
             Err(error) => {
                 let failure = Failure::from(error);
                 output.entry(FailedEntry::new(path.as_str(), &failure));
@@ -84,35 +91,26 @@ pub(super) async fn publish(
             output.fail(failure);
         }
     };
+    let command = CommandHash::of_no_command(context.scheme);
     if let Err(error) = session.storage.push_all(&to_push, &command, options, each).await {
         output.fail(error);
     }
     pins
 }
 
-/// Returns a pin of the newest object that has the content of an output, without a remote. An object that a push left without
-/// a record does not count: the next push records it.
-async fn find_published(
-    path: &OutputPath,
-    no_command: &CommandHash,
-    session: &RemoteSession,
-) -> larder_storage::Result<Option<Pin>> {
-    let found = session.storage.describe(path).await?;
-    let mut options = FindOptions::default();
-    options.content_hash = Some(found.content_hash.clone());
-    match session.storage.find(path, &options).await {
-        Ok(found) if found.newest.recorded.is_none() && found.newest.command_hash == *no_command => Ok(None),
-        Ok(object) => Ok(Some(Pin {
-            path: path.clone(),
-            content: found.content_hash,
-            command: object.newest.command_hash,
-            bytes: found.bytes,
-            files: found.files,
-            remote: None,
-        })),
-        Err(Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
+/// Warns of pins that go back to the version that was synchronized last, although larder.lock has another one.
+pub(super) fn warn_of_older(pins: &[NewPin], context: &CommandContext, output: &CommandOutput) -> Result<()> {
+    let bases = Bases::of(&context.root);
+    for NewPin { pin, replaces } in pins {
+        let is_base = bases.get(&pin.path)?.is_some_and(|base| base.content == pin.content);
+        if is_base && replaces.as_ref().is_some_and(|before| before.content != pin.content) {
+            output.console().warn(&format_args!(
+                "the version of {} on disk is the one that was synchronized last, and its pin was changed since: it is pinned again",
+                printable(pin.path.as_str())
+            ));
+        }
     }
+    Ok(())
 }
 
 /// Writes pins into `larder.lock`, and remembers that their outputs are synchronized. Returns how many it changed.
@@ -158,6 +156,15 @@ pub(super) fn remember<'p>(pins: impl Iterator<Item = &'p Pin>, context: &Comman
         bases.set(&pin.path, &Base { content: pin.content.clone(), command: pin.command.clone() })?;
     }
     Ok(())
+}
+
+/// Says how many pins were changed.
+pub(super) fn say_updated(changed: usize, output: &CommandOutput) {
+    match changed {
+        0 => {}
+        1 => output.console().note(&"larder.lock: 1 pin updated; commit it"),
+        count => output.console().note(&format_args!("larder.lock: {count} pins updated; commit it")),
+    }
 }
 
 /// Removes the conflict markers of a merge that is settled, so that nobody commits them.
