@@ -28,7 +28,7 @@ pub enum Need {
     Terminal,
     /// A Python with the real weasel in `LARDER_WEASEL_PYTHON`.
     Weasel,
-    /// A program of the recipes, on `PATH` or in `LARDER_RECIPES_BIN`.
+    /// A program of the recipes, on `PATH` or in a directory of `LARDER_RECIPES_BIN`.
     Program(&'static str),
     /// The program `git`.
     Git,
@@ -103,9 +103,7 @@ impl Need {
                     .to_owned(),
             )),
             Self::Program(name) if !program_dirs().any(|dir| dir.join(name).is_file()) => {
-                Err(Missing::Here(format!(
-                    "{name} is missing: `cargo xtask test` installs just, snakemake and nbclient if python3 and venv are available"
-                )))
+                Err(Missing::Here(missing_program(name)))
             }
             Self::Git if !succeeds("git", &["--version"]) => Err(Missing::Here("git is missing".to_owned())),
             Self::DevFull if !Path::new("/dev/full").exists() => {
@@ -132,12 +130,22 @@ impl Need {
     }
 }
 
+/// Says that a program of the recipes is missing, and how to get it.
+fn missing_program(name: &str) -> String {
+    match name {
+        "dvc" | "just" | "snakemake" | "jupyter-execute" => {
+            format!("{name} is missing: `cargo xtask test` installs it if python3 and venv are available")
+        }
+        _ => format!("{name} is missing (Debian: {name})"),
+    }
+}
+
 /// Returns the directories that have the programs of the recipes, in the order of the search.
 pub(crate) fn program_dirs() -> impl Iterator<Item = PathBuf> {
-    let recipes = std::env::var_os("LARDER_RECIPES_BIN").map(PathBuf::from);
+    let recipes = std::env::var_os("LARDER_RECIPES_BIN").unwrap_or_default();
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
-    let path: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    recipes.into_iter().chain(path)
+    let dirs: Vec<PathBuf> = [recipes, path].iter().flat_map(std::env::split_paths).collect();
+    dirs.into_iter().filter(|dir| !dir.as_os_str().is_empty())
 }
 
 fn succeeds(program: &str, args: &[&str]) -> bool {

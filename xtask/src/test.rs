@@ -42,13 +42,15 @@ pub(crate) fn run(options: &TestOptions) -> Result<()> {
         // The tests that need weasel report this themselves, as ignored or failed.
         Err(error) => eprintln!("xtask: no environment for weasel: {error}"),
     }
-    match venv::recipes() {
-        Ok(python) => {
-            tests.env("LARDER_RECIPES_BIN", python.with_file_name(""));
+    let mut bins = Vec::new();
+    for (programs, made) in [("the recipes", venv::recipes()), ("DVC", venv::dvc())] {
+        match made {
+            Ok(python) => bins.push(python.with_file_name("")),
+            // The tests that need its programs report this themselves, too.
+            Err(error) => eprintln!("xtask: no environment for {programs}: {error}"),
         }
-        // The tests that need its programs report this themselves, too.
-        Err(error) => eprintln!("xtask: no environment for the recipes: {error}"),
     }
+    tests.env("LARDER_RECIPES_BIN", env::join_paths(bins)?);
     let mut failed = Vec::new();
     if require_all && !cargo::has_ssh() {
         failed.push("the SSH backend, which cannot be built".to_owned());

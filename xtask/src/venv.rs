@@ -16,6 +16,12 @@ pub(crate) fn recipes() -> Result<PathBuf> {
     python("recipes", "tests/recipes-requirements.txt")
 }
 
+/// Creates the environment with DVC, once, and returns its Python. Its packages cannot be in one environment with those of
+/// Snakemake.
+pub(crate) fn dvc() -> Result<PathBuf> {
+    python("dvc", "xtask/dvc-requirements.txt")
+}
+
 /// Creates the environment of this name, once, and returns its Python. The requirements file pins the version of every
 /// package, so that later runs use the same ones.
 pub(crate) fn python(name: &str, requirements: &str) -> Result<PathBuf> {

@@ -177,7 +177,7 @@ impl Local {
     /// Returns a command of DVC in a project with a stage that reads the same files and is up to date.
     pub(crate) fn dvc<'a>(&'a self, verb: &'a str) -> Result<MeasuredCommand<'a>, String> {
         let prepare = || -> Result<PathBuf> {
-            let dvc = venv::python("dvc", "xtask/dvc-requirements.txt")?.with_file_name("dvc");
+            let dvc = venv::dvc()?.with_file_name("dvc");
             let place = self.stage.at("dvc");
             if place.exists() {
                 return Ok(dvc);

@@ -1,14 +1,19 @@
-//! The commands of the README and of `docs/recipes.md`, as they are written there.
+//! The commands of the README, `docs/recipes.md`, `docs/run-record.md` and `docs/workspace.md`, as they are written there.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod document;
+mod workspace;
 
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use larder_tests::{Case, Larder, Need, Run, Sandbox, files_below, run};
+use larder_tests::{Case, Larder, Need, Sandbox, files_below, run};
 use serde_json::{Value, json};
+
+use document::{README, below, blocks, console};
 
 fn main() -> ExitCode {
     run(
@@ -19,32 +24,28 @@ fn main() -> ExitCode {
             Case::new("jq_on_run_records", jq_on_run_records).needs(&[PYTHON, Need::Program("jq")]),
             Case::new("make", make).needs(&[PYTHON, MAKE]),
             Case::new("just", just).needs(&[PYTHON, Need::Program("just")]),
-            Case::new("github_actions", github_actions).needs(&[PYTHON, Need::Program("bash")]),
+            Case::new("github_actions", github_actions).needs(&[PYTHON, BASH]),
             Case::new("gitlab_ci", gitlab_ci).needs(&[PYTHON]),
             Case::new("snakemake", snakemake).needs(&[Need::Program("snakemake")]),
             Case::new("notebook", notebook).needs(&[Need::Program("jupyter-execute")]),
+            Case::new("workspace_of_the_readme", workspace::readme).needs(&[Need::Git]),
+            Case::new("workspace_first_steps", workspace::first_steps).needs(&[Need::Git, BASH]),
+            Case::new("from_dvc", workspace::from_dvc).needs(&[Need::Git, BASH, Need::Program("dvc")]),
+            Case::new("from_git_lfs", workspace::from_git_lfs).needs(&[
+                Need::Git,
+                BASH,
+                Need::Program("git-lfs"),
+            ]),
         ],
     )
 }
 
 const PYTHON: Need = Need::Program("python3");
 const MAKE: Need = Need::Program("make");
+const BASH: Need = Need::Program("bash");
 
-const README: &str = include_str!("../../README.md");
-const RECORDS: &str = include_str!("../../docs/run-record.md");
-const RECIPES: &str = include_str!("../../docs/recipes.md");
-
-/// Returns the code blocks of a language in the section with this heading.
-#[track_caller]
-fn blocks<'a>(document: &'a str, heading: &str, language: &str) -> Vec<&'a str> {
-    let (_, section) = document.split_once(&format!("\n{heading}\n")).expect("the heading exists");
-    let section = section.split("\n## ").next().unwrap();
-    let fence = format!("```{language}\n");
-    let blocks: Vec<&str> =
-        section.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(!blocks.is_empty(), "no block of {language} below {heading}");
-    blocks
-}
+const RECORDS: &str = include_str!("../../../docs/run-record.md");
+const RECIPES: &str = include_str!("../../../docs/recipes.md");
 
 #[track_caller]
 fn recipe(heading: &str, language: &str) -> &'static str {
@@ -121,19 +122,6 @@ impl Recipe {
     fn report(&self) -> Value {
         serde_json::from_slice(&fs::read(self.sandbox.path("report.json")).unwrap()).unwrap()
     }
-}
-
-/// Runs the commands of a console block. The texts in quotes in its comments must be in their output.
-fn console(sandbox: &Sandbox, block: &str) -> Vec<Run> {
-    let lines = block.lines().map(|line| line.strip_prefix("$ ").expect("each line is a command"));
-    let mut runs = Vec::new();
-    for line in lines {
-        let (command, comment) = line.split_once("  #").unwrap_or((line, ""));
-        let run = sandbox.program("sh", ["-c", command]).run().ok();
-        let quoted: Vec<&str> = comment.split('"').skip(1).step_by(2).collect();
-        runs.push(run.says(&quoted));
-    }
-    runs
 }
 
 fn readme_first_steps() {
@@ -232,15 +220,6 @@ fn just() {
     }
     recipe.call("just test").run().ok().says(&["recorded"]);
     recipe.call("just test").run().ok().says(&["up to date"]);
-}
-
-/// Returns the lines below the first line that contains `key`, without their indentation.
-#[track_caller]
-fn below(yaml: &str, key: &str) -> Vec<String> {
-    let indentation = |line: &str| line.len() - line.trim_start().len();
-    let mut lines = yaml.lines().skip_while(|line| line.trim() != key);
-    let depth = indentation(lines.next().expect("the key is in the block"));
-    lines.take_while(|line| indentation(line) > depth).map(|line| line.trim().to_owned()).collect()
 }
 
 fn github_actions() {
