@@ -1,7 +1,8 @@
 //! larder's own files in a project, below `<root>/.larder`:
 //!
 //! - `journal` has one locked file for each process that has something open. A journal that can be locked belongs to a dead
-//!   process. The next command completes, undoes or removes what it names.
+//!   process. The next command completes, undoes or removes what it names. If the project cannot be written, the journal of a
+//!   pull to another place is in a temporary directory.
 //! - `tmp` has staging directories.
 //! - `locks` has the locks of outputs, which a command holds while it changes them, and `waiting` who waits for one.
 //! - `runs` has the last run of each command, and `failed` the products of failed commands.

@@ -102,7 +102,7 @@ fn main() -> ExitCode {
             a_full_disk_stops_one_output_only,
         },
         paths::{
-            a_read_only_checkout_has_a_status,
+            a_read_only_checkout_has_status_and_copies,
         },
         unpin::{
             a_read_only_project_is_not_changed,

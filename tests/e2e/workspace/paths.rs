@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use larder_tests::{Sandbox, redact};
+use larder_tests::{Sandbox, Tree, redact};
 use serde_json::json;
 
 use crate::work_tree::WorkTree;
@@ -141,9 +141,12 @@ pub(crate) fn bare_commands_in_a_subdirectory_mean_the_whole_project() {
     sandbox.larder(["status", "--check", "-C"]).arg(sandbox.path("sub")).in_dir(sandbox.root()).run().ok();
 }
 
-pub(crate) fn a_read_only_checkout_has_a_status() {
+pub(crate) fn a_read_only_checkout_has_status_and_copies() {
     let mut sandbox = Sandbox::new();
     let project = sandbox.mount_tmpfs("project", 16);
+    let disk = sandbox.mount_tmpfs("disk", 16);
+    let temporary = sandbox.root().join("temporary");
+    fs::create_dir(&temporary).unwrap();
     sandbox.configure_remote();
     for path in ["a", "b", "c"] {
         write(&sandbox, path, "1");
@@ -167,6 +170,18 @@ pub(crate) fn a_read_only_checkout_has_a_status() {
         assert_eq!(states, ["clean", changed, "missing"]);
         sandbox.run(["status", "--check"]).exits(1);
         sandbox.run(["status", "a", "--check", "--online"]).ok();
+        // Below the project's parent, and on another file system.
+        for to in ["../copy", "../disk/copy"] {
+            sandbox.larder(["pull", "--to", to]).env("TMPDIR", &temporary).run().ok();
+            let copy = sandbox.path(to);
+            Tree::read(&copy)
+                .assert_same(&["a", "b", "c"].iter().fold(Tree::new(), |tree, path| tree.with(path, "1")));
+            fs::remove_dir_all(copy).unwrap();
+        }
+        sandbox.run(["pull", "--to", "copy"]).exits(1).says(&["read-only"]);
+        for dir in [&temporary, &disk] {
+            assert_eq!(fs::read_dir(dir).unwrap().count(), 0, "{}", dir.display());
+        }
         // What is as pinned needs no change. What is missing cannot be restored.
         sandbox.run(["pull", "a"]).ok();
         let run = sandbox.run(["pull", "c"]).exits(1);

@@ -10,6 +10,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use larder_backend::UploadToken;
+use tempfile::TempDir;
 
 use super::directory::{JOURNALS, StateDirectory};
 use super::lock::{lock, lock_if_dead};
@@ -25,6 +26,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct ProcessJournal {
     id: String,
+    root: PathBuf,
+    /// Removed with the journal.
+    temporary: Option<TempDir>,
     directory: StateDirectory,
     path: PathBuf,
     writer: Mutex<RecordWriter<File>>,
@@ -56,6 +60,8 @@ impl ProcessJournal {
                 let owner = owner(&file, root).map_err(Error::io("look at", &path))?;
                 let journal = Self {
                     id,
+                    root: root.to_owned(),
+                    temporary: None,
                     directory,
                     path,
                     writer: Mutex::new(RecordWriter::new(file)),
@@ -71,6 +77,21 @@ impl ProcessJournal {
                 return Ok(journal);
             }
         }
+    }
+
+    /// Begins a journal in a directory for temporary files. After a crash, no later command finds it.
+    pub(super) fn begin_elsewhere() -> Result<Self> {
+        let temporary = tempfile::Builder::new().prefix("larder-").tempdir();
+        let temporary = temporary.map_err(Error::io("create a directory in", std::env::temp_dir()))?;
+        StateDirectory::ensure(temporary.path())?;
+        let mut journal = Self::begin(temporary.path())?;
+        journal.temporary = Some(temporary);
+        Ok(journal)
+    }
+
+    /// Returns the directory whose `.larder` has the journal. That is the root of the project, if it can be written.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Returns a name for a staging directory that contains the id of this journal.
@@ -152,6 +173,12 @@ impl ProcessJournal {
 impl Drop for ProcessJournal {
     fn drop(&mut self) {
         self.end();
+        if self.is_unfinished()
+            && let Some(temporary) = self.temporary.take()
+        {
+            // It has a previous version that could not be put back.
+            let _ = temporary.keep();
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The state of one project.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use larder_backend::{UploadJournal, UploadToken};
@@ -80,7 +80,27 @@ impl ProjectState {
 
     /// Creates a staging directory from which a rename can put `destination` into place.
     pub(crate) fn staging_for(&self, destination: &Path) -> Result<Staging> {
-        Staging::create(self.journal()?, &self.root, destination)
+        let is_inside = || {
+            let below = destination.strip_prefix(&self.root);
+            below.is_ok_and(|below| !below.components().any(|part| part == Component::ParentDir))
+        };
+        let journal = match self.journal() {
+            // Copies of outputs can be restored to other places.
+            Err(error) if error.is_of_unwritable_project() && !is_inside() => self.journal_elsewhere()?,
+            journal => journal?,
+        };
+        Staging::create(Arc::clone(&journal), journal.root(), destination)
+    }
+
+    /// Begins the journal of this process outside of the project.
+    fn journal_elsewhere(&self) -> Result<Arc<ProcessJournal>> {
+        let mut journal = lock(&self.journal);
+        if let Some(journal) = &*journal {
+            return Ok(Arc::clone(journal));
+        }
+        let begun = Arc::new(ProcessJournal::begin_elsewhere()?);
+        *journal = Some(Arc::clone(&begun));
+        Ok(begun)
     }
 
     /// Begins to lock outputs.
