@@ -1,6 +1,6 @@
 //! `larder push` of pinned outputs.
 
-use larder_pins::{LarderLock, PinState};
+use larder_pins::{Bases, LarderLock, Pin, PinState};
 use larder_storage::{CancellationToken, OutputPath, PushOptions, Pushed};
 
 use super::pinned::{PinnedOutput, both_changed, compare};
@@ -114,7 +114,7 @@ struct GivenRemote(Option<String>);
 /// The pinned ones among outputs that are pushed by name.
 #[derive(Debug, Default)]
 pub(in crate::commands) struct NamedPins {
-    pinned: Vec<PinnedOutput>,
+    pins: Vec<Pin>,
     /// What new pins name as their remote, if the user chose it with `-r`.
     given: Option<GivenRemote>,
 }
@@ -137,9 +137,17 @@ impl NamedPins {
                 pin.path
             )));
         }
-        let compared = compare(pins, context, &CancellationToken::default(), output.console());
-        let mut pinned = Vec::new();
-        for (path, compared) in compared {
+        let bases = Bases::of(&context.root);
+        let is_given = context.is_remote_given();
+        let (mut allowed, mut to_compare) = (Vec::new(), Vec::new());
+        for pin in pins {
+            let base = bases.get(&pin.path)?;
+            let may_diverge = base.is_none_or(|base| base.content != pin.content);
+            if may_diverge || is_given { to_compare.push(pin) } else { allowed.push(pin) }
+        }
+        let mut is_unclean = false;
+        for (path, compared) in compare(to_compare, context, &CancellationToken::default(), output.console())
+        {
             match compared {
                 Ok(found) if found.state == PinState::Diverged && !args.force => {
                     skip(&found, output);
@@ -147,7 +155,10 @@ impl NamedPins {
                     outputs.retain(|other| *other != path);
                 }
                 // The push reports that it is missing.
-                Ok(found) => pinned.push(found),
+                Ok(found) => {
+                    is_unclean |= found.state != PinState::Clean;
+                    allowed.push(found.pin);
+                }
                 Err(failure) => {
                     output.entry(FailedEntry::new(path.as_str(), &failure));
                     output.fail(failure);
@@ -155,17 +166,14 @@ impl NamedPins {
                 }
             }
         }
-        let is_unclean = |found: &PinnedOutput| found.state != PinState::Clean;
-        let given = (context.is_remote_given() && pinned.iter().any(is_unclean))
-            .then(|| context.remote_of_pins().map(GivenRemote))
-            .transpose()?;
-        Ok(Self { pinned, given })
+        let given =
+            (is_given && is_unclean).then(|| context.remote_of_pins().map(GivenRemote)).transpose()?;
+        Ok(Self { pins: allowed, given })
     }
 
     /// Returns the remote that the pin of an output names.
     pub(in crate::commands) fn remote_of(&self, path: &OutputPath) -> Option<&str> {
-        let pinned = self.pinned.iter().find(|pinned| pinned.pin.path == *path)?;
-        pinned.pin.remote.as_deref()
+        self.pins.iter().find(|pin| pin.path == *path)?.remote.as_deref()
     }
 
     /// Updates the pins of outputs that were pushed with another content.
@@ -176,8 +184,7 @@ impl NamedPins {
         output: &CommandOutput,
     ) -> Result<()> {
         let changed = pushed.iter().filter_map(|pushed| {
-            let PinnedOutput { pin, .. } =
-                self.pinned.iter().find(|pinned| pinned.pin.path == pushed.output)?;
+            let pin = self.pins.iter().find(|pin| pin.path == pushed.output)?;
             let remote = self.given.as_ref().map_or(&pin.remote, |given| &given.0).clone();
             let is_other = pushed.content_hash != pin.content;
             is_other.then(|| NewPin::of_pushed(pushed, remote, Some(pin.clone())))
