@@ -154,7 +154,7 @@ pub(crate) async fn check(
     object: &RemoteObject,
 ) -> Result<Checked> {
     context.sweep().await?;
-    let wanted = Wanted::new(output, output.below(&context.root), &context.state);
+    let wanted = Wanted::new(output, output.below(&context.root));
     let candidate = Candidate::Listed(object.clone());
     let source = match fetch_candidate(context, &wanted, &candidate, &PullOptions::default()).await {
         Ok(fetched) => {

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::options::{KnownVersion, PullOptions};
 use crate::outcome::{PullOutcome, Pulled, RemoteObject};
 use crate::report::{Phase, PhaseReport};
-use crate::state::{OutputLocks, Planned, ProjectState, Unplaced, check_one_mount, place};
+use crate::state::{OutputLocks, Planned, Unplaced, check_one_mount, place};
 use crate::tasks::{MAX_TRANSFERS, few_at_once, run_blocking};
 use candidates::{Choice, choices, none_found};
 use compare::{Compared, Comparison, Decision, compare, compare_with, known_version, would_restore};
@@ -55,10 +55,6 @@ pub(crate) async fn pull(
     };
     let outcome = plan.run().await;
     plan.damaged.finish(context);
-    if !Arc::ptr_eq(&plan.state, &context.state) {
-        let state = Arc::clone(&plan.state);
-        run_blocking(move || state.close()).await;
-    }
     let mut pulled = outcome?;
     let elapsed = started.elapsed();
     for pulled in &mut pulled {
@@ -116,7 +112,7 @@ pub(crate) async fn damaged_among(
     options: &PullOptions,
 ) -> Result<Vec<String>> {
     let checks = outputs.iter().zip(objects).map(|(output, object)| async move {
-        let wanted = Wanted::new(output, output.below(&context.root), &context.state);
+        let wanted = Wanted::new(output, output.below(&context.root));
         match fetch_candidate(context, &wanted, &Candidate::Listed(object.clone()), options).await {
             Err(Error::Damaged { url, .. }) => Ok(Some(url)),
             Err(Error::Cancelled) => Err(Error::Cancelled),
@@ -130,7 +126,6 @@ pub(crate) async fn damaged_among(
 /// The outputs of one pull: all are restored, or none.
 struct PullPlan<'a> {
     context: &'a StorageContext,
-    state: Arc<ProjectState>,
     wanted: Vec<Wanted>,
     options: &'a PullOptions,
     damaged: DamagedCandidates,
@@ -141,16 +136,15 @@ impl<'a> PullPlan<'a> {
     fn new(context: &'a StorageContext, outputs: &[OutputPath], options: &'a PullOptions) -> Result<Self> {
         check_usage(outputs, options)?;
         let base = options.to.as_deref().unwrap_or(&context.root);
-        let state = state_of(context, options)?;
         let wanted: Vec<Wanted> =
-            outputs.iter().map(|output| Wanted::new(output, output.below(base), &state)).collect();
+            outputs.iter().map(|output| Wanted::new(output, output.below(base))).collect();
         for wanted in &wanted {
             context.check_apart(&wanted.output, &wanted.destination)?;
             context.check_destination(&wanted.destination)?;
             context.keys_of(&wanted.output)?;
             check_reachable(&wanted.destination)?;
         }
-        Ok(Self { context, state, wanted, options, damaged: DamagedCandidates::default() })
+        Ok(Self { context, wanted, options, damaged: DamagedCandidates::default() })
     }
 
     /// Locks the destinations in the project, so that no command changes them meanwhile.
@@ -258,7 +252,7 @@ impl<'a> PullPlan<'a> {
             placing = self.report_placing(restores.iter().map(|&index| &wanted[index].output));
             let replaced: Vec<OutputPath> =
                 restores.iter().filter_map(|&index| self.in_project(&wanted[index])).collect();
-            let (journal, state) = (self.state.journal()?, Arc::clone(&self.context.state));
+            let (journal, state) = (self.context.state.journal()?, Arc::clone(&self.context.state));
             let placed = run_blocking(move || {
                 state.count_changes(&replaced);
                 place(&journal, &planned)
@@ -362,20 +356,6 @@ impl OutputStep {
             // Known when all outputs are in place.
             elapsed: Duration::ZERO,
         }
-    }
-}
-
-/// Returns where a pull unpacks objects, and notes what it does: in the project, or below another destination if the project
-/// cannot be written.
-fn state_of(context: &StorageContext, options: &PullOptions) -> Result<Arc<ProjectState>> {
-    let of_project = || Ok(Arc::clone(&context.state));
-    let Some(to) = options.to.as_deref().filter(|_| !options.dry_run) else { return of_project() };
-    match context.state.journal() {
-        Err(error) if error.is_of_unwritable_project() => {
-            fs::create_dir_all(to).map_err(Error::io("create", to))?;
-            Ok(Arc::new(ProjectState::new(to)))
-        }
-        _ => of_project(),
     }
 }
 

@@ -94,7 +94,7 @@ pub(crate) async fn fetch_candidate(
         got => got?,
     };
     let Listing::Object(object) = keys.read(&got.meta) else { return Err(missing()) };
-    let staging = stage(wanted).await?;
+    let staging = stage(context, wanted).await?;
     let (verified, content_bytes) = unpack(context, wanted, &object, got, &staging, options).await?;
     if let Some(executable) = wanted.executable {
         let staged = wanted.output.below(&staging.new_root());
@@ -130,8 +130,8 @@ fn set_executable(path: &Path, executable: bool) -> io::Result<()> {
     if wanted == mode { Ok(()) } else { fs::set_permissions(path, fs::Permissions::from_mode(wanted)) }
 }
 
-async fn stage(wanted: &Wanted) -> Result<Arc<Staging>> {
-    let (state, destination) = (Arc::clone(&wanted.state), wanted.destination.clone());
+async fn stage(context: &StorageContext, wanted: &Wanted) -> Result<Arc<Staging>> {
+    let (state, destination) = (Arc::clone(&context.state), wanted.destination.clone());
     Ok(Arc::new(run_blocking(move || state.staging_for(&destination)).await?))
 }
 
