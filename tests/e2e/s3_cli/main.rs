@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         requests::{
             of_a_small_output,
             of_a_run,
+            of_pins,
             of_a_listing_by_one_hash,
             of_a_sweep_with_nothing_to_sweep,
         },

@@ -118,3 +118,39 @@ pub(crate) fn of_a_run() {
         "{requests:?}"
     );
 }
+
+pub(crate) fn of_pins() {
+    const OUTPUTS: [&str; 3] = ["a", "b", "c"];
+    let store = Store::new();
+    let proxy = proxy_to_server();
+    let counted = |args: &[&str]| -> Vec<String> {
+        store.larder([]).args(args).env("AWS_ENDPOINT_URL_S3", proxy.url()).run().ok();
+        let mut requests = operations(&proxy);
+        requests.sort();
+        requests
+    };
+    for output in OUTPUTS {
+        fs::write(store.path(output), output).unwrap();
+    }
+    store.larder(["pin"]).args(OUTPUTS).run().ok();
+    let first = fs::read(store.path("larder.lock")).unwrap();
+    for args in [&["status"][..], &["status", "--check"], &["pull"], &["push"]] {
+        assert_eq!(counted(args), Vec::<String>::new(), "all is clean: {args:?}");
+    }
+    assert_eq!(counted(&["status", "--online", "--check"]), ["HEAD", "HEAD", "HEAD"]);
+    // Another clone has no state of its own.
+    fs::remove_dir_all(store.path(".larder")).unwrap();
+    for output in OUTPUTS {
+        fs::remove_file(store.path(output)).unwrap();
+    }
+    assert_eq!(counted(&["pull"]), ["GET", "GET", "GET"]);
+    fs::write(store.path("a"), "changed").unwrap();
+    store.larder(["push"]).run().ok();
+    // An older commit: the version of the pin and the one on disk are asked for, and one is transferred.
+    fs::write(store.path("larder.lock"), first).unwrap();
+    assert_eq!(counted(&["pull"]), ["GET", "HEAD", "HEAD"]);
+    for output in OUTPUTS {
+        assert_eq!(fs::read_to_string(store.path(output)).unwrap(), output);
+    }
+    assert_eq!(counted(&["status", "--check"]), Vec::<String>::new());
+}
