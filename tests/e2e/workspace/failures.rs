@@ -23,10 +23,11 @@ fn object_of(sandbox: &Sandbox, path: &str, before: &[String]) -> std::path::Pat
 pub(crate) fn a_pruned_object_is_reported_with_the_commit() {
     let sandbox = Sandbox::new();
     let ann = WorkTree::new(&sandbox);
-    for path in ["a", "model", "z"] {
+    let others = ["a", "z1", "z2", "z3", "z4", "z5", "z6", "z7"];
+    for path in others.iter().chain(&["model"]) {
         ann.write(path, "1");
     }
-    ann.larder(&["pin", "a", "model", "z"]).run().ok();
+    ann.larder(&["pin", "model"]).args(others).run().ok();
     ann.commit("Pin all");
     let before = sandbox.keys();
     ann.write("model", "2");
@@ -49,7 +50,9 @@ pub(crate) fn a_pruned_object_is_reported_with_the_commit() {
     }
     // Each output stands alone.
     assert_eq!(fs::read_to_string(ben.path("a")).unwrap(), "2");
-    assert_eq!(fs::read_to_string(ben.path("z")).unwrap(), "1");
+    for path in &others[1..] {
+        assert_eq!(fs::read_to_string(ben.path(path)).unwrap(), "1");
+    }
     let document = ben.larder(&["pull", "--json"]).run().exits(3);
     assert_eq!(document.json()["error"]["kind"], "not_found");
     let online = ben.larder(&["status", "--online", "--check"]).run().exits(1);
@@ -186,6 +189,27 @@ pub(crate) fn a_change_while_an_object_is_fetched_is_kept() {
         Tree::read(&sandbox.path("model")).assert_same(&changed);
         sandbox.assert_clean();
     }
+}
+
+pub(crate) fn a_path_that_matches_nothing_suggests_names() {
+    let sandbox = Sandbox::new();
+    for path in ["models/en", "models/de", "published"] {
+        fs::create_dir_all(sandbox.path("models")).unwrap();
+        fs::write(sandbox.path(path), path).unwrap();
+    }
+    sandbox.run(["pin", "models/en", "models/de"]).ok();
+    sandbox.run(["push", "published"]).ok();
+    for args in [
+        &["status", "model/en"][..],
+        &["pull", "model/en"],
+        &["pull", "model/en", "--latest"],
+        &["unpin", "model/en"],
+    ] {
+        sandbox.larder([]).args(args).run().exits(3).says(&["model/en", "`models/en`"]);
+    }
+    sandbox.run(["pull", "publishd"]).exits(3).says(&["`published`"]);
+    sandbox.run(["push", "absent"]).fails(1, &["absent"]);
+    sandbox.run(["pin", "absent"]).fails(1, &["absent"]);
 }
 
 pub(crate) fn a_full_disk_stops_one_output_only() {

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
             the_only_copy_is_kept,
             a_change_while_an_object_is_fetched_is_kept,
             a_lock_that_cannot_be_used_stops_every_command,
+            a_path_that_matches_nothing_suggests_names,
         },
         init::{
             a_new_project_gets_a_remote_of_its_own,
