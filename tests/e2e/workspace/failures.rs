@@ -168,6 +168,31 @@ pub(crate) fn the_only_copy_is_kept() {
     sandbox.assert_clean();
 }
 
+pub(crate) fn the_version_on_disk_stays_if_the_pinned_one_is_lost_or_damaged() {
+    let sandbox = Sandbox::new();
+    let (first, second) = (Tree::small(1), Tree::small(2));
+    let lock = behind(&sandbox, &first, &second);
+    let key = sandbox.keys().into_iter().find(|key| lock.contains(key.rsplit('/').next().unwrap()));
+    let object = sandbox.remote().join(key.unwrap());
+    let bytes = fs::read(&object).unwrap();
+    fs::remove_file(&object).unwrap();
+    let assert_stays = |code: i32| {
+        for args in [&["pull"][..], &["pull", "model", "--force"], &["pull", "--force", "--all"]] {
+            let run = sandbox.larder([]).args(args).run().exits(code).says(&["model"]);
+            Tree::read(&sandbox.path("model")).assert_same(&first);
+            assert_eq!(read(&sandbox, "larder.lock"), lock, "{run}");
+            assert_eq!(sandbox.run(["status", "--json"]).ok().field("state"), "behind");
+            sandbox.assert_clean();
+        }
+    };
+    assert_stays(3);
+    fs::write(&object, &bytes[..bytes.len() / 2]).unwrap();
+    assert_stays(4);
+    fs::write(&object, bytes).unwrap();
+    sandbox.run(["pull"]).ok();
+    Tree::read(&sandbox.path("model")).assert_same(&second);
+}
+
 pub(crate) fn a_change_while_an_object_is_fetched_is_kept() {
     let sandbox = Sandbox::new();
     let (first, second) = (Tree::small(1), Tree::new().with("large", noise(1, 48 << 20)));

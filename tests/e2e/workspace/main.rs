@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     let mut cases = Vec::from(cases![[];
         failures::{
             the_only_copy_is_kept,
+            the_version_on_disk_stays_if_the_pinned_one_is_lost_or_damaged,
             a_change_while_an_object_is_fetched_is_kept,
             a_lock_that_cannot_be_used_stops_every_command,
             a_path_that_matches_nothing_suggests_names,
