@@ -53,3 +53,14 @@ pub fn run(theme: &str, cases: &[Case]) -> ExitCode {
     let arguments = Arguments::from_args();
     libtest_mimic::run(&arguments, cases.iter().map(|case| case.into_trial(theme)).collect()).exit_code()
 }
+
+/// Turns functions into cases of the same names, with these needs.
+#[macro_export]
+macro_rules! cases {
+    ($needs:expr; $($module:ident :: { $($test:ident),* $(,)? }),* $(,)?) => {
+        [$($($crate::Case::new(
+            concat!(stringify!($module), "::", stringify!($test)),
+            $module::$test,
+        ).needs(&$needs)),*),*]
+    };
+}

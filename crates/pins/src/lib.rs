@@ -21,6 +21,8 @@ mod merge;
 mod parse;
 mod pin;
 mod pin_state;
+#[cfg(test)]
+mod samples;
 mod update;
 mod write_lock;
 

@@ -17,22 +17,12 @@ mod trees;
 
 use std::process::ExitCode;
 
-use larder_tests::{Case, Need, run};
+use larder_tests::{Case, Need, cases, run};
 
 const SERVER: Need = Need::Server("s3");
 
-/// Turns functions into tests of the same name.
-macro_rules! cases {
-    ($($module:ident :: { $($test:ident),* $(,)? }),* $(,)?) => {
-        [$($(Case::new(
-            concat!(stringify!($module), "::", stringify!($test)),
-            $module::$test,
-        ).needs(&[SERVER])),*),*]
-    };
-}
-
 fn main() -> ExitCode {
-    let mut cases = Vec::from(cases![
+    let mut cases = Vec::from(cases![[SERVER];
         trees::{
             pushed_outputs_come_back_identical,
             outputs_of_every_name,

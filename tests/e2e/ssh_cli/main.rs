@@ -19,22 +19,12 @@ mod trees;
 
 use std::process::ExitCode;
 
-use larder_tests::{Case, Need, run};
+use larder_tests::{Need, cases, run};
 
 const SERVER: Need = Need::Server("ssh");
 
-/// Turns functions into tests of the same name.
-macro_rules! cases {
-    ($needs:expr => $($module:ident :: { $($test:ident),* $(,)? }),* $(,)?) => {
-        [$($(Case::new(
-            concat!(stringify!($module), "::", stringify!($test)),
-            $module::$test,
-        ).needs($needs)),*),*]
-    };
-}
-
 fn main() -> ExitCode {
-    let mut cases = Vec::from(cases![&[SERVER] =>
+    let mut cases = Vec::from(cases![[SERVER];
         trees::{
             pushed_outputs_come_back_identical,
             outputs_of_every_name,
@@ -89,7 +79,7 @@ fn main() -> ExitCode {
             what_is_made_has_the_bits_of_the_remote,
         },
     ]);
-    cases.extend(cases![&[SERVER, Need::Sshd] =>
+    cases.extend(cases![[SERVER, Need::Sshd];
         errors::{
             a_server_without_sftp,
         },
@@ -98,13 +88,13 @@ fn main() -> ExitCode {
             sessions_that_always_end_are_told,
         },
     ]);
-    cases.extend(cases![&[SERVER, Need::Sshd, Need::Strace] =>
+    cases.extend(cases![[SERVER, Need::Sshd, Need::Strace];
         errors::{
             a_disk_that_is_slow_is_waited_for,
             a_disk_that_hangs_is_given_up,
         },
     ]);
-    cases.extend(cases![&[SERVER, Need::Users] =>
+    cases.extend(cases![[SERVER, Need::Users];
         keys::{
             of_a_user_without_a_name,
         },
@@ -116,7 +106,7 @@ fn main() -> ExitCode {
             who_may_only_read_pulls,
         },
     ]);
-    cases.extend(cases![&[SERVER, Need::Tmpfs] => errors::{ a_full_disk }]);
-    cases.extend(cases![&[SERVER, Need::Disk(14)] => large::{ five_gib_in_constant_memory, many_outputs_and_threads_in_constant_memory }]);
+    cases.extend(cases![[SERVER, Need::Tmpfs]; errors::{ a_full_disk }]);
+    cases.extend(cases![[SERVER, Need::Disk(14)]; large::{ five_gib_in_constant_memory, many_outputs_and_threads_in_constant_memory }]);
     run("ssh_cli", &cases)
 }

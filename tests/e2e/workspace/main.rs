@@ -15,17 +15,7 @@ mod work_tree;
 
 use std::process::ExitCode;
 
-use larder_tests::{Case, Need, run};
-
-/// Turns functions into tests of the same name, with these needs.
-macro_rules! cases {
-    ($needs:expr; $($module:ident :: { $($test:ident),* $(,)? }),* $(,)?) => {
-        [$($(Case::new(
-            concat!(stringify!($module), "::", stringify!($test)),
-            $module::$test,
-        ).needs(&$needs)),*),*]
-    };
-}
+use larder_tests::{Need, cases, run};
 
 fn main() -> ExitCode {
     let mut cases = Vec::from(cases![[];

@@ -1,21 +1,9 @@
-use larder_hashing::{CommandHash, ContentHash, OutputPath};
 use proptest::prelude::*;
 
 use super::*;
 use crate::emit::append_pin;
 use crate::merge::Side;
-use crate::pin::Pin;
-
-fn pin(path: &str, content: &str) -> Pin {
-    Pin {
-        path: OutputPath::new(path).unwrap(),
-        content: ContentHash::parse(content).unwrap(),
-        command: CommandHash::parse("k").unwrap(),
-        bytes: 1,
-        files: 1,
-        remote: None,
-    }
-}
+use crate::samples::pin;
 
 fn side(pins: &[(&str, &str)]) -> SidePins {
     pins.iter().map(|(path, content)| ((*path).to_owned(), pin(path, content))).collect()

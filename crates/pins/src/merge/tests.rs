@@ -1,30 +1,11 @@
-use larder_hashing::{CommandHash, ContentHash};
 use proptest::prelude::*;
 
 use super::*;
 use crate::conflicted::ConflictedLock;
+use crate::samples::{pin, pins};
 
 fn path(text: &str) -> OutputPath {
     OutputPath::new(text).unwrap()
-}
-
-fn pin(path: &str, content: &str) -> Pin {
-    Pin {
-        path: OutputPath::new(path).unwrap(),
-        content: ContentHash::parse(content).unwrap(),
-        command: CommandHash::parse("k").unwrap(),
-        bytes: 1,
-        files: 1,
-        remote: None,
-    }
-}
-
-fn lock(pins: &[(&str, &str)]) -> LarderLock {
-    let mut lock = LarderLock::default();
-    for (path, content) in pins {
-        lock.insert(pin(path, content)).unwrap();
-    }
-    lock
 }
 
 fn merge(ours: &LarderLock, theirs: &LarderLock, base: Option<&LarderLock>) -> LockMerge {
@@ -37,10 +18,10 @@ fn paths(merge: &LockMerge) -> Vec<&str> {
 
 #[test]
 fn a_change_on_one_side_is_taken() {
-    let base = lock(&[("removed", "1"), ("changed", "1"), ("same", "1"), ("both", "1")]);
-    let ours = lock(&[("changed", "1"), ("same", "1"), ("both", "2"), ("added", "1")]);
-    let theirs = lock(&[("removed", "1"), ("changed", "2"), ("same", "1"), ("both", "2"), ("other", "1")]);
-    let expected = lock(&[("changed", "2"), ("same", "1"), ("both", "2"), ("added", "1"), ("other", "1")]);
+    let base = pins(&[("removed", "1"), ("changed", "1"), ("same", "1"), ("both", "1")]);
+    let ours = pins(&[("changed", "1"), ("same", "1"), ("both", "2"), ("added", "1")]);
+    let theirs = pins(&[("removed", "1"), ("changed", "2"), ("same", "1"), ("both", "2"), ("other", "1")]);
+    let expected = pins(&[("changed", "2"), ("same", "1"), ("both", "2"), ("added", "1"), ("other", "1")]);
     for (ours, theirs) in [(&ours, &theirs), (&theirs, &ours)] {
         let merged = merge(ours, theirs, Some(&base)).finish().unwrap();
         assert_eq!(merged, expected);
@@ -49,8 +30,8 @@ fn a_change_on_one_side_is_taken() {
 
 #[test]
 fn without_a_base_only_different_pins_of_one_output_conflict() {
-    let ours = lock(&[("a", "1"), ("b", "1"), ("c", "1")]);
-    let theirs = lock(&[("a", "1"), ("b", "2"), ("d", "1")]);
+    let ours = pins(&[("a", "1"), ("b", "1"), ("c", "1")]);
+    let theirs = pins(&[("a", "1"), ("b", "2"), ("d", "1")]);
     let merged = merge(&ours, &theirs, None);
     assert_eq!(paths(&merged), ["b"]);
     let settled: Vec<&str> = merged.settled().map(|pin| pin.path.as_str()).collect();
@@ -59,8 +40,8 @@ fn without_a_base_only_different_pins_of_one_output_conflict() {
 
 #[test]
 fn a_removal_and_a_change_are_a_conflict() {
-    let base = lock(&[("a", "1"), ("b", "1")]);
-    let (ours, theirs) = (lock(&[("a", "2")]), lock(&[("b", "2")]));
+    let base = pins(&[("a", "1"), ("b", "1")]);
+    let (ours, theirs) = (pins(&[("a", "2")]), pins(&[("b", "2")]));
     let both = merge(&ours, &theirs, Some(&base));
     let mut merge = both.clone();
     assert_eq!(paths(&merge), ["a", "b"]);
@@ -74,17 +55,17 @@ fn a_removal_and_a_change_are_a_conflict() {
     assert!(merge.settle(&path("a"), Side::Theirs) && !merge.settle(&path("a"), Side::Theirs));
     assert_eq!(paths(&merge), ["b"]);
     assert_eq!(merge.settle_all(Side::Theirs), 1);
-    assert_eq!(merge.finish().unwrap(), lock(&[("b", "2")]));
+    assert_eq!(merge.finish().unwrap(), pins(&[("b", "2")]));
 
     let mut merge = both;
     merge.settle_with(pin("a", "3"));
     assert!(merge.settle_without(&path("b")) && !merge.settle_without(&path("c")));
-    assert_eq!(merge.finish().unwrap(), lock(&[("a", "3")]));
+    assert_eq!(merge.finish().unwrap(), pins(&[("a", "3")]));
 }
 
 #[test]
 fn pins_of_both_sides_that_are_nested_are_named() {
-    let said = merge(&lock(&[("a", "1")]), &lock(&[("a/b", "1")]), None).finish().unwrap_err().to_string();
+    let said = merge(&pins(&[("a", "1")]), &pins(&[("a/b", "1")]), None).finish().unwrap_err().to_string();
     let expected = "the merge of larder.lock has pins that clash: `a/b` is inside `a`, and only one of them";
     assert!(said.starts_with(expected), "{said}");
 }

@@ -3,30 +3,12 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use larder_hashing::{CommandHash, ContentHash, OutputPath};
+use larder_hashing::OutputPath;
 
 use super::*;
 use crate::merge::Side;
 use crate::pin::Pin;
-
-fn pin(path: &str, content: &str) -> Pin {
-    Pin {
-        path: OutputPath::new(path).unwrap(),
-        content: ContentHash::parse(content).unwrap(),
-        command: CommandHash::parse("k").unwrap(),
-        bytes: 1,
-        files: 1,
-        remote: None,
-    }
-}
-
-fn pins(pins: &[(&str, &str)]) -> LarderLock {
-    let mut lock = LarderLock::default();
-    for (path, content) in pins {
-        lock.insert(pin(path, content)).unwrap();
-    }
-    lock
-}
+use crate::samples::{pin, pins};
 
 fn write(root: &Path, lock: &LarderLock) -> bool {
     LockUpdate::begin(root).unwrap().write(lock).unwrap()
