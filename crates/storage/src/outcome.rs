@@ -110,6 +110,8 @@ pub struct PublishedContent {
     pub content: OutputContent,
     /// The newest object of the output with this content, if the remote has one.
     pub object: Option<RemoteObject>,
+    /// Whether no run record names another content later.
+    pub is_newest: bool,
 }
 
 /// Why a destination cannot be compared with an object.

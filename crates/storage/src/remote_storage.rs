@@ -196,7 +196,9 @@ impl RemoteStorage {
             let is_whole =
                 |object: &RemoteObject| object.recorded.is_some() || object.command_hash != no_command;
             let object = found.objects.into_iter().next().filter(is_whole);
-            Ok(PublishedContent { content, object })
+            let newest = found.records.iter().max_by_key(|record| record.name.time);
+            let is_newest = newest.is_none_or(|record| record.name.content_hash == content.content_hash);
+            Ok(PublishedContent { content, object, is_newest })
         });
         few_at_once(looks).collect().await
     }

@@ -40,6 +40,7 @@ fn main() -> ExitCode {
             a_project_without_git_has_pins,
             without_pins_bare_commands_say_so,
             bare_commands_in_a_subdirectory_mean_the_whole_project,
+            a_push_of_an_earlier_content_makes_it_the_newest,
             a_pin_of_another_remote_stays_there,
             pins_that_others_could_not_use_are_refused,
             pins_that_clash_are_refused,

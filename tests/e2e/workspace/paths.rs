@@ -195,6 +195,21 @@ pub(crate) fn a_read_only_checkout_has_status_and_copies() {
     }
 }
 
+pub(crate) fn a_push_of_an_earlier_content_makes_it_the_newest() {
+    let sandbox = Sandbox::new();
+    sandbox.configure("[remotes]\ndefault = '../remote'\n");
+    write(&sandbox, "model", "1");
+    sandbox.run(["pin", "model"]).ok();
+    for content in ["2", "1"] {
+        write(&sandbox, "model", content);
+        sandbox.run(["push"]).ok();
+    }
+    sandbox.run(["pull", "model", "--latest"]).ok();
+    assert_eq!(read(&sandbox, "model"), "1");
+    sandbox.run(["pull", "model", "--latest", "--force"]).ok();
+    assert_eq!(read(&sandbox, "model"), "1");
+}
+
 pub(crate) fn a_pin_of_another_remote_stays_there() {
     let sandbox = Sandbox::new();
     sandbox.configure("[remotes]\ndefault = '../remote'\nteam = '../team'\nother = '../other'\n");

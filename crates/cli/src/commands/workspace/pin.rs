@@ -8,7 +8,7 @@ use larder_pins::{
 use larder_project::Project;
 use larder_storage::{OutputPath, PushOptions, Scheme};
 
-use super::versions::{NewPin, insert, publish, remember, warn_of_older};
+use super::versions::{NewPin, Present, insert, publish, remember, warn_of_older};
 use crate::args::PinArgs;
 use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
@@ -46,7 +46,9 @@ pub(in crate::commands) fn pin_outputs(
         let pins = session.run_saying(output, async |output| {
             // An interrupted command may have left outputs half made.
             session.storage.recover().await?;
-            Ok::<_, Failure>(publish(&outputs, remote.as_ref(), &options, &session, context, output).await)
+            Ok::<_, Failure>(
+                publish(&outputs, Present::Stay, remote.as_ref(), &options, &session, context, output).await,
+            )
         })??;
         new.extend(pins.into_iter().map(|pin| NewPin { replaces: pin_in(&found, &pin.path).cloned(), pin }));
     }

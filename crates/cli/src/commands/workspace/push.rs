@@ -5,7 +5,7 @@ use larder_storage::{CancellationToken, OutputPath, PushOptions, Pushed};
 
 use super::pinned::{PinnedOutput, both_changed, compare};
 use super::remotes::by_remote;
-use super::versions::{NewPin, publish, remove_markers, say_updated, warn_of_older, write_pins};
+use super::versions::{NewPin, Present, publish, remove_markers, say_updated, warn_of_older, write_pins};
 use crate::args::PushArgs;
 use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
@@ -58,7 +58,9 @@ pub(in crate::commands) fn modified(
                 }
             }
             let outputs: Vec<OutputPath> = modified.iter().map(|pinned| pinned.pin.path.clone()).collect();
-            let pins = publish(&outputs, remote.as_ref(), options, &session, context, output).await;
+            let pins =
+                publish(&outputs, Present::BecomeNewest, remote.as_ref(), options, &session, context, output)
+                    .await;
             let new = pins.into_iter().map(|pin| {
                 let replaced = modified.iter().find(|pinned| pinned.pin.path == pin.path);
                 NewPin { pin, replaces: replaced.map(|pinned| pinned.pin.clone()) }

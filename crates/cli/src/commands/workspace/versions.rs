@@ -34,9 +34,19 @@ impl NewPin {
     }
 }
 
+/// Which outputs are pushed although the remote has their contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Present {
+    /// None: a version stays as new as it is.
+    Stay,
+    /// Older ones: a push makes its version the newest.
+    BecomeNewest,
+}
+
 /// Publishes what the remote lacks of some outputs. Returns a pin for each output that the remote has in the end, in no order.
 pub(super) async fn publish(
     outputs: &[OutputPath],
+    present: Present,
     remote: Option<&String>,
     options: &PushOptions,
     session: &RemoteSession,
@@ -55,7 +65,9 @@ pub(super) async fn publish(
     }
     for (path, found) in outputs.iter().zip(session.storage.find_published(outputs).await) {
         match found {
-            Ok(PublishedContent { content, object: Some(object), .. }) => {
+            Ok(PublishedContent { content, object: Some(object), is_newest, .. })
+                if is_newest || present == Present::Stay =>
+            {
                 output.count("already present", None);
                 output.summary(&printable(&format!("already present: {path} → {}", session.label)));
                 output.entry(ObjectEntry::new(path.as_str(), &object));
