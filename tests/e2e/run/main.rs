@@ -185,6 +185,7 @@ fn main() -> ExitCode {
         state::{a_read_only_project_has_checks_and_outputs_that_are_up_to_date},
     ]);
     cases.extend(cases![[Need::Overlay]; failure::{outputs_of_a_lower_layer}]);
+    cases.extend(cases![[Need::Program("make")]; many::{fifty_targets_of_make}]);
     cases.extend(cases![[Need::Users];
         remote::{that_can_only_be_read},
         state::{a_project_of_another_user_has_checks_and_outputs_that_are_up_to_date},

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 
 use larder_tests::{Run, Running, Sandbox, files_below};
 
@@ -28,9 +29,37 @@ pub(crate) fn fifty_runs_of_ten_keys_with_shared_outputs() {
     let runs: Vec<Run> = running.into_iter().map(Running::wait).collect();
     for run in runs {
         let run = run.ok();
-        let mut warnings = run.stderr.lines().filter(|line| line.starts_with("warning: "));
-        assert!(warnings.all(|line| line.contains("waiting")), "{run}");
+        assert_only_waits(&run.stderr);
     }
+    assert_each_key_is_trained_once(&sandbox, &checkout);
+}
+
+pub(crate) fn fifty_targets_of_make() {
+    let sandbox = Sandbox::new();
+    let checkout = Checkout::with_step(&sandbox, STEP);
+    let makefile = "all: $(addprefix target-,$(shell seq 0 49))
+target-%:
+\t@key=$$(($* % 10)) output=$$(($* % 5)); $(LARDER) run -d step.sh -o build/$$output -o build/common-$$output -- sh step.sh $$key $$output
+";
+    checkout.write("Makefile", makefile);
+    // Make gets the environment of a call in the sandbox.
+    let call = checkout.larder(&[]).command();
+    let environment = call.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut make = Command::new("make");
+    make.args(["-j8", "--output-sync=none"]).current_dir(checkout.path("")).env_clear().envs(environment);
+    let made = make.arg(format!("LARDER={}", sandbox.public_binary().display())).output().unwrap();
+    let said = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "{said}");
+    assert_only_waits(&said);
+    assert_each_key_is_trained_once(&sandbox, &checkout);
+}
+
+fn assert_only_waits(stderr: &str) {
+    let mut warnings = stderr.lines().filter(|line| line.starts_with("warning: "));
+    assert!(warnings.all(|line| line.contains("waiting")), "{stderr}");
+}
+
+fn assert_each_key_is_trained_once(sandbox: &Sandbox, checkout: &Checkout<'_>) {
     let trained = checkout.lines("trained");
     let keys: BTreeSet<&String> = trained.iter().collect();
     assert_eq!((trained.len(), keys.len()), (10, 10), "each key is trained once: {trained:?}");
