@@ -394,6 +394,8 @@ pub(crate) fn documents_of_status_push_and_pull() {
             "content_hash": "blake3-HEX", "outcome": outcome, "bytes": 0,
         })
     };
+    let pin = document(&["pin", "a"], 0);
+    assert_eq!(pin["results"], json!([transfer("a", "already_present")]));
     let pull = document(&["pull"], 1);
     assert_eq!(
         (&pull["command"], &pull["ok"], &pull["error"]["kind"]),

@@ -290,6 +290,19 @@ impl TransferEntry {
         }
     }
 
+    /// Creates an entry for an output whose content the remote has.
+    pub(crate) fn present(path: &str, object: &RemoteObject) -> Self {
+        Self {
+            path: path.to_owned(),
+            url: object.url.clone(),
+            command_hash: object.command_hash.to_string(),
+            content_hash: object.content_hash.to_string(),
+            outcome: push_outcome(PushOutcome::AlreadyPresent),
+            verified: None,
+            bytes: Some(object.bytes),
+        }
+    }
+
     pub(crate) fn pulled(pulled: &Pulled, dry_run: bool) -> Self {
         // A dry run does not read the object.
         let is_checked = !(dry_run && pulled.outcome == PullOutcome::Restored);

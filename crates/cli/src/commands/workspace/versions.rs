@@ -7,7 +7,7 @@ use crate::commands::transfer::say_pushed;
 use crate::context::CommandContext;
 use crate::failure::{Failure, Result};
 use crate::output::CommandOutput;
-use crate::output::document::{FailedEntry, ObjectEntry, TransferEntry};
+use crate::output::document::{FailedEntry, TransferEntry};
 use crate::output::text::printable;
 use crate::session::RemoteSession;
 
@@ -70,7 +70,7 @@ pub(super) async fn publish(
             {
                 output.count("already present", None);
                 output.summary(&printable(&format!("already present: {path} → {}", session.label)));
-                output.entry(ObjectEntry::new(path.as_str(), &object));
+                output.entry(TransferEntry::present(path.as_str(), &object));
                 pins.push(Pin {
                     path: path.clone(),
                     content: content.content_hash,
