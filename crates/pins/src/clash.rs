@@ -12,7 +12,7 @@ use larder_hashing::OutputPath;
 pub enum PinClash {
     /// One output is inside the other.
     #[error(
-        "`{inner}` is inside `{outer}`, and only one of them can be pinned: unpin the other with `larder unpin PATH`"
+        "`{inner}` is inside `{outer}`, and only one of them can be pinned: unpin the other with `larder unpin PATH`, or remove its section from larder.lock"
     )]
     Nested {
         /// The outer output.
@@ -22,7 +22,7 @@ pub enum PinClash {
     },
     /// The paths are one path on some file systems.
     #[error(
-        "`{one}` and `{other}` differ only in case or Unicode normalization, so some file systems do not tell them apart: rename one, or unpin it with `larder unpin PATH`"
+        "`{one}` and `{other}` differ only in case or Unicode normalization, so some file systems do not tell them apart: rename one, or unpin it with `larder unpin PATH`, or remove its section from larder.lock"
     )]
     SameName {
         /// One output.

@@ -52,7 +52,7 @@ pub use remote_storage::RemoteStorage;
 pub use report::{Event, Phase, Reporter, Silent, Warning};
 pub use resolve::HashQuery;
 pub use run::{CommandRun, FoundRun, MadeOutputs, MissReason, NoRun, Published, RunRequest};
-pub use state::{BroughtBack, LocalRun, OutputChanges, RemotePause};
+pub use state::{BroughtBack, LocalRun, OutputChanges, OutputGuard, RemotePause};
 /// Asks a [`RemoteStorage`] to stop: see [`StorageOptions::cancel`].
 pub use tokio_util::sync::CancellationToken;
 

@@ -4,6 +4,7 @@ mod candidates;
 mod compare;
 mod damaged;
 mod fetch;
+mod fingerprint;
 mod wanted;
 
 use std::fs;
@@ -21,13 +22,14 @@ use crate::context::StorageContext;
 use crate::error::{Error, Result};
 use crate::options::{KnownVersion, PullOptions};
 use crate::outcome::{PullOutcome, Pulled, RemoteObject};
-use crate::report::{Phase, PhaseReport};
+use crate::report::{Phase, PhaseReport, Warning};
 use crate::state::{OutputLocks, Planned, Unplaced, check_one_mount, place};
 use crate::tasks::{MAX_TRANSFERS, few_at_once, run_blocking};
 use candidates::{Choice, choices, none_found};
 use compare::{Compared, Comparison, Decision, compare, compare_with, known_version, would_restore};
 use damaged::DamagedCandidates;
 use fetch::{Fetched, fetch};
+use fingerprint::Fingerprint;
 
 pub(crate) use candidates::{Candidate, common_runs, matches_of_all, runs_of_command};
 pub(crate) use fetch::{ContentDiffers, fetch_candidate};
@@ -219,7 +221,7 @@ impl<'a> PullPlan<'a> {
                 return would_restore(context, wanted, candidates).await.map(OutputStep::Leave);
             }
             let fetched = fetch(context, wanted, candidates, options, &self.damaged).await?;
-            Ok(OutputStep::Restore { fetched, replaces })
+            Ok(OutputStep::Restore { fetched, replaces, seen: None })
         });
         // The first failure drops the others: their threads stop, and then remove their stagings.
         let steps: Vec<OutputStep> = few_at_once(steps).try_collect().await?;
@@ -240,7 +242,7 @@ impl<'a> PullPlan<'a> {
             let planned: Vec<Planned> = restores
                 .iter()
                 .filter_map(|&index| match &steps[index] {
-                    OutputStep::Restore { fetched, replaces } => {
+                    OutputStep::Restore { fetched, replaces, .. } => {
                         Some(fetched.plan(&wanted[index], options.force || replaces.is_some()))
                     }
                     OutputStep::Leave(_) => None,
@@ -258,7 +260,10 @@ impl<'a> PullPlan<'a> {
                 place(&journal, &planned)
             });
             match placed.await {
-                Ok(()) => break,
+                Ok(()) => {
+                    self.keep_edited(&steps).await?;
+                    break;
+                }
                 Err(Unplaced::Failed(error)) => return Err(error),
                 Err(Unplaced::Appeared(index)) => {
                     let index = restores[index];
@@ -293,7 +298,9 @@ impl<'a> PullPlan<'a> {
     /// Keeps the outputs that were changed while their objects were fetched.
     async fn keep_changed(&self, steps: &mut [OutputStep]) -> Result<()> {
         for (wanted, step) in self.wanted.iter().zip(steps) {
-            let OutputStep::Restore { fetched, replaces: Some(known) } = &*step else { continue };
+            let OutputStep::Restore { fetched, replaces: Some(known), seen } = &mut *step else { continue };
+            // Before the comparison, so that no edit after it goes unnoticed.
+            *seen = fingerprint(&wanted.destination).await;
             let is_gone = fs::symlink_metadata(&wanted.destination).is_err();
             if is_gone || known_version(self.context, wanted, std::slice::from_ref(known)).await?.is_some() {
                 continue;
@@ -305,6 +312,21 @@ impl<'a> PullPlan<'a> {
                 return Err(error);
             }
             *step = OutputStep::Leave(compared);
+        }
+        Ok(())
+    }
+
+    /// Keeps versions in the project that were edited between the last comparison and their replacement.
+    async fn keep_edited(&self, steps: &[OutputStep]) -> Result<()> {
+        for (wanted, step) in self.wanted.iter().zip(steps) {
+            let OutputStep::Restore { fetched, replaces: Some(_), seen: Some(seen) } = step else { continue };
+            let backup = fetched.staging.backup();
+            if fs::symlink_metadata(&backup).is_err() || fingerprint(&backup).await == Some(*seen) {
+                continue;
+            }
+            let (state, output) = (Arc::clone(&self.context.state), wanted.output.clone());
+            let place = run_blocking(move || state.keep_replaced(&output, &backup)).await?;
+            self.context.warn(&Warning::Edited { output: wanted.output.clone(), place });
         }
         Ok(())
     }
@@ -322,6 +344,8 @@ enum OutputStep {
         fetched: Fetched,
         /// The version that may be replaced.
         replaces: Option<KnownVersion>,
+        /// The state in which that version was seen last.
+        seen: Option<Fingerprint>,
     },
 }
 
@@ -357,6 +381,11 @@ impl OutputStep {
             elapsed: Duration::ZERO,
         }
     }
+}
+
+async fn fingerprint(path: &Path) -> Option<Fingerprint> {
+    let path = path.to_owned();
+    run_blocking(move || Fingerprint::of(&path)).await.ok()
 }
 
 /// Refuses a destination that cannot be created, because something above it is not a directory or a link to one.

@@ -18,7 +18,7 @@ use crate::records::{LoggedRun, WhyReport};
 use crate::remote::RemoteUrl;
 use crate::resolve::HashQuery;
 use crate::run::{CommandRun, RunRequest};
-use crate::state::{LocalRun, OutputChanges};
+use crate::state::{LocalRun, OutputChanges, OutputGuard};
 use crate::tasks::{few_at_once, run_blocking};
 use crate::{find, hash, list, pull, push, records, resolve, run};
 
@@ -181,6 +181,19 @@ impl RemoteStorage {
     /// The output is missing, or cannot be read or stored.
     pub async fn describe(&self, output: &OutputPath) -> Result<OutputContent> {
         push::describe(&self.context, output).await
+    }
+
+    /// Waits until no other command makes or restores the outputs, and keeps others away from them. In a project that cannot be
+    /// written, nobody changes them.
+    ///
+    /// # Errors
+    ///
+    /// An outer command makes one of them ([`crate::ErrorKind::Usage`]); the project's file system fails.
+    pub async fn lock(&self, outputs: &[OutputPath]) -> Result<OutputGuard> {
+        match self.context.lock_outputs(outputs).await {
+            Err(error) if error.is_of_unwritable_project() => Ok(OutputGuard(None)),
+            locks => Ok(OutputGuard(Some(locks?))),
+        }
     }
 
     /// Hashes outputs in the project, and looks for their contents in the remote, in any version. Each output has a result of its

@@ -161,6 +161,13 @@ pub enum Warning {
         /// Whether that process does not run any more here, so that the command that it started holds the lock.
         is_orphaned: bool,
     },
+    /// An output was edited while a pull replaced it. That version is kept.
+    Edited {
+        /// The output.
+        output: OutputPath,
+        /// Where that version is.
+        place: PathBuf,
+    },
     /// An output is outside of the project, because a directory above it is a symlink. Other projects are not excluded.
     OutputOutside {
         /// The output.
@@ -235,6 +242,11 @@ impl fmt::Display for Warning {
                 write!(f, "waiting for another larder command that uses {path}")?;
                 process.map_or(Ok(()), |process| write!(f, " (process {process})"))
             }
+            Self::Edited { output, place } => write!(
+                f,
+                "{output} was edited while it was replaced: the edited version is in {}",
+                place.display()
+            ),
             Self::OutputOutside { output, place } => write!(
                 f,
                 "{output} is at {}, outside of the project: do not make it from another project at the same time",

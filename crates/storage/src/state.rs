@@ -35,6 +35,7 @@ pub use aside::BroughtBack;
 pub(crate) use aside::OutputsAside;
 pub use changes::OutputChanges;
 pub use local_runs::LocalRun;
+pub use output_locks::OutputGuard;
 pub(crate) use output_locks::{BusyLock, LockAttempt, OutputLocks};
 pub(crate) use placement::{Planned, Unplaced, check_one_mount, place};
 pub(crate) use project_state::{ProjectState, UploadRecorder};

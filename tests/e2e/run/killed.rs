@@ -33,7 +33,10 @@ fn kill_while_the_command_waits(checkout: &Checkout<'_>) -> Fifo {
 }
 
 fn is_alive(checkout: &Checkout<'_>) -> bool {
-    Path::new("/proc").join(checkout.lines("pid")[0].trim()).exists()
+    let stat = Path::new("/proc").join(checkout.lines("pid")[0].trim()).join("stat");
+    // In a container whose first process waits for nobody, an orphan stays as a zombie.
+    let state = std::fs::read_to_string(stat).ok().and_then(|stat| stat.rsplit(") ").next()?.chars().next());
+    state.is_some_and(|state| state != 'Z')
 }
 
 /// Waits until the command has ended.

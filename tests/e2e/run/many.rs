@@ -47,9 +47,9 @@ target-%:
     let environment = call.get_envs().filter_map(|(name, value)| Some((name, value?)));
     let mut make = Command::new("make");
     make.args(["-j8", "--output-sync=none"]).current_dir(checkout.path("")).env_clear().envs(environment);
-    let made = make.arg(format!("LARDER={}", sandbox.public_binary().display())).output().unwrap();
-    let said = String::from_utf8_lossy(&made.stderr);
-    assert!(made.status.success(), "{said}");
+    let outcome = make.arg(format!("LARDER={}", sandbox.public_binary().display())).output().unwrap();
+    let said = String::from_utf8_lossy(&outcome.stderr);
+    assert!(outcome.status.success(), "{said}");
     assert_only_waits(&said);
     assert_each_key_is_trained_once(&sandbox, &checkout);
 }

@@ -8,6 +8,7 @@
 mod failures;
 mod init;
 mod paths;
+mod runs;
 mod states;
 mod team;
 mod unpin;
@@ -46,6 +47,11 @@ fn main() -> ExitCode {
             pins_that_clash_are_refused,
             a_thousand_pins_need_no_remote_while_they_are_clean,
             documents_of_status_push_and_pull,
+        },
+        runs::{
+            a_run_pins_its_outputs,
+            a_push_waits_until_a_run_has_made_its_output,
+            weasel_hashes_are_never_pinned,
         },
         states::{
             each_state_and_each_command,

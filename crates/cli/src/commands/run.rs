@@ -67,7 +67,7 @@ fn pin(
     context: &CommandContext,
     output: &mut CommandOutput,
 ) -> Result<()> {
-    let has_failed = output.exit_after(None) != Exit::Done;
+    let has_failed = !matches!(output.exit_after(None), Exit::Done | Exit::OfRun(0));
     if !args.pin || args.dry_run || has_failed {
         return Ok(());
     }

@@ -32,7 +32,7 @@ pub(crate) struct Fetched {
     pub(crate) verified: bool,
     /// The size of what was unpacked, in bytes.
     pub(super) content_bytes: u64,
-    staging: Arc<Staging>,
+    pub(super) staging: Arc<Staging>,
 }
 
 impl Fetched {

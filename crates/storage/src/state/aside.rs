@@ -201,7 +201,7 @@ impl AsideOutput {
 }
 
 /// Moves a version of an output to `.larder/failed/<output>` or `.larder/replaced/<output>`, and replaces an earlier one there.
-fn keep(root: &Path, place: &str, output: &str, version: &Path) -> Result<PathBuf> {
+pub(super) fn keep(root: &Path, place: &str, output: &str, version: &Path) -> Result<PathBuf> {
     let (parent, name) = output.rsplit_once('/').unwrap_or(("", output));
     let names = [STATE, place].into_iter().chain(parent.split('/').filter(|name| !name.is_empty()));
     let directory = kept_directory(root, &names.collect::<Vec<_>>())?;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use larder_hashing::{OutputPath, encode_file_name};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -17,6 +18,10 @@ use super::lock_file::{Holder, note_holder, read_holder};
 use super::process_identity::{ProcessIdentity, has_inherited};
 use super::waiting::WaitNote;
 use crate::error::{Error, Result};
+
+/// Keeps other commands away from some outputs until it is dropped.
+#[derive(Debug)]
+pub struct OutputGuard(#[expect(dead_code, reason = "holds the locks")] pub(crate) Option<Arc<OutputLocks>>);
 
 /// The locks of some outputs. Dropping them releases them.
 #[derive(Debug, Default)]

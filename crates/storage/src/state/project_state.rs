@@ -8,7 +8,7 @@ use larder_backend::{UploadJournal, UploadToken};
 use larder_hashing::{CommandHash, OutputPath};
 use rustix::fs::{Access, AtFlags, CWD};
 
-use super::aside::OutputsAside;
+use super::aside::{OutputsAside, keep};
 use super::changes::{OutputChanges, count_changes};
 use super::dead_journal::DeadJournal;
 use super::directory::{FAILED, REPLACED, STATE, StateDirectory};
@@ -122,6 +122,12 @@ impl ProjectState {
     /// Reads how often larder changed the outputs that some paths share files with.
     pub(crate) fn changes_of(&self, paths: &[PathBuf]) -> Result<OutputChanges> {
         OutputChanges::read(&self.root, paths)
+    }
+
+    /// Moves a version of an output that was replaced to `.larder/replaced`. Returns where it is.
+    pub(crate) fn keep_replaced(&self, output: &OutputPath, version: &Path) -> Result<PathBuf> {
+        self.ensure_dir()?;
+        keep(&self.root, REPLACED, output.as_str(), version)
     }
 
     /// Refuses `.larder/failed` and `.larder/replaced` if they cannot be used.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use larder_pins::{
     Git, LarderLock, LockContents, LockMerge, LockUpdate, Pin, ProjectWriteLock, Side, ignore_outputs,
 };
-use larder_project::Project;
-use larder_storage::{OutputPath, PushOptions, Scheme};
+use larder_storage::{OutputPath, PushOptions};
 
+use super::remotes::check_kind_of_project;
 use super::versions::{NewPin, Present, insert, publish, remember, warn_of_older};
 use crate::args::PinArgs;
 use crate::context::CommandContext;
@@ -58,6 +58,10 @@ pub(in crate::commands) fn pin_outputs(
     }
     warn_of_older(&new, context, output)?;
     let mut update = LockUpdate::begin(&context.root)?;
+    if with_gitignore {
+        // First, so that an interrupted command never leaves an output that git would add.
+        ignore(&new.iter().map(|new| &new.pin).collect::<Vec<_>>(), update.write_lock(), context, output)?;
+    }
     insert(&new, &mut update)?;
     for NewPin { pin, replaces } in &new {
         let is_same = replaces.as_ref().is_some_and(|before| before.names_same_object(pin));
@@ -65,9 +69,6 @@ pub(in crate::commands) fn pin_outputs(
         output.summary(&printable(&format!("{done}: {}", pin.path)));
     }
     tell_conflicts(update.found(), output);
-    if with_gitignore {
-        ignore(&new, update.write_lock(), context, output)?;
-    }
     remember(new.iter().map(|new| &new.pin), context)
 }
 
@@ -83,22 +84,6 @@ pub(in crate::commands) fn check(outputs: &[OutputPath], context: &CommandContex
     .map_err(Failure::PinClash)?;
     by_remote(outputs, &found, context)?;
     Ok(found)
-}
-
-/// Refuses the kinds of projects that have a lock file of their own.
-fn check_kind_of_project(context: &CommandContext) -> Result<()> {
-    if context.root.join(Project::FILE).exists() {
-        return Err(Failure::Usage(format!(
-            "{} is a weasel project, whose project.lock pins its outputs: use `larder project`",
-            context.root.display()
-        )));
-    }
-    if context.scheme == Scheme::Weasel {
-        return Err(Failure::Usage(
-            "a pin needs the hash of the content, which weasel's is not: use another hash scheme".to_owned(),
-        ));
-    }
-    Ok(())
 }
 
 /// Groups outputs by the remote that their pins will name.
@@ -130,7 +115,7 @@ fn pin_in<'l>(found: &'l LockContents, path: &OutputPath) -> Option<&'l Pin> {
 
 /// Makes git ignore pinned outputs, and warns of those that it tracks.
 fn ignore(
-    new: &[NewPin],
+    pins: &[&Pin],
     lock: &ProjectWriteLock,
     context: &CommandContext,
     output: &CommandOutput,
@@ -139,11 +124,11 @@ fn ignore(
     if git.top().is_none() {
         return Ok(());
     }
-    let added = ignore_outputs(lock, new.iter().map(|new| &new.pin.path))?;
+    let added = ignore_outputs(lock, pins.iter().map(|pin| &pin.path))?;
     if !added.is_empty() {
         output.console().note(&format_args!("added to .gitignore: {}", printable(&added.join(", "))));
     }
-    for NewPin { pin, .. } in new {
+    for pin in pins {
         if git.tracks(&pin.path) == Some(true) {
             let path = printable(pin.path.as_str());
             output.console().warn(&format_args!(
@@ -176,6 +161,8 @@ fn settle(
     for path in &settled {
         merge.settle(path, side);
     }
+    let pinned: Vec<&Pin> = merge.settled().filter(|pin| settled.contains(&pin.path)).collect();
+    ignore(&pinned, update.write_lock(), context, output)?;
     update.write_merge(&merge)?;
     for path in &settled {
         output.summary(&printable(&format!("took {taken}: {path}")));

@@ -6,7 +6,7 @@ use larder_pins::{Git, LarderLock, Pin, PinState};
 use larder_storage::{Error, ErrorKind, OutputPath, PullOptions, PullOutcome, Pulled};
 
 use super::pinned::{PinnedOutput, both_changed, compare, version_of};
-use super::remotes::by_remote;
+use super::remotes::{by_remote, check_kind_of_project};
 use super::versions::{NewPin, remember, remove_markers, say_updated, write_pins};
 use crate::args::PullArgs;
 use crate::commands::transfer::{pull_options, say_pulled};
@@ -47,6 +47,9 @@ pub(in crate::commands) fn pinned(
     context: &CommandContext,
     output: &mut CommandOutput,
 ) -> Result<()> {
+    if args.latest {
+        check_kind_of_project(context)?;
+    }
     let mut pull = PinnedPull { args, context, kept: 0, asked: 0, done: Vec::new(), new: Vec::new() };
     for (remote, pins) in by_remote(pins) {
         let session = match context.open_pinned(remote.as_deref(), output.console()) {
@@ -235,6 +238,7 @@ impl PinnedPull<'_> {
         if pulled.outcome != PullOutcome::Kept || self.args.to.is_some() {
             output.entry(TransferEntry::pulled(pulled, self.args.dry_run));
             say_pulled(pulled, self.args, session, output);
+            self.kept += usize::from(pulled.outcome == PullOutcome::Kept);
             return;
         }
         self.kept += 1;

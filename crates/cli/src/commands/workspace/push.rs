@@ -4,7 +4,7 @@ use larder_pins::{Bases, LarderLock, Pin, PinState};
 use larder_storage::{CancellationToken, OutputPath, PushOptions, Pushed};
 
 use super::pinned::{PinnedOutput, both_changed, compare};
-use super::remotes::by_remote;
+use super::remotes::{by_remote, check_kind_of_project};
 use super::versions::{NewPin, Present, publish, remove_markers, say_updated, warn_of_older, write_pins};
 use crate::args::PushArgs;
 use crate::context::CommandContext;
@@ -25,6 +25,8 @@ pub(in crate::commands) fn modified(
     if lock.is_empty() {
         return Err(Failure::NoPins { does: "push uploads the pinned outputs that were modified" });
     }
+    check_kind_of_project(context)?;
+    check_dereference(args)?;
     let given = context.is_remote_given().then(|| context.remote_of_pins()).transpose()?;
     let (mut new, mut missing, mut diverged) = (Vec::new(), 0, 0);
     for (remote, pins) in by_remote(lock.iter().cloned().collect()) {
@@ -109,6 +111,30 @@ fn skip(pinned: &PinnedOutput, output: &mut CommandOutput) {
     output.summary(&printable(&line));
 }
 
+/// Refuses to store pinned outputs otherwise than as they are compared.
+fn check_dereference(args: &PushArgs) -> Result<()> {
+    if args.dereference {
+        return Err(Failure::Usage(
+            "a pinned output is stored as it is: replace its links by their targets, and leave out --dereference".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Warns of outputs that contain pinned ones, or lie in one: a push does not change those pins.
+fn warn_of_nested(outputs: &[OutputPath], lock: &LarderLock, output: &CommandOutput) {
+    for path in outputs.iter().filter(|path| lock.get(path).is_none()) {
+        if let Some(pin) = lock.iter().find(|pin| path.contains(&pin.path) || pin.path.contains(path)) {
+            output.console().warn(&format_args!(
+                "{} is pushed without a pin, because {} is pinned: `larder push {}` pushes that",
+                printable(path.as_str()),
+                printable(pin.path.as_str()),
+                printable(pin.path.as_str())
+            ));
+        }
+    }
+}
+
 /// How a pin names its remote: not at all if it is the default one.
 #[derive(Debug)]
 struct GivenRemote(Option<String>);
@@ -131,6 +157,11 @@ impl NamedPins {
     ) -> Result<Self> {
         let lock = LarderLock::read(&context.root)?;
         let pins: Vec<_> = outputs.iter().filter_map(|path| lock.get(path)).cloned().collect();
+        if !pins.is_empty() {
+            check_kind_of_project(context)?;
+            check_dereference(args)?;
+        }
+        warn_of_nested(outputs, &lock, output);
         if let (Some(pin), Some(hash)) = (pins.first(), &args.content_hash)
             && hash.verifiable_under(context.scheme).is_none()
         {

@@ -18,13 +18,9 @@ pub(in crate::commands) fn run(
 ) -> Result<()> {
     let outputs = context.outputs(&args.paths)?;
     // Without the pins, not even a lock file is created.
-    check(&LockContents::read(&context.root)?.into_pins()?, &outputs)?;
+    without(&LockContents::read(&context.root)?, &outputs)?;
     let mut update = LockUpdate::begin(&context.root)?;
-    let mut pins = update.pins()?;
-    check(&pins, &outputs)?;
-    for path in &outputs {
-        pins.remove(path);
-    }
+    let pins = without(update.found(), &outputs)?;
     // The pins go last. If the command stops before, it can be repeated.
     let lines = unignore_outputs(update.write_lock(), &outputs)?;
     update.write(&pins)?;
@@ -38,6 +34,28 @@ pub(in crate::commands) fn run(
         output.console().note(&format_args!("removed `{line}` from .gitignore"));
     }
     Ok(())
+}
+
+/// Returns the pins without those of the outputs. A merge may have pins that clash, until one of them is removed.
+fn without(found: &LockContents, outputs: &[OutputPath]) -> Result<LarderLock> {
+    if let LockContents::Conflicted(merge) = found
+        && merge.conflicts().is_empty()
+    {
+        let mut merge = merge.clone();
+        let unknown = outputs.iter().filter(|path| !merge.settle_without(path)).map(ToString::to_string);
+        let paths: Vec<String> = unknown.collect();
+        return if paths.is_empty() {
+            Ok(merge.finish()?)
+        } else {
+            Err(Failure::NotPinned { paths, near: Vec::new() })
+        };
+    }
+    let mut pins = found.clone().into_pins()?;
+    check(&pins, outputs)?;
+    for path in outputs {
+        pins.remove(path);
+    }
+    Ok(pins)
 }
 
 /// Refuses outputs without a pin.

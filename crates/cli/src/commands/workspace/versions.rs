@@ -43,8 +43,35 @@ pub(super) enum Present {
     BecomeNewest,
 }
 
-/// Publishes what the remote lacks of some outputs. Returns a pin for each output that the remote has in the end, in no order.
+/// How many outputs are locked at once. Each lock is an open file.
+const LOCKED: usize = 128;
+
+/// Publishes what the remote lacks of some outputs. Waits for commands that make them. Returns a pin for each output that the
+/// remote has in the end, in no order.
 pub(super) async fn publish(
+    outputs: &[OutputPath],
+    present: Present,
+    remote: Option<&String>,
+    options: &PushOptions,
+    session: &RemoteSession,
+    context: &CommandContext,
+    output: &mut CommandOutput,
+) -> Vec<Pin> {
+    let mut pins = Vec::new();
+    for outputs in outputs.chunks(LOCKED) {
+        let _guard = match session.storage.lock(outputs).await {
+            Ok(guard) => guard,
+            Err(error) => {
+                output.fail(error);
+                break;
+            }
+        };
+        pins.extend(publish_locked(outputs, present, remote, options, session, context, output).await);
+    }
+    pins
+}
+
+async fn publish_locked(
     outputs: &[OutputPath],
     present: Present,
     remote: Option<&String>,
@@ -110,17 +137,24 @@ pub(super) async fn publish(
     pins
 }
 
-/// Warns of pins that go back to the version that was synchronized last, although larder.lock has another one.
+/// Warns of pins that replace one that was changed since the output was synchronized.
 pub(super) fn warn_of_older(pins: &[NewPin], context: &CommandContext, output: &CommandOutput) -> Result<()> {
     let bases = Bases::of(&context.root);
     for NewPin { pin, replaces } in pins {
-        let is_base = bases.get(&pin.path)?.is_some_and(|base| base.content == pin.content);
-        if is_base && replaces.as_ref().is_some_and(|before| before.content != pin.content) {
-            output.console().warn(&format_args!(
-                "the version of {} on disk is the one that was synchronized last, and its pin was changed since: it is pinned again",
-                printable(pin.path.as_str())
-            ));
+        let Some(before) = replaces.as_ref().filter(|before| before.content != pin.content) else { continue };
+        let base = bases.get(&pin.path)?.map(|base| base.content);
+        if base.as_ref() == Some(&before.content) {
+            continue;
         }
+        let path = printable(pin.path.as_str());
+        let version = if base.as_ref() == Some(&pin.content) {
+            "the older version on disk"
+        } else {
+            "the version on disk"
+        };
+        output.console().warn(&format_args!(
+            "the pin of {path} was changed since it was pulled here, and now {version} is pinned: `git diff larder.lock` shows both"
+        ));
     }
     Ok(())
 }
