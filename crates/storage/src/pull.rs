@@ -320,12 +320,16 @@ impl<'a> PullPlan<'a> {
     async fn keep_edited(&self, steps: &[OutputStep]) -> Result<()> {
         for (wanted, step) in self.wanted.iter().zip(steps) {
             let OutputStep::Restore { fetched, replaces: Some(_), seen: Some(seen) } = step else { continue };
-            let backup = fetched.staging.backup();
-            if fs::symlink_metadata(&backup).is_err() || fingerprint(&backup).await == Some(*seen) {
+            // An exchange leaves the previous version where the new one was.
+            let places = [fetched.staging.backup(), wanted.output.below(&fetched.staging.new_root())];
+            let Some(previous) = places.into_iter().find(|place| fs::symlink_metadata(place).is_ok()) else {
+                continue;
+            };
+            if fingerprint(&previous).await == Some(*seen) {
                 continue;
             }
             let (state, output) = (Arc::clone(&self.context.state), wanted.output.clone());
-            let place = run_blocking(move || state.keep_replaced(&output, &backup)).await?;
+            let place = run_blocking(move || state.keep_replaced(&output, &previous)).await?;
             self.context.warn(&Warning::Edited { output: wanted.output.clone(), place });
         }
         Ok(())
