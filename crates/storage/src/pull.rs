@@ -299,6 +299,8 @@ impl<'a> PullPlan<'a> {
     async fn keep_changed(&self, steps: &mut [OutputStep]) -> Result<()> {
         for (wanted, step) in self.wanted.iter().zip(steps) {
             let OutputStep::Restore { fetched, replaces: Some(known), seen } = &mut *step else { continue };
+            // `keep_edited` needs it, when it is too late for an error.
+            self.context.state.check_failed_directory()?;
             // Before the comparison, so that no edit after it goes unnoticed.
             *seen = fingerprint(&wanted.destination).await;
             let is_gone = fs::symlink_metadata(&wanted.destination).is_err();
